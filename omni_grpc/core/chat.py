@@ -1,0 +1,261 @@
+"""The words of a chat: what a caller asks, what streams back, and how it ends.
+
+Both transports convert into these and out of them, and each provider dialect encodes and decodes
+them, so no wire format is known to more than one file. JSON inside (schemas, tool arguments)
+stays text exactly as it was written. Everything is frozen.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+from omni_grpc.core.usage import Usage
+
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+ToolMode = Literal["auto", "none", "required"]
+
+
+class Frozen(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the domain's values."""
+
+
+# --- what is asked ----------------------------------------------------------------------------
+class TextPart(Frozen, tag="text"):
+    """Plain text."""
+
+    text: str
+
+
+class ImagePart(Frozen, tag="image"):
+    """An image by URL or data URL."""
+
+    url: str
+    detail: str | None = None
+
+
+class AudioPart(Frozen, tag="audio"):
+    """Audio, base64, in `format` (wav, mp3)."""
+
+    data: str
+    format: str
+
+
+class FilePart(Frozen, tag="file"):
+    """A file, by the provider's id or inline as a data URL."""
+
+    file_id: str | None = None
+    file_data: str | None = None
+    filename: str | None = None
+
+
+class RefusalPart(Frozen, tag="refusal"):
+    """What an assistant said when it refused, carried back in a conversation."""
+
+    refusal: str
+
+
+Part = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
+
+
+class ToolCall(Frozen):
+    """A call that the model makes; `arguments_json` exactly as the model wrote it."""
+
+    id: str
+    name: str
+    arguments_json: str
+
+
+class Message(Frozen):
+    """One turn. `content` is text, parts, or nothing (an assistant's turn of tool calls)."""
+
+    role: Role
+    content: str | tuple[Part, ...] | None = None
+    name: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    refusal: str | None = None
+    reasoning: str | None = None
+
+
+class Tool(Frozen):
+    """A function that the model may call; `parameters_json` is its JSON Schema."""
+
+    name: str
+    description: str | None = None
+    parameters_json: str | None = None
+    strict: bool | None = None
+
+
+class ToolChoice(Frozen):
+    """How tools may be used: a mode, or one tool by name."""
+
+    mode: ToolMode | None = None
+    name: str | None = None
+
+
+class ResponseFormat(Frozen):
+    """The form of the answer; `schema_json` where the kind is `json_schema`."""
+
+    kind: Literal["text", "json_object", "json_schema"]
+    name: str | None = None
+    description: str | None = None
+    schema_json: str | None = None
+    strict: bool | None = None
+
+
+class Sampling(Frozen):
+    """How tokens are drawn. None leaves it to the provider."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    choice_count: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    logit_bias: Mapping[str, float] | None = None
+
+
+class ShortCredits(StrEnum):
+    """What to do when the credits do not cover the worst case."""
+
+    REFUSE = "refuse"
+    SHORTEN = "shorten"
+
+
+NO_SAMPLING = Sampling()
+
+
+class ChatRequest(Frozen):
+    """One chat, as any transport received it.
+
+    `extra` holds top-level fields of the OpenAI dialect that this service does not know, as raw
+    JSON: they go untouched to a provider of that dialect.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    sampling: Sampling = NO_SAMPLING
+    reasoning_effort: str | None = None
+    output_tokens_max: int | None = None
+    short_credits: ShortCredits = ShortCredits.REFUSE
+    extra: Mapping[str, msgspec.Raw] = msgspec.field(default_factory=dict)
+
+
+# --- what streams back ------------------------------------------------------------------------
+class TopLogprob(Frozen):
+    """A token that could have stood there."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...] | None = None
+
+
+class TokenLogprob(Frozen):
+    """A token of the answer with its log probability."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...] | None = None
+    top_logprobs: tuple[TopLogprob, ...] = ()
+
+
+class Logprobs(Frozen):
+    """Log probabilities of an answer's tokens, or of a refusal's."""
+
+    content: tuple[TokenLogprob, ...] | None = None
+    refusal: tuple[TokenLogprob, ...] | None = None
+
+
+class ToolCallDelta(Frozen):
+    """A fragment of a tool call: `id` and `name` stand in its first fragment only."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments_json: str = ""
+
+
+class ChatDelta(Frozen):
+    """A piece of one choice. Concatenating the pieces yields the answer.
+
+    `finish_reason` stands in a choice's last delta only.
+    """
+
+    choice_index: int = 0
+    text: str = ""
+    refusal: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    logprobs: Logprobs | None = None
+    finish_reason: FinishReason | None = None
+
+
+class Answer(Frozen):
+    """The message of one choice, whole."""
+
+    text: str | None = None
+    refusal: str | None = None
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    annotations: msgspec.Raw | None = None
+
+
+class Choice(Frozen):
+    """One of the answers."""
+
+    index: int
+    answer: Answer
+    finish_reason: FinishReason
+    logprobs: Logprobs | None = None
+
+
+class ChatStarted(Frozen):
+    """The first event of a stream: a provider has begun to answer."""
+
+    call_id: str
+    model: str
+    create_time: int
+    output_tokens_max: int
+
+
+class AttemptUsage(Frozen):
+    """What one attempt used and cost."""
+
+    model: str
+    outcome: str
+    usage: Usage
+    cost_nanousd: int
+    price_version: int
+
+
+class ChatCompletion(Frozen):
+    """How a call ended: exactly one, after its cost is settled.
+
+    In a stream `choices` is empty, since the deltas carried them. `model` names `provider/model`.
+    `balance_nanousd` is what the account can still spend, None while the ledger does not answer.
+    """
+
+    call_id: str
+    model: str
+    create_time: int
+    choices: tuple[Choice, ...]
+    usage: Usage
+    attempts: tuple[AttemptUsage, ...]
+    cost_nanousd: int
+    balance_nanousd: int | None
+    finish_reasons: tuple[FinishReason, ...] = ()
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+
+
+ChatEvent = ChatStarted | ChatDelta | ChatCompletion

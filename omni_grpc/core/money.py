@@ -1,0 +1,177 @@
+"""Money: integer nano-dollars, and the one place where a price meets a count.
+
+An amount is an `int` of nano-USD (1e-9 USD). A price is an `int` of nano-USD per million units.
+Every charge is rounded once, upwards, here; no float and no Decimal is ever used in between, so
+that anyone can recompute a charge from the stored usage, price version and markup.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import NewType
+
+import msgspec
+
+from omni_grpc.core.usage import Usage
+
+NanoUsd = NewType("NanoUsd", int)
+
+NANO_PER_USD = 1_000_000_000
+UNITS_PER_PRICE = 1_000_000
+PPM = 1_000_000
+
+
+class Unit(StrEnum):
+    """What a price is for. Token units that an offer does not price cost what contains them."""
+
+    PROMPT = "prompt"
+    CACHED_READ = "cached_read"
+    CACHED_WRITE = "cached_write"
+    PROMPT_AUDIO = "prompt_audio"
+    COMPLETION = "completion"
+    REASONING = "reasoning"
+    COMPLETION_AUDIO = "completion_audio"
+
+
+PROMPT_UNITS = (Unit.PROMPT, Unit.CACHED_READ, Unit.CACHED_WRITE, Unit.PROMPT_AUDIO)
+COMPLETION_UNITS = (Unit.COMPLETION, Unit.REASONING, Unit.COMPLETION_AUDIO)
+
+
+class Rate(msgspec.Struct, frozen=True, order=True):
+    """The price of one unit from a prompt of `prompt_tokens_min` tokens on."""
+
+    unit: Unit
+    prompt_tokens_min: int
+    nanousd_per_mtok: int
+
+
+class Price(msgspec.Struct, frozen=True):
+    """One immutable version of what an offer costs."""
+
+    version: int
+    rates: tuple[Rate, ...]
+
+    def rate(self, unit: Unit, prompt_tokens: int) -> int:
+        """Nano-USD per million of `unit` for a request whose prompt has `prompt_tokens`.
+
+        A context tier reprices all tokens of the request. A part that has no price of its own
+        (cached, audio, reasoning) costs what the whole that contains it costs.
+        """
+        found = self._own_rate(unit, prompt_tokens)
+        if found is None:
+            whole = Unit.PROMPT if unit in PROMPT_UNITS else Unit.COMPLETION
+            found = self._own_rate(whole, prompt_tokens)
+        if found is None:
+            msg = f"price version {self.version} has no rate for {unit}"
+            raise ValueError(msg)
+        return found
+
+    def priced(self, unit: Unit) -> bool:
+        """Whether the offer has a price of its own for `unit`."""
+        return any(rate.unit is unit for rate in self.rates)
+
+    def dearest(self, units: Iterable[Unit], prompt_tokens_max: int) -> int:
+        """The highest price that any of `units` can have for a prompt of up to that size."""
+        wanted = frozenset(units)
+        return max(
+            (
+                rate.nanousd_per_mtok
+                for rate in self.rates
+                if rate.unit in wanted and rate.prompt_tokens_min <= prompt_tokens_max
+            ),
+            default=0,
+        )
+
+    def _own_rate(self, unit: Unit, prompt_tokens: int) -> int | None:
+        best: Rate | None = None
+        for rate in self.rates:
+            if (
+                rate.unit is unit
+                and rate.prompt_tokens_min <= prompt_tokens
+                and (best is None or rate.prompt_tokens_min > best.prompt_tokens_min)
+            ):
+                best = rate
+        return None if best is None else best.nanousd_per_mtok
+
+
+def charge(usage: Usage, price: Price, markup_ppm: int) -> NanoUsd:
+    """What `usage` costs at `price` with the markup: one rounding, upwards."""
+    prompt = usage.prompt or 0
+    parts = {
+        Unit.CACHED_READ: usage.cached_read or 0,
+        Unit.CACHED_WRITE: usage.cached_write or 0,
+        Unit.PROMPT_AUDIO: usage.prompt_audio or 0,
+        Unit.REASONING: usage.reasoning or 0,
+        Unit.COMPLETION_AUDIO: usage.completion_audio or 0,
+    }
+    parts[Unit.PROMPT] = max(
+        0, prompt - parts[Unit.CACHED_READ] - parts[Unit.CACHED_WRITE] - parts[Unit.PROMPT_AUDIO]
+    )
+    parts[Unit.COMPLETION] = max(
+        0, (usage.completion or 0) - parts[Unit.REASONING] - parts[Unit.COMPLETION_AUDIO]
+    )
+    total = sum(count * price.rate(unit, prompt) for unit, count in parts.items() if count)
+    return _rounded(total, markup_ppm)
+
+
+def worst_case(
+    prompt_tokens_max: int, output_tokens_max: int, price: Price, markup_ppm: int
+) -> NanoUsd:
+    """The most that a prompt and an output of up to these sizes can cost at `price`."""
+    total = prompt_tokens_max * price.dearest(
+        PROMPT_UNITS, prompt_tokens_max
+    ) + output_tokens_max * price.dearest(COMPLETION_UNITS, prompt_tokens_max)
+    return _rounded(total, markup_ppm)
+
+
+def output_tokens_covered(
+    amount: NanoUsd, prompt_tokens_max: int, output_tokens_max: int, price: Price, markup_ppm: int
+) -> int:
+    """The largest output limit whose worst case fits in `amount`; at most `output_tokens_max`."""
+    low, high = 0, output_tokens_max
+    while low < high:
+        middle = (low + high + 1) // 2
+        if worst_case(prompt_tokens_max, middle, price, markup_ppm) <= amount:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _rounded(units_times_price: int, markup_ppm: int) -> NanoUsd:
+    return NanoUsd(-(-units_times_price * (PPM + markup_ppm) // (UNITS_PER_PRICE * PPM)))
+
+
+def nanousd_per_mtok_from_usd(usd_per_mtok: str) -> int:
+    """A price in USD per million units, as a decimal text, in nano-USD per million units.
+
+    Raises:
+        ValueError: not a finite decimal, negative, or finer than a nano-dollar per million.
+    """
+    return nanousd_from_usd(usd_per_mtok)
+
+
+def nanousd_from_usd(usd: str) -> NanoUsd:
+    """An amount in USD, as a decimal text, in nano-USD, exactly.
+
+    Raises:
+        ValueError: not a finite decimal, negative, or finer than a nano-dollar.
+    """
+    try:
+        amount = Decimal(usd)
+    except InvalidOperation:
+        raise ValueError(f"{usd!r} is not a decimal number of dollars") from None
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"{usd!r} is not an amount of dollars: it must be finite and >= 0")
+    nano = amount * NANO_PER_USD
+    if nano != nano.to_integral_value():
+        raise ValueError(f"{usd!r} has more than nine decimal places")
+    return NanoUsd(int(nano))
+
+
+def usd_text(amount: int) -> str:
+    """Nano-USD as a plain decimal text of dollars, without loss: `-1500000000` is `-1.5`."""
+    sign = "-" if amount < 0 else ""
+    whole, nano = divmod(abs(amount), NANO_PER_USD)
+    fraction = f"{nano:09d}".rstrip("0")
+    return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
