@@ -7,7 +7,7 @@
     ├── TooLarge
     ├── ModelNotFound · ModelUnpriced · NoCapableModel         what you asked for
     ├── NotFound · AlreadyExists · RequestIdReused
-    ├── CreditsExhausted · CreditsHeld · BudgetExhausted       what you have
+    ├── CreditsExhausted · CreditsHeld                         what you have
     ├── Busy · LedgerUnavailable                               what we cannot do now
     ├── Deadline · Interrupted
     ├── ProviderUnavailable · ProviderRejected                 what the provider said
@@ -205,17 +205,6 @@ class CreditsHeld(OmniError):
     http_status = 429
     openai_type = "rate_limit_error"
     openai_code = "credits_held"
-
-
-class BudgetExhausted(OmniError):
-    """A budget above the call (a key's, a team's) has no room, though the account may have."""
-
-    reason = "BUDGET_EXHAUSTED"
-    grpc_code = "FAILED_PRECONDITION"
-    http_status = 429
-    openai_type = "insufficient_quota"
-    openai_code = "budget_exhausted"
-    retryable = False
 
 
 class Busy(OmniError):

@@ -1,0 +1,234 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class LedgerEntryKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LEDGER_ENTRY_KIND_UNSPECIFIED: _ClassVar[LedgerEntryKind]
+    LEDGER_ENTRY_KIND_GRANT: _ClassVar[LedgerEntryKind]
+    LEDGER_ENTRY_KIND_CHARGE: _ClassVar[LedgerEntryKind]
+
+class HoldState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HOLD_STATE_UNSPECIFIED: _ClassVar[HoldState]
+    HOLD_STATE_OPEN: _ClassVar[HoldState]
+    HOLD_STATE_SETTLED: _ClassVar[HoldState]
+    HOLD_STATE_VOIDED: _ClassVar[HoldState]
+LEDGER_ENTRY_KIND_UNSPECIFIED: LedgerEntryKind
+LEDGER_ENTRY_KIND_GRANT: LedgerEntryKind
+LEDGER_ENTRY_KIND_CHARGE: LedgerEntryKind
+HOLD_STATE_UNSPECIFIED: HoldState
+HOLD_STATE_OPEN: HoldState
+HOLD_STATE_SETTLED: HoldState
+HOLD_STATE_VOIDED: HoldState
+
+class GetBalanceRequest(_message.Message):
+    __slots__ = ("account",)
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    account: str
+    def __init__(self, account: _Optional[str] = ...) -> None: ...
+
+class GetBalanceResponse(_message.Message):
+    __slots__ = ("balance",)
+    BALANCE_FIELD_NUMBER: _ClassVar[int]
+    balance: Balance
+    def __init__(self, balance: _Optional[_Union[Balance, _Mapping]] = ...) -> None: ...
+
+class ListLedgerEntriesRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListLedgerEntriesResponse(_message.Message):
+    __slots__ = ("ledger_entries", "next_page_token")
+    LEDGER_ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    ledger_entries: _containers.RepeatedCompositeFieldContainer[LedgerEntry]
+    next_page_token: str
+    def __init__(self, ledger_entries: _Optional[_Iterable[_Union[LedgerEntry, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetUsageRecordRequest(_message.Message):
+    __slots__ = ("call_id",)
+    CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    call_id: str
+    def __init__(self, call_id: _Optional[str] = ...) -> None: ...
+
+class GetUsageRecordResponse(_message.Message):
+    __slots__ = ("usage_record",)
+    USAGE_RECORD_FIELD_NUMBER: _ClassVar[int]
+    usage_record: UsageRecord
+    def __init__(self, usage_record: _Optional[_Union[UsageRecord, _Mapping]] = ...) -> None: ...
+
+class GrantCreditsRequest(_message.Message):
+    __slots__ = ("account", "amount_nanousd", "reason", "request_id")
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    account: str
+    amount_nanousd: int
+    reason: str
+    request_id: str
+    def __init__(self, account: _Optional[str] = ..., amount_nanousd: _Optional[int] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class GrantCreditsResponse(_message.Message):
+    __slots__ = ("ledger_entry",)
+    LEDGER_ENTRY_FIELD_NUMBER: _ClassVar[int]
+    ledger_entry: LedgerEntry
+    def __init__(self, ledger_entry: _Optional[_Union[LedgerEntry, _Mapping]] = ...) -> None: ...
+
+class CreateHoldRequest(_message.Message):
+    __slots__ = ("parent", "amount_nanousd", "ttl", "request_id")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    amount_nanousd: int
+    ttl: _duration_pb2.Duration
+    request_id: str
+    def __init__(self, parent: _Optional[str] = ..., amount_nanousd: _Optional[int] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CreateHoldResponse(_message.Message):
+    __slots__ = ("hold",)
+    HOLD_FIELD_NUMBER: _ClassVar[int]
+    hold: Hold
+    def __init__(self, hold: _Optional[_Union[Hold, _Mapping]] = ...) -> None: ...
+
+class SettleHoldRequest(_message.Message):
+    __slots__ = ("name", "amount_nanousd", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    amount_nanousd: int
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., amount_nanousd: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class SettleHoldResponse(_message.Message):
+    __slots__ = ("hold",)
+    HOLD_FIELD_NUMBER: _ClassVar[int]
+    hold: Hold
+    def __init__(self, hold: _Optional[_Union[Hold, _Mapping]] = ...) -> None: ...
+
+class ReleaseHoldRequest(_message.Message):
+    __slots__ = ("name", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ReleaseHoldResponse(_message.Message):
+    __slots__ = ("hold",)
+    HOLD_FIELD_NUMBER: _ClassVar[int]
+    hold: Hold
+    def __init__(self, hold: _Optional[_Union[Hold, _Mapping]] = ...) -> None: ...
+
+class Balance(_message.Message):
+    __slots__ = ("account", "posted_nanousd", "held_nanousd", "unresolved_nanousd", "available_nanousd", "read_time")
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    POSTED_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    HELD_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    UNRESOLVED_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    READ_TIME_FIELD_NUMBER: _ClassVar[int]
+    account: str
+    posted_nanousd: int
+    held_nanousd: int
+    unresolved_nanousd: int
+    available_nanousd: int
+    read_time: _timestamp_pb2.Timestamp
+    def __init__(self, account: _Optional[str] = ..., posted_nanousd: _Optional[int] = ..., held_nanousd: _Optional[int] = ..., unresolved_nanousd: _Optional[int] = ..., available_nanousd: _Optional[int] = ..., read_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class LedgerEntry(_message.Message):
+    __slots__ = ("name", "kind", "amount_nanousd", "balance_after_nanousd", "reference", "create_time")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    BALANCE_AFTER_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    kind: LedgerEntryKind
+    amount_nanousd: int
+    balance_after_nanousd: int
+    reference: str
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[LedgerEntryKind, str]] = ..., amount_nanousd: _Optional[int] = ..., balance_after_nanousd: _Optional[int] = ..., reference: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class UsageRecord(_message.Message):
+    __slots__ = ("call_id", "account", "cost_nanousd", "attempts")
+    CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    COST_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    call_id: str
+    account: str
+    cost_nanousd: int
+    attempts: _containers.RepeatedCompositeFieldContainer[AttemptRecord]
+    def __init__(self, call_id: _Optional[str] = ..., account: _Optional[str] = ..., cost_nanousd: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[AttemptRecord, _Mapping]]] = ...) -> None: ...
+
+class AttemptRecord(_message.Message):
+    __slots__ = ("attempt_number", "model", "outcome", "held_nanousd", "cost_nanousd", "price_version", "markup_ppm", "prompt_token_count", "cached_read_token_count", "cached_write_token_count", "prompt_audio_token_count", "completion_token_count", "reasoning_token_count", "completion_audio_token_count", "estimated", "end_time")
+    ATTEMPT_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    HELD_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    COST_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    PRICE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MARKUP_PPM_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CACHED_READ_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CACHED_WRITE_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_AUDIO_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REASONING_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_AUDIO_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    attempt_number: int
+    model: str
+    outcome: str
+    held_nanousd: int
+    cost_nanousd: int
+    price_version: int
+    markup_ppm: int
+    prompt_token_count: int
+    cached_read_token_count: int
+    cached_write_token_count: int
+    prompt_audio_token_count: int
+    completion_token_count: int
+    reasoning_token_count: int
+    completion_audio_token_count: int
+    estimated: bool
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, attempt_number: _Optional[int] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., held_nanousd: _Optional[int] = ..., cost_nanousd: _Optional[int] = ..., price_version: _Optional[int] = ..., markup_ppm: _Optional[int] = ..., prompt_token_count: _Optional[int] = ..., cached_read_token_count: _Optional[int] = ..., cached_write_token_count: _Optional[int] = ..., prompt_audio_token_count: _Optional[int] = ..., completion_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., completion_audio_token_count: _Optional[int] = ..., estimated: _Optional[bool] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Hold(_message.Message):
+    __slots__ = ("name", "state", "amount_nanousd", "settled_nanousd", "expire_time")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: HoldState
+    amount_nanousd: int
+    settled_nanousd: int
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[HoldState, str]] = ..., amount_nanousd: _Optional[int] = ..., settled_nanousd: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,393 @@
+"""The lane: one connection through which a worker's ledger operations go, in batches.
+
+While one batch is in the database the next one gathers; an idle lane sends at once, so light load
+waits for nothing. The lane promises that an operation whose future it returned is either applied
+exactly once or refused, also when the connection, or the acknowledgement of a commit, is lost: the
+same batch is sent again under the same ids. It never drops a final: those wait, without bound,
+until the database answers. New holds are refused at once while it does not.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol
+from uuid import UUID
+
+import psycopg
+import structlog
+
+from omni_grpc.billing.batch import APPLY_SQL, arguments, outcomes
+from omni_grpc.billing.operations import (
+    AttemptOutcome,
+    Code,
+    Final,
+    FinalOp,
+    HoldOp,
+    Operation,
+    Origin,
+    Outcome,
+)
+from omni_grpc.core.clock import Clock
+from omni_grpc.core.errors import Busy, Internal, LedgerUnavailable
+from omni_grpc.core.limits import HOLD_LEASE_SECONDS, LANE_BATCH_MAX, LANE_QUEUE_MAX
+
+log = structlog.get_logger(__name__)
+
+STATEMENT_SECONDS_MAX = 5.0
+"""A batch takes milliseconds; one that takes this long has lost its server."""
+
+RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+"""Pauses between attempts to connect; the last one repeats."""
+
+_SEND_AGAIN = frozenset({"OM001", "40P01", "40001", "55P03"})
+"""Relock, deadlock, serialization failure, lock timeout: nothing was applied, nothing is wrong."""
+
+_DATA_ERRORS = ("22", "23", "42", "OM", "P0", "XX")
+"""Classes of SQLSTATE that sending again cannot mend; every other error may pass."""
+
+_FINAL_RANK = {Final.SETTLE: 0, Final.VOID: 1, Final.UNRESOLVED: 2, Final.LEASE_END: 3}
+
+Connect = Callable[[], Awaitable[psycopg.AsyncConnection]]
+Result = asyncio.Future[Outcome]
+
+
+class LaneObserver(Protocol):
+    """What wants to know how the lane fares; the metrics do."""
+
+    def batch_applied(self, size: int, seconds: float) -> None:
+        """A batch of `size` operations was committed."""
+
+    def connection_changed(self, connected: bool) -> None:
+        """The database answers, or no longer does."""
+
+
+class Lane:
+    """Applies ledger operations in arrival order; see the module's promise.
+
+    Run `run()` as a task for the lane's life; `close()` lets what is queued finish.
+    """
+
+    def __init__(self, connect: Connect, clock: Clock, observer: LaneObserver) -> None:
+        self.owner = f"{socket.gethostname()}:{os.getpid()}"
+        self.epoch = 0
+        self.connected_at: float | None = None
+        """Monotonic time since which the database answers; None while it does not."""
+        self._number = 0
+        self._connect = connect
+        self._clock = clock
+        self._observer = observer
+        self._connection: psycopg.AsyncConnection | None = None
+        self._queue: deque[tuple[Operation, Result]] = deque()
+        self._renewals: deque[tuple[list[UUID], asyncio.Future[set[UUID]]]] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._unsettled = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    # --- what others call -----------------------------------------------------------------
+    @property
+    def connected(self) -> bool:
+        """Whether the last thing known of the database is that it answers."""
+        return self._connection is not None
+
+    @property
+    def depth(self) -> int:
+        """Operations that wait for their outcome."""
+        return self._unsettled
+
+    def hold(self, op: HoldOp) -> Result:
+        """Queues a hold.
+
+        A hold whose caller no longer waits when it is granted is voided by the lane itself.
+
+        Raises:
+            LedgerUnavailable: the database does not answer; nothing is queued.
+            Busy: the lane is full, or closing; nothing is queued.
+        """
+        if self._closing:
+            raise Busy("The server is stopping; send the call to another one.", retry_after_s=1.0)
+        if not self.connected:
+            raise _unavailable()
+        if len(self._queue) >= LANE_QUEUE_MAX:
+            raise Busy("The ledger has too much to do; try again shortly.", retry_after_s=0.5)
+        return self._enqueue(op)
+
+    def apply(self, op: Operation) -> Result:
+        """Queues any other operation; finals are always taken."""
+        return self._enqueue(op)
+
+    async def renew(self, ids: list[UUID]) -> set[UUID]:
+        """Renews the leases of one's own open holds; returns those still owned."""
+        result: asyncio.Future[set[UUID]] = asyncio.get_running_loop().create_future()
+        self._renewals.append((ids, result))
+        self._wake.set()
+        return await result
+
+    async def close(self, seconds: float) -> bool:
+        """Waits until every queued operation has its outcome; says whether it came to that."""
+        self._closing = True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            log.error("ledger_not_drained", waiting=self._unsettled)
+            return False
+        return True
+
+    # --- the loop ---------------------------------------------------------------------------
+    async def run(self) -> None:
+        """Connects, and applies batches for ever; ends only by cancellation."""
+        try:
+            await self._reconnect()
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._renewals:
+                    await self._renew_next()
+                while batch := self._take():
+                    await self._apply(batch)
+                    if self._renewals:
+                        await self._renew_next()
+        finally:
+            if self._connection is not None:
+                with contextlib.suppress(psycopg.Error):
+                    await self._connection.close()
+
+    def _enqueue(self, op: Operation) -> Result:
+        result: Result = asyncio.get_running_loop().create_future()
+        result.add_done_callback(_retrieve)
+        self._queue.append((op, result))
+        self._unsettled += 1
+        self._idle.clear()
+        self._wake.set()
+        return result
+
+    def _take(self) -> list[tuple[Operation, Result]]:
+        """The next batch: at most one final of a hold, and never one beside its own hold.
+
+        Of several finals of one hold a settle goes before a void before a lease's end; the
+        others keep their place and find the hold decided.
+        """
+        queued = self._queue
+        if not queued:
+            return []
+        batch: list[tuple[Operation, Result]] = []
+        later: list[tuple[Operation, Result]] = []
+        place: dict[UUID, int] = {}
+        request_ids: set[tuple[int, str]] = set()
+        while queued and len(batch) < LANE_BATCH_MAX:
+            op, result = queued.popleft()
+            if op.request is not None:
+                key = (op.request.principal, op.request.request_id)
+                if key in request_ids:
+                    later.append((op, result))
+                    continue
+                request_ids.add(key)
+            at = place.get(op.id)
+            if at is None:
+                place[op.id] = len(batch)
+                batch.append((op, result))
+                continue
+            first = batch[at][0]
+            if (
+                isinstance(op, FinalOp)
+                and isinstance(first, FinalOp)
+                and _FINAL_RANK[op.kind] < _FINAL_RANK[first.kind]
+            ):
+                later.append(batch[at])
+                batch[at] = (op, result)
+            else:
+                later.append((op, result))
+        queued.extendleft(reversed(later))
+        return batch
+
+    async def _apply(self, batch: list[tuple[Operation, Result]]) -> None:
+        """Applies `batch`, however often it must be sent; splits it where its data is at fault."""
+        operations = [op for op, _ in batch]
+        while True:
+            started = self._clock.monotonic()
+            try:
+                found = await self._send(operations)
+            except psycopg.Error as error:
+                state = error.sqlstate or ""
+                if state in _SEND_AGAIN:
+                    log.info("ledger_batch_sent_again", sqlstate=state)
+                elif state.startswith(_DATA_ERRORS):
+                    await self._split(batch, error)
+                    return
+                else:
+                    self._connection_lost(error, batch)
+                    await self._reconnect()
+            else:
+                self._observer.batch_applied(len(batch), self._clock.monotonic() - started)
+                for (op, result), outcome in zip(batch, found, strict=True):
+                    self._resolve(op, result, outcome)
+                return
+
+    async def _split(
+        self, batch: list[tuple[Operation, Result]], error: psycopg.Error
+    ) -> None:
+        """Finds the operation that the database refuses, so that it alone fails."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await self._apply(batch[:middle])
+            await self._apply(batch[middle:])
+            return
+        op, result = batch[0]
+        log.error(
+            "ledger_operation_refused",
+            operation=type(op).__name__,
+            id=str(op.id),
+            sqlstate=error.sqlstate,
+            error=str(error).splitlines()[0] if str(error) else "",
+        )
+        self._done()
+        if not result.done():
+            result.set_exception(Internal("The ledger could not apply this operation."))
+
+    def _resolve(self, op: Operation, result: Result, outcome: Outcome) -> None:
+        self._done()
+        if not result.done():
+            result.set_result(outcome)
+        elif (
+            isinstance(op, HoldOp)
+            and op.origin is Origin.ROUTER
+            and outcome.code in (Code.DONE, Code.ALREADY)
+        ):
+            # Nobody waits for this hold any more, so nothing was or will be dispatched under it.
+            abandoned = FinalOp(id=op.id, kind=Final.VOID, origin=op.origin, outcome=AttemptOutcome.FAILED)
+            self._enqueue(abandoned)
+
+    def _done(self) -> None:
+        self._unsettled -= 1
+        if self._unsettled == 0:
+            self._idle.set()
+
+    async def _renew_next(self) -> None:
+        ids, result = self._renewals.popleft()
+        try:
+            rows = await self._execute(
+                "SELECT ledger_renew(%s::text, %s::bigint, %s::integer, %s::uuid[])",
+                [self.owner, self.epoch, int(HOLD_LEASE_SECONDS), "{" + ",".join(i.hex for i in ids) + "}"],
+            )
+        except psycopg.Error as error:
+            if not result.done():
+                result.set_exception(_unavailable())
+            self._connection_lost(error, [])
+            await self._reconnect()
+            return
+        if not result.done():
+            result.set_result({row[0] for row in rows})
+
+    # --- the connection ---------------------------------------------------------------------
+    async def _send(self, operations: Sequence[Operation]) -> list[Outcome]:
+        rows = await self._execute(
+            APPLY_SQL, arguments(self.owner, self.epoch, self._number, operations)
+        )
+        return outcomes(operations, rows)
+
+    async def _execute(self, sql: str, parameters: list[object]) -> list[tuple]:  # type: ignore[type-arg]  # rows of several shapes
+        """Runs one autocommit statement, and gives up on a server that does not answer.
+
+        A query is never cancelled, since a cancellation can be lost: the socket is shut down,
+        which ends the wait, and the batch's fate is found out by sending it again.
+        """
+        connection = self._connection
+        if connection is None:
+            raise psycopg.OperationalError("not connected")
+        task = asyncio.ensure_future(
+            connection.execute(sql, parameters, prepare=True, binary=True)
+        )
+        timer = asyncio.get_running_loop().call_later(
+            STATEMENT_SECONDS_MAX, _shut_down, connection
+        )
+        try:
+            cursor = await asyncio.shield(task)
+            return await cursor.fetchall()
+        except asyncio.CancelledError:
+            _shut_down(connection)
+            await asyncio.wait({task})
+            raise
+        finally:
+            timer.cancel()
+
+    def _connection_lost(
+        self, error: psycopg.Error, batch: Iterable[tuple[Operation, Result]]
+    ) -> None:
+        """Refuses every hold that waits; what was sent is still resolved when all is back."""
+        connection, self._connection = self._connection, None
+        self.connected_at = None
+        if connection is not None:
+            _shut_down(connection)
+            log.error("ledger_connection_lost", error=str(error).strip() or type(error).__name__)
+            self._observer.connection_changed(False)
+        for op, result in batch:
+            if not isinstance(op, FinalOp) and not result.done():
+                result.set_exception(_unavailable())
+        kept: deque[tuple[Operation, Result]] = deque()
+        for op, result in self._queue:
+            if isinstance(op, FinalOp):
+                kept.append((op, result))
+                continue
+            self._done()
+            if not result.done():
+                result.set_exception(_unavailable())
+        self._queue = kept
+
+    async def _reconnect(self) -> None:
+        pauses = itertools.chain(RECONNECT_SECONDS, itertools.repeat(RECONNECT_SECONDS[-1]))
+        while True:
+            try:
+                connection = await self._connect()
+                cursor = await connection.execute(
+                    "SELECT CASE WHEN %s = 0 THEN nextval('ledger_epoch') END,"
+                    " CASE WHEN %s = 0 THEN nextval('ledger_lane') END",
+                    [self.epoch, self.epoch],
+                )
+                row = await cursor.fetchone()
+            except (psycopg.Error, OSError, TimeoutError, LedgerUnavailable) as error:
+                log.warning("ledger_connect_failed", error=str(error).strip())
+                self._fail_renewals()
+                await asyncio.sleep(next(pauses))
+                continue
+            if row is not None and row[0] is not None:
+                self.epoch, self._number = int(row[0]), int(row[1])
+                self.owner = f"{self.owner}:{self.epoch}"
+            self._connection = connection
+            self.connected_at = self._clock.monotonic()
+            self._observer.connection_changed(True)
+            log.info("ledger_connected", owner=self.owner, lane=self._number)
+            return
+
+    def _fail_renewals(self) -> None:
+        while self._renewals:
+            _, result = self._renewals.popleft()
+            if not result.done():
+                result.set_exception(_unavailable())
+
+
+def _unavailable() -> LedgerUnavailable:
+    return LedgerUnavailable(
+        "The ledger's database does not answer, so nothing was started or charged; "
+        "try again shortly.",
+        retry_after_s=1.0,
+    )
+
+
+def _retrieve(result: Result) -> None:
+    """Marks an error as seen: many finals have nobody that waits for them."""
+    if not result.cancelled():
+        result.exception()
+
+
+def _shut_down(connection: psycopg.AsyncConnection) -> None:
+    """Wakes whoever waits for `connection` with an end of file, without waiting for anything."""
+    with contextlib.suppress(psycopg.Error, OSError):
+        duplicate = socket.socket(fileno=os.dup(connection.fileno()))
+        with duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)

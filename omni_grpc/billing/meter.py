@@ -1,0 +1,319 @@
+"""The meter of one call: a hold before each attempt, and one end for each hold.
+
+The meter is opened by the ledger gate, without database work, and closed by it however the call
+ends. Every hold it made is then settled, voided or left as unresolved: a hold whose attempt was
+never sent is voided, one whose outcome nobody stated is left to be resolved.
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum, auto
+
+import structlog
+
+from omni_grpc.billing.lane import Lane
+from omni_grpc.billing.leases import Leases
+from omni_grpc.billing.operations import (
+    AttemptOutcome,
+    Code,
+    Final,
+    FinalOp,
+    HoldOp,
+    Origin,
+    Outcome,
+)
+from omni_grpc.core.chat import AttemptUsage, ShortCredits
+from omni_grpc.core.clock import Clock
+from omni_grpc.core.errors import CreditsExhausted, CreditsHeld, Internal, LedgerUnavailable
+from omni_grpc.core.ids import AccountId, CallId, HoldId, KeyId, hold_id_of
+from omni_grpc.core.limits import (
+    HOLD_LEASE_SECONDS,
+    LEDGER_WAIT_SECONDS_MAX,
+    SETTLE_WAIT_SECONDS_MAX,
+)
+from omni_grpc.core.money import (
+    NanoUsd,
+    Price,
+    charge,
+    output_tokens_covered,
+    usd_text,
+    worst_case,
+)
+from omni_grpc.core.usage import Usage
+
+log = structlog.get_logger(__name__)
+
+
+class _State(Enum):
+    HELD = auto()
+    DISPATCHED = auto()
+    FINAL = auto()
+
+
+class AttemptCharge:
+    """The hold of one attempt, until it is final. Exactly one of its ends is called."""
+
+    def __init__(
+        self,
+        meter: "Meter",
+        hold_id: HoldId,
+        model: str,
+        price: Price,
+        markup_ppm: int,
+        held: NanoUsd,
+        output_tokens_max: int,
+    ) -> None:
+        self.output_tokens_max = output_tokens_max
+        """What the grant covers, for each choice: the limit to send to the provider."""
+        self.model = model
+        self._meter = meter
+        self._hold_id = hold_id
+        self._price = price
+        self._markup_ppm = markup_ppm
+        self._held = held
+        self._state = _State.HELD
+        self._settled: asyncio.Future[Outcome] | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether its end is stated."""
+        return self._state is _State.FINAL
+
+    def dispatched(self) -> None:
+        """Called right before the first byte may reach the provider."""
+        self._state = _State.DISPATCHED
+
+    def settle(self, usage: Usage, outcome: AttemptOutcome) -> NanoUsd:
+        """Charges what `usage` costs; returns the charge, which is never above the hold.
+
+        The operation is queued before this returns, so a cancelled caller cannot lose it.
+        """
+        cost = charge(usage, self._price, self._markup_ppm)
+        self._end(Final.SETTLE, outcome, usage, cost)
+        charged = NanoUsd(min(cost, self._held))
+        if cost > self._held:
+            log.warning(
+                "cost_above_hold",
+                hold_id=str(self._hold_id),
+                model=self.model,
+                held_nanousd=self._held,
+                cost_nanousd=cost,
+            )
+        self._meter.note(self._usage(outcome, usage, charged))
+        return charged
+
+    def void(self, outcome: AttemptOutcome) -> None:
+        """Frees the hold: the attempt was never sent, or its provider charges nothing for it."""
+        self._end(Final.VOID, outcome, None, 0)
+        self._meter.note(self._usage(outcome, Usage(), NanoUsd(0)))
+
+    def leave_unresolved(self) -> None:
+        """Keeps the money reserved: nobody knows what the provider did."""
+        self._end(Final.UNRESOLVED, None, None, 0)
+
+    async def balance(self) -> int | None:
+        """What the account can spend after the settle; None if the ledger is slow to say.
+
+        The settle itself stays queued whatever becomes of the caller.
+        """
+        if self._settled is None:
+            return None
+        try:
+            async with asyncio.timeout(SETTLE_WAIT_SECONDS_MAX):
+                outcome = await asyncio.shield(self._settled)
+        except (TimeoutError, LedgerUnavailable, Internal):
+            return None
+        return outcome.available
+
+    def close(self) -> None:
+        """The gate's guarantee for an attempt whose end nobody stated."""
+        if self._state is _State.HELD:
+            self.void(AttemptOutcome.FAILED)
+        elif self._state is _State.DISPATCHED:
+            log.error("attempt_left_open", hold_id=str(self._hold_id), model=self.model)
+            self.leave_unresolved()
+
+    def _end(
+        self, kind: Final, outcome: AttemptOutcome | None, usage: Usage | None, cost: int
+    ) -> None:
+        if self._state is _State.FINAL:
+            raise RuntimeError(f"hold {self._hold_id} is final already")
+        self._state = _State.FINAL
+        self._settled = self._meter.finish(
+            FinalOp(
+                id=self._hold_id,
+                kind=kind,
+                origin=Origin.ROUTER,
+                cost=cost,
+                outcome=outcome,
+                usage=usage,
+            )
+        )
+
+    def _usage(self, outcome: AttemptOutcome, usage: Usage, cost: NanoUsd) -> AttemptUsage:
+        return AttemptUsage(
+            model=self.model,
+            outcome=outcome.name.lower(),
+            usage=usage,
+            cost_nanousd=cost,
+            price_version=self._price.version,
+        )
+
+
+class Meter:
+    """All attempts of one call. Not for use by two tasks at once."""
+
+    def __init__(
+        self,
+        *,
+        lane: Lane,
+        leases: Leases,
+        clock: Clock,
+        call_id: CallId,
+        account_id: AccountId,
+        key_id: KeyId,
+        markup_ppm: int,
+    ) -> None:
+        self.attempts: list[AttemptUsage] = []
+        self.call_id = call_id
+        self._lane = lane
+        self._leases = leases
+        self._clock = clock
+        self._account_id = account_id
+        self._key_id = key_id
+        self._markup_ppm = markup_ppm
+        self._charges: list[AttemptCharge] = []
+
+    @property
+    def charged_nanousd(self) -> int:
+        """What all attempts of this call were charged so far."""
+        return sum(attempt.cost_nanousd for attempt in self.attempts)
+
+    async def hold(
+        self,
+        *,
+        model: str,
+        credential: str,
+        price: Price,
+        prompt_tokens_max: int,
+        output_tokens_max: int,
+        choice_count: int,
+        short_credits: ShortCredits,
+        lease_lost: Callable[[], None],
+    ) -> AttemptCharge:
+        """Reserves the worst case of one attempt; no provider may be called without it.
+
+        Args:
+            model: the offer, `provider/model`.
+            credential: whose key calls the provider, as the record shall name it.
+            price: the price version that is pinned for this attempt.
+            prompt_tokens_max: an upper bound of the prompt.
+            output_tokens_max: the wanted output limit of each choice.
+            choice_count: how many choices are generated.
+            short_credits: SHORTEN takes the output limit that the credits cover, if at least 1.
+            lease_lost: called when this worker must stop the attempt; see `Leases`.
+
+        Raises:
+            CreditsExhausted, CreditsHeld: the account has no room; nothing is reserved.
+            LedgerUnavailable, Busy: nothing is reserved that stays reserved.
+        """
+        hold_id = hold_id_of(self.call_id, len(self._charges) + 1)
+        most = worst_case(
+            prompt_tokens_max, output_tokens_max * choice_count, price, self._markup_ppm
+        )
+        least = most
+        if short_credits is ShortCredits.SHORTEN:
+            least = worst_case(prompt_tokens_max, choice_count, price, self._markup_ppm)
+        asked_at = self._clock.monotonic()
+        outcome = await wait_for_hold(
+            self._lane.hold(
+                HoldOp(
+                    id=hold_id,
+                    origin=Origin.ROUTER,
+                    wallet=self._account_id,
+                    amount_min=least,
+                    amount_max=most,
+                    seconds=int(HOLD_LEASE_SECONDS),
+                    key_id=self._key_id,
+                    model=model,
+                    credential=credential,
+                    price_version=price.version,
+                    markup_ppm=self._markup_ppm,
+                )
+            )
+        )
+        if outcome.code is Code.SHORT:
+            raise short_error(outcome, least)
+        if outcome.code not in (Code.DONE, Code.ALREADY) or outcome.amount is None:
+            raise Internal("The hold of this call was decided by somebody else.")
+        granted = NanoUsd(outcome.amount)
+        covered = output_tokens_max
+        if granted < most:
+            covered = (
+                output_tokens_covered(
+                    granted,
+                    prompt_tokens_max,
+                    output_tokens_max * choice_count,
+                    price,
+                    self._markup_ppm,
+                )
+                // choice_count
+            )
+        held = AttemptCharge(
+            self, hold_id, model, price, self._markup_ppm, granted, covered
+        )
+        self._charges.append(held)
+        self._leases.keep(hold_id, asked_at, lease_lost)
+        return held
+
+    def note(self, attempt: AttemptUsage) -> None:
+        """Remembers how an attempt ended, for the call's usage."""
+        self.attempts.append(attempt)
+
+    def finish(self, final: FinalOp) -> asyncio.Future[Outcome]:
+        """Queues the end of a hold of this call."""
+        self._leases.release(final.id)
+        return self._lane.apply(final)
+
+    def close(self) -> None:
+        """Ends what nobody ended; called by the ledger gate, once, and does not wait."""
+        for held in self._charges:
+            if not held.final:
+                held.close()
+
+
+async def wait_for_hold(result: "asyncio.Future[Outcome]") -> Outcome:
+    """Waits a bounded time for a hold. A hold that is granted later is voided by the lane."""
+    try:
+        async with asyncio.timeout(LEDGER_WAIT_SECONDS_MAX):
+            return await result
+    except TimeoutError:
+        raise LedgerUnavailable(
+            "The ledger's database is too slow to answer, so the call was not started and "
+            "nothing is charged; try again shortly.",
+            retry_after_s=1.0,
+        ) from None
+
+
+def short_error(outcome: Outcome, needed: int) -> CreditsExhausted | CreditsHeld:
+    """Says what is needed, what is there, and whether waiting can help."""
+    posted, pending = outcome.posted or 0, outcome.pending or 0
+    facts = {
+        "needed_nanousd": str(needed),
+        "posted_nanousd": str(posted),
+        "held_nanousd": str(pending),
+        "available_nanousd": str(posted - pending),
+    }
+    if posted >= needed:
+        return CreditsHeld(
+            f"This needs {usd_text(needed)} USD; the account has {usd_text(posted)} USD, but "
+            f"calls in flight hold {usd_text(pending)} USD of it. Try again when they end.",
+            metadata=facts,
+            retry_after_s=1.0,
+        )
+    return CreditsExhausted(
+        f"This may cost up to {usd_text(needed)} USD; the account has {usd_text(posted)} USD. "
+        "Add credits, lower the output limit, or ask for a shortened answer "
+        "(short_credits: shorten).",
+        metadata=facts,
+    )
