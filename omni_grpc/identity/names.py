@@ -1,0 +1,92 @@
+"""Names that callers choose or send: checked here, before anything is done with them.
+
+Every bad name is a FieldInvalid with the field and the rule, and never with the name itself,
+which may hold anything.
+"""
+
+import re
+import unicodedata
+
+from omni_grpc.core.errors import FieldInvalid
+from omni_grpc.core.limits import DISPLAY_NAME_CHARS_MAX
+
+KEY_PREFIX_CHARS = 12
+KEY_PREFIX_PATTERN = "[0-9a-hjkmnp-tv-z]{12}"
+"""Lower-case Crockford base32: no letter in it looks like a digit in it."""
+
+_SLUG_PATTERN = "[a-z][a-z0-9-]{1,62}"
+_SLUG = re.compile(_SLUG_PATTERN)
+_ORG_NAME = re.compile(f"orgs/({_SLUG_PATTERN})")
+_KEY_NAME = re.compile(f"orgs/({_SLUG_PATTERN})/apiKeys/({KEY_PREFIX_PATTERN})")
+
+_UNSHOWABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Control characters (NUL among them), lone surrogates, line and paragraph separators."""
+
+
+def check_slug(slug: str, *, field: str) -> str:
+    """The slug itself.
+
+    Raises:
+        FieldInvalid: it is not of the form.
+    """
+    if not _SLUG.fullmatch(slug):
+        raise FieldInvalid(
+            f"`{field}` must be 2 to 63 characters: a lower-case letter, "
+            "then lower-case letters, digits and hyphens.",
+            field=field,
+        )
+    return slug
+
+
+def check_display_name(name: str, *, field: str = "display_name") -> str:
+    """The display name itself; it may be empty.
+
+    Raises:
+        FieldInvalid: it is too long or holds a character that cannot be shown on one line.
+    """
+    if len(name) > DISPLAY_NAME_CHARS_MAX:
+        raise FieldInvalid(
+            f"`{field}` must have at most {DISPLAY_NAME_CHARS_MAX} characters.", field=field
+        )
+    if any(unicodedata.category(char) in _UNSHOWABLE for char in name):
+        raise FieldInvalid(
+            f"`{field}` must be valid Unicode on one line, without control characters.",
+            field=field,
+        )
+    return name
+
+
+def format_org_name(slug: str) -> str:
+    """`orgs/{org}`."""
+    return f"orgs/{slug}"
+
+
+def parse_org_name(name: str, *, field: str = "name") -> str:
+    """The slug in `orgs/{org}`.
+
+    Raises:
+        FieldInvalid: the name is not of that form.
+    """
+    match = _ORG_NAME.fullmatch(name)
+    if match is None:
+        raise FieldInvalid(f"`{field}` must have the form `orgs/{{org}}`.", field=field)
+    return match[1]
+
+
+def format_key_name(slug: str, prefix: str) -> str:
+    """`orgs/{org}/apiKeys/{prefix}`."""
+    return f"orgs/{slug}/apiKeys/{prefix}"
+
+
+def parse_key_name(name: str, *, field: str = "name") -> tuple[str, str]:
+    """The slug and the prefix in `orgs/{org}/apiKeys/{prefix}`.
+
+    Raises:
+        FieldInvalid: the name is not of that form.
+    """
+    match = _KEY_NAME.fullmatch(name)
+    if match is None:
+        raise FieldInvalid(
+            f"`{field}` must have the form `orgs/{{org}}/apiKeys/{{prefix}}`.", field=field
+        )
+    return match[1], match[2]
