@@ -1,0 +1,56 @@
+"""The upstream clients: each provider as data, each wire dialect in a folder of its own.
+
+A call becomes one request to one provider, whole or streamed, in the words of `core.chat`; what
+fails is a `ProviderFault`. Nothing here prices, routes, holds or falls back.
+"""
+
+from omni_grpc.providers.calls import (
+    ChatProvider,
+    ProviderCompletion,
+    ProviderStream,
+    UpstreamCall,
+)
+from omni_grpc.providers.errors import (
+    Malformed,
+    Misconfigured,
+    Overloaded,
+    ProviderFault,
+    RateLimited,
+    Rejected,
+    StreamError,
+    TimedOut,
+    Truncated,
+    Unreachable,
+)
+from omni_grpc.providers.registry import Providers, ProviderSettingsError
+from omni_grpc.providers.spec import (
+    ProviderSettings,
+    ProviderSpec,
+    SecretText,
+    Timeouts,
+    load_specs,
+)
+
+__all__ = [
+    "ChatProvider",
+    "Malformed",
+    "Misconfigured",
+    "Overloaded",
+    "ProviderCompletion",
+    "ProviderFault",
+    "ProviderSettings",
+    "ProviderSettingsError",
+    "ProviderSpec",
+    "ProviderStream",
+    "Providers",
+    "RateLimited",
+    "Rejected",
+    "SecretText",
+    "StreamError",
+    "TimedOut",
+    "Timeouts",
+    "Truncated",
+    "Unreachable",
+    "UpstreamCall",
+    "load_specs",
+]

@@ -1,0 +1,135 @@
+"""What completion asks of a provider and gets from it, whatever the provider's dialect.
+
+A call is made once: nothing here retries a request of which a byte may have reached the provider.
+"""
+
+from collections.abc import Callable, Generator
+from typing import Protocol
+
+import msgspec
+
+from omni_grpc.core.chat import ChatDelta, ChatRequest, Choice
+from omni_grpc.core.usage import Usage
+from omni_grpc.providers.spec import ProviderSpec
+
+
+class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt at one provider.
+
+    `model` is the provider's own name of it, `output_tokens_max` what the hold covers, `call_id`
+    an ASCII text by which the provider's logs can be matched with ours, and `seconds_left` what
+    remains of the caller's deadline.
+    """
+
+    request: ChatRequest
+    model: str
+    output_tokens_max: int
+    call_id: str
+    seconds_left: float
+
+
+class ProviderCompletion(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer. `usage` is None where the provider reported none that can be believed."""
+
+    choices: tuple[Choice, ...]
+    usage: Usage | None
+    model: str | None = None
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+
+
+class ProviderStream(Protocol):
+    """A streamed answer: await it to open it, then iterate, and always close it.
+
+    Each item is what one read from the provider brought, at least one delta and at most one a
+    choice. A fault is raised only after every delta that came before it was handed out. The
+    facts (usage, model, …) grow while the stream runs and are final after its end.
+    """
+
+    def __await__(self) -> Generator[object, None, "ProviderStream"]:
+        """Send the request and wait for a status line of success; returns itself.
+
+        Raises:
+            ProviderFault: there was none, by its class why.
+        """
+        ...
+
+    def __aiter__(self) -> "ProviderStream":
+        """The stream itself."""
+        ...
+
+    async def __anext__(self) -> tuple[ChatDelta, ...]:
+        """The deltas of the next read that brings any.
+
+        Raises:
+            ProviderFault: the stream failed, or ended without being whole.
+        """
+        ...
+
+    @property
+    def usage(self) -> Usage | None:
+        """The last usage that was reported; None where there was none."""
+        ...
+
+    @property
+    def model(self) -> str | None:
+        """The model as the provider names it in its answer."""
+        ...
+
+    @property
+    def system_fingerprint(self) -> str | None:
+        """The provider's mark of the backend that answered."""
+        ...
+
+    @property
+    def service_tier(self) -> str | None:
+        """The tier that the provider served the call in."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer is whole: each choice has its finish reason, and the end came."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connection at once, unless the stream has ended; idempotent."""
+        ...
+
+    async def cancel(self) -> tuple[ChatDelta, ...]:
+        """Stop the provider, and return what it had sent and nobody has read yet.
+
+        Works in every state, also when the wait for the opening was itself cancelled. Takes a
+        quarter of a second at most; run it where it is not cancelled in turn.
+        """
+        ...
+
+
+class ChatProvider(Protocol):
+    """One provider, ready to be called."""
+
+    @property
+    def spec(self) -> ProviderSpec:
+        """What the provider is."""
+        ...
+
+    async def complete(
+        self, call: UpstreamCall, dispatched: Callable[[], None]
+    ) -> ProviderCompletion:
+        """Ask for a whole answer.
+
+        `dispatched` is called once, right before the first byte of the request may reach the
+        provider; it must not raise. Cancelling closes the connection at once.
+
+        Raises:
+            ProviderFault: by its class, what went wrong.
+            FieldInvalid: the request holds something that is no JSON.
+        """
+        ...
+
+    def open_stream(self, call: UpstreamCall, dispatched: Callable[[], None]) -> ProviderStream:
+        """Prepare a streamed answer; nothing is sent before the result is awaited.
+
+        Raises:
+            FieldInvalid: the request holds something that is no JSON.
+        """
+        ...

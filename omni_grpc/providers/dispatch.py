@@ -1,0 +1,131 @@
+"""How far one request got on its way out: the proof by which the ledger frees or keeps a hold.
+
+`started` turns true right before the first byte may leave; a connection that the provider has
+closed meanwhile is found out before that, so a request that died with it was provably not sent.
+"""
+
+import asyncio
+import select
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
+
+_SLICE_BYTES: Final = 256 * 1024
+_GONE_EVENTS: Final = getattr(select, "POLLRDHUP", 0)
+
+
+class ConnectionGoneError(Exception):
+    """The connection had been closed before anything was sent on it."""
+
+
+class Dispatch:
+    """Where one request stands. `transport` carries it from its start on."""
+
+    __slots__ = ("_dispatched", "sent", "started", "transport")
+
+    def __init__(self, dispatched: Callable[[], None]) -> None:
+        self._dispatched = dispatched
+        self.started = False
+        self.sent = False
+        self.transport: asyncio.WriteTransport | None = None
+
+    def start(self, transport: asyncio.WriteTransport) -> None:
+        """The first byte leaves next."""
+        self.transport = transport
+        self.started = True
+        self._dispatched()
+
+    def half_close(self) -> bool:
+        """End our side of the connection, which tells the provider to stop.
+
+        False where that cannot be done and the connection is closed whole: over TLS, and where
+        the request is not written yet.
+        """
+        transport = self.transport
+        if (
+            transport is None
+            or not self.sent
+            or transport.is_closing()
+            or transport.get_write_buffer_size()
+            or not transport.can_write_eof()
+        ):
+            self.abort()
+            return False
+        transport.write_eof()
+        return True
+
+    def abort(self) -> None:
+        """Close the connection now, dropping what is not written yet."""
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class RequestBody(Payload):
+    """A JSON body that knows the moment before its first byte: aiohttp sends the head with it.
+
+    aiohttp's own payload of bytes knows no such moment, and warns of bodies above a megabyte.
+    """
+
+    def __init__(
+        self, body: bytes, dispatch: Dispatch, on_start: Callable[[], None] | None
+    ) -> None:
+        super().__init__(body, content_type="application/json")
+        self._body = body
+        self._dispatch = dispatch
+        self._on_start = on_start
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        return len(self._body)
+
+    @property
+    def autoclose(self) -> bool:
+        """It holds nothing that must be closed."""
+        return True
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The body as text."""
+        return self._body.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write all of it."""
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
+        """Write all of it, in slices that let the connection hold us back.
+
+        Raises:
+            ConnectionGoneError: the provider has closed the connection; nothing was written.
+        """
+        del content_length  # it is the whole body's
+        transport = writer.transport
+        if transport is None or _is_gone(transport):
+            raise ConnectionGoneError
+        if self._on_start is not None:
+            self._on_start()
+        self._dispatch.start(transport)
+        body = self._body
+        if len(body) <= _SLICE_BYTES:
+            await writer.write(body)
+        else:
+            view = memoryview(body)
+            for start in range(0, len(body), _SLICE_BYTES):
+                await writer.write(view[start : start + _SLICE_BYTES])
+        self._dispatch.sent = True
+
+
+def _is_gone(transport: asyncio.WriteTransport) -> bool:
+    """Whether the provider has closed, also where the loop has not heard of it yet."""
+    if transport.is_closing():
+        return True
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return False
+    poll = select.poll()
+    poll.register(sock.fileno(), _GONE_EVENTS)
+    return bool(poll.poll(0))

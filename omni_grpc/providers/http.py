@@ -1,0 +1,240 @@
+"""One provider's connections, and the sending of one request over them.
+
+The only file that asks aiohttp for connections. Nothing is sent twice: only a request of which
+provably no byte left (the pooled connection had been closed by the provider) is tried on another
+connection. Redirects, cookies, proxies of the environment and compression are not used.
+"""
+
+import asyncio
+import contextlib
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from omni_grpc.providers.dispatch import ConnectionGoneError, Dispatch, RequestBody
+from omni_grpc.providers.errors import ProviderFault, Wait
+from omni_grpc.providers.faults import Faults
+from omni_grpc.providers.spec import ProviderSpec
+
+ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Largest plain answer: a few generated files in base64 fit."""
+
+ERROR_BODY_BYTES_MAX: Final = 64 * 1024
+"""As much of an error's body is read; its message is far shorter."""
+
+ERROR_BODY_SECONDS_MAX: Final = 5.0
+"""An error's status is known already: its words are not awaited longer."""
+
+READ_BUFFER_BYTES: Final = 64 * 1024
+"""Bytes of a stream that wait for a slow reader before the provider is held back (twice this)."""
+
+KEEPALIVE_SECONDS: Final = 30.0
+"""How long an idle connection is kept: less than the idle limit of common load balancers."""
+
+CONNECTIONS_TRIED_MAX: Final = 3
+"""Connections tried for one request while each proves dead before a byte is sent."""
+
+DNS_SECONDS: Final = 30
+"""How long a resolved name is believed, so that a burst of calls is one look-up."""
+
+CLIENT_REQUEST_ID: Final = "X-Client-Request-Id"
+"""The header by which OpenAI lets a client name a request (ASCII, at most 512 characters)."""
+
+_USER_AGENT: Final = "omni-grpc"
+_SUCCESS: Final = 2
+
+
+class Upstream:
+    """The connections to one provider. Open it inside the loop, close it at the end."""
+
+    def __init__(
+        self, spec: ProviderSpec, base_url: URL, api_key: str | None, faults: Faults
+    ) -> None:
+        self.spec = spec
+        self.faults = faults
+        self._base_url = base_url
+        self._headers = {
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            "User-Agent": _USER_AGENT,
+        }
+        if api_key is not None:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._session: aiohttp.ClientSession | None = None
+
+    def url(self, path: str) -> URL:
+        """The address of an endpoint below the base URL."""
+        return self._base_url.joinpath(*path.split("/"))
+
+    async def open(self) -> None:
+        """Make the pool; no connection is made yet."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self.spec.connections_max,
+                keepalive_timeout=KEEPALIVE_SECONDS,
+                ttl_dns_cache=DNS_SECONDS,
+            ),
+            headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            raise_for_status=False,
+            read_bufsize=READ_BUFFER_BYTES,
+            # The other waits are ours, here and in stream.py: aiohttp's cost a timer a read.
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=self.spec.timeouts.connect_s, sock_connect=None, sock_read=None
+            ),
+        )
+
+    async def close(self) -> None:
+        """Close every connection; calls that still run fail."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def post(
+        self,
+        url: URL,
+        body: bytes,
+        dispatch: Dispatch,
+        *,
+        call_id: str,
+        due: float,
+        first_byte_s: float | None,
+    ) -> aiohttp.ClientResponse:
+        """Send a request and return its answer when a status line of success has come.
+
+        Args:
+            url: the endpoint.
+            body: JSON.
+            dispatch: is told how far the request got.
+            call_id: names the request in the provider's logs.
+            due: the loop's time at which the call is over.
+            first_byte_s: longest wait for the status line; None leaves it to `due`.
+
+        Raises:
+            ProviderFault: there was no such status line.
+        """
+        for _ in range(CONNECTIONS_TRIED_MAX):
+            try:
+                response = await self._try(url, body, dispatch, call_id, due, first_byte_s)
+            except BaseException:
+                dispatch.abort()  # aiohttp's own closing would first write what is left
+                raise
+            if response is not None:
+                await self._check(response)
+                return response
+            await asyncio.sleep(0)  # the loop hears of the other dead connections
+        raise self.faults.unreachable("it closes its connections at once", dispatched=False)
+
+    async def _try(
+        self,
+        url: URL,
+        body: bytes,
+        dispatch: Dispatch,
+        call_id: str,
+        due: float,
+        first_byte_s: float | None,
+    ) -> aiohttp.ClientResponse | None:
+        """One try; None where its connection was dead before anything was sent."""
+        session = self._session
+        if session is None:
+            raise self.faults.unreachable("its connections are closed", dispatched=False)
+        loop = asyncio.get_running_loop()
+        patience = asyncio.timeout_at(due)
+
+        def await_first_byte() -> None:
+            if first_byte_s is not None:
+                patience.reschedule(min(due, loop.time() + first_byte_s))
+
+        try:
+            async with patience:
+                return await session.post(
+                    url,
+                    data=RequestBody(body, dispatch, await_first_byte),
+                    headers={CLIENT_REQUEST_ID: call_id},
+                    allow_redirects=False,
+                )
+        except aiohttp.ConnectionTimeoutError as error:
+            raise self.faults.timed_out("connect", dispatched=False) from error
+        except TimeoutError as error:
+            wait: Wait = "total" if patience.when() == due else "first_byte"
+            raise self.faults.timed_out(wait, dispatched=dispatch.started) from error
+        except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error.__cause__, ConnectionGoneError):
+                return None
+            raise self._failure(error, dispatched=dispatch.started) from error
+
+    async def _check(self, response: aiohttp.ClientResponse) -> None:
+        if response.status // 100 != _SUCCESS:
+            body = await self._read_error(response)
+            raise self.faults.from_answer(response.status, response.headers, body)
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding.lower() != "identity":
+            response.close()
+            raise self.faults.malformed(f"its answer is compressed ({encoding}), unasked")
+
+    async def read(self, response: aiohttp.ClientResponse, due: float) -> bytes:
+        """The body of a plain answer; its connection goes back to the pool.
+
+        Raises:
+            ProviderFault: the body was cut, too long, or too slow.
+        """
+        content = response.content
+        loop = asyncio.get_running_loop()
+        between_s = self.spec.timeouts.between_bytes_s
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout_at(min(due, loop.time() + between_s)) as patience:
+                while size <= ANSWER_BYTES_MAX and (part := await content.readany()):
+                    parts.append(part)
+                    size += len(part)
+                    patience.reschedule(min(due, loop.time() + between_s))
+        except TimeoutError as error:
+            response.close()
+            wait: Wait = "total" if patience.when() == due else "between_bytes"
+            raise self.faults.timed_out(wait, dispatched=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            response.close()
+            raise self.faults.truncated("its answer was cut") from error
+        except BaseException:
+            response.close()
+            raise
+        if size > ANSWER_BYTES_MAX:
+            response.close()
+            raise self.faults.malformed("its answer is larger than is believable")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _read_error(self, response: aiohttp.ClientResponse) -> bytes:
+        """As much of an error's body as came in time."""
+        body = b""
+        try:
+            with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
+                async with asyncio.timeout(ERROR_BODY_SECONDS_MAX):
+                    while len(body) < ERROR_BODY_BYTES_MAX:
+                        part = await response.content.readany()
+                        if not part:
+                            break
+                        body += part
+        finally:
+            # Goes back to the pool where the body was whole, and is closed where it was not.
+            response.release()
+        return body[:ERROR_BODY_BYTES_MAX]
+
+    def _failure(self, error: Exception, *, dispatched: bool) -> ProviderFault:
+        match error:
+            case aiohttp.ClientConnectorDNSError():
+                why = "its name could not be resolved"
+            case aiohttp.ClientConnectorCertificateError():
+                why = "its certificate is not trusted"
+            case aiohttp.ClientConnectorSSLError():
+                why = "no TLS connection could be made"
+            case aiohttp.ClientConnectorError():
+                why = f"no connection could be made ({error.strerror or 'no reason given'})"
+            case aiohttp.ClientResponseError():
+                return self.faults.malformed("what it sent is no HTTP answer")
+            case _:
+                why = "the connection ended before its answer began"
+        return self.faults.unreachable(why, dispatched=dispatched)

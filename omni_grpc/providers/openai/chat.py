@@ -1,0 +1,60 @@
+"""A provider that speaks OpenAI's chat completions: one endpoint, plain and streamed."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from omni_grpc.providers.calls import ProviderCompletion, ProviderStream, UpstreamCall
+from omni_grpc.providers.dispatch import Dispatch
+from omni_grpc.providers.http import Upstream
+from omni_grpc.providers.openai.decode import ChatStreamDecoder, decode_completion
+from omni_grpc.providers.openai.encode import encode_chat
+from omni_grpc.providers.spec import ProviderSpec
+from omni_grpc.providers.stream import HttpStream
+
+_PATH: Final = "chat/completions"
+
+
+class OpenAIChat:
+    """Calls one provider of this dialect; implements `ChatProvider`."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._url = upstream.url(_PATH)
+
+    @property
+    def spec(self) -> ProviderSpec:
+        """What the provider is."""
+        return self._upstream.spec
+
+    async def complete(
+        self, call: UpstreamCall, dispatched: Callable[[], None]
+    ) -> ProviderCompletion:
+        """Ask for a whole answer; see `ChatProvider`."""
+        upstream = self._upstream
+        body = encode_chat(call, stream=False, output_limit_field=upstream.spec.output_limit_field)
+        due = asyncio.get_running_loop().time() + min(
+            call.seconds_left, upstream.spec.timeouts.total_s
+        )
+        response = await upstream.post(
+            self._url,
+            body,
+            Dispatch(dispatched),
+            call_id=call.call_id,
+            due=due,
+            first_byte_s=None,
+        )
+        return decode_completion(await upstream.read(response, due), upstream.faults)
+
+    def open_stream(self, call: UpstreamCall, dispatched: Callable[[], None]) -> ProviderStream:
+        """Prepare a streamed answer; see `ChatProvider`."""
+        upstream = self._upstream
+        return HttpStream(
+            upstream,
+            self._url,
+            encode_chat(call, stream=True, output_limit_field=upstream.spec.output_limit_field),
+            ChatStreamDecoder(upstream.faults),
+            call_id=call.call_id,
+            seconds_left=call.seconds_left,
+            dispatched=dispatched,
+        )

@@ -1,0 +1,232 @@
+"""A chat request in the words of OpenAI's chat completions.
+
+JSON that the caller wrote (schemas, unknown fields) goes in as it was written, after it is proven
+to be one JSON value: a text with a brace too many would otherwise write fields of its own.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from omni_grpc.core.chat import (
+    AudioPart,
+    ChatRequest,
+    FilePart,
+    ImagePart,
+    Message,
+    Part,
+    ResponseFormat,
+    Sampling,
+    TextPart,
+    Tool,
+    ToolChoice,
+)
+from omni_grpc.core.errors import FieldInvalid
+from omni_grpc.providers.calls import UpstreamCall
+from omni_grpc.providers.spec import OutputLimitField
+
+OWNED_FIELDS: Final = frozenset(
+    {
+        "model",
+        "messages",
+        "max_tokens",
+        "max_completion_tokens",
+        "stream",
+        "stream_options",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "temperature",
+        "top_p",
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "stop",
+        "n",
+        "logprobs",
+        "top_logprobs",
+        "logit_bias",
+        "reasoning_effort",
+    }
+)
+"""Fields that this file writes: `extra` never sets one, also where the request leaves it out."""
+
+_Json = dict[str, object]
+_encode: Final = msgspec.json.Encoder().encode
+_check_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def encode_chat(call: UpstreamCall, *, stream: bool, output_limit_field: OutputLimitField) -> bytes:
+    """The body of the request.
+
+    Raises:
+        FieldInvalid: a schema or an unknown field is no JSON, or a text is no Unicode.
+    """
+    request = call.request
+    body: _Json = {}
+    for name, value in request.extra.items():
+        if name not in OWNED_FIELDS:
+            body[name] = _raw(bytes(value), name)
+    body["model"] = call.model
+    body["messages"] = [_message(message) for message in request.messages]
+    body[output_limit_field] = call.output_tokens_max
+    if stream:
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
+    _add_tools(body, request)
+    if request.response_format is not None:
+        body["response_format"] = _response_format(request.response_format)
+    if request.reasoning_effort is not None:
+        body["reasoning_effort"] = request.reasoning_effort
+    _add_sampling(body, request.sampling)
+    try:
+        return _encode(body)
+    except UnicodeEncodeError as error:
+        raise FieldInvalid(
+            "The request holds a lone surrogate, which is no Unicode text; send valid UTF-8.",
+            field="messages",
+        ) from error
+
+
+# --- messages ---------------------------------------------------------------------------------
+def _message(message: Message) -> _Json:
+    content = message.content
+    wire: _Json = {
+        "role": message.role,
+        "content": [_part(part) for part in content] if isinstance(content, tuple) else content,
+    }
+    if message.name is not None:
+        wire["name"] = message.name
+    if message.tool_call_id is not None:
+        wire["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        wire["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments_json},
+            }
+            for call in message.tool_calls
+        ]
+    if message.refusal is not None:
+        wire["refusal"] = message.refusal
+    if message.reasoning is not None:
+        wire["reasoning_content"] = message.reasoning
+    return wire
+
+
+def _part(part: Part) -> _Json:
+    match part:
+        case TextPart():
+            return {"type": "text", "text": part.text}
+        case ImagePart():
+            return {
+                "type": "image_url",
+                "image_url": _present(url=part.url, detail=part.detail),
+            }
+        case AudioPart():
+            return {
+                "type": "input_audio",
+                "input_audio": {"data": part.data, "format": part.format},
+            }
+        case FilePart():
+            return {
+                "type": "file",
+                "file": _present(
+                    file_id=part.file_id, file_data=part.file_data, filename=part.filename
+                ),
+            }
+        case _:
+            return {"type": "refusal", "refusal": part.refusal}
+
+
+# --- tools and forms --------------------------------------------------------------------------
+def _add_tools(body: _Json, request: ChatRequest) -> None:
+    if request.tools:
+        body["tools"] = [_tool(tool, index) for index, tool in enumerate(request.tools)]
+    if request.tool_choice is not None:
+        body["tool_choice"] = _tool_choice(request.tool_choice)
+    if request.parallel_tool_calls is not None:
+        body["parallel_tool_calls"] = request.parallel_tool_calls
+
+
+def _tool(tool: Tool, index: int) -> _Json:
+    schema = tool.parameters_json
+    return {
+        "type": "function",
+        "function": _present(
+            name=tool.name,
+            description=tool.description,
+            parameters=None
+            if schema is None
+            else _raw_object(schema, f"tools[{index}].parameters"),
+            strict=tool.strict,
+        ),
+    }
+
+
+def _tool_choice(choice: ToolChoice) -> object:
+    if choice.name is not None:
+        return {"type": "function", "function": {"name": choice.name}}
+    return choice.mode
+
+
+def _response_format(form: ResponseFormat) -> _Json:
+    if form.kind != "json_schema":
+        return {"type": form.kind}
+    schema = form.schema_json
+    return {
+        "type": form.kind,
+        "json_schema": _present(
+            name=form.name,
+            description=form.description,
+            schema=None if schema is None else _raw_object(schema, "response_format.schema"),
+            strict=form.strict,
+        ),
+    }
+
+
+# --- sampling ---------------------------------------------------------------------------------
+def _add_sampling(body: _Json, sampling: Sampling) -> None:
+    settings: Iterable[tuple[str, object]] = (
+        ("temperature", sampling.temperature),
+        ("top_p", sampling.top_p),
+        ("frequency_penalty", sampling.frequency_penalty),
+        ("presence_penalty", sampling.presence_penalty),
+        ("seed", sampling.seed),
+        ("n", sampling.choice_count),
+        ("logprobs", sampling.logprobs),
+        ("top_logprobs", sampling.top_logprobs),
+    )
+    for name, value in settings:
+        if value is not None:
+            body[name] = value
+    if sampling.stop:
+        body["stop"] = sampling.stop
+    if sampling.logit_bias is not None:
+        # The field is of integers there; the domain's floats are written so where they are whole.
+        body["logit_bias"] = {
+            token: int(bias) if float(bias).is_integer() else bias
+            for token, bias in sampling.logit_bias.items()
+        }
+
+
+# --- JSON as the caller wrote it --------------------------------------------------------------
+def _present(**fields: object) -> _Json:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _raw_object(text: str, field: str) -> msgspec.Raw:
+    if not text.lstrip(" \t\r\n").startswith("{"):
+        raise FieldInvalid(f"{field} must be a JSON object.", field=field)
+    return _raw(text.encode("utf-8", "surrogatepass"), field)
+
+
+def _raw(text: bytes, field: str) -> msgspec.Raw:
+    try:
+        text.decode("utf-8")  # msgspec checks the structure and passes strings by
+        return _check_json(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FieldInvalid(f"{field} is not valid JSON: {error}.", field=field) from error

@@ -1,0 +1,119 @@
+"""The providers that this process can call: those of the file that are configured."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from yarl import URL
+
+from omni_grpc.core.clock import Clock, SystemClock
+from omni_grpc.providers.calls import ChatProvider
+from omni_grpc.providers.faults import Faults
+from omni_grpc.providers.http import Upstream
+from omni_grpc.providers.openai import OpenAIChat
+from omni_grpc.providers.spec import Dialect, ProviderSettings, ProviderSpec, load_specs
+
+_DIALECTS: Final[dict[Dialect, Callable[[Upstream], ChatProvider]]] = {"openai": OpenAIChat}
+_UNSET: Final = ProviderSettings()
+
+
+class ProviderSettingsError(ValueError):
+    """Settings of providers that cannot be; `faults` has a sentence for each."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__(" ".join(faults))
+        self.faults = faults
+
+
+class Providers:
+    """The configured providers by id. Open them inside the loop, close them at the end."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, ProviderSettings],
+        *,
+        specs: tuple[ProviderSpec, ...] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Configure each provider that has a base URL, and a key where it takes one.
+
+        Args:
+            settings: by provider id; a provider without an entry has what the file says.
+            specs: the providers that there are; those of the file by default.
+            clock: tells how far away a retry date is.
+
+        Raises:
+            ProviderSettingsError: an id is unknown, or a value cannot be used.
+        """
+        specs = load_specs() if specs is None else specs
+        clock = clock or SystemClock()
+        known = {spec.id for spec in specs}
+        problems = [
+            f"There is no provider {name!r}; there are {', '.join(sorted(known))}."
+            for name in settings
+            if name not in known
+        ]
+        self._upstreams: dict[str, Upstream] = {}
+        self._chats: dict[str, ChatProvider] = {}
+        for spec in specs:
+            try:
+                upstream = _upstream(spec, settings.get(spec.id, _UNSET), clock)
+            except ValueError as error:
+                problems.append(str(error))
+                continue
+            if upstream is not None:
+                self._upstreams[spec.id] = upstream
+                self._chats[spec.id] = _DIALECTS[spec.dialect](upstream)
+        if problems:
+            raise ProviderSettingsError(tuple(problems))
+
+    def ids(self) -> frozenset[str]:
+        """The ids of the configured providers."""
+        return frozenset(self._chats)
+
+    def get(self, provider_id: str) -> ChatProvider:
+        """One provider.
+
+        Raises:
+            KeyError: it is not configured.
+        """
+        return self._chats[provider_id]
+
+    async def open(self) -> None:
+        """Make the connection pools; nothing is connected yet."""
+        for upstream in self._upstreams.values():
+            await upstream.open()
+
+    async def close(self) -> None:
+        """Close every connection; calls that still run fail."""
+        for upstream in self._upstreams.values():
+            await upstream.close()
+
+
+def _upstream(spec: ProviderSpec, settings: ProviderSettings, clock: Clock) -> Upstream | None:
+    """The provider's connections; None where it is not configured."""
+    address = settings.base_url or spec.base_url
+    api_key = None if settings.api_key is None else settings.api_key.get_secret_value().strip()
+    if not address or (spec.key_env is not None and not api_key):
+        return None
+    if api_key and not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
+        raise ValueError(
+            f"The key of provider {spec.id!r} holds a character that no HTTP header can carry; "
+            f"copy it again."
+        )
+    faults = Faults(spec.id, (api_key,) if api_key else (), clock)
+    return Upstream(spec, _base_url(spec.id, address), api_key or None, faults)
+
+
+def _base_url(provider_id: str, address: str) -> URL:
+    problem = f"The base URL of provider {provider_id!r} must be like https://host/v1"
+    try:
+        url = URL(address)
+    except ValueError as error:
+        raise ValueError(f"{problem}: {error}.") from None
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ValueError(f"{problem}, with http or https and a host.")
+    if url.user is not None or url.password is not None:
+        raise ValueError(f"{problem}, without a user or password; give the key by itself.")
+    if url.query_string or url.fragment:
+        raise ValueError(f"{problem}, without a query or fragment.")
+    return url

@@ -1,0 +1,323 @@
+"""A streamed answer over HTTP: opening, reading, cancelling, and the end of its connection.
+
+Knows server-sent events and connections; what an event means is the decoder's. A stream is opened
+by a task of its own, so that a caller who goes away while the provider begins to answer still
+learns what the provider sent: cancelling is money. Beyond that no task is made.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Generator
+from typing import Final, Protocol
+
+import aiohttp
+from yarl import URL
+
+from omni_grpc.core.chat import ChatDelta
+from omni_grpc.core.usage import Usage
+from omni_grpc.providers.dispatch import Dispatch
+from omni_grpc.providers.errors import Malformed, ProviderFault, Wait
+from omni_grpc.providers.http import Upstream
+from omni_grpc.providers.sse import EventTooLongError, SseParser
+
+CANCEL_SECONDS_MAX: Final = 0.25
+"""How long a cancelled stream is read on for what the provider sent before it heard of it."""
+
+LINGER_SECONDS: Final = 1.0
+"""How long an ended stream's connection may take to end its body, so as to be used again."""
+
+_READ_FAILED: Final = (aiohttp.ClientError, OSError, RuntimeError)
+"""What aiohttp raises for a body that cannot be read on: OSError covers TimeoutError, and a
+RuntimeError says that the connection was closed under us."""
+
+
+class StreamDecoder(Protocol):
+    """A dialect's reading of a stream's events."""
+
+    done: bool
+    fault: ProviderFault | None
+    model: str | None
+    system_fingerprint: str | None
+    service_tier: str | None
+
+    @property
+    def usage(self) -> Usage | None:
+        """The last usage that was reported."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer is whole."""
+        ...
+
+    def feed(self, events: list[bytes]) -> tuple[ChatDelta, ...]:
+        """The deltas of some events; sets `done` at the end, and `fault` instead of raising."""
+        ...
+
+
+class HttpStream:
+    """One stream; the `ProviderStream` of every dialect that streams server-sent events."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        url: URL,
+        body: bytes,
+        decoder: StreamDecoder,
+        *,
+        call_id: str,
+        seconds_left: float,
+        dispatched: Callable[[], None],
+    ) -> None:
+        self._upstream = upstream
+        self._url = url
+        self._body = body
+        self._decoder = decoder
+        self._call_id = call_id
+        self._seconds = min(seconds_left, upstream.spec.timeouts.total_s)
+        self._dispatch = Dispatch(dispatched)
+        self._parser = SseParser()
+        self._opening: asyncio.Task[aiohttp.ClientResponse] | None = None
+        self._response: aiohttp.ClientResponse | None = None
+        self._half_closed = False
+        self._over = False
+        self._fault: ProviderFault | None = None
+        self._due = 0.0
+        self._waiting_since: float | None = None
+        self._late: Wait | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    # --- the facts ----------------------------------------------------------------------------
+    @property
+    def usage(self) -> Usage | None:
+        """The last usage that was reported."""
+        return self._decoder.usage
+
+    @property
+    def model(self) -> str | None:
+        """The model as the provider names it."""
+        return self._decoder.model
+
+    @property
+    def system_fingerprint(self) -> str | None:
+        """The provider's mark of its backend."""
+        return self._decoder.system_fingerprint
+
+    @property
+    def service_tier(self) -> str | None:
+        """The tier that the call was served in."""
+        return self._decoder.service_tier
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer is whole."""
+        return self._decoder.complete
+
+    # --- opening ------------------------------------------------------------------------------
+    def __await__(self) -> Generator[object, None, "HttpStream"]:
+        """Send the request and wait for a status line of success."""
+        yield from self._open().__await__()
+        return self
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + self._seconds
+        self._opening = loop.create_task(self._request())
+        try:
+            self._response = await asyncio.shield(self._opening)
+        except asyncio.CancelledError:
+            self._stop_provider()
+            # Whoever cancelled may still ask for what was sent, by `cancel`, but need not.
+            self._timer = loop.call_later(CANCEL_SECONDS_MAX, self._shut)
+            raise
+        except ProviderFault:
+            self._over = True
+            raise
+        self._timer = loop.call_at(self._next_look(loop.time()), self._look)
+
+    async def _request(self) -> aiohttp.ClientResponse:
+        upstream = self._upstream
+        response = await upstream.post(
+            self._url,
+            self._body,
+            self._dispatch,
+            call_id=self._call_id,
+            due=self._due,
+            first_byte_s=upstream.spec.timeouts.first_byte_s,
+        )
+        if response.headers.get("Content-Type", "").startswith("application/json"):
+            raise upstream.faults.not_a_stream(await upstream.read(response, self._due))
+        return response
+
+    # --- reading ------------------------------------------------------------------------------
+    def __aiter__(self) -> "HttpStream":
+        """The stream itself."""
+        return self
+
+    async def __anext__(self) -> tuple[ChatDelta, ...]:
+        """The deltas of the next read that brings any.
+
+        Raises:
+            ProviderFault: the stream failed; every delta before that was handed out.
+        """
+        while not self._over:
+            deltas = await self._read()
+            if self._decoder.done or self._decoder.fault is not None:
+                self._end()
+            if deltas:
+                return deltas
+        if self._fault is not None:
+            fault, self._fault = self._fault, None
+            raise fault
+        raise StopAsyncIteration
+
+    async def _read(self) -> tuple[ChatDelta, ...]:
+        if self._response is None:
+            raise RuntimeError("A stream is awaited before it is read.")
+        content = self._response.content
+        self._waiting_since = asyncio.get_running_loop().time()
+        try:
+            data = await content.readany()
+        except _READ_FAILED:
+            deltas = self._take_left(content)
+            return deltas + self._take_end()
+        finally:
+            self._waiting_since = None
+        return self._take(data) if data else self._take_end()
+
+    def _take(self, data: bytes) -> tuple[ChatDelta, ...]:
+        try:
+            events = self._parser.feed(data)
+        except EventTooLongError:
+            self._decoder.fault = self._upstream.faults.malformed(
+                "an event of its stream is larger than is believable"
+            )
+            return ()
+        return self._decoder.feed(events) if events else ()
+
+    def _take_left(self, content: aiohttp.StreamReader) -> tuple[ChatDelta, ...]:
+        """What came before the connection failed; aiohttp hides it behind the exception."""
+        deltas: tuple[ChatDelta, ...] = ()
+        while (
+            not self._decoder.done
+            and self._decoder.fault is None
+            and (data := content._read_nowait(-1))  # noqa: SLF001 - the public one raises
+        ):
+            deltas += self._take(data)
+        return deltas
+
+    def _take_end(self) -> tuple[ChatDelta, ...]:
+        """The body has ended, well or not: nothing more will come."""
+        deltas: tuple[ChatDelta, ...] = ()
+        if not self._decoder.done and self._decoder.fault is None:
+            deltas = self._decoder.feed(self._parser.finish())
+            self._forgive_half_event()
+        decoder = self._decoder
+        if decoder.fault is None and not decoder.complete:
+            decoder.fault = self._fault_of_end()
+        self._end()
+        return deltas
+
+    def _forgive_half_event(self) -> None:
+        if isinstance(self._decoder.fault, Malformed):
+            self._decoder.fault = None  # it is the stream that is cut
+
+    def _fault_of_end(self) -> ProviderFault:
+        faults = self._upstream.faults
+        if self._late is not None:
+            return faults.timed_out(self._late, dispatched=True)
+        return faults.truncated("its stream was cut before its end")
+
+    # --- waiting ------------------------------------------------------------------------------
+    def _next_look(self, now: float) -> float:
+        since = now if self._waiting_since is None else self._waiting_since
+        return min(self._due, since + self._upstream.spec.timeouts.between_bytes_s)
+
+    def _look(self) -> None:
+        """End the stream where a wait is over. One timer a stream, moved when it fires."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        next_look = self._next_look(now)
+        if now < next_look:
+            self._timer = loop.call_at(next_look, self._look)
+            return
+        self._late = "total" if now >= self._due else "between_bytes"
+        if self._response is not None:
+            self._response.content.set_exception(TimeoutError())
+
+    # --- the end ------------------------------------------------------------------------------
+    def _end(self) -> None:
+        """The stream has ended or failed: give its connection back, or close it."""
+        decoder = self._decoder
+        if decoder.fault is None and not decoder.complete:
+            decoder.fault = self._upstream.faults.truncated(
+                "its stream ended without a finish reason"
+            )
+        if decoder.fault is not None:
+            self._fault = decoder.fault
+            self._shut()
+            return
+        self._over = True
+        self._clear_timer()
+        response = self._response
+        if response is not None and response.connection is not None:
+            # aiohttp gives the connection back at the end of the body, which follows `[DONE]`.
+            linger = asyncio.get_running_loop().call_later(LINGER_SECONDS, response.close)
+            response.content.on_eof(linger.cancel)
+
+    async def aclose(self) -> None:
+        """Close the connection at once, unless the stream has ended."""
+        if not self._over:
+            self._shut()
+
+    async def cancel(self) -> tuple[ChatDelta, ...]:
+        """Stop the provider, and return what it had sent and nobody has read yet."""
+        if self._over or self._opening is None:
+            self._over = True
+            return ()
+        self._clear_timer()
+        deltas: tuple[ChatDelta, ...] = ()
+        try:
+            if self._stop_provider():
+                with contextlib.suppress(*_READ_FAILED, ProviderFault):
+                    async with asyncio.timeout(CANCEL_SECONDS_MAX):
+                        if self._response is None:
+                            self._response = await asyncio.shield(self._opening)
+                        content = self._response.content
+                        while not self._decoder.done and self._decoder.fault is None:
+                            data = await content.readany()
+                            if not data:
+                                break
+                            deltas += self._take(data)
+            if self._response is not None:
+                deltas += self._take_left(self._response.content)
+        finally:
+            self._shut()
+        return deltas
+
+    def _stop_provider(self) -> bool:
+        """Let the provider see our end; whether it can still be read from."""
+        if not self._half_closed:
+            self._half_closed = self._dispatch.half_close()
+            if not self._half_closed and self._opening is not None:
+                self._opening.cancel()
+        return self._half_closed
+
+    def _shut(self) -> None:
+        """Close the connection, where it is still ours."""
+        self._over = True
+        self._clear_timer()
+        opening = self._opening
+        if opening is not None and not opening.done():
+            opening.cancel()
+            self._dispatch.abort()
+        elif opening is not None and not opening.cancelled() and opening.exception() is None:
+            response = opening.result()
+            if response.connection is not None:
+                response.close()
+                self._dispatch.abort()
+
+    def _clear_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
