@@ -77,7 +77,7 @@ _TYPES = [
     for columns in (_FINAL_COLUMNS, _HOLD_COLUMNS, _TRANSFER_COLUMNS, _REQUEST_COLUMNS)
     for column in columns
 ]
-APPLY_SQL = (
+APPLY_SQL = (  # noqa: S608 - made of types, never of values
     "SELECT grp::text, ord, rc, target, amount, posted, pending, short_account, until"
     " FROM ledger_apply(%s::text, %s::bigint, %s::integer, "
     + ", ".join(f"%s::{kind}" for kind in _TYPES)
@@ -89,9 +89,14 @@ Row = tuple[str, int, int, UUID, int | None, int | None, int | None, int | None,
 def arguments(owner: str, epoch: int, lane: int, batch: Sequence[Operation]) -> list[object]:
     """The parameters of APPLY_SQL for `batch`."""
     finals, holds, transfers = _groups(batch)
+    groups: tuple[tuple[str, Sequence[Operation]], ...] = (
+        ("f", finals),
+        ("h", holds),
+        ("t", transfers),
+    )
     keyed: list[_Keyed] = [
         (group, position, op.request)
-        for group, ops in (("f", finals), ("h", holds), ("t", transfers))
+        for group, ops in groups
         for position, op in enumerate(ops, 1)
         if op.request is not None
     ]
@@ -117,9 +122,7 @@ def outcomes(batch: Sequence[Operation], rows: Iterable[Row]) -> list[Outcome]:
     found: dict[int, Outcome] = {}
     for group, position, code, target, amount, posted, pending, short_account, until in rows:
         op = by_group[group][position - 1]
-        found[id(op)] = Outcome(
-            Code(code), target, amount, posted, pending, short_account, until
-        )
+        found[id(op)] = Outcome(Code(code), target, amount, posted, pending, short_account, until)
     try:
         return [found[id(op)] for op in batch]
     except KeyError:

@@ -76,6 +76,8 @@ class Lane:
         self.epoch = 0
         self.connected_at: float | None = None
         """Monotonic time since which the database answers; None while it does not."""
+        self.was_cut = False
+        """Whether the database went away once in this worker's life."""
         self._number = 0
         self._connect = connect
         self._clock = clock
@@ -229,9 +231,7 @@ class Lane:
                     self._resolve(op, result, outcome)
                 return
 
-    async def _split(
-        self, batch: list[tuple[Operation, Result]], error: psycopg.Error
-    ) -> None:
+    async def _split(self, batch: list[tuple[Operation, Result]], error: psycopg.Error) -> None:
         """Finds the operation that the database refuses, so that it alone fails."""
         if len(batch) > 1:
             middle = len(batch) // 2
@@ -260,7 +260,9 @@ class Lane:
             and outcome.code in (Code.DONE, Code.ALREADY)
         ):
             # Nobody waits for this hold any more, so nothing was or will be dispatched under it.
-            abandoned = FinalOp(id=op.id, kind=Final.VOID, origin=op.origin, outcome=AttemptOutcome.FAILED)
+            abandoned = FinalOp(
+                id=op.id, kind=Final.VOID, origin=op.origin, outcome=AttemptOutcome.FAILED
+            )
             self._enqueue(abandoned)
 
     def _done(self) -> None:
@@ -273,7 +275,12 @@ class Lane:
         try:
             rows = await self._execute(
                 "SELECT ledger_renew(%s::text, %s::bigint, %s::integer, %s::uuid[])",
-                [self.owner, self.epoch, int(HOLD_LEASE_SECONDS), "{" + ",".join(i.hex for i in ids) + "}"],
+                [
+                    self.owner,
+                    self.epoch,
+                    int(HOLD_LEASE_SECONDS),
+                    "{" + ",".join(i.hex for i in ids) + "}",
+                ],
             )
         except psycopg.Error as error:
             if not result.done():
@@ -300,12 +307,8 @@ class Lane:
         connection = self._connection
         if connection is None:
             raise psycopg.OperationalError("not connected")
-        task = asyncio.ensure_future(
-            connection.execute(sql, parameters, prepare=True, binary=True)
-        )
-        timer = asyncio.get_running_loop().call_later(
-            STATEMENT_SECONDS_MAX, _shut_down, connection
-        )
+        task = asyncio.ensure_future(connection.execute(sql, parameters, prepare=True, binary=True))
+        timer = asyncio.get_running_loop().call_later(STATEMENT_SECONDS_MAX, _shut_down, connection)
         try:
             cursor = await asyncio.shield(task)
             return await cursor.fetchall()
@@ -322,6 +325,7 @@ class Lane:
         """Refuses every hold that waits; what was sent is still resolved when all is back."""
         connection, self._connection = self._connection, None
         self.connected_at = None
+        self.was_cut = True
         if connection is not None:
             _shut_down(connection)
             log.error("ledger_connection_lost", error=str(error).strip() or type(error).__name__)

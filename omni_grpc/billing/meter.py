@@ -47,6 +47,7 @@ log = structlog.get_logger(__name__)
 class _State(Enum):
     HELD = auto()
     DISPATCHED = auto()
+    HANDED_OVER = auto()
     FINAL = auto()
 
 
@@ -72,6 +73,8 @@ class AttemptCharge:
         self._markup_ppm = markup_ppm
         self._held = held
         self._state = _State.HELD
+        self.was_dispatched = False
+        """Whether a byte of the request may have reached the provider."""
         self._settled: asyncio.Future[Outcome] | None = None
 
     @property
@@ -82,6 +85,11 @@ class AttemptCharge:
     def dispatched(self) -> None:
         """Called right before the first byte may reach the provider."""
         self._state = _State.DISPATCHED
+        self.was_dispatched = True
+
+    def hand_over(self) -> None:
+        """Says that a task which outlives the call will state its end."""
+        self._state = _State.HANDED_OVER
 
     def settle(self, usage: Usage, outcome: AttemptOutcome) -> NanoUsd:
         """Charges what `usage` costs; returns the charge, which is never above the hold.
@@ -259,9 +267,7 @@ class Meter:
                 )
                 // choice_count
             )
-        held = AttemptCharge(
-            self, hold_id, model, price, self._markup_ppm, granted, covered
-        )
+        held = AttemptCharge(self, hold_id, model, price, self._markup_ppm, granted, covered)
         self._charges.append(held)
         self._leases.keep(hold_id, asked_at, lease_lost)
         return held

@@ -1,0 +1,1 @@
+"""The words that all rooms speak; they know the standard library and msgspec alone."""

@@ -18,32 +18,28 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 ToolMode = Literal["auto", "none", "required"]
 
 
-class Frozen(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of the domain's values."""
-
-
 # --- what is asked ----------------------------------------------------------------------------
-class TextPart(Frozen, tag="text"):
+class TextPart(msgspec.Struct, frozen=True, kw_only=True, tag="text"):
     """Plain text."""
 
     text: str
 
 
-class ImagePart(Frozen, tag="image"):
+class ImagePart(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
     """An image by URL or data URL."""
 
     url: str
     detail: str | None = None
 
 
-class AudioPart(Frozen, tag="audio"):
+class AudioPart(msgspec.Struct, frozen=True, kw_only=True, tag="audio"):
     """Audio, base64, in `format` (wav, mp3)."""
 
     data: str
     format: str
 
 
-class FilePart(Frozen, tag="file"):
+class FilePart(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
     """A file, by the provider's id or inline as a data URL."""
 
     file_id: str | None = None
@@ -51,7 +47,7 @@ class FilePart(Frozen, tag="file"):
     filename: str | None = None
 
 
-class RefusalPart(Frozen, tag="refusal"):
+class RefusalPart(msgspec.Struct, frozen=True, kw_only=True, tag="refusal"):
     """What an assistant said when it refused, carried back in a conversation."""
 
     refusal: str
@@ -60,7 +56,7 @@ class RefusalPart(Frozen, tag="refusal"):
 Part = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 
 
-class ToolCall(Frozen):
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call that the model makes; `arguments_json` exactly as the model wrote it."""
 
     id: str
@@ -68,7 +64,7 @@ class ToolCall(Frozen):
     arguments_json: str
 
 
-class Message(Frozen):
+class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One turn. `content` is text, parts, or nothing (an assistant's turn of tool calls)."""
 
     role: Role
@@ -80,7 +76,7 @@ class Message(Frozen):
     reasoning: str | None = None
 
 
-class Tool(Frozen):
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """A function that the model may call; `parameters_json` is its JSON Schema."""
 
     name: str
@@ -89,14 +85,14 @@ class Tool(Frozen):
     strict: bool | None = None
 
 
-class ToolChoice(Frozen):
+class ToolChoice(msgspec.Struct, frozen=True, kw_only=True):
     """How tools may be used: a mode, or one tool by name."""
 
     mode: ToolMode | None = None
     name: str | None = None
 
 
-class ResponseFormat(Frozen):
+class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True):
     """The form of the answer; `schema_json` where the kind is `json_schema`."""
 
     kind: Literal["text", "json_object", "json_schema"]
@@ -106,7 +102,7 @@ class ResponseFormat(Frozen):
     strict: bool | None = None
 
 
-class Sampling(Frozen):
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     """How tokens are drawn. None leaves it to the provider."""
 
     temperature: float | None = None
@@ -131,7 +127,7 @@ class ShortCredits(StrEnum):
 NO_SAMPLING = Sampling()
 
 
-class ChatRequest(Frozen):
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One chat, as any transport received it.
 
     `extra` holds top-level fields of the OpenAI dialect that this service does not know, as raw
@@ -152,7 +148,7 @@ class ChatRequest(Frozen):
 
 
 # --- what streams back ------------------------------------------------------------------------
-class TopLogprob(Frozen):
+class TopLogprob(msgspec.Struct, frozen=True, kw_only=True):
     """A token that could have stood there."""
 
     token: str
@@ -160,7 +156,7 @@ class TopLogprob(Frozen):
     bytes: tuple[int, ...] | None = None
 
 
-class TokenLogprob(Frozen):
+class TokenLogprob(msgspec.Struct, frozen=True, kw_only=True):
     """A token of the answer with its log probability."""
 
     token: str
@@ -169,14 +165,14 @@ class TokenLogprob(Frozen):
     top_logprobs: tuple[TopLogprob, ...] = ()
 
 
-class Logprobs(Frozen):
+class Logprobs(msgspec.Struct, frozen=True, kw_only=True):
     """Log probabilities of an answer's tokens, or of a refusal's."""
 
     content: tuple[TokenLogprob, ...] | None = None
     refusal: tuple[TokenLogprob, ...] | None = None
 
 
-class ToolCallDelta(Frozen):
+class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
     """A fragment of a tool call: `id` and `name` stand in its first fragment only."""
 
     index: int
@@ -185,7 +181,7 @@ class ToolCallDelta(Frozen):
     arguments_json: str = ""
 
 
-class ChatDelta(Frozen):
+class ChatDelta(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of one choice. Concatenating the pieces yields the answer.
 
     `finish_reason` stands in a choice's last delta only.
@@ -200,7 +196,7 @@ class ChatDelta(Frozen):
     finish_reason: FinishReason | None = None
 
 
-class Answer(Frozen):
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The message of one choice, whole."""
 
     text: str | None = None
@@ -210,7 +206,7 @@ class Answer(Frozen):
     annotations: msgspec.Raw | None = None
 
 
-class Choice(Frozen):
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """One of the answers."""
 
     index: int
@@ -219,7 +215,7 @@ class Choice(Frozen):
     logprobs: Logprobs | None = None
 
 
-class ChatStarted(Frozen):
+class ChatStarted(msgspec.Struct, frozen=True, kw_only=True):
     """The first event of a stream: a provider has begun to answer."""
 
     call_id: str
@@ -228,7 +224,7 @@ class ChatStarted(Frozen):
     output_tokens_max: int
 
 
-class AttemptUsage(Frozen):
+class AttemptUsage(msgspec.Struct, frozen=True, kw_only=True):
     """What one attempt used and cost."""
 
     model: str
@@ -238,7 +234,7 @@ class AttemptUsage(Frozen):
     price_version: int
 
 
-class ChatCompletion(Frozen):
+class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     """How a call ended: exactly one, after its cost is settled.
 
     In a stream `choices` is empty, since the deltas carried them. `model` names `provider/model`.
@@ -253,9 +249,6 @@ class ChatCompletion(Frozen):
     attempts: tuple[AttemptUsage, ...]
     cost_nanousd: int
     balance_nanousd: int | None
-    finish_reasons: tuple[FinishReason, ...] = ()
     system_fingerprint: str | None = None
     service_tier: str | None = None
 
-
-ChatEvent = ChatStarted | ChatDelta | ChatCompletion

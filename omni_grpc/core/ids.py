@@ -37,6 +37,11 @@ def new_call_id() -> CallId:
     return CallId(UUID(int=uuid7().int & ~ATTEMPTS_MAX))
 
 
+def new_hold_id() -> HoldId:
+    """The name of a hold that belongs to no call."""
+    return HoldId(uuid7())
+
+
 def hold_id_of(call_id: CallId, attempt: int) -> HoldId:
     """The hold of a call's attempt, counted from 1 to ATTEMPTS_MAX."""
     if not 1 <= attempt <= ATTEMPTS_MAX:

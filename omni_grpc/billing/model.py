@@ -1,0 +1,94 @@
+"""What the ledger shows: balances, entries, usage records and holds, as frozen values.
+
+All amounts are nano-USD.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from omni_grpc.core.ids import AccountId, CallId
+from omni_grpc.core.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """An account's credits at a moment; available = posted - held - unresolved."""
+
+    posted: int
+    held: int
+    unresolved: int
+    read_time: datetime
+
+    @property
+    def available(self) -> int:
+        """What can be spent."""
+        return self.posted - self.held - self.unresolved
+
+
+class EntryKind(StrEnum):
+    """What changed a posted balance; the values are posting.kind."""
+
+    CHARGE = "S"
+    GRANT = "G"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One change of an account's posted balance. `position` counts them in commit order from 1."""
+
+    position: int
+    kind: EntryKind
+    amount: int
+    balance_after: int
+    reference: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """What one attempt of a call used and cost. `cost` is None while it is not final."""
+
+    number: int
+    model: str
+    outcome: str
+    held: int | None
+    cost: int | None
+    price_version: int
+    markup_ppm: int
+    usage: Usage | None
+    end_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """What a call used and cost in all."""
+
+    call_id: CallId
+    account_id: AccountId
+    attempts: tuple[AttemptRecord, ...]
+
+    @property
+    def cost(self) -> int:
+        """The sum of what its attempts were charged so far."""
+        return sum(attempt.cost or 0 for attempt in self.attempts)
+
+
+class HoldState(StrEnum):
+    """Where a hold made through the API stands."""
+
+    OPEN = "open"
+    SETTLED = "settled"
+    VOIDED = "voided"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Credits that a team set aside for its own paid work."""
+
+    id: UUID
+    state: HoldState
+    amount: int
+    settled: int | None = None
+    expire_time: datetime | None = None

@@ -1,0 +1,9 @@
+"""Completion: the gates of a call and the running of its plan; one door for every transport."""
+
+from omni_grpc.completion.accounts import Account, Accounts
+from omni_grpc.completion.call import Call
+from omni_grpc.completion.chats import ChatEvent, Chats
+from omni_grpc.completion.gates import Gates
+from omni_grpc.completion.pages import PageTokens, page_size
+
+__all__ = ["Account", "Accounts", "Call", "ChatEvent", "Chats", "Gates", "PageTokens", "page_size"]

@@ -1,0 +1,39 @@
+"""One call on its way through the service: its name, its caller, its time, its meter."""
+
+from dataclasses import dataclass, field
+
+from omni_grpc.billing import Meter
+from omni_grpc.core.clock import Clock
+from omni_grpc.core.errors import Deadline, OmniError
+from omni_grpc.core.ids import CallId
+from omni_grpc.identity import Principal
+
+
+@dataclass(slots=True)
+class Call:
+    """What the gates put together and completion uses. `create_time` is in Unix seconds.
+
+    `due` is the monotonic time at which the call is over, however it stands. `principal` is set
+    by the auth gate, `meter` by the ledger gate.
+    """
+
+    id: CallId
+    create_time: int
+    due: float
+    principal: Principal | None = None
+    meter: Meter | None = None
+    cancelled_by: OmniError | None = None
+    """Why the service itself cancelled the call's task; None if its caller did."""
+    facts: dict[str, str] = field(default_factory=dict)
+    """What the access log adds: model, provider, cost."""
+
+    def seconds_left(self, clock: Clock) -> float:
+        """Seconds until the call is over.
+
+        Raises:
+            Deadline: it is over.
+        """
+        left = self.due - clock.monotonic()
+        if left <= 0:
+            raise Deadline("The call's deadline is over; nothing more was started.")
+        return left

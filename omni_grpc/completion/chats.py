@@ -1,0 +1,304 @@
+"""Runs a chat's plan: attempts, fallback before the first byte, streaming, usage, settlement.
+
+This is the one door to providers for every transport. Each attempt has its hold before it is sent
+and exactly one end: settled by the provider's count, or by our own where it gave none; voided where
+nothing was generated; unresolved where nobody knows. However the caller goes away, what a provider
+generated is charged once, and nothing else is.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Final
+
+import structlog
+
+from omni_grpc.billing import AttemptCharge, AttemptOutcome, Meter
+from omni_grpc.completion.call import Call
+from omni_grpc.completion.faults import (
+    broken_off,
+    caller_error,
+    end_attempt,
+    is_final,
+    settle_cancelled,
+)
+from omni_grpc.completion.tally import Tally
+from omni_grpc.core.chat import (
+    ChatCompletion,
+    ChatDelta,
+    ChatRequest,
+    ChatStarted,
+    Choice,
+)
+from omni_grpc.core.clock import Clock
+from omni_grpc.core.errors import LedgerUnavailable
+from omni_grpc.providers import (
+    ChatProvider,
+    ProviderFault,
+    Providers,
+    ProviderStream,
+    UpstreamCall,
+)
+from omni_grpc.routing import Attempt, Router
+
+log = structlog.get_logger(__name__)
+
+PLAN_BYTES_INLINE: Final = 128 * 1024
+"""Prompts above this are planned in a thread: counting their tokens would hold the event loop."""
+
+ChatEvent = ChatStarted | tuple[ChatDelta, ...] | ChatCompletion
+
+
+class Chats:
+    """Completes chats. One instance serves all calls of a worker."""
+
+    def __init__(self, router: Router, providers: Providers, clock: Clock) -> None:
+        self._router = router
+        self._providers = providers
+        self._clock = clock
+        self._abandoned: set[asyncio.Task[None]] = set()
+
+    async def complete(self, call: Call, request: ChatRequest) -> ChatCompletion:
+        """Completes a chat whole.
+
+        Raises:
+            OmniError: why there is no answer; `charged_nanousd` says what it cost all the same.
+        """
+        meter = _meter_of(call)
+        faults: list[ProviderFault] = []
+        for attempt in await self._plan(request):
+            held, provider = await self._hold(call, meter, request, attempt)
+            try:
+                completion = await self._answer(call, request, attempt, held, provider)
+            except ProviderFault as fault:
+                faults.append(fault)
+                if is_final(fault):
+                    break
+                continue
+            return completion
+        raise caller_error(faults, meter.charged_nanousd)
+
+    async def stream(self, call: Call, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
+        """Streams a chat: ChatStarted, tuples of deltas, then one ChatCompletion.
+
+        The iterator must be closed (`contextlib.aclosing`); closing it early cancels the provider.
+
+        Raises:
+            OmniError: before ChatStarted, why there is no answer; after it, why it broke off.
+        """
+        meter = _meter_of(call)
+        faults: list[ProviderFault] = []
+        for attempt in await self._plan(request):
+            held, provider = await self._hold(call, meter, request, attempt)
+            tally = Tally(request, attempt.offer.provider_model)
+            stream = provider.open_stream(
+                self._upstream(call, request, attempt, held), held.dispatched
+            )
+            try:
+                await stream
+                deltas = await anext(stream, ())
+            except ProviderFault as fault:
+                await self._failed(stream, held, tally, fault)
+                faults.append(fault)
+                if is_final(fault):
+                    break
+                continue
+            except BaseException:
+                self._abandon(stream, held, tally)
+                raise
+            async with aclosing(self._rest(call, attempt, held, stream, tally, deltas)) as rest:
+                async for event in rest:
+                    yield event
+            return
+        raise caller_error(faults, meter.charged_nanousd)
+
+    async def drain(self) -> None:
+        """Waits for what cancelled calls still have to find out and settle."""
+        while self._abandoned:
+            await asyncio.wait(set(self._abandoned))
+
+    # --- one attempt --------------------------------------------------------------------------
+    async def _plan(self, request: ChatRequest) -> tuple[Attempt, ...]:
+        size = sum(len(m.content) for m in request.messages if isinstance(m.content, str))
+        if size > PLAN_BYTES_INLINE:
+            return await asyncio.to_thread(self._router.plan, request)
+        return self._router.plan(request)
+
+    async def _hold(
+        self, call: Call, meter: Meter, request: ChatRequest, attempt: Attempt
+    ) -> tuple[AttemptCharge, ChatProvider]:
+        call.seconds_left(self._clock)
+        call.facts["model"] = attempt.offer.id
+        held = await meter.hold(
+            model=attempt.offer.id,
+            credential="house",
+            price=attempt.price,
+            prompt_tokens_max=attempt.prompt_tokens_max,
+            output_tokens_max=attempt.output_tokens_max,
+            choice_count=request.sampling.choice_count or 1,
+            short_credits=request.short_credits,
+            lease_lost=_canceller(call),
+        )
+        return held, self._providers.get(attempt.offer.provider)
+
+    def _upstream(
+        self, call: Call, request: ChatRequest, attempt: Attempt, held: AttemptCharge
+    ) -> UpstreamCall:
+        return UpstreamCall(
+            request=request,
+            model=attempt.offer.provider_model,
+            output_tokens_max=held.output_tokens_max,
+            call_id=str(call.id),
+            seconds_left=call.seconds_left(self._clock),
+        )
+
+    async def _answer(
+        self,
+        call: Call,
+        request: ChatRequest,
+        attempt: Attempt,
+        held: AttemptCharge,
+        provider: ChatProvider,
+    ) -> ChatCompletion:
+        tally = Tally(request, attempt.offer.provider_model)
+        try:
+            found = await provider.complete(
+                self._upstream(call, request, attempt, held), held.dispatched
+            )
+        except ProviderFault as fault:
+            end_attempt(held, fault, tally.empty, tally.estimate)
+            raise
+        except asyncio.CancelledError:
+            # The provider read the prompt; of an answer it sent nothing.
+            settle_cancelled(held, tally.estimate)
+            raise
+        usage = found.usage
+        if usage is None:
+            tally.add_choices(found.choices)
+            usage = tally.estimate()
+        held.settle(usage, AttemptOutcome.ANSWERED)
+        return await _completion(
+            call,
+            held,
+            attempt.offer.id,
+            choices=found.choices,
+            system_fingerprint=found.system_fingerprint,
+            service_tier=found.service_tier,
+        )
+
+    async def _rest(
+        self,
+        call: Call,
+        attempt: Attempt,
+        held: AttemptCharge,
+        stream: ProviderStream,
+        tally: Tally,
+        deltas: tuple[ChatDelta, ...],
+    ) -> AsyncGenerator[ChatEvent, None]:
+        """The stream from its first deltas on: from here there is no fallback."""
+        try:
+            tally.add(deltas)
+            yield ChatStarted(
+                call_id=str(call.id),
+                model=attempt.offer.id,
+                create_time=call.create_time,
+                output_tokens_max=held.output_tokens_max,
+            )
+            if deltas:
+                yield deltas
+            async for more in stream:
+                tally.add(more)
+                yield more
+        except ProviderFault as fault:
+            await self._failed(stream, held, tally, fault)
+            raise broken_off(fault, _meter_of(call).charged_nanousd) from fault
+        except BaseException:
+            self._abandon(stream, held, tally)
+            raise
+        held.settle(stream.usage or tally.estimate(), AttemptOutcome.ANSWERED)
+        await stream.aclose()
+        yield await _completion(
+            call,
+            held,
+            attempt.offer.id,
+            choices=(),
+            system_fingerprint=stream.system_fingerprint,
+            service_tier=stream.service_tier,
+        )
+
+    async def _failed(
+        self, stream: ProviderStream, held: AttemptCharge, tally: Tally, fault: ProviderFault
+    ) -> None:
+        """Ends an attempt by what its provider did."""
+        usage = stream.usage
+        end_attempt(held, fault, tally.empty, lambda: usage or tally.estimate())
+        await stream.aclose()
+
+    def _abandon(self, stream: ProviderStream, held: AttemptCharge, tally: Tally) -> None:
+        """The caller is gone: stops the provider, then charges what it had sent until then.
+
+        Runs on by itself, since the caller's own task is being cancelled.
+        """
+
+        async def stop() -> None:
+            try:
+                tally.add(await stream.cancel())
+            except ProviderFault as fault:
+                log.info("cancel_found_fault", fault=fault.message)
+            finally:
+                usage = stream.usage if stream.ended else None
+                settle_cancelled(held, lambda: usage or tally.estimate())
+
+        held.hand_over()
+        task = asyncio.create_task(stop())
+        self._abandoned.add(task)
+        task.add_done_callback(self._abandoned.discard)
+
+
+def _canceller(call: Call) -> Callable[[], None]:
+    """Cancels the task that runs the call, with a reason that the errors gate understands."""
+    task = asyncio.current_task()
+
+    def cancel() -> None:
+        call.cancelled_by = LedgerUnavailable(
+            "The ledger's database was away for too long while this call ran, so it was stopped; "
+            "what was generated until then is charged.",
+        )
+        if task is not None:
+            task.cancel()
+
+    return cancel
+
+
+def _meter_of(call: Call) -> Meter:
+    if call.meter is None:
+        raise RuntimeError("the call did not come through the ledger gate")
+    return call.meter
+
+
+async def _completion(
+    call: Call,
+    held: AttemptCharge,
+    model: str,
+    *,
+    choices: tuple[Choice, ...],
+    system_fingerprint: str | None,
+    service_tier: str | None,
+) -> ChatCompletion:
+    meter = _meter_of(call)
+    balance = await held.balance()
+    attempts = tuple(meter.attempts)
+    cost = meter.charged_nanousd
+    call.facts["cost_nanousd"] = str(cost)
+    return ChatCompletion(
+        call_id=str(call.id),
+        model=model,
+        create_time=call.create_time,
+        choices=choices,
+        usage=attempts[-1].usage,
+        attempts=attempts,
+        cost_nanousd=cost,
+        balance_nanousd=balance,
+        system_fingerprint=system_fingerprint,
+        service_tier=service_tier,
+    )

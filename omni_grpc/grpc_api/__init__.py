@@ -1,0 +1,17 @@
+"""The gRPC transport: servicers that parse, call and render, behind the interceptors."""
+
+from omni_grpc.grpc_api.admin_servicer import AdminServicer
+from omni_grpc.grpc_api.billing_servicer import BillingServicer
+from omni_grpc.grpc_api.catalog_servicer import CatalogServicer
+from omni_grpc.grpc_api.interceptors import CallObserver
+from omni_grpc.grpc_api.router_servicer import RouterServicer
+from omni_grpc.grpc_api.server import GrpcServer
+
+__all__ = [
+    "AdminServicer",
+    "BillingServicer",
+    "CallObserver",
+    "CatalogServicer",
+    "GrpcServer",
+    "RouterServicer",
+]

@@ -1,0 +1,47 @@
+"""RouterService: reads the prompt, asks completion, writes the events."""
+
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+from omni.router.v1 import router_service_pb2 as pb
+from omni.router.v1 import router_service_pb2_grpc as pb_grpc
+
+from omni_grpc.completion import Chats
+from omni_grpc.core.chat import ChatCompletion, ChatStarted
+from omni_grpc.grpc_api import chat_response
+from omni_grpc.grpc_api.chat_request import chat_request
+from omni_grpc.grpc_api.interceptors import current_call
+
+
+class RouterServicer(pb_grpc.RouterServiceServicer):
+    """Serves chats."""
+
+    def __init__(self, chats: Chats) -> None:
+        self._chats = chats
+
+    async def CompleteChat(
+        self,
+        request: pb.CompleteChatRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> pb.CompleteChatResponse:
+        """Completes a chat whole."""
+        completion = await self._chats.complete(current_call(), chat_request(request.prompt))
+        return pb.CompleteChatResponse(completion=chat_response.completion(completion))
+
+    async def StreamChat(  # type: ignore[override]  # writes instead of yielding
+        self, request: pb.StreamChatRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> None:
+        """Streams a chat; what arrives together from the provider leaves as few messages."""
+        events = self._chats.stream(current_call(), chat_request(request.prompt))
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, tuple):
+                    for delta in event:
+                        await context.write(chat_response.delta(delta))
+                elif isinstance(event, ChatStarted):
+                    await context.write(chat_response.started(event))
+                elif isinstance(event, ChatCompletion):
+                    await context.write(
+                        pb.StreamChatResponse(completion=chat_response.completion(event))
+                    )

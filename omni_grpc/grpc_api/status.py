@@ -1,0 +1,96 @@
+"""An error of the service as a gRPC status with rich details, from the error's own attributes."""
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from omni_grpc.core.errors import (
+    CreditsExhausted,
+    FieldInvalid,
+    ModelNotFound,
+    OmniError,
+)
+
+DOMAIN = "omni"
+DETAILS_KEY = "grpc-status-details-bin"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+
+def code_of(error: OmniError) -> grpc.StatusCode:
+    """The canonical code of an error."""
+    return grpc.StatusCode[error.grpc_code]
+
+
+def trailers(error: OmniError, call_id: str | None) -> Metadata:
+    """The trailing metadata that carries the details.
+
+    RetryInfo is what people and tools read; the push-back is what gRPC's own retries obey, and a
+    negative one forbids them.
+    """
+    status = status_pb2.Status(code=code_of(error).value[0], message=error.message)
+    for detail in _details(error, call_id):
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    found: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status.SerializeToString())]
+    if error.retry_after_s is not None:
+        found.append((PUSHBACK_KEY, str(int(error.retry_after_s * 1000))))
+    elif error.retryable is False:
+        found.append((PUSHBACK_KEY, "-1"))
+    if call_id is not None:
+        found.append(("x-request-id", call_id))
+    return tuple(found)
+
+
+def _details(
+    error: OmniError, call_id: str | None
+) -> list[
+    error_details_pb2.ErrorInfo
+    | error_details_pb2.BadRequest
+    | error_details_pb2.RetryInfo
+    | error_details_pb2.PreconditionFailure
+    | error_details_pb2.ResourceInfo
+]:
+    metadata = dict(error.metadata)
+    if call_id is not None:
+        metadata["call_id"] = call_id
+    if error.charged_nanousd:
+        metadata["charged_nanousd"] = str(error.charged_nanousd)
+    details: list[
+        error_details_pb2.ErrorInfo
+        | error_details_pb2.BadRequest
+        | error_details_pb2.RetryInfo
+        | error_details_pb2.PreconditionFailure
+        | error_details_pb2.ResourceInfo
+    ] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
+    if isinstance(error, FieldInvalid) and error.field:
+        details.append(
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(
+                        field=error.field, description=error.message
+                    )
+                ]
+            )
+        )
+    if isinstance(error, CreditsExhausted):
+        details.append(
+            error_details_pb2.PreconditionFailure(
+                violations=[
+                    error_details_pb2.PreconditionFailure.Violation(
+                        type="CREDITS", subject="account", description=error.message
+                    )
+                ]
+            )
+        )
+    if isinstance(error, ModelNotFound):
+        details.append(
+            error_details_pb2.ResourceInfo(resource_type="model", description=error.message)
+        )
+    if error.retry_after_s is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(int(error.retry_after_s * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    return details

@@ -1,0 +1,93 @@
+"""What operators watch, in Prometheus' words; right with several workers.
+
+With several workers prometheus-client keeps each one's numbers in a shared folder
+(PROMETHEUS_MULTIPROC_DIR, set by the supervisor before this module is imported) and every worker
+answers /metrics for all.
+"""
+
+import os
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+_CALL_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_BATCH_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5)
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """The service's metrics; also the observer of calls and of the ledger's lane."""
+
+    def __init__(self) -> None:
+        self._calls = Counter(
+            "omni_calls", "Calls that ended, by outcome.", ("transport", "method", "reason")
+        )
+        self._seconds = Histogram(
+            "omni_call_seconds",
+            "Time of a call, streams to their end.",
+            ("transport", "method"),
+            buckets=_CALL_SECONDS,
+        )
+        self._batch_size = Histogram(
+            "omni_ledger_batch_size", "Operations in one ledger transaction.", buckets=_BATCH_SIZES
+        )
+        self._batch_seconds = Histogram(
+            "omni_ledger_batch_seconds", "Time of one ledger transaction.", buckets=_BATCH_SECONDS
+        )
+        self._connected = Gauge(
+            "omni_ledger_connected",
+            "Workers whose ledger connection stands.",
+            multiprocess_mode="livesum",
+        )
+        self._running = Gauge(
+            "omni_calls_running", "Calls in progress.", multiprocess_mode="livesum"
+        )
+        self._queued = Gauge(
+            "omni_ledger_queued",
+            "Ledger operations that wait for their outcome.",
+            multiprocess_mode="livesum",
+        )
+        self._holds = Gauge(
+            "omni_holds", "Holds in the ledger, by state.", ("state",), multiprocess_mode="mostrecent"
+        )
+
+    def call_ended(self, transport: str, method: str, reason: str, seconds: float) -> None:
+        """One call ended; `reason` is OK, CANCELLED or an error's reason."""
+        self._calls.labels(transport, method, reason).inc()
+        self._seconds.labels(transport, method).observe(seconds)
+
+    def batch_applied(self, size: int, seconds: float) -> None:
+        """The lane committed a batch."""
+        self._batch_size.observe(size)
+        self._batch_seconds.observe(seconds)
+
+    def connection_changed(self, connected: bool) -> None:
+        """The lane's connection came or went."""
+        self._connected.set(int(connected))
+
+    def sampled(self, running: int, queued: int) -> None:
+        """What a worker looks at once a second."""
+        self._running.set(running)
+        self._queued.set(queued)
+
+    def holds_counted(self, open_count: int, unresolved_count: int) -> None:
+        """What the ledger's tables say, the same for all workers."""
+        self._holds.labels("open").set(open_count)
+        self._holds.labels("unresolved").set(unresolved_count)
+
+
+def render() -> tuple[bytes, str]:
+    """The exposition of all workers, and its content type."""
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # untyped there
+    return generate_latest(registry), CONTENT_TYPE_LATEST

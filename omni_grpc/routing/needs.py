@@ -1,0 +1,68 @@
+"""What a request needs of a model, and what of that an offer lacks."""
+
+import msgspec
+
+from omni_grpc.catalog import Modality, Mode, Offer
+from omni_grpc.core.chat import AudioPart, ChatRequest, FilePart, ImagePart
+from omni_grpc.core.money import Unit
+
+
+class Needs(msgspec.Struct, frozen=True):
+    """The abilities that a request uses; each is named in refusals."""
+
+    modalities: frozenset[Modality]
+    tools: bool
+    structured_output: bool
+    reasoning: bool
+    output_tokens: int | None
+
+    @classmethod
+    def of(cls, request: ChatRequest) -> "Needs":
+        """Reads them off a request."""
+        modalities = {Modality.TEXT}
+        for message in request.messages:
+            if isinstance(message.content, tuple):
+                for part in message.content:
+                    if isinstance(part, ImagePart):
+                        modalities.add(Modality.IMAGE)
+                    elif isinstance(part, AudioPart):
+                        modalities.add(Modality.AUDIO)
+                    elif isinstance(part, FilePart):
+                        modalities.add(Modality.PDF)
+        form = request.response_format
+        return cls(
+            modalities=frozenset(modalities),
+            tools=bool(request.tools),
+            structured_output=form is not None and form.kind == "json_schema",
+            reasoning=request.reasoning_effort is not None,
+            output_tokens=request.output_tokens_max,
+        )
+
+    def lacking(self, offer: Offer) -> str | None:
+        """The first thing that `offer` cannot do, as words for people; None if it can do all.
+
+        What the catalog does not know of an offer is not held against it.
+        """
+        if offer.mode is not Mode.CHAT or Modality.TEXT not in offer.output_modalities:
+            return "chat completions"
+        for modality in sorted(self.modalities - {Modality.TEXT}):
+            if modality not in offer.input_modalities:
+                return f"{modality} input"
+        if self.tools and not offer.tools:
+            return "tools"
+        if self.structured_output and offer.structured_output is False:
+            return "structured output (response_format json_schema)"
+        if self.reasoning and not offer.reasoning:
+            return "reasoning_effort"
+        limit = offer.output_tokens_max
+        if self.output_tokens is not None and limit is not None and self.output_tokens > limit:
+            return f"an output limit of {self.output_tokens} tokens (its own is {limit})"
+        return None
+
+    def unpriced(self, offer: Offer) -> str | None:
+        """The first unit that the request would use and the offer has no price for."""
+        if offer.price is None:
+            return offer.unpriced_reason or "no price is known"
+        if Modality.AUDIO in self.modalities and not offer.price.priced(Unit.PROMPT_AUDIO):
+            return "audio input has no price"
+        return None

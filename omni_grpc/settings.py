@@ -1,0 +1,223 @@
+"""Settings: read once at start from the environment and `omni.yaml`, checked whole, then frozen.
+
+Every fault is told at once, by the name that the operator set, with what would be right. Secrets
+print as stars. Nothing reads the environment anywhere else.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+
+from omni_grpc.core.limits import CALLS_AT_ONCE_MAX
+
+PREFIX: Final = "OMNI_"
+CONFIG_FILE: Final = "omni.yaml"
+SECRET_BYTES_MIN: Final = 32
+PAGE_SECRET_INFO: Final = b"page tokens"
+
+_PROVIDER_URL: Final = re.compile(r"OMNI_PROVIDER_([A-Z][A-Z0-9_]*)_BASE_URL")
+_ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message lists every fault."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(f"  - {fault}" for fault in faults))
+        self.faults = faults
+
+
+class Settings(BaseModel):
+    """All that an operator can set. Each field is `OMNI_<NAME>`, or a key of omni.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database_url: SecretStr | None = None
+    """PostgreSQL 15 or newer; DATABASE_URL without a prefix, as is the custom."""
+
+    key_hash_secret: SecretStr | None = None
+    """At least 32 bytes as text: keys the hashes of API keys and seals page tokens."""
+
+    grpc_addr: str = "127.0.0.1:50051"
+    rest_addr: str = "127.0.0.1:8080"
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    reflection: bool = False
+    """Whether gRPC reflection is served; `dev` turns it on."""
+
+    metrics: bool = True
+    """Whether /metrics is served."""
+
+    cors_origins: tuple[str, ...] = ()
+    """Origins that browsers may call from, comma-separated; none by default."""
+
+    markup_ppm: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    """What is charged above the provider's price, in millionths: 50000 is 5 %."""
+
+    credits_per_usd: Annotated[int, Field(ge=1)] = 1000
+    """How many credits a dollar is shown as."""
+
+    calls_at_once_max: Annotated[int, Field(ge=1)] = CALLS_AT_ONCE_MAX
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+    provider_keys: dict[str, SecretStr] = {}
+    """By environment variable name, such as OPENAI_API_KEY."""
+
+    provider_base_urls: dict[str, str] = {}
+    """By provider id; OMNI_PROVIDER_<ID>_BASE_URL."""
+
+    @field_validator("grpc_addr", "rest_addr")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        match = _ADDRESS.fullmatch(value)
+        if match is None or int(match.group(2)) > 65_535:  # noqa: PLR2004 - the largest port
+            raise ValueError("must be host:port, such as 127.0.0.1:50051 (port 0 picks a free one)")
+        return value
+
+    @field_validator("key_hash_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < SECRET_BYTES_MIN:
+            raise ValueError(
+                f"must have at least {SECRET_BYTES_MIN} bytes; make one with: openssl rand -hex 32"
+            )
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(
+            ("postgresql://", "postgres://")
+        ):
+            raise ValueError("must be a postgresql:// URL")
+        return value
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    def redacted(self) -> dict[str, Any]:
+        """Everything, with secrets as stars: what the log prints at start."""
+        return self.model_dump(mode="json")
+
+
+def read_settings(
+    environment: Mapping[str, str],
+    *,
+    config: Path | None = None,
+    key_variables: Mapping[str, str],
+    overrides: Mapping[str, object] | None = None,
+) -> Settings:
+    """The settings of this process: command line over environment over file.
+
+    Args:
+        environment: normally os.environ.
+        config: the YAML file; None reads omni.yaml of the working folder, if there is one.
+        key_variables: the customary key variable of each provider, by provider id.
+        overrides: what the command line gave; None values are left out.
+
+    Raises:
+        SettingsError: with every fault at once.
+    """
+    faults: list[str] = []
+    values: dict[str, Any] = _from_file(config, faults)
+    names: dict[str, str] = {name: f"{CONFIG_FILE}: {name}" for name in values}
+    for variable, value in environment.items():
+        if variable == "DATABASE_URL":
+            _take(values, names, "database_url", value, variable)
+        elif match := _PROVIDER_URL.fullmatch(variable):
+            urls = dict(values.get("provider_base_urls") or {})
+            urls[match.group(1).lower()] = value
+            values["provider_base_urls"] = urls
+        elif variable.startswith(PREFIX):
+            name = variable.removeprefix(PREFIX).lower()
+            if name in Settings.model_fields and not name.startswith("provider_"):
+                _take(values, names, name, value, variable)
+            elif variable not in _OTHERS:
+                faults.append(f"{variable}: there is no such setting{_near(name)}")
+    keys = {
+        provider: environment[variable]
+        for provider, variable in key_variables.items()
+        if environment.get(variable, "").strip()
+    }
+    values["provider_keys"] = {**(values.get("provider_keys") or {}), **keys}
+    for name, given in (overrides or {}).items():
+        if given is not None:
+            values[name] = given
+            names[name] = f"--{name.replace('_', '-')}"
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        faults += [
+            f"{names.get(str(fault['loc'][0]), str(fault['loc'][0]))}: "
+            + fault["msg"].removeprefix("Value error, ")
+            for fault in error.errors(include_input=False, include_url=False)
+        ]
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+_OTHERS: Final = frozenset({"OMNI_API_KEY", "OMNI_GRPC_ADDR", "OMNI_TEST_DATA", "OMNI_ADMIN_KEY"})
+"""Variables with our prefix that are not the server's: the client's and the tests'."""
+
+
+def _take(
+    values: dict[str, Any], names: dict[str, str], name: str, value: str, source: str
+) -> None:
+    values[name] = value
+    names[name] = source
+
+
+def _from_file(config: Path | None, faults: list[str]) -> dict[str, Any]:
+    path = config or Path(CONFIG_FILE)
+    if config is None and not path.exists():
+        return {}
+    try:
+        found = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        faults.append(f"{path}: cannot be read: {error}")
+        return {}
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        faults.append(f"{path}: must be a mapping of settings to values")
+        return {}
+    return {str(name): value for name, value in found.items()}
+
+
+def _near(name: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    return f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
+
+
+def secret_file(path: Path) -> SecretStr:
+    """The secret of a file that only its owner can read; made if it is not there.
+
+    `dev` keeps its own key hash secret so; `serve` takes one from the settings.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return SecretStr(path.read_text("ascii").strip())
+    secret = secrets.token_hex(SECRET_BYTES_MIN)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret)
+    return SecretStr(secret)

@@ -1,0 +1,247 @@
+"""The composition root: Settings in, a running worker out. Nothing else builds the rooms.
+
+A worker starts also when its database is down: it says so, is not ready, refuses new calls at
+once, and comes up by itself. It stops in the order in which money can be lost last: no new calls,
+running ones end, cancelled ones settle, the lane empties, the connections close.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+import uvicorn
+
+from omni_grpc.billing import Lane, Leases, Ledger, LedgerStore, Reaper
+from omni_grpc.catalog import Catalog
+from omni_grpc.completion import Accounts, Chats, Gates, PageTokens
+from omni_grpc.core.clock import SystemClock
+from omni_grpc.core.errors import OmniError
+from omni_grpc.core.limits import DRAIN_SECONDS_MAX
+from omni_grpc.grpc_api import (
+    AdminServicer,
+    BillingServicer,
+    CatalogServicer,
+    GrpcServer,
+    RouterServicer,
+)
+from omni_grpc.identity import Identity
+from omni_grpc.metrics import Metrics, render
+from omni_grpc.providers import Providers, ProviderSettings
+from omni_grpc.rest_api import build_app
+from omni_grpc.routing import Router
+from omni_grpc.settings import Settings
+from omni_grpc.storage import Connection, Database, connect
+
+log = structlog.get_logger(__name__)
+
+WATCH_SECONDS: Final = 1.0
+"""How often a worker looks whether it is ready, for health watchers and gauges."""
+
+STOP_SECONDS_MAX: Final = 5.0
+"""How long the last connections may take to close once nothing runs on them."""
+
+SETTLE_SECONDS_MAX: Final = 60.0
+"""How long a stopping worker tries to bring its last settles into the database."""
+
+
+def provider_settings(settings: Settings, key_variables: dict[str, str | None]) -> dict[str, ProviderSettings]:
+    """What the operator set for each provider that there is."""
+    return {
+        provider: ProviderSettings(
+            base_url=settings.provider_base_urls.get(provider),
+            api_key=settings.provider_keys.get(provider),
+        )
+        for provider in {*key_variables, *settings.provider_base_urls}
+    }
+
+
+@dataclass
+class Worker:
+    """One process's share of the service. `start`, then `stop`; both once."""
+
+    settings: Settings
+    providers: Providers
+    share_port: bool = False
+    grpc_port: int = 0
+    rest_port: int = 0
+    _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+    _serving: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        if settings.database_url is None or settings.key_hash_secret is None:
+            raise ValueError("a worker needs a database_url and a key_hash_secret")
+        url = settings.database_url.get_secret_value()
+        secret = settings.key_hash_secret.get_secret_value().encode()
+        self._clock = SystemClock()
+        self._metrics = Metrics()
+        self._database = Database(url, application_name="omni-grpc")
+
+        async def lane_connection() -> Connection:
+            return await connect(url, application_name="omni-grpc ledger")
+
+        self._lane = Lane(lane_connection, self._clock, self._metrics)
+        self._leases = Leases(self._lane, self._clock)
+        self._store = LedgerStore(self._database)
+        self._reaper = Reaper(self._lane, self._store, self._clock)
+        self._ledger = Ledger(
+            lane=self._lane,
+            leases=self._leases,
+            store=self._store,
+            clock=self._clock,
+            markup_ppm=settings.markup_ppm,
+        )
+        self._identity = Identity(self._database, key_hash_secret=secret, clock=self._clock)
+        self._catalog = Catalog(self._database)
+        ids = self.providers.ids()
+        self._router = Router(lambda: self._catalog.snapshot, ids)
+        self._chats = Chats(self._router, self.providers, self._clock)
+        self._gates = Gates(self._identity, self._ledger, self._clock, settings.calls_at_once_max)
+        accounts = Accounts(self._identity, self._ledger)
+        tokens = PageTokens(secret)
+        self._grpc = GrpcServer(
+            gates=self._gates,
+            router=RouterServicer(self._chats),
+            billing=BillingServicer(self._ledger, accounts, tokens),
+            catalog=CatalogServicer(lambda: self._catalog.snapshot, ids, tokens),
+            admin=AdminServicer(self._identity, tokens),
+            clock=self._clock,
+            observer=self._metrics,
+            reflection=settings.reflection,
+            share_port=self.share_port,
+        )
+        app = build_app(
+            chats=self._chats,
+            gates=self._gates,
+            ledger=self._ledger,
+            accounts=accounts,
+            tokens=tokens,
+            catalog=lambda: self._catalog.snapshot,
+            providers=ids,
+            ready=self.ready,
+            metrics=render if settings.metrics else None,
+            observer=self._metrics,
+            cors_origins=settings.cors_origins,
+            clock=self._clock,
+        )
+        self._rest = _RestServer(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_graceful_shutdown=int(DRAIN_SECONDS_MAX),
+            )
+        )
+
+    async def ready(self) -> bool:
+        """Whether calls can be served: the database answers, and there is a catalog."""
+        return (
+            self._lane.connected
+            and self._catalog.snapshot.version > 0
+            and await self._database.ping()
+        )
+
+    async def start(self) -> None:
+        """Serves both transports; their ports are then known.
+
+        Raises:
+            OSError: an address cannot be bound.
+        """
+        await self._database.open()
+        await self.providers.open()
+        self._run(self._lane.run())
+        with contextlib.suppress(OmniError):  # the poll goes on trying
+            await self._catalog.load()
+        for work in (self._catalog.run(), self._leases.run(), self._reaper.run(), self._watch()):
+            self._run(work)
+        self.grpc_port = await self._grpc.start(self.settings.grpc_addr)
+        listener = listen(self.settings.rest_addr, share=self.share_port)
+        self.rest_port = listener.getsockname()[1]
+        self._serving = asyncio.create_task(self._rest.serve(sockets=[listener]))
+        while not self._rest.started:
+            await asyncio.sleep(0.005)
+
+    async def stop(self) -> None:
+        """Drains and closes everything; no settle is lost while the database answers."""
+        log.info("stopping", running=self._gates.running)
+        await self._grpc.set_serving(False)
+        drained = await self._gates.drain(DRAIN_SECONDS_MAX)
+        if not drained:
+            log.warning("calls_cut_short", running=self._gates.running)
+        await self._grpc.stop(0)
+        self._rest.should_exit = True
+        self._rest.force_exit = not drained
+        await self._chats.drain()
+        await self._lane.close(SETTLE_SECONDS_MAX)
+        for task in self._tasks:
+            task.cancel()
+        if self._serving is not None:
+            self._tasks.append(self._serving)
+        await asyncio.wait(self._tasks, timeout=STOP_SECONDS_MAX)
+        await self.providers.close()
+        await self._database.close()
+        log.info("stopped")
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(_report_death)
+        self._tasks.append(task)
+
+    async def _watch(self) -> None:
+        """Keeps health and gauges true."""
+        serving: bool | None = None
+        while True:
+            now = await self.ready()
+            if now != serving:
+                serving = now
+                await self._grpc.set_serving(now)
+                log.info("readiness_changed", ready=now)
+            self._metrics.sampled(self._gates.running, self._lane.depth)
+            if now:
+                with contextlib.suppress(OmniError):
+                    self._metrics.holds_counted(*await self._store.hold_counts())
+            await asyncio.sleep(WATCH_SECONDS)
+
+
+class _RestServer(uvicorn.Server):
+    """uvicorn without its signal handlers: the worker's owner decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:  # as in uvicorn
+        """Captures none."""
+        yield
+
+
+def listen(address: str, *, share: bool) -> socket.socket:
+    """A listening TCP socket; `share` lets several processes listen on the same port.
+
+    Raises:
+        OSError: the address is taken, or is not this machine's.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, int(port)))
+    except OSError as error:
+        listener.close()
+        raise OSError(f"cannot listen on {address}: {error.strerror or error}") from None
+    listener.setblocking(False)
+    return listener
+
+
+def _report_death(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("background_task_died", task=repr(task.get_coro()), exc_info=error)
