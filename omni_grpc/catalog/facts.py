@@ -1,0 +1,69 @@
+"""What sources say about offers, in one shape, before the catalog believes any of it."""
+
+import datetime as dt
+from typing import Final
+
+import msgspec
+
+from omni_grpc.catalog.model import RESERVED_PREFIX, Modality, Mode
+from omni_grpc.catalog.prices import Quote
+from omni_grpc.core.limits import DISPLAY_NAME_CHARS_MAX, MODEL_ID_CHARS_MAX
+from omni_grpc.core.money import Unit
+
+TOKENS_MAX: Final = 1_000_000_000
+"""Largest believable token limit: a hundred times today's largest context window."""
+
+
+class OfferFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One offer as a source describes it; the fields mean what they mean in `Offer`."""
+
+    provider: str
+    provider_model: str
+    model: str
+    display_name: str
+    quote: Quote
+    mode: Mode = Mode.CHAT
+    context_tokens_max: int | None = None
+    prompt_tokens_max: int | None = None
+    output_tokens_max: int | None = None
+    input_modalities: frozenset[Modality] = frozenset({Modality.TEXT})
+    output_modalities: frozenset[Modality] = frozenset({Modality.TEXT})
+    tools: bool = False
+    structured_output: bool | None = None
+    reasoning: bool = False
+    temperature: bool | None = None
+    deprecated: bool = False
+    by_name_only: bool = False
+    release_date: dt.date | None = None
+
+    @property
+    def id(self) -> str:
+        """The offer's id."""
+        return f"{self.provider}/{self.provider_model}"
+
+
+def fault_of(facts: OfferFacts) -> str | None:
+    """Why the catalog cannot take an offer; None if it can."""
+    limits = (facts.context_tokens_max, facts.prompt_tokens_max, facts.output_tokens_max)
+    name = facts.display_name
+    base = {rate.unit for rate in facts.quote.rates if not rate.prompt_tokens_min}
+    rules = (
+        (facts.provider and "/" not in facts.provider, "its provider is empty or has a slash"),
+        (facts.provider_model, "its name is empty"),
+        (facts.id.isprintable(), "its name has control characters"),
+        (len(facts.id) <= MODEL_ID_CHARS_MAX, f"it is over {MODEL_ID_CHARS_MAX} characters long"),
+        (not facts.id.startswith(RESERVED_PREFIX), f"{RESERVED_PREFIX} is the router's own"),
+        (
+            name.isprintable() and len(name) <= DISPLAY_NAME_CHARS_MAX,
+            "its display name is too long or has control characters",
+        ),
+        (
+            all(limit is None or 0 < limit <= TOKENS_MAX for limit in limits),
+            f"a token limit is not between 1 and {TOKENS_MAX}",
+        ),
+        (
+            base >= {Unit.PROMPT, Unit.COMPLETION} if facts.quote.rates else facts.quote.refusal,
+            "it has neither prices for prompt and completion nor the reason why not",
+        ),
+    )
+    return next((f"{facts.id[:80]!r}: {fault}" for kept, fault in rules if not kept), None)

@@ -1,0 +1,163 @@
+"""The whole catalog at one version, in memory and immutable: every read of the hot path.
+
+It answers what a name means, lists offers in pages, and knows no provider's health or key: callers
+say which providers are configured.
+"""
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from omni_grpc.catalog.filter import Filter
+from omni_grpc.catalog.makers import maker_rank
+from omni_grpc.catalog.model import GLOBAL_SCOPE, Alias, Offer
+from omni_grpc.catalog.names import Fingerprint, fingerprint, near
+from omni_grpc.core.money import Unit
+
+SUGGESTION_COUNT_MAX: Final = 3
+
+
+class OfferPage(msgspec.Struct, frozen=True):
+    """Some offers in order of their ids; `next_after_id` is None on the last page only."""
+
+    offers: tuple[Offer, ...]
+    next_after_id: str | None
+
+
+class CatalogSnapshot:
+    """All offers and aliases of one catalog version.
+
+    Attributes:
+        version: rises with every change of the catalog; 0 is the empty one.
+    """
+
+    def __init__(
+        self, version: int = 0, offers: Iterable[Offer] = (), aliases: Iterable[Alias] = ()
+    ) -> None:
+        self.version = version
+        self._offers = tuple(sorted(offers, key=lambda offer: offer.id))
+        self._ids = [offer.id for offer in self._offers]
+        self._of_id = dict(zip(self._ids, self._offers, strict=True))
+        self._aliases = {
+            alias.name: alias.targets for alias in aliases if alias.scope == GLOBAL_SCOPE
+        }
+        named: dict[str, list[Offer]] = {}
+        of_provider: dict[str, list[Offer]] = {}
+        for offer in self._offers:
+            of_provider.setdefault(offer.provider, []).append(offer)
+            for name in {offer.model, offer.provider_model}:
+                named.setdefault(name, []).append(offer)
+        self._of_provider = {name: tuple(held) for name, held in of_provider.items()}
+        self._named = {name: tuple(sorted(held, key=_preference)) for name, held in named.items()}
+        self._id_prints = {offer.id: fingerprint(offer.id) for offer in self._offers}
+        self._model_prints = {
+            model: fingerprint(model) for model in {offer.model for offer in self._offers}
+        }
+
+    def __len__(self) -> int:
+        return len(self._offers)
+
+    def get(self, offer_id: str) -> Offer | None:
+        """The offer of exactly this id."""
+        return self._of_id.get(offer_id)
+
+    def offers(self) -> tuple[Offer, ...]:
+        """Every offer, ordered by id."""
+        return self._offers
+
+    def offers_of(self, provider: str) -> tuple[Offer, ...]:
+        """The offers of one provider, ordered by id."""
+        return self._of_provider.get(provider, ())
+
+    def resolve(self, name: str) -> tuple[Offer, ...]:
+        """The offers that a name means, in the order in which to try them; empty if unknown.
+
+        An offer's id means that offer. An alias means what its targets mean, in their order. A
+        name that begins with a provider and a slash means an offer of that provider or nothing.
+        Any other name is a model: all who sell it, its maker first, then the cheapest. Names
+        compare exactly. Disabled, deprecated and unpriced offers are among them, later ones.
+        """
+        if name not in self._aliases:
+            return self._meant(name)
+        found: dict[str, Offer] = {}
+        seen: set[str] = set()
+        waiting = [name]
+        while waiting:
+            current = waiting.pop()
+            targets = None if current in self._of_id else self._aliases.get(current)
+            if targets is None:
+                found.update((offer.id, offer) for offer in self._meant(current))
+            elif current not in seen:
+                seen.add(current)
+                waiting += reversed(targets)
+        return tuple(found.values())
+
+    def suggestions(self, name: str, providers: Collection[str] | None = None) -> tuple[str, ...]:
+        """Up to three names that exist and resemble one that does not.
+
+        Args:
+            name: what was asked for.
+            providers: the configured ones: only names that lead to them are given; None is all.
+        """
+        if providers is None:
+            providers = self._of_provider
+        provider, slash, _ = name.partition("/")
+        searched = {provider} if slash and provider in self._of_provider else providers
+        offers = [offer for one in searched for offer in self.offers_of(one) if offer.enabled]
+        known: Iterable[Fingerprint]
+        if slash:
+            known = (self._id_prints[offer.id] for offer in offers)
+        else:
+            models = {offer.model for offer in offers}
+            known = [self._model_prints[model] for model in models]
+            known += [fingerprint(alias) for alias in self._aliases]
+        # `openai/gpt-oss-120b` is no offer of openai, but others sell it under that very name.
+        sold = [o.id for o in self._named.get(name, ()) if o.enabled and o.provider in providers]
+        found = dict.fromkeys((*sold[:1], *near(name, known, SUGGESTION_COUNT_MAX)))
+        return tuple(found)[:SUGGESTION_COUNT_MAX]
+
+    def list_offers(
+        self, wanted: Filter, *, after_id: str | None, limit: int, providers: Collection[str]
+    ) -> OfferPage:
+        """A page of the offers that a filter wants.
+
+        Args:
+            wanted: which offers.
+            after_id: the last id of the page before; None for the first page.
+            limit: most offers of the page; at least 1.
+            providers: the configured ones, which decide what is `callable`.
+        """
+        start = 0 if after_id is None else bisect_right(self._ids, after_id)
+        found: list[Offer] = []
+        for offer in islice(self._offers, start, None):
+            if wanted.matches(offer, providers):
+                if len(found) == limit:
+                    return OfferPage(tuple(found), found[-1].id)
+                found.append(offer)
+        return OfferPage(tuple(found), None)
+
+    def _meant(self, name: str) -> tuple[Offer, ...]:
+        offer = self._of_id.get(name)
+        if offer is not None:
+            return (offer,)
+        provider, slash, _ = name.partition("/")
+        if slash and provider in self._of_provider:
+            return ()
+        return self._named.get(name, ())
+
+
+def _preference(offer: Offer) -> tuple[bool, int, bool, bool, bool, int, str]:
+    price = offer.price
+    cost = price.rate(Unit.PROMPT, 0) + price.rate(Unit.COMPLETION, 0) if price else 0
+    return (
+        not offer.enabled,
+        maker_rank(offer.provider, offer.model),
+        price is None,
+        offer.deprecated,
+        offer.free,
+        cost,
+        offer.id,
+    )
