@@ -116,7 +116,7 @@ def _quote(cost: Mapping[str, object] | None, mode: Mode) -> Quote:
     if free:
         if mode not in _TOKEN_MODES:
             raise _NotAPrice(f"a zero price per token says nothing about {mode}")
-        if any(base.values()) or cost.get(_TIERS):
+        if any(base.values()) or cost.get(_TIERS) or cost.get(_OVER_200K):
             raise _NotAPrice("input and output cost zero, but other parts do not")
     elif base[Unit.PROMPT] == 0 or (base[Unit.COMPLETION] == 0 and mode not in _ZERO_OUTPUT_MODES):
         raise _NotAPrice("one of input and output costs zero, the other does not")

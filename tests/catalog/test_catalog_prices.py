@@ -105,7 +105,8 @@ def test_zero_for_both_is_free_and_zero_for_one_is_unpriced():
     assert Price(1, free.rates).rate(Unit.COMPLETION, 5) == 0
     assert "costs zero" in refusal_of({"input": 0, "output": 1})
     assert "costs zero" in refusal_of({"input": 1, "output": 0})
-    assert "other parts do not" in refusal_of({"input": 0, "output": 0, "reasoning": 1})
+    for other in ({"reasoning": 1}, {"context_over_200k": BASE}, {"tiers": [BASE]}):
+        assert "other parts do not" in refusal_of({"input": 0, "output": 0, **other})
 
 
 def test_an_embedding_has_no_price_for_output_and_is_not_free():
