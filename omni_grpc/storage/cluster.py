@@ -146,8 +146,6 @@ class Cluster:
 
     def launch(self, install: Install) -> subprocess.Popen[bytes]:
         """Start the postmaster in a session of its own, so that Ctrl-C does not reach it."""
-        if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES_MAX:
-            self.log_path.replace(self.log_path.with_suffix(".log.old"))
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         with os.fdopen(os.open(self.log_path, flags, 0o600), "ab") as log:
             child = subprocess.Popen(
@@ -228,6 +226,17 @@ class Cluster:
             if self._works_here(int(entry.name)):
                 with suppress(ProcessLookupError):
                     os.kill(int(entry.name), signal.SIGQUIT)
+
+    def begin_log(self) -> int:
+        """Set a long log aside; returns where in the log the next start will write."""
+        try:
+            size = self.log_path.stat().st_size
+        except FileNotFoundError:
+            return 0
+        if size <= LOG_BYTES_MAX:
+            return size
+        self.log_path.replace(self.log_path.with_suffix(".log.old"))
+        return 0
 
     def log_tail(self, offset: int = 0) -> str:
         """The end of the server's log, from a byte offset on."""

@@ -24,6 +24,7 @@ from urllib.parse import quote
 import psycopg
 import structlog
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from omni_grpc.storage.binaries import Account, Install, account_for, find_install
 from omni_grpc.storage.cluster import (
@@ -48,6 +49,9 @@ START_SECONDS_MAX: Final = 60.0
 """How long a start may take; recovery after a crash replays at most `max_wal_size`."""
 
 START_TRIES: Final = 3
+"""A server that is killed right after its start is started again, but not for ever."""
+
+CONNECT_SECONDS_MAX: Final = 10
 LOCK_SECONDS_MAX: Final = 120.0
 """How long to wait while another process starts or stops the same server."""
 
@@ -148,8 +152,13 @@ class EmbeddedPostgres:
         self._administer(statement.format(sql.Identifier(name)))
 
     def _administer(self, statement: sql.Composed) -> None:
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+        with self._session() as connection:
             connection.execute(statement)
+
+    def _session(self) -> psycopg.Connection[TupleRow]:
+        return psycopg.connect(
+            self.url("postgres"), autocommit=True, connect_timeout=CONNECT_SECONDS_MAX
+        )
 
     def _ensure_ready(self) -> None:
         """Have a server that answers, with our database in it."""
@@ -165,7 +174,7 @@ class EmbeddedPostgres:
 
     def _ensure_database(self) -> None:
         find = "SELECT 1 FROM pg_database WHERE datname = %s"
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+        with self._session() as connection:
             if connection.execute(find, (DATABASE,)).fetchone() is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
 
@@ -309,7 +318,7 @@ def _start_server(cluster: Cluster, socket_dir: Path, install: Install) -> None:
     """Launch the postmaster and wait until it takes sessions."""
     deadline = time.monotonic() + START_SECONDS_MAX
     while True:
-        log_offset = cluster.log_path.stat().st_size if cluster.log_path.exists() else 0
+        log_offset = cluster.begin_log()
         child = cluster.launch(install)
         if _wait_ready(cluster, socket_dir, partial(_runs, child)):
             return

@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from omni_grpc.storage import EmbeddedPostgres, EmbeddedPostgresError, binaries, embedded
+from omni_grpc.storage import EmbeddedPostgres, EmbeddedPostgresError, binaries, cluster, embedded
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0, reason="only root runs the server as another account"
@@ -373,6 +373,17 @@ def test_a_full_disk_is_told_and_leaves_no_half_made_folder(tmp_path: Path) -> N
         assert left == {"start.lock"}
     finally:
         subprocess.run(["/bin/umount", str(small)], check=True)
+
+
+def test_a_long_log_is_set_aside_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "LOG_BYTES_MAX", 10)
+    for _ in range(3):
+        with EmbeddedPostgres(tmp_path):
+            pass
+    logs = sorted(path.name for path in tmp_path.glob("postgres.log*"))
+    assert logs == ["postgres.log", "postgres.log.old"]
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from omni_grpc.storage import MigrationError, migrate, pending, read_migrations
+from omni_grpc.storage import MigrationError, migrate, migrations_folder, pending, read_migrations
 
 FIRST = "CREATE TABLE one (n int); INSERT INTO one VALUES (1);"
 SECOND = """
@@ -145,6 +145,13 @@ def test_a_file_that_ends_its_own_transaction_is_refused(database_url: str, fold
     with pytest.raises(MigrationError, match="ended its transaction itself"):
         migrate(database_url, folder)
     assert len(recorded(database_url)) == 2
+
+
+def test_the_release_has_its_migrations_and_they_apply(database_url: str) -> None:
+    ours = read_migrations(migrations_folder())
+    assert ours
+    assert len(migrate(database_url)) == len(ours)
+    assert pending(database_url) == ()
 
 
 def test_an_empty_folder_is_fine(database_url: str, tmp_path: Path) -> None:
