@@ -73,7 +73,7 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
     provider_keys: dict[str, SecretStr] = {}
-    """By environment variable name, such as OPENAI_API_KEY."""
+    """By provider id; from the provider's customary variable, such as OPENAI_API_KEY."""
 
     provider_base_urls: dict[str, str] = {}
     """By provider id; OMNI_PROVIDER_<ID>_BASE_URL."""
@@ -137,19 +137,7 @@ def read_settings(
     faults: list[str] = []
     values: dict[str, Any] = _from_file(config, faults)
     names: dict[str, str] = {name: f"{CONFIG_FILE}: {name}" for name in values}
-    for variable, value in environment.items():
-        if variable == "DATABASE_URL":
-            _take(values, names, "database_url", value, variable)
-        elif match := _PROVIDER_URL.fullmatch(variable):
-            urls = dict(values.get("provider_base_urls") or {})
-            urls[match.group(1).lower()] = value
-            values["provider_base_urls"] = urls
-        elif variable.startswith(PREFIX):
-            name = variable.removeprefix(PREFIX).lower()
-            if name in Settings.model_fields and not name.startswith("provider_"):
-                _take(values, names, name, value, variable)
-            elif variable not in _OTHERS:
-                faults.append(f"{variable}: there is no such setting{_near(name)}")
+    _from_environment(environment, values, names, faults)
     keys = {
         provider: environment[variable]
         for provider, variable in key_variables.items()
@@ -173,15 +161,31 @@ def read_settings(
     return settings
 
 
-_OTHERS: Final = frozenset({"OMNI_API_KEY", "OMNI_GRPC_ADDR", "OMNI_TEST_DATA", "OMNI_ADMIN_KEY"})
+_OTHERS: Final = frozenset({"OMNI_API_KEY", "OMNI_TEST_DATA"})
 """Variables with our prefix that are not the server's: the client's and the tests'."""
 
 
-def _take(
-    values: dict[str, Any], names: dict[str, str], name: str, value: str, source: str
+def _from_environment(
+    environment: Mapping[str, str],
+    values: dict[str, Any],
+    names: dict[str, str],
+    faults: list[str],
 ) -> None:
-    values[name] = value
-    names[name] = source
+    for variable, value in environment.items():
+        name = variable.removeprefix(PREFIX).lower()
+        if variable == "DATABASE_URL":
+            name = "database_url"
+        elif match := _PROVIDER_URL.fullmatch(variable):
+            urls = values.get("provider_base_urls") or {}
+            values["provider_base_urls"] = {**urls, match.group(1).lower(): value}
+            continue
+        elif not variable.startswith(PREFIX) or variable in _OTHERS:
+            continue
+        elif name not in Settings.model_fields or name.startswith("provider_"):
+            faults.append(f"{variable}: there is no such setting{_near(name)}")
+            continue
+        values[name] = value
+        names[name] = variable
 
 
 def _from_file(config: Path | None, faults: list[str]) -> dict[str, Any]:

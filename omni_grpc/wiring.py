@@ -48,14 +48,14 @@ SETTLE_SECONDS_MAX: Final = 60.0
 """How long a stopping worker tries to bring its last settles into the database."""
 
 
-def provider_settings(settings: Settings, key_variables: dict[str, str | None]) -> dict[str, ProviderSettings]:
-    """What the operator set for each provider that there is."""
+def provider_settings(settings: Settings) -> dict[str, ProviderSettings]:
+    """What the operator set for each provider."""
     return {
         provider: ProviderSettings(
             base_url=settings.provider_base_urls.get(provider),
             api_key=settings.provider_keys.get(provider),
         )
-        for provider in {*key_variables, *settings.provider_base_urls}
+        for provider in {*settings.provider_keys, *settings.provider_base_urls}
     }
 
 
@@ -163,10 +163,10 @@ class Worker:
         for work in (self._catalog.run(), self._leases.run(), self._reaper.run(), self._watch()):
             self._run(work)
         self.grpc_port = await self._grpc.start(self.settings.grpc_addr)
-        listener = listen(self.settings.rest_addr, share=self.share_port)
+        listener = bind(self.settings.rest_addr, share=self.share_port)
         self.rest_port = listener.getsockname()[1]
         self._serving = asyncio.create_task(self._rest.serve(sockets=[listener]))
-        while not self._rest.started:
+        while not self._rest.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.005)
 
     async def stop(self) -> None:
@@ -220,8 +220,8 @@ class _RestServer(uvicorn.Server):
         yield
 
 
-def listen(address: str, *, share: bool) -> socket.socket:
-    """A listening TCP socket; `share` lets several processes listen on the same port.
+def bind(address: str, *, share: bool) -> socket.socket:
+    """A TCP socket bound to host:port; `share` lets several processes listen on the same port.
 
     Raises:
         OSError: the address is taken, or is not this machine's.

@@ -1,0 +1,291 @@
+"""The commands and their options; each command's work is in a file of its own.
+
+Heavy imports happen inside the commands, so that `--help` answers at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omni_grpc import __version__
+from omni_grpc.cli.failures import told
+
+app = typer.Typer(
+    name="omni-grpc",
+    help="An AI gateway: typed gRPC, OpenAI REST, and a ledger exact to the nano-dollar.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys_app = typer.Typer(help="API keys, straight on the database.", no_args_is_help=True)
+credits_app = typer.Typer(help="Credits, straight on the database.", no_args_is_help=True)
+orgs_app = typer.Typer(help="Organisations, straight on the database.", no_args_is_help=True)
+catalog_app = typer.Typer(help="Models and prices, straight on the database.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+app.add_typer(credits_app, name="credits")
+app.add_typer(orgs_app, name="orgs")
+app.add_typer(catalog_app, name="catalog")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Config = Annotated[
+    Path | None, typer.Option(help="Settings file; omni.yaml of this folder, if there is one.")
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Where dev keeps its database and keys. [default: ~/.local/share/omni-grpc]"),
+]
+Addr = Annotated[str | None, typer.Option(metavar="HOST:PORT")]
+Org = Annotated[str, typer.Option(help="The organisation's id.")]
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def dev(
+    grpc_addr: Addr = None,
+    rest_addr: Addr = None,
+    data_dir: DataDir = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Written as JSON when everything is ready.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64)] = None,
+    config: Config = None,
+) -> None:
+    """Run everything on this machine: database, gateway, a key, and commands to try.
+
+    Uses an embedded PostgreSQL unless DATABASE_URL is set, and the simulator unless a provider's
+    key is set.
+    """
+    from omni_grpc.cli.dev import run_dev
+
+    with told():
+        run_dev(
+            overrides={"grpc_addr": grpc_addr, "rest_addr": rest_addr, "workers": workers},
+            data_dir=data_dir,
+            ready_file=ready_file,
+            config=config,
+        )
+
+
+@app.command()
+def serve(
+    grpc_addr: Addr = None,
+    rest_addr: Addr = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64)] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Written as JSON when all workers listen.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Serve gRPC and REST; refuses to start with a list of what is missing.
+
+    Needs DATABASE_URL (migrated), OMNI_KEY_HASH_SECRET, and the key of at least one provider.
+    """
+    from omni_grpc.cli.serve import run_serve
+
+    with told():
+        run_serve(
+            overrides={"grpc_addr": grpc_addr, "rest_addr": rest_addr, "workers": workers},
+            ready_file=ready_file,
+            config=config,
+        )
+
+
+@app.command()
+def chat(
+    text: Annotated[str, typer.Argument(help="What to say; - reads standard input.")],
+    model: Annotated[str, typer.Option(help="A model, an alias, or omni/auto.")] = "omni/auto",
+    addr: Annotated[
+        str | None, typer.Option(help="Address of the gateway. [default: that of dev]")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1)] = None,
+    json_: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Stream an answer to the terminal, then what it cost.
+
+    The key comes from OMNI_API_KEY, or from a `dev` on this machine.
+    """
+    from omni_grpc.cli.chat import run_chat
+
+    with told():
+        run_chat(
+            sys.stdin.read() if text == "-" else text,
+            model=model,
+            addr=addr,
+            max_tokens=max_tokens,
+            as_json=json_,
+            data_dir=data_dir,
+        )
+
+
+@app.command()
+def migrate(config: Config = None, json_: Json = False) -> None:
+    """Bring the database to this version, and fill its catalog where that is new."""
+    from omni_grpc.cli.operate import run_migrate
+
+    with told():
+        run_migrate(config, as_json=json_)
+
+
+@app.command()
+def simulate(
+    addr: Annotated[str, typer.Option(help="Where to listen; port 0 takes a free one.")] = (
+        "127.0.0.1:8089"
+    ),
+    key: Annotated[str | None, typer.Option(help="The bearer that callers must send.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print no line a call.")] = False,
+) -> None:
+    """Run a provider that answers without a model, with accidents on request."""
+    from omni_grpc.cli.simulate import run_simulate
+
+    with told():
+        run_simulate(addr, key, quiet=quiet)
+
+
+@app.command()
+def doctor(config: Config = None, data_dir: DataDir = None, json_: Json = False) -> None:
+    """Check settings, database and books; exits 1 if anything is wrong."""
+    from omni_grpc.cli.doctor import run_doctor
+
+    with told():
+        run_doctor(config, data_dir, as_json=json_)
+
+
+@keys_app.command("bootstrap")
+def keys_bootstrap(config: Config = None, json_: Json = False) -> None:
+    """Make the first admin key; works once."""
+    from omni_grpc.cli.operate import run_keys_bootstrap
+
+    with told():
+        run_keys_bootstrap(config, as_json=json_)
+
+
+@keys_app.command("create")
+def keys_create(
+    org: Org,
+    name: Annotated[str, typer.Option(help="The key's name for people.")] = "",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="inference, billing, admin; repeat it. [default: inference, billing]"),
+    ] = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """Make an API key; its secret is shown this once."""
+    from omni_grpc.cli.operate import run_keys_create
+
+    with told():
+        run_keys_create(config, data_dir, org, name, scope or [], as_json=json_)
+
+
+@keys_app.command("list")
+def keys_list(
+    org: Org, config: Config = None, data_dir: DataDir = None, json_: Json = False
+) -> None:
+    """List an organisation's keys."""
+    from omni_grpc.cli.operate import run_keys_list
+
+    with told():
+        run_keys_list(config, data_dir, org, as_json=json_)
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    name: Annotated[str, typer.Argument(help="orgs/{org}/apiKeys/{prefix}")],
+    config: Config = None,
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """Revoke a key; every worker refuses it within 5 seconds."""
+    from omni_grpc.cli.operate import run_keys_revoke
+
+    with told():
+        run_keys_revoke(config, data_dir, name, as_json=json_)
+
+
+@orgs_app.command("create")
+def orgs_create(
+    org: Annotated[str, typer.Argument(help="The new organisation's id.")],
+    name: Annotated[str, typer.Option(help="Its name for people.")] = "",
+    config: Config = None,
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """Make an organisation with an empty account."""
+    from omni_grpc.cli.operate import run_orgs_create
+
+    with told():
+        run_orgs_create(config, data_dir, org, name, as_json=json_)
+
+
+@credits_app.command("grant")
+def credits_grant(
+    org: Org,
+    usd: Annotated[str, typer.Option(help="How much, in dollars: 12.50")],
+    reason: Annotated[str, typer.Option(help="Shown on the ledger entry.")] = "granted by operator",
+    request_id: Annotated[
+        str | None,
+        typer.Option(help="Repeating a command with the same id grants once. [default: a new one]"),
+    ] = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """Add credits to an organisation's account."""
+    from omni_grpc.cli.operate import run_credits_grant
+
+    with told():
+        run_credits_grant(config, data_dir, org, usd, reason, request_id, as_json=json_)
+
+
+@credits_app.command("balance")
+def credits_balance(
+    org: Org, config: Config = None, data_dir: DataDir = None, json_: Json = False
+) -> None:
+    """Show an organisation's balance."""
+    from omni_grpc.cli.operate import run_credits_balance
+
+    with told():
+        run_credits_balance(config, data_dir, org, as_json=json_)
+
+
+@catalog_app.command("seed")
+def catalog_seed(config: Config = None, data_dir: DataDir = None, json_: Json = False) -> None:
+    """Bring the catalog to the facts that this release's packages carry; needs no network."""
+    from omni_grpc.cli.operate import run_catalog_seed
+
+    with told():
+        run_catalog_seed(config, data_dir, as_json=json_)
+
+
+@catalog_app.command("list")
+def catalog_list(
+    filter_: Annotated[
+        str, typer.Option("--filter", help='Such as: provider = "openai" AND tools = true')
+    ] = "callable = true",
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
+    config: Config = None,
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """List models and their prices."""
+    from omni_grpc.cli.operate import run_catalog_list
+
+    with told():
+        run_catalog_list(config, data_dir, filter_, limit, as_json=json_)
+
+
+def main() -> None:
+    """The console script."""
+    app()

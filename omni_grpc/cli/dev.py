@@ -1,0 +1,264 @@
+"""`omni-grpc dev`: everything on one machine, with nothing to set up before.
+
+It starts an embedded PostgreSQL (or uses DATABASE_URL), migrates and seeds it, makes an
+organisation with credits and keys, starts the simulator where no provider is configured, serves,
+and says what to try. Starting it again finds what the first start made.
+"""
+
+import asyncio
+import importlib.util
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import uvloop
+from rich.console import Console
+
+from omni_grpc.cli.opening import (
+    Rooms,
+    data_folder,
+    database_of,
+    rooms_of,
+    settings_of,
+    url_of,
+    with_local_secret,
+)
+from omni_grpc.cli.sources import SIMULATOR_ID, all_facts, seed_catalog
+from omni_grpc.cli.workers import run_workers
+from omni_grpc.core.errors import AlreadyExists, ApiKeyMissing, NotFound
+from omni_grpc.core.money import NANO_PER_USD, usd_text
+from omni_grpc.identity import OPERATOR_SLUG, Identity, Scope
+from omni_grpc.logs import configure_logs
+from omni_grpc.settings import Settings
+
+ORG: Final = "demo"
+FIRST_CREDITS_NANOUSD: Final = 10 * NANO_PER_USD
+KEYS_FILE: Final = "dev.json"
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+class DevState(msgspec.Struct, kw_only=True):
+    """What `dev` leaves for the next start and for `omni-grpc chat`."""
+
+    api_key: str
+    admin_key: str
+    grpc: str = ""
+    rest: str = ""
+
+
+def run_dev(
+    *,
+    overrides: dict[str, object],
+    data_dir: Path | None,
+    ready_file: Path | None,
+    config: Path | None,
+) -> None:
+    """Runs until it is told to stop."""
+    uvloop.run(_dev(overrides, data_folder(data_dir), ready_file, config))
+
+
+def read_state(folder: Path) -> DevState | None:
+    """What the last `dev` of this folder left, if any."""
+    try:
+        return msgspec.json.decode((folder / KEYS_FILE).read_bytes(), type=DevState)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+async def _dev(
+    overrides: dict[str, object], folder: Path, ready_file: Path | None, config: Path | None
+) -> None:
+    settings = settings_of(config, overrides).model_copy(update={"reflection": True})
+    if not {"log_format", "log_level"} & settings.model_fields_set:
+        settings = settings.model_copy(update={"log_format": "console", "log_level": "warning"})
+    configure_logs(settings)
+    settings = with_local_secret(settings, folder)
+    where = "DATABASE_URL" if settings.database_url else f"embedded, in {folder}"
+    _step(f"PostgreSQL ({where})")
+    async with database_of(settings, folder) as settings:
+        await _prepare(settings, folder)
+        async with _provider(settings) as settings:
+            state = _saved(folder)
+
+            def ready(grpc_port: int, rest_port: int) -> None:
+                state.grpc = _at(settings.grpc_addr, grpc_port)
+                state.rest = f"http://{_at(settings.rest_addr, rest_port)}"
+                _save(folder, state)
+                if ready_file is not None:
+                    _write_ready(ready_file, state, url_of(settings))
+                _welcome(state, simulated=SIMULATOR_ID in settings.provider_base_urls)
+
+            await run_workers(settings, ready)
+    console.print("Stopped.")
+
+
+async def _prepare(settings: Settings, folder: Path) -> None:
+    from omni_grpc.storage import migrate
+
+    applied = await asyncio.to_thread(migrate, url_of(settings))
+    _step(f"Migrations ({len(applied)} applied)" if applied else "Migrations (none pending)")
+    facts = await asyncio.to_thread(all_facts)
+    async with rooms_of(settings) as rooms:
+        report = await seed_catalog(rooms.database, facts)
+        _step(f"Catalog ({report.offers:,} offers, {report.priced:,} with a price)")
+        await _people(rooms, folder)
+
+
+async def _people(rooms: Rooms, folder: Path) -> None:
+    """The demo organisation with its first credits, and keys that work."""
+    identity = rooms.identity
+    state = read_state(folder)
+    admin_key = "" if state is None else state.admin_key
+    if not await _works(identity, admin_key):
+        try:
+            new = await identity.bootstrap()
+        except AlreadyExists:  # of a database whose dev.json is lost
+            new = await identity.create_api_key(
+                OPERATOR_SLUG, display_name="dev", scopes=list(Scope), created_by="dev"
+            )
+        admin_key = new.secret
+    try:
+        org = await identity.get_org(ORG)
+    except NotFound:
+        org = await identity.create_org(ORG, "Demo")
+    operator = await identity.get_org(OPERATOR_SLUG)
+    await rooms.ledger.grant(
+        account_id=org.account_id,
+        org_id=operator.org_id,
+        amount=FIRST_CREDITS_NANOUSD,
+        reason="first credits of omni-grpc dev",
+        request_id="dev-first-credits",
+    )
+    api_key = "" if state is None else state.api_key
+    if not await _works(identity, api_key):
+        new = await identity.create_api_key(ORG, display_name="dev", created_by="dev")
+        api_key = new.secret
+    _save(folder, DevState(api_key=api_key, admin_key=admin_key))
+    balance = await rooms.ledger.balance(org.account_id)
+    _step(f"Organisation {ORG!r} with {usd_text(balance.available)} USD of credits, and its key")
+
+
+async def _works(identity: Identity, key: str) -> bool:
+    if not key:
+        return False
+    try:
+        await identity.authenticate(key)
+    except ApiKeyMissing:  # also ApiKeyInvalid
+        return False
+    return True
+
+
+@asynccontextmanager
+async def _provided(settings: Settings) -> AsyncIterator[Settings]:
+    """The settings with a provider: the simulator, where the operator configured none."""
+    if settings.provider_keys or settings.provider_base_urls:
+        names = sorted({*settings.provider_keys, *settings.provider_base_urls})
+        _step(f"Providers: {', '.join(names)}")
+        yield settings
+        return
+    from omni_grpc.simulator import Simulator
+
+    simulator = Simulator()
+    base_url = await simulator.start("127.0.0.1", 0)
+    _step("Provider: the simulator, since no provider key is set (docs/simulator.md)")
+    try:
+        yield settings.model_copy(update={"provider_base_urls": {SIMULATOR_ID: base_url}})
+    finally:
+        await simulator.stop()
+
+
+def _saved(folder: Path) -> DevState:
+    state = read_state(folder)
+    if state is None:
+        raise RuntimeError(f"{folder / KEYS_FILE} vanished while dev was starting")
+    return state
+
+
+def _save(folder: Path, state: DevState) -> None:
+    _write_private(folder / KEYS_FILE, msgspec.json.format(msgspec.json.encode(state)))
+
+
+def _write_ready(path: Path, state: DevState, database_url: str) -> None:
+    facts = msgspec.to_builtins(state) | {"database_url": database_url, "pid": os.getpid()}
+    _write_private(path, msgspec.json.format(msgspec.json.encode(facts)))
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Replaces a file at once, readable by its owner alone: it holds keys."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.unlink(missing_ok=True)
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content + b"\n")
+    beside.replace(path)
+
+
+def _at(address: str, port: int) -> str:
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+def _step(text: str) -> None:
+    console.print(f"[green]✓[/] {text}")
+
+
+def _welcome(state: DevState, *, simulated: bool) -> None:
+    console.print()
+    console.print(f"  gRPC     [bold]{state.grpc}[/]")
+    console.print(f"  REST     [bold]{state.rest}/v1[/]")
+    console.print(f"  API key  [bold]{state.api_key}[/]")
+    console.print("\nTry it, in another terminal:\n")
+    for title, command in _commands(state, "sim/demo" if simulated else "omni/auto"):
+        console.print(f"[dim]# {title}[/]")
+        print(command + "\n")  # noqa: T201 - to be copied: rich must not touch it
+    console.print("[dim]Ctrl-C stops.[/]")
+
+
+def _commands(state: DevState, model: str) -> list[tuple[str, str]]:
+    """Three commands that work as printed, with what is on this machine."""
+    here = Path(sys.executable).parent
+    key = state.api_key
+    question = "Why is the sky blue?"
+    prompt = {
+        "prompt": {
+            "model": model,
+            "messages": [{"role": "ROLE_USER", "parts": [{"text": question}]}],
+        }
+    }
+    body = {
+        "model": model,
+        "stream": True,
+        "messages": [{"role": "user", "content": question}],
+    }
+    if shutil.which("grpcurl"):
+        grpc_title = "gRPC, streamed, with grpcurl"
+        grpc = (
+            f"grpcurl -plaintext -H 'authorization: Bearer {key}' "
+            f"-d {shlex.quote(msgspec.json.encode(prompt).decode())} "
+            f"{state.grpc} omni.router.v1.RouterService/StreamChat"
+        )
+    else:
+        grpc_title = "gRPC, streamed, with the cost (there is no grpcurl here)"
+        grpc = f"{here / 'omni-grpc'} chat {shlex.quote(question)} --model {model}"
+    curl = (
+        f"curl -N {state.rest}/v1/chat/completions -H 'authorization: Bearer {key}' "
+        f"-H 'content-type: application/json' -d {shlex.quote(msgspec.json.encode(body).decode())}"
+    )
+    script = (
+        "import openai; c = openai.OpenAI(); "
+        f"[print(x.choices[0].delta.content or '', end='', flush=True) for x in "
+        f"c.chat.completions.create(model='{model}', stream=True, "
+        f"messages=[{{'role': 'user', 'content': '{question}'}}]) if x.choices]; print()"
+    )
+    python = (
+        f"OPENAI_BASE_URL={state.rest}/v1 OPENAI_API_KEY={key} {sys.executable} -c "
+        + shlex.quote(script)
+    )
+    if importlib.util.find_spec("openai") is None:
+        python = f"{sys.executable} -m pip install --quiet openai && {python}"
+    return [(grpc_title, grpc), ("REST, streamed", curl), ("The OpenAI SDK", python)]

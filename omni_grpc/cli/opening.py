@@ -1,0 +1,139 @@
+"""What the commands share: reading the settings, finding the database, opening rooms on it."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from omni_grpc.billing import Lane, Leases, Ledger, LedgerStore
+from omni_grpc.cli.failures import CommandError
+from omni_grpc.core.clock import SystemClock
+from omni_grpc.core.errors import LedgerUnavailable
+from omni_grpc.identity import Identity
+from omni_grpc.providers import load_specs
+from omni_grpc.settings import Settings, read_settings, secret_file
+from omni_grpc.storage import Connection, Database, EmbeddedPostgres, connect
+
+DATABASE_FOLDER = "postgres"
+SECRET_FILE = "key_hash_secret"  # noqa: S105 - a file's name
+
+LEDGER_SECONDS_MAX = 5.0
+"""How long a command waits for the ledger before it says that the database is away."""
+
+
+def settings_of(config: Path | None, overrides: Mapping[str, object] | None = None) -> Settings:
+    """The settings of this process, from command line, environment and file."""
+    variables = {spec.id: spec.key_env for spec in load_specs() if spec.key_env is not None}
+    return read_settings(os.environ, config=config, key_variables=variables, overrides=overrides)
+
+
+def data_folder(given: Path | None) -> Path:
+    """Where `dev` keeps its things; made for its owner alone."""
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    folder = (given or Path(base).expanduser() / "omni-grpc").absolute()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def with_local_secret(settings: Settings, folder: Path) -> Settings:
+    """The settings with a key hash secret: the operator's, or the one that the folder keeps."""
+    if settings.key_hash_secret is not None:
+        return settings
+    return settings.model_copy(update={"key_hash_secret": secret_file(folder / SECRET_FILE)})
+
+
+@asynccontextmanager
+async def database_of(settings: Settings, folder: Path | None) -> AsyncIterator[Settings]:
+    """The settings with a database: the operator's, or the embedded one of `folder`."""
+    if settings.database_url is not None:
+        yield settings
+        return
+    if folder is None:
+        raise CommandError("DATABASE_URL is not set: the database that this command works on.")
+    server = EmbeddedPostgres(folder / DATABASE_FOLDER)
+    url = await asyncio.to_thread(server.start)
+    try:
+        yield settings.model_copy(update={"database_url": SecretStr(url)})
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+def url_of(settings: Settings) -> str:
+    """The database's URL, which is there by now."""
+    if settings.database_url is None:
+        raise CommandError("DATABASE_URL is not set: the database that this command works on.")
+    return settings.database_url.get_secret_value()
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What an operator's command works with."""
+
+    database: Database
+    identity: Identity
+    ledger: Ledger
+
+
+@asynccontextmanager
+async def rooms_of(settings: Settings) -> AsyncIterator[Rooms]:
+    """Identity and ledger on the settings' database, with a lane of the command's own."""
+    url = url_of(settings)
+    if settings.key_hash_secret is None:
+        raise CommandError(
+            "OMNI_KEY_HASH_SECRET is not set: the secret that the servers of this database use."
+        )
+    clock = SystemClock()
+
+    async def lane_connection() -> Connection:
+        return await connect(url, application_name="omni-grpc command")
+
+    async with Database(url, application_name="omni-grpc command") as database:
+        lane = Lane(lane_connection, clock, _Quiet())
+        running = asyncio.create_task(lane.run())
+        try:
+            await _connected(lane)
+            yield Rooms(
+                database=database,
+                identity=Identity(
+                    database,
+                    key_hash_secret=settings.key_hash_secret.get_secret_value().encode(),
+                    clock=clock,
+                ),
+                ledger=Ledger(
+                    lane=lane,
+                    leases=Leases(lane, clock),
+                    store=LedgerStore(database),
+                    clock=clock,
+                    markup_ppm=settings.markup_ppm,
+                ),
+            )
+            await lane.close(LEDGER_SECONDS_MAX)
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+
+
+async def _connected(lane: Lane) -> None:
+    try:
+        async with asyncio.timeout(LEDGER_SECONDS_MAX):
+            while not lane.connected:  # noqa: ASYNC110 - once, at a command's start
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise LedgerUnavailable(
+            "The database does not answer, or has no ledger yet: check DATABASE_URL, and run "
+            "`omni-grpc migrate`."
+        ) from None
+
+
+class _Quiet:
+    """A lane's observer that a command has no use for."""
+
+    def batch_applied(self, size: int, seconds: float) -> None:
+        """Nothing to count."""
+
+    def connection_changed(self, connected: bool) -> None:
+        """Nothing to show."""

@@ -1,0 +1,308 @@
+"""The operator's commands: migrate, orgs, keys, credits and catalog, straight on the database."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from omni_grpc.catalog import Catalog, Offer, parse_filter
+from omni_grpc.cli.failures import CommandError
+from omni_grpc.cli.opening import (
+    Rooms,
+    data_folder,
+    database_of,
+    rooms_of,
+    settings_of,
+    url_of,
+    with_local_secret,
+)
+from omni_grpc.cli.sources import all_facts, seed_catalog
+from omni_grpc.core.ids import KeyId
+from omni_grpc.core.limits import AMOUNT_NANOUSD_MAX
+from omni_grpc.core.money import Unit, nanousd_from_usd, usd_text
+from omni_grpc.identity import OPERATOR_SLUG, ApiKey, NewKey
+from omni_grpc.providers import Providers
+from omni_grpc.settings import Settings
+from omni_grpc.storage import Database, migrate
+
+T = TypeVar("T")
+console = Console(highlight=False)
+
+
+def run_migrate(config: Path | None, *, as_json: bool) -> None:
+    """Applies pending migrations and seeds the catalog."""
+    settings = settings_of(config)
+    url = url_of(settings)
+    applied = migrate(url)
+    facts = all_facts()
+
+    async def work() -> int:
+        async with Database(url, application_name="omni-grpc migrate") as database:
+            return (await seed_catalog(database, facts)).offers
+
+    offers = asyncio.run(work())
+    if as_json:
+        _print_json({"applied": [f"{a.number:04d}_{a.name}" for a in applied], "offers": offers})
+        return
+    for one in applied:
+        console.print(f"[green]✓[/] {one.number:04d}_{one.name} ({one.duration_s:.2f} s)")
+    console.print(f"The database is up to date; the catalog has {offers:,} offers.")
+
+
+def run_keys_bootstrap(config: Path | None, *, as_json: bool) -> None:
+    """Makes the first admin key."""
+    new = _with_rooms(config, None, lambda rooms: rooms.identity.bootstrap())
+    _print_new_key(new, as_json=as_json)
+
+
+def run_keys_create(
+    config: Path | None,
+    data_dir: Path | None,
+    org: str,
+    name: str,
+    scopes: Sequence[str],
+    *,
+    as_json: bool,
+) -> None:
+    """Makes a key."""
+    new = _with_rooms(
+        config,
+        data_dir,
+        lambda rooms: rooms.identity.create_api_key(
+            org, display_name=name, scopes=scopes, created_by="omni-grpc keys create"
+        ),
+    )
+    _print_new_key(new, as_json=as_json)
+
+
+def run_keys_list(config: Path | None, data_dir: Path | None, org: str, *, as_json: bool) -> None:
+    """Lists all keys of an organisation."""
+
+    async def work(rooms: Rooms) -> list[ApiKey]:
+        keys: list[ApiKey] = []
+        after: KeyId | None = None
+        while True:
+            page = await rooms.identity.list_api_keys(org, after=after)
+            keys += page.keys
+            after = page.next_after
+            if after is None:
+                return keys
+
+    keys = _with_rooms(config, data_dir, work)
+    if as_json:
+        _print_json([_key_facts(key) for key in keys])
+        return
+    table = Table("key", "name", "scopes", "created", "revoked")
+    for key in keys:
+        table.add_row(
+            key.name,
+            key.display_name,
+            ", ".join(sorted(key.scopes)),
+            f"{key.create_time:%Y-%m-%d %H:%M}",
+            f"{key.revoke_time:%Y-%m-%d %H:%M}" if key.revoke_time else "",
+        )
+    console.print(table)
+
+
+def run_keys_revoke(
+    config: Path | None, data_dir: Path | None, name: str, *, as_json: bool
+) -> None:
+    """Revokes a key."""
+    key = _with_rooms(config, data_dir, lambda rooms: rooms.identity.revoke_api_key(name))
+    if as_json:
+        _print_json(_key_facts(key))
+    else:
+        console.print(f"{key.name} is revoked; every worker refuses it within 5 seconds.")
+
+
+def run_orgs_create(
+    config: Path | None, data_dir: Path | None, org: str, name: str, *, as_json: bool
+) -> None:
+    """Makes an organisation."""
+    made = _with_rooms(config, data_dir, lambda rooms: rooms.identity.create_org(org, name))
+    if as_json:
+        _print_json({"name": made.name, "account": f"accounts/{made.slug}"})
+    else:
+        console.print(f"{made.name} with the account accounts/{made.slug}.")
+
+
+def run_credits_grant(
+    config: Path | None,
+    data_dir: Path | None,
+    org: str,
+    usd: str,
+    reason: str,
+    request_id: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Adds credits."""
+    try:
+        amount = nanousd_from_usd(usd)
+    except ValueError as error:
+        raise CommandError(f"--usd: {error}.") from None
+    if not 0 < amount <= AMOUNT_NANOUSD_MAX:
+        raise CommandError(f"--usd must be above 0 and at most {usd_text(AMOUNT_NANOUSD_MAX)}.")
+
+    async def work(rooms: Rooms) -> tuple[int, int]:
+        found = await rooms.identity.get_org(org)
+        operator = await rooms.identity.get_org(OPERATOR_SLUG)
+        entry = await rooms.ledger.grant(
+            account_id=found.account_id,
+            org_id=operator.org_id,
+            amount=amount,
+            reason=reason,
+            request_id=request_id or f"command-{uuid.uuid4()}",
+        )
+        return entry.amount, (await rooms.ledger.balance(found.account_id)).available
+
+    granted, available = _with_rooms(config, data_dir, work)
+    if as_json:
+        _print_json({"granted_nanousd": granted, "available_nanousd": available})
+    else:
+        console.print(
+            f"Granted {usd_text(granted)} USD; {org} can now spend {usd_text(available)} USD."
+        )
+
+
+def run_credits_balance(
+    config: Path | None, data_dir: Path | None, org: str, *, as_json: bool
+) -> None:
+    """Shows a balance."""
+
+    async def work(rooms: Rooms) -> dict[str, int]:
+        found = await rooms.identity.get_org(org)
+        balance = await rooms.ledger.balance(found.account_id)
+        return {
+            "posted_nanousd": balance.posted,
+            "held_nanousd": balance.held,
+            "unresolved_nanousd": balance.unresolved,
+            "available_nanousd": balance.available,
+        }
+
+    balance = _with_rooms(config, data_dir, work)
+    if as_json:
+        _print_json(balance)
+        return
+    table = Table("", "USD")
+    for name, amount in balance.items():
+        table.add_row(name.removesuffix("_nanousd"), usd_text(amount))
+    console.print(table)
+
+
+def run_catalog_seed(config: Path | None, data_dir: Path | None, *, as_json: bool) -> None:
+    """Brings the catalog to the packages' facts."""
+    facts = all_facts()
+    report = _with_rooms(config, data_dir, lambda rooms: seed_catalog(rooms.database, facts))
+    if as_json:
+        _print_json(msgspec.to_builtins(report))
+    else:
+        console.print(
+            f"{report.offers:,} offers, {report.priced:,} with a price; {report.changes:,} changed."
+        )
+
+
+def run_catalog_list(
+    config: Path | None, data_dir: Path | None, filter_: str, limit: int, *, as_json: bool
+) -> None:
+    """Lists offers."""
+    wanted = parse_filter(filter_)
+    settings = settings_of(config)
+    from omni_grpc.wiring import provider_settings
+
+    providers = Providers(provider_settings(settings)).ids()
+
+    async def work(rooms: Rooms) -> tuple[Offer, ...]:
+        catalog = Catalog(rooms.database)
+        await catalog.load()
+        page = catalog.snapshot.list_offers(wanted, after_id=None, limit=limit, providers=providers)
+        return page.offers
+
+    offers = _with_rooms(config, data_dir, work)
+    if as_json:
+        _print_json([_offer_facts(offer) for offer in offers])
+        return
+    table = Table("model", "context", "output", "USD/Mtok in", "USD/Mtok out", "can")
+    for offer in offers:
+        facts = _offer_facts(offer)
+        table.add_row(
+            offer.id,
+            f"{offer.context_tokens_max or 0:,}",
+            f"{offer.output_tokens_max or 0:,}",
+            str(facts["prompt_usd_per_mtok"]),
+            str(facts["completion_usd_per_mtok"]),
+            ", ".join(
+                name
+                for name, can in (
+                    ("tools", offer.tools),
+                    ("schema", offer.structured_output),
+                    ("reasoning", offer.reasoning),
+                )
+                if can
+            ),
+        )
+    console.print(table)
+
+
+def _with_rooms(
+    config: Path | None, data_dir: Path | None, work: Callable[[Rooms], Awaitable[T]]
+) -> T:
+    settings = settings_of(config)
+    folder = None if settings.database_url is not None else data_folder(data_dir)
+    if folder is not None:
+        settings = with_local_secret(settings, folder)
+    return asyncio.run(_in_rooms(settings, folder, work))
+
+
+async def _in_rooms(
+    settings: Settings, folder: Path | None, work: Callable[[Rooms], Awaitable[T]]
+) -> T:
+    async with database_of(settings, folder) as complete, rooms_of(complete) as rooms:
+        return await work(rooms)
+
+
+def _offer_facts(offer: Offer) -> dict[str, Any]:  # as it goes into JSON
+    price = offer.price
+    rates = {
+        unit: "" if price is None else usd_text(price.rate(unit, 0))
+        for unit in (Unit.PROMPT, Unit.COMPLETION)
+    }
+    return {
+        "model": offer.id,
+        "context_tokens": offer.context_tokens_max,
+        "output_tokens": offer.output_tokens_max,
+        "prompt_usd_per_mtok": rates[Unit.PROMPT],
+        "completion_usd_per_mtok": rates[Unit.COMPLETION],
+        "tools": offer.tools,
+        "structured_output": offer.structured_output,
+        "reasoning": offer.reasoning,
+        "deprecated": offer.deprecated,
+    }
+
+
+def _key_facts(key: ApiKey) -> dict[str, Any]:  # as it goes into JSON
+    return {
+        "name": key.name,
+        "display_name": key.display_name,
+        "scopes": sorted(key.scopes),
+        "create_time": key.create_time.isoformat(),
+        "revoke_time": key.revoke_time.isoformat() if key.revoke_time else None,
+    }
+
+
+def _print_new_key(new: NewKey, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(_key_facts(new.key) | {"secret": new.secret})
+        return
+    console.print(f"{new.key.name} ({', '.join(sorted(new.key.scopes))})")
+    console.print("Its secret, shown this once:")
+    print(new.secret)  # noqa: T201 - to be copied: rich must not wrap it
+
+
+def _print_json(value: object) -> None:
+    print(msgspec.json.format(msgspec.json.encode(value)).decode())  # noqa: T201 - for programs

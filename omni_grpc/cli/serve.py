@@ -1,0 +1,86 @@
+"""`omni-grpc serve`: the service alone, for machines that others depend on."""
+
+import os
+from pathlib import Path
+
+import msgspec
+import structlog
+import uvloop
+
+from omni_grpc.cli.opening import settings_of, url_of
+from omni_grpc.cli.workers import run_workers
+from omni_grpc.logs import configure_logs
+from omni_grpc.providers import Providers, ProviderSettingsError, load_specs
+from omni_grpc.settings import Settings, SettingsError
+from omni_grpc.storage import MigrationError, pending
+
+log = structlog.get_logger(__name__)
+
+
+def run_serve(
+    *, overrides: dict[str, object], ready_file: Path | None, config: Path | None
+) -> None:
+    """Serves until it is told to stop.
+
+    Raises:
+        SettingsError: with everything that is missing.
+    """
+    settings = settings_of(config, overrides)
+    configure_logs(settings)
+    _refuse_missing(settings)
+    log.info("starting", **settings.redacted())
+    _check_schema(url_of(settings))
+
+    def ready(grpc_port: int, rest_port: int) -> None:
+        log.info("listening", grpc_port=grpc_port, rest_port=rest_port)
+        if ready_file is not None:
+            facts = {
+                "grpc": f"{settings.grpc_addr.rpartition(':')[0]}:{grpc_port}",
+                "rest": f"http://{settings.rest_addr.rpartition(':')[0]}:{rest_port}",
+                "pid": os.getpid(),
+            }
+            beside = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
+            beside.write_bytes(msgspec.json.encode(facts))
+            beside.replace(ready_file)
+
+    uvloop.run(run_workers(settings, ready))
+
+
+def _refuse_missing(settings: Settings) -> None:
+    """Lists everything that is missing, at once."""
+    faults: list[str] = []
+    if settings.database_url is None:
+        faults.append("DATABASE_URL: is missing: the PostgreSQL database (15 or newer) to use")
+    if settings.key_hash_secret is None:
+        faults.append(
+            "OMNI_KEY_HASH_SECRET: is missing: 32 bytes or more, kept for as long as the API keys "
+            "shall work; make one with: openssl rand -hex 32"
+        )
+    from omni_grpc.wiring import provider_settings
+
+    try:
+        configured = Providers(provider_settings(settings)).ids()
+    except ProviderSettingsError as error:
+        faults += error.faults
+    else:
+        if not configured:
+            keys = ", ".join(spec.key_env for spec in load_specs() if spec.key_env)
+            faults.append(f"no provider is configured: set at least one of {keys}")
+    if faults:
+        raise SettingsError(faults)
+
+
+def _check_schema(url: str) -> None:
+    """Refuses a database that is not migrated; one that is away may come later."""
+    try:
+        waiting = pending(url)
+    except MigrationError as error:
+        if error.__cause__ is None:
+            raise
+        log.warning("database_away_at_start", error=str(error))
+        return
+    if waiting:
+        names = ", ".join(f"{found.number:04d}_{found.name}" for found in waiting)
+        raise MigrationError(
+            f"The database lacks {len(waiting)} migrations ({names}). Run: omni-grpc migrate"
+        )
