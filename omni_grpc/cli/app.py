@@ -47,6 +47,11 @@ def _root(
     if version:
         typer.echo(__version__)
         raise typer.Exit
+    from omni_grpc.logs import configure_logs
+    from omni_grpc.settings import Settings
+
+    # Commands speak for themselves; `dev` and `serve` set up their own logs.
+    configure_logs(Settings(log_level="warning", log_format="console"))
 
 
 @app.command()

@@ -82,20 +82,20 @@ async def _dev(
     settings = with_local_secret(settings, folder)
     where = "DATABASE_URL" if settings.database_url else f"embedded, in {folder}"
     _step(f"PostgreSQL ({where})")
-    async with database_of(settings, folder) as settings:
-        await _prepare(settings, folder)
-        async with _provider(settings) as settings:
+    async with database_of(settings, folder) as stored:
+        await _prepare(stored, folder)
+        async with _provided(stored) as complete:
             state = _saved(folder)
 
             def ready(grpc_port: int, rest_port: int) -> None:
-                state.grpc = _at(settings.grpc_addr, grpc_port)
-                state.rest = f"http://{_at(settings.rest_addr, rest_port)}"
+                state.grpc = _at(complete.grpc_addr, grpc_port)
+                state.rest = f"http://{_at(complete.rest_addr, rest_port)}"
                 _save(folder, state)
                 if ready_file is not None:
-                    _write_ready(ready_file, state, url_of(settings))
-                _welcome(state, simulated=SIMULATOR_ID in settings.provider_base_urls)
+                    _write_ready(ready_file, state, url_of(complete))
+                _welcome(state, folder, simulated=SIMULATOR_ID in complete.provider_base_urls)
 
-            await run_workers(settings, ready)
+            await run_workers(complete, ready)
     console.print("Stopped.")
 
 
@@ -207,58 +207,62 @@ def _step(text: str) -> None:
     console.print(f"[green]✓[/] {text}")
 
 
-def _welcome(state: DevState, *, simulated: bool) -> None:
+def _welcome(state: DevState, folder: Path, *, simulated: bool) -> None:
     console.print()
     console.print(f"  gRPC     [bold]{state.grpc}[/]")
     console.print(f"  REST     [bold]{state.rest}/v1[/]")
     console.print(f"  API key  [bold]{state.api_key}[/]")
     console.print("\nTry it, in another terminal:\n")
-    for title, command in _commands(state, "sim/demo" if simulated else "omni/auto"):
+    for title, command in _commands(state, folder, "sim/demo" if simulated else "omni/auto"):
         console.print(f"[dim]# {title}[/]")
         print(command + "\n")  # noqa: T201 - to be copied: rich must not touch it
     console.print("[dim]Ctrl-C stops.[/]")
 
 
-def _commands(state: DevState, model: str) -> list[tuple[str, str]]:
+def _commands(state: DevState, folder: Path, model: str) -> list[tuple[str, str]]:
     """Three commands that work as printed, with what is on this machine."""
-    here = Path(sys.executable).parent
     key = state.api_key
     question = "Why is the sky blue?"
-    prompt = {
-        "prompt": {
-            "model": model,
-            "messages": [{"role": "ROLE_USER", "parts": [{"text": question}]}],
-        }
-    }
-    body = {
-        "model": model,
-        "stream": True,
-        "messages": [{"role": "user", "content": question}],
-    }
+    content = {"role": "user", "content": question}
     if shutil.which("grpcurl"):
         grpc_title = "gRPC, streamed, with grpcurl"
+        message = {"role": "ROLE_USER", "parts": [{"text": question}]}
+        prompt = {"prompt": {"model": model, "messages": [message]}}
         grpc = (
-            f"grpcurl -plaintext -H 'authorization: Bearer {key}' "
-            f"-d {shlex.quote(msgspec.json.encode(prompt).decode())} "
+            f"grpcurl -plaintext -H 'authorization: Bearer {key}' -d {_quoted(prompt)} "
             f"{state.grpc} omni.router.v1.RouterService/StreamChat"
         )
     else:
-        grpc_title = "gRPC, streamed, with the cost (there is no grpcurl here)"
-        grpc = f"{here / 'omni-grpc'} chat {shlex.quote(question)} --model {model}"
+        grpc_title = "gRPC, streamed, then what it cost"
+        grpc = f"{_here('omni-grpc')} chat {shlex.quote(question)} --model {model}"
+        if folder != data_folder(None):
+            grpc += f" --data-dir {shlex.quote(str(folder))}"
     curl = (
         f"curl -N {state.rest}/v1/chat/completions -H 'authorization: Bearer {key}' "
-        f"-H 'content-type: application/json' -d {shlex.quote(msgspec.json.encode(body).decode())}"
+        f"-H 'content-type: application/json' "
+        f"-d {_quoted({'model': model, 'stream': True, 'messages': [content]})}"
     )
     script = (
-        "import openai; c = openai.OpenAI(); "
-        f"[print(x.choices[0].delta.content or '', end='', flush=True) for x in "
-        f"c.chat.completions.create(model='{model}', stream=True, "
-        f"messages=[{{'role': 'user', 'content': '{question}'}}]) if x.choices]; print()"
+        "import openai\n"
+        f'for chunk in openai.OpenAI().chat.completions.create(model="{model}", stream=True, '
+        f"messages=[{msgspec.json.encode(content).decode()}]):\n"
+        '  print(chunk.choices[0].delta.content or "", end="", flush=True)\nprint()'
     )
     python = (
-        f"OPENAI_BASE_URL={state.rest}/v1 OPENAI_API_KEY={key} {sys.executable} -c "
+        f"OPENAI_BASE_URL={state.rest}/v1 OPENAI_API_KEY={key} {_here('python')} -c "
         + shlex.quote(script)
     )
     if importlib.util.find_spec("openai") is None:
-        python = f"{sys.executable} -m pip install --quiet openai && {python}"
-    return [(grpc_title, grpc), ("REST, streamed", curl), ("The OpenAI SDK", python)]
+        python = f"{_here('python')} -m pip install --quiet openai && \\\n{python}"
+    return [(grpc_title, grpc), ("REST, streamed, with curl", curl), ("The OpenAI SDK", python)]
+
+
+def _here(program: str) -> str:
+    """A program of this environment, from the working folder if it lies below it."""
+    path = Path(sys.executable).parent / program
+    below = path.is_relative_to(Path.cwd())
+    return shlex.quote(str(path.relative_to(Path.cwd()) if below else path))
+
+
+def _quoted(value: object) -> str:
+    return shlex.quote(msgspec.json.encode(value).decode())

@@ -7,11 +7,13 @@ handler's own task, also when the client is gone (grpc.aio never closes an async
 servicer). Health and reflection pass untouched.
 """
 
+from __future__ import annotations  # grpc's own types are no generics at run time
+
 import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import grpc
 import structlog
@@ -38,7 +40,7 @@ _SCOPES = {
 # What grpc.aio hands to a handler; its own types leave requests and responses open.
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # no generic at run time
 
 _current: ContextVar[Call] = ContextVar("omni_call")
 

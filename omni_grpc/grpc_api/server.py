@@ -1,5 +1,7 @@
 """The gRPC server: our four services behind the gates, health and reflection beside them."""
 
+from __future__ import annotations  # grpc's own types are no generics at run time
+
 from typing import Any
 
 import grpc

@@ -6,6 +6,9 @@ from omni_grpc.catalog import Modality, Mode, Offer
 from omni_grpc.core.chat import AudioPart, ChatRequest, FilePart, ImagePart
 from omni_grpc.core.money import Unit
 
+_PRICED_TIERS = frozenset({b"null", b'"auto"', b'"default"', b'"flex"'})
+"""Service tiers that cost at most the price of the catalog."""
+
 
 class Needs(msgspec.Struct, frozen=True):
     """The abilities that a request uses; each is named in refusals."""
@@ -15,6 +18,8 @@ class Needs(msgspec.Struct, frozen=True):
     structured_output: bool
     reasoning: bool
     output_tokens: int | None
+    surcharge: str | None
+    """A field that makes a provider charge more than its token prices say."""
 
     @classmethod
     def of(cls, request: ChatRequest) -> "Needs":
@@ -36,6 +41,7 @@ class Needs(msgspec.Struct, frozen=True):
             structured_output=form is not None and form.kind == "json_schema",
             reasoning=request.reasoning_effort is not None,
             output_tokens=request.output_tokens_max,
+            surcharge=_surcharge(request),
         )
 
     def lacking(self, offer: Offer) -> str | None:
@@ -63,6 +69,21 @@ class Needs(msgspec.Struct, frozen=True):
         """The first unit that the request would use and the offer has no price for."""
         if offer.price is None:
             return offer.unpriced_reason or "no price is known"
+        if self.surcharge is not None:
+            return f"{self.surcharge} costs extra at providers, at a price that is not known here"
         if Modality.AUDIO in self.modalities and not offer.price.priced(Unit.PROMPT_AUDIO):
             return "audio input has no price"
         return None
+
+
+def _surcharge(request: ChatRequest) -> str | None:
+    """Known fields of the OpenAI dialect, passed on untouched, that token prices do not cover."""
+    extra = request.extra
+    tier = extra.get("service_tier")
+    if tier is not None and bytes(tier).strip() not in _PRICED_TIERS:
+        return "a dearer service_tier"
+    if "web_search_options" in extra:
+        return "web_search_options"
+    if b'"audio"' in bytes(extra.get("modalities", b"")):
+        return "audio output"
+    return None

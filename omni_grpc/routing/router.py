@@ -112,7 +112,7 @@ class Router:
         snapshot = self._snapshot()
         for provider in self._providers:
             for offer in snapshot.offers_of(provider):
-                if not offer.enabled or offer.deprecated or offer.free or offer.price is None:
+                if not _electable(offer):
                     continue
                 why = needs.lacking(offer) or needs.unpriced(offer)
                 if why is None and not size.fits(_window(offer)):
@@ -135,6 +135,15 @@ class Router:
             _attempt(request, offer, size, f"number {rank} by price of {len(capable)} capable")
             for rank, (_, _, offer) in enumerate(capable[:ATTEMPT_COUNT_MAX], 1)
         )
+
+
+def _electable(offer: Offer) -> bool:
+    """Whether an offer may be chosen for somebody who did not name it."""
+    return (
+        offer.enabled
+        and offer.price is not None
+        and not (offer.deprecated or offer.free or offer.by_name_only)
+    )
 
 
 def _refuse_lacking(offer: Offer, needs: Needs) -> None:
