@@ -112,7 +112,8 @@ class Router:
         snapshot = self._snapshot()
         for provider in self._providers:
             for offer in snapshot.offers_of(provider):
-                if not _electable(offer):
+                price = offer.price
+                if price is None or not _electable(offer):
                     continue
                 why = needs.lacking(offer) or needs.unpriced(offer)
                 if why is None and not size.fits(_window(offer)):
@@ -120,7 +121,7 @@ class Router:
                 if why is not None:
                     lacking[why] = lacking.get(why, 0) + 1
                     continue
-                capable.append((worst_case(typical, output, offer.price, 0), offer.id, offer))
+                capable.append((worst_case(typical, output, price, 0), offer.id, offer))
         if not capable:
             reasons = "; ".join(
                 f"{count} lack {why}" for why, count in sorted(lacking.items(), key=lambda x: -x[1])
@@ -139,11 +140,7 @@ class Router:
 
 def _electable(offer: Offer) -> bool:
     """Whether an offer may be chosen for somebody who did not name it."""
-    return (
-        offer.enabled
-        and offer.price is not None
-        and not (offer.deprecated or offer.free or offer.by_name_only)
-    )
+    return offer.enabled and not (offer.deprecated or offer.free or offer.by_name_only)
 
 
 def _refuse_lacking(offer: Offer, needs: Needs) -> None:

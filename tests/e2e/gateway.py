@@ -1,0 +1,170 @@
+"""A real gateway for tests: `omni-grpc serve` as a process, a simulator, a database of its own."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omni_grpc_client import Omni
+
+from omni_grpc.simulator import CallRecord, Simulator
+
+KEY_HASH_SECRET = "0123456789abcdef0123456789abcdef0123456789abcdef"
+START_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 45.0
+
+
+class SimulatorThread:
+    """The simulator in a thread with a loop of its own."""
+
+    def __init__(self) -> None:
+        self.simulator = Simulator()
+        self.base_url = ""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        started = asyncio.run_coroutine_threadsafe(self.simulator.start("127.0.0.1", 0), self._loop)
+        self.base_url = started.result(10)
+
+    def record_of(self, call_id: str) -> CallRecord:
+        """What the provider saw of a call: the gateway tells it the call's id."""
+        return next(
+            record
+            for record in self.simulator.log
+            if record.headers.get("x-client-request-id") == call_id
+        )
+
+    def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.simulator.stop(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """An organisation with a key and credits."""
+
+    org: str
+    api_key: str
+
+    @property
+    def account(self) -> str:
+        return f"accounts/{self.org}"
+
+
+@dataclass
+class Gateway:
+    """One `omni-grpc serve`. `admin_key` administers its database."""
+
+    database_url: str
+    simulator_url: str
+    folder: Path
+    admin_key: str
+    workers: int = 1
+    environment: dict[str, str] = field(default_factory=dict)
+    grpc: str = ""
+    rest: str = ""
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it and waits until it listens.
+
+        Raises:
+            AssertionError: it did not come up; the message is its log.
+        """
+        ready = self.folder / f"ready-{uuid.uuid4().hex}.json"
+        log = self.log_path.open("ab")
+        self.process = subprocess.Popen(
+            [
+                sys.executable, "-m", "omni_grpc", "serve",
+                "--grpc-addr", self.grpc or "127.0.0.1:0",
+                "--rest-addr", self.rest.removeprefix("http://") or "127.0.0.1:0",
+                "--workers", str(self.workers),
+                "--ready-file", str(ready),
+            ],
+            env=os.environ
+            | {
+                "DATABASE_URL": self.database_url,
+                "OMNI_KEY_HASH_SECRET": KEY_HASH_SECRET,
+                "OMNI_PROVIDER_SIM_BASE_URL": self.simulator_url,
+                "OMNI_REFLECTION": "true",
+            }
+            | self.environment,
+            stdout=log,
+            stderr=log,
+            cwd=self.folder,
+        )  # fmt: skip
+        log.close()
+        until = time.monotonic() + START_SECONDS_MAX
+        while not ready.exists():
+            assert self.process.poll() is None, f"serve ended: {self.log()}"
+            assert time.monotonic() < until, f"serve is not ready: {self.log()}"
+            time.sleep(0.02)
+        facts = json.loads(ready.read_text())
+        self.grpc, self.rest = facts["grpc"], facts["rest"]
+
+    def stop(self) -> None:
+        """Stops it as an operator does, and waits for its drain."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"serve did not stop: {self.log()}") from None
+
+    @property
+    def log_path(self) -> Path:
+        return self.folder / "serve.log"
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def admin(self) -> Omni:
+        """A client with the admin key."""
+        return Omni(self.grpc, api_key=self.admin_key)
+
+    def tenant(self, nanousd: int = 10**9) -> Tenant:
+        """A new organisation with that many credits."""
+        org = f"t-{uuid.uuid4().hex[:12]}"
+        with self.admin() as omni:
+            omni.create_org(org)
+            secret = omni.create_api_key(f"orgs/{org}").secret
+            if nanousd:
+                omni.grant_credits(f"accounts/{org}", nanousd, reason="test")
+        return Tenant(org, secret)
+
+
+@contextmanager
+def running(gateway: Gateway) -> Iterator[Gateway]:
+    """A gateway for the block."""
+    gateway.start()
+    try:
+        yield gateway
+    finally:
+        gateway.stop()
+
+
+def eventually(check: object, seconds: float = 10.0) -> object:
+    """Waits until `check()` is true; what it last returned."""
+    assert callable(check)
+    until = time.monotonic() + seconds
+    while True:
+        found = check()
+        if found or time.monotonic() > until:
+            return found
+        time.sleep(0.02)
