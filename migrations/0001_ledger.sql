@@ -117,6 +117,8 @@ CREATE TABLE request (
   create_time timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (principal, request_id)
 );
+-- From a grant to who asked for it: the doctor looks for grants that nobody asked for.
+CREATE INDEX request_grant ON request (target) WHERE operation = 'G';
 
 -- Opens the one wallet of an organisation. Called in the transaction that creates it.
 CREATE FUNCTION ledger_open_wallet(p_org_id bigint) RETURNS bigint LANGUAGE sql AS $$
@@ -172,6 +174,7 @@ DECLARE
   r record; i int; p int; code smallint; grant_amount bigint; worst int; worst_num numeric;
   worst_den numeric; leg_ids bigint[]; leg_min bigint[]; leg_max bigint[]; leg_grant bigint[];
   who bigint; ok_ord int[] := '{}'; ok_amount bigint[] := '{}'; ok_legs text[] := '{}';
+  ok_until timestamptz[] := '{}';
 BEGIN
   IF (SELECT count(*) <> count(DISTINCT x) FROM unnest(f_id || h_id || t_id) x) THEN
     RAISE EXCEPTION 'an id stands twice in one batch' USING ERRCODE = 'OM003';
@@ -222,8 +225,9 @@ BEGIN
   END IF;
   -- Each later statement takes a new snapshot, so it sees what the lock waited for. A hold that
   -- was committed meanwhile may name an account that is not locked: begin again, in order.
-  IF cardinality(f_id) > 0 AND EXISTS (
-    SELECT FROM hold h WHERE h.id = ANY (f_id) AND NOT (h.wallet || h.legs) <@ ids) THEN
+  IF cardinality(f_id) > 0 AND (
+    EXISTS (SELECT FROM hold h WHERE h.id = ANY (f_id) AND NOT (h.wallet || h.legs) <@ ids) OR
+    EXISTS (SELECT FROM posting g WHERE g.id = ANY (f_id) AND NOT (g.wallet || g.legs) <@ ids)) THEN
     RAISE EXCEPTION 'a hold appeared while its accounts were being locked' USING ERRCODE = 'OM001';
   END IF;
 
@@ -258,8 +262,12 @@ BEGIN
     -- A settle by the router after a void that it did not decide is posted all the same: as far
     -- as the wallet has room, the rest is the operator's loss.
     late AS (
-      SELECT f.*, g.held, g.legs, a.credits_posted - a.debits_posted - a.debits_pending AS free,
-             g.wallet AS payer
+      SELECT f.*, g.held, g.wallet AS payer,
+             least(f.cost, g.held, greatest(
+               a.credits_posted - a.debits_posted - a.debits_pending
+                 - coalesce(sum(least(f.cost, g.held)) OVER (
+                     PARTITION BY g.wallet ORDER BY f.ord
+                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0), 0))::bigint AS charged
         FROM f JOIN posting g ON g.id = f.id AND g.n = 0 AND g.kind = 'V' AND g.origin = 'r'
                              AND g.decider <> 'o'
         JOIN account a ON a.id = g.wallet
@@ -279,15 +287,15 @@ BEGIN
         FROM gone g
       UNION ALL
       SELECT l.id, 1, 'S', 'r', 'o', l.payer, l.ord, l.held, 0, NULL, NULL,
-             least(l.cost, l.held, greatest(l.free, 0)),
-             l.cost - least(l.cost, l.held, greatest(l.free, 0)), NULL
+             l.charged, l.cost - l.charged, NULL
         FROM late l),
     entered AS MATERIALIZED (
       SELECT w.*,
              CASE WHEN w.charged > 0 THEN a.entry_count + count(*) FILTER (WHERE w.charged > 0)
                   OVER (PARTITION BY w.payer ORDER BY w.ord) END AS entry,
              CASE WHEN w.charged > 0 THEN a.credits_posted - a.debits_posted - sum(w.charged)
-                  OVER (PARTITION BY w.payer ORDER BY w.ord) END AS balance_after
+                  OVER (PARTITION BY w.payer ORDER BY w.ord) END AS balance_after,
+             a.credits_posted - a.debits_posted AS posted_before, a.debits_pending AS pending_before
         FROM word w JOIN account a ON a.id = w.payer),
     posted AS (
       INSERT INTO posting (id, n, kind, origin, decider, wallet, amount, legs, leg_amounts, held,
@@ -344,8 +352,8 @@ BEGIN
              WHEN f.kind IN ('V', 'L') AND b.kind = 'V' THEN 1
              WHEN f.kind = 'L' THEN 1
              ELSE 2 END)::smallint,
-           f.id, coalesce(e.charged, b.amount), v.posted, v.pending, NULL::bigint,
-           NULL::timestamptz
+           f.id, coalesce(e.charged, b.amount), coalesce(v.posted, e.posted_before),
+           coalesce(v.pending, e.pending_before), NULL::bigint, NULL::timestamptz
       FROM f LEFT JOIN entered e ON e.id = f.id LEFT JOIN unknown u ON u.id = f.id
              LEFT JOIN mine m ON m.id = f.id LEFT JOIN earlier b ON b.id = f.id
              LEFT JOIN moved v ON v.id = e.payer;
@@ -471,6 +479,7 @@ BEGIN
         ok_ord := ok_ord || r.ord; ok_amount := ok_amount || grant_amount;
         ok_legs := ok_legs || leg_grant::text;
         until := clock_timestamp() + make_interval(secs => h_seconds[r.ord]);
+        ok_until := ok_until || until;
       END IF;
       grp := 'h'; ord := r.ord; rc := code; target := r.id;
       amount := CASE WHEN code IN (0, 1) THEN grant_amount END;
@@ -483,9 +492,8 @@ BEGIN
       INSERT INTO hold (id, origin, wallet, amount, legs, leg_amounts, key_id, model, credential,
                         price_version, markup_ppm, owner, epoch, lease_until)
       SELECT h_id[o], h_origin[o], h_wallet[o], g, h_legs[o]::bigint[], l::bigint[], h_key[o],
-             h_model[o], h_credential[o], h_price_version[o], h_markup_ppm[o], p_owner, p_epoch,
-             clock_timestamp() + make_interval(secs => h_seconds[o])
-        FROM unnest(ok_ord, ok_amount, ok_legs) z(o, g, l)
+             h_model[o], h_credential[o], h_price_version[o], h_markup_ppm[o], p_owner, p_epoch, u
+        FROM unnest(ok_ord, ok_amount, ok_legs, ok_until) z(o, g, l, u)
       RETURNING wallet, amount, legs, leg_amounts),
     s AS (
       SELECT acct, sum(m)::bigint AS held FROM (
