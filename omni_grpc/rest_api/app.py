@@ -1,0 +1,165 @@
+"""The REST API as one ASGI application: which path leads where, and what none of them takes."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from omni_grpc.billing import Ledger
+from omni_grpc.catalog import CatalogSnapshot
+from omni_grpc.completion import Accounts, Chats, Gates, PageTokens
+from omni_grpc.core.clock import Clock
+from omni_grpc.core.errors import NotFound, OmniError
+from omni_grpc.core.ids import new_call_id
+from omni_grpc.core.limits import STREAM_PING_SECONDS
+from omni_grpc.identity import Scope as KeyScope
+from omni_grpc.rest_api import billing, chat, models
+from omni_grpc.rest_api.billing import BillingRoutes
+from omni_grpc.rest_api.chat import ChatRoute
+from omni_grpc.rest_api.door import CallObserver, Door, Handler
+from omni_grpc.rest_api.errors import MethodNotAllowed
+from omni_grpc.rest_api.exchange import Exchange
+from omni_grpc.rest_api.models import ModelRoutes
+from omni_grpc.rest_api.operations import MetricsRoute, ProbeRoutes
+
+_EXPOSED_HEADERS: Final = (
+    "x-request-id",
+    "x-omni-model",
+    "x-omni-provider",
+    "x-omni-cost-usd",
+    "x-omni-balance-usd",
+    "x-should-retry",
+    "retry-after",
+    "retry-after-ms",
+)
+_QUOTED_CHARS_MAX: Final = 200
+_READ: Final = ("GET", "HEAD")
+
+
+def build_app(
+    *,
+    chats: Chats,
+    gates: Gates,
+    ledger: Ledger,
+    accounts: Accounts,
+    tokens: PageTokens,
+    catalog: Callable[[], CatalogSnapshot],
+    providers: frozenset[str],
+    ready: Callable[[], Awaitable[bool]],
+    metrics: Callable[[], tuple[bytes, str]] | None,
+    observer: CallObserver,
+    cors_origins: Sequence[str],
+    clock: Clock,
+    ping_seconds: float = STREAM_PING_SECONDS,
+) -> ASGIApp:
+    """The application, for uvicorn.
+
+    Args:
+        chats: completes chats.
+        gates: what every call passes.
+        ledger: balances and entries.
+        accounts: whose account a caller may see.
+        tokens: seals page tokens.
+        catalog: the current snapshot.
+        providers: the configured ones.
+        ready: whether calls can be served now.
+        metrics: the exposition and its content type; None for no such route.
+        observer: is told of each call's end.
+        cors_origins: web origins whose pages may call, `*` for all, none for no CORS.
+        clock: the time.
+        ping_seconds: a silent stream gets a comment after each of these.
+    """
+    door = Door(gates, clock, observer)
+    model = ModelRoutes(catalog, providers)
+    own = BillingRoutes(ledger, accounts, tokens)
+    probe = ProbeRoutes(ready)
+
+    def call(path: str, scope: KeyScope, handler: Handler) -> Route:
+        async def answer(exchange: Exchange) -> None:
+            await door.enter(exchange, route=path, scope=scope, handler=handler)
+
+        return Route(path, _Read(answer))
+
+    routes = [
+        call(models.PATH, KeyScope.INFERENCE, model.list_models),
+        call(models.PATH_ONE, KeyScope.INFERENCE, model.get_model),
+        call(billing.BALANCE_PATH, KeyScope.BILLING, own.get_balance),
+        call(billing.TRANSACTIONS_PATH, KeyScope.BILLING, own.list_transactions),
+        call(billing.CALL_PATH, KeyScope.BILLING, own.get_call),
+        Route("/health", _Read(probe.health)),
+        Route("/ready", _Read(probe.ready)),
+    ]
+    if metrics is not None:
+        routes.append(Route("/metrics", _Read(MetricsRoute(metrics))))
+    cold = Router(routes, redirect_slashes=False, default=_no_such_route)
+    app: ASGIApp = _HotPath(door, ChatRoute(chats, gates, ping_seconds=ping_seconds), cold)
+    if cors_origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+            expose_headers=_EXPOSED_HEADERS,
+        )
+    return app
+
+
+class _HotPath:
+    """Sends chats straight to their handler, past the router."""
+
+    def __init__(self, door: Door, chat_route: Handler, others: ASGIApp) -> None:
+        self._door = door
+        self._chat_route = chat_route
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == chat.PATH:
+            exchange = Exchange(scope, receive, send)
+            if scope["method"] == "POST":
+                await self._door.enter(
+                    exchange, route=chat.PATH, scope=KeyScope.INFERENCE, handler=self._chat_route
+                )
+            else:
+                await _refuse(exchange, _method_not_allowed(scope, ("POST",)))
+        else:
+            await self._others(scope, receive, send)
+
+
+class _Read:
+    """A route that only reads."""
+
+    def __init__(self, answer: Callable[[Exchange], Awaitable[None]]) -> None:
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send)
+        if scope["method"] in _READ:
+            await self._answer(exchange)
+        else:
+            await _refuse(exchange, _method_not_allowed(scope, _READ))
+
+
+async def _no_such_route(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    path = scope["path"][:_QUOTED_CHARS_MAX]
+    await _refuse(
+        Exchange(scope, receive, send),
+        NotFound(f"There is no route {path!r} here. The API's routes begin with /v1/."),
+    )
+
+
+async def _refuse(exchange: Exchange, error: OmniError) -> None:
+    """Answers what is no call: no route takes it."""
+    await exchange.fail(error, str(new_call_id()))
+
+
+def _method_not_allowed(scope: Scope, allowed: Sequence[str]) -> MethodNotAllowed:
+    return MethodNotAllowed(
+        f"{scope['path'][:_QUOTED_CHARS_MAX]} does not take {scope['method']}; "
+        f"use {' or '.join(allowed)}.",
+        metadata={"allow": ", ".join(allowed)},
+    )

@@ -1,0 +1,153 @@
+"""`GET /v1/balance`, `/v1/transactions` and `/v1/calls/{id}`: what the caller's own account shows.
+
+Amounts stand twice: as integers of nano-USD, and as decimal texts of dollars without loss, since
+many JSON readers round integers above 2^53.
+"""
+
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from omni_grpc.billing import AttemptRecord, EntryKind, Ledger, LedgerEntry
+from omni_grpc.completion import Account, Accounts, Call, PageTokens, page_size
+from omni_grpc.core.errors import FieldInvalid, NotFound
+from omni_grpc.core.ids import CallId
+from omni_grpc.core.money import usd_text
+from omni_grpc.core.usage import Usage, UsageSource
+from omni_grpc.identity import Principal
+from omni_grpc.rest_api.exchange import JSON_HEADERS, Exchange
+
+BALANCE_PATH: Final = "/v1/balance"
+TRANSACTIONS_PATH: Final = "/v1/transactions"
+CALL_PATH: Final = "/v1/calls/{value}"
+
+_PAGE_SIZE_DIGITS_MAX: Final = 9
+_KINDS: Final = {EntryKind.CHARGE: "charge", EntryKind.GRANT: "grant"}
+_NO_USAGE: Final = Usage()
+
+_JsonObject = dict[str, object]
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class BillingRoutes:
+    """Shows the ledger to the door. Reads come from the primary database."""
+
+    def __init__(self, ledger: Ledger, accounts: Accounts, tokens: PageTokens) -> None:
+        self._ledger = ledger
+        self._accounts = accounts
+        self._tokens = tokens
+
+    async def get_balance(self, exchange: Exchange, call: Call) -> None:
+        """What the account can spend, and what is set aside."""
+        account = await self._own(call)
+        balance = await self._ledger.balance(account.id)
+        body: _JsonObject = {"object": "balance", "account": account.name}
+        _add_amount(body, "posted", balance.posted)
+        _add_amount(body, "held", balance.held)
+        _add_amount(body, "unresolved", balance.unresolved)
+        _add_amount(body, "available", balance.available)
+        body["read_time"] = balance.read_time
+        await _answer(exchange, call, body)
+
+    async def list_transactions(self, exchange: Exchange, call: Call) -> None:
+        """Changes of the posted balance, newest first, in pages.
+
+        Raises:
+            FieldInvalid: of `page_size` or `page_token`.
+        """
+        account = await self._own(call)
+        fields = exchange.query()
+        size = page_size(_whole(fields.get("page_size", "0")))
+        query = ("transactions", account.name)
+        before = self._tokens.open_number(query, fields.get("page_token", ""))
+        entries = await self._ledger.entries(account.id, before, size + 1)
+        more = len(entries) > size
+        body: _JsonObject = {
+            "object": "list",
+            "data": [_transaction(account.name, entry) for entry in entries[:size]],
+            "has_more": more,
+            "next_page_token": self._tokens.seal(query, entries[size - 1].position) if more else "",
+        }
+        await _answer(exchange, call, body)
+
+    async def get_call(self, exchange: Exchange, call: Call) -> None:
+        """What a call used and cost, also while it runs.
+
+        Raises:
+            NotFound: there was none of this id, or it is not the caller's.
+        """
+        text = exchange.path_value
+        try:
+            call_id = CallId(UUID(text))
+        except ValueError:
+            raise NotFound(f"There is no usage record of a call {text[:64]!r}.") from None
+        record, account = await self._accounts.usage(_principal(call), call_id)
+        body: _JsonObject = {"id": str(record.call_id), "object": "call", "account": account}
+        _add_amount(body, "cost", record.cost)
+        body["attempts"] = [_attempt(attempt) for attempt in record.attempts]
+        await _answer(exchange, call, body)
+
+    async def _own(self, call: Call) -> Account:
+        return await self._accounts.named(_principal(call), "", field="account")
+
+
+async def _answer(exchange: Exchange, call: Call, body: _JsonObject) -> None:
+    headers = [(b"x-request-id", str(call.id).encode()), *JSON_HEADERS]
+    await exchange.answer(200, headers, _encode(body))
+
+
+def _principal(call: Call) -> Principal:
+    if call.principal is None:
+        raise RuntimeError("the call did not come through the auth gate")
+    return call.principal
+
+
+def _whole(text: str) -> int:
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= _PAGE_SIZE_DIGITS_MAX):
+        raise FieldInvalid("The page_size must be a whole number.", field="page_size")
+    return int(text)
+
+
+def _add_amount(body: _JsonObject, name: str, amount: int | None) -> None:
+    body[f"{name}_nanousd"] = amount
+    body[f"{name}_usd"] = None if amount is None else usd_text(amount)
+
+
+def _transaction(account: str, entry: LedgerEntry) -> _JsonObject:
+    found: _JsonObject = {
+        "id": f"{account}/ledgerEntries/{entry.position}",
+        "object": "transaction",
+        "kind": _KINDS[entry.kind],
+    }
+    _add_amount(found, "amount", entry.amount)
+    _add_amount(found, "balance_after", entry.balance_after)
+    found["reference"] = entry.reference
+    found["create_time"] = entry.create_time
+    return found
+
+
+def _attempt(attempt: AttemptRecord) -> _JsonObject:
+    usage = attempt.usage or _NO_USAGE
+    found: _JsonObject = {
+        "attempt_number": attempt.number,
+        "model": attempt.model,
+        "outcome": attempt.outcome,
+    }
+    _add_amount(found, "held", attempt.held)
+    _add_amount(found, "cost", attempt.cost)
+    found |= {
+        "price_version": attempt.price_version,
+        "markup_ppm": attempt.markup_ppm,
+        "prompt_token_count": usage.prompt,
+        "cached_read_token_count": usage.cached_read,
+        "cached_write_token_count": usage.cached_write,
+        "prompt_audio_token_count": usage.prompt_audio,
+        "completion_token_count": usage.completion,
+        "reasoning_token_count": usage.reasoning,
+        "completion_audio_token_count": usage.completion_audio,
+        "estimated": usage.source is UsageSource.ESTIMATE,
+        "end_time": attempt.end_time,
+    }
+    return found

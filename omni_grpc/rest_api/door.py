@@ -1,0 +1,110 @@
+"""The one way in: every API call passes the gates here, and every failure is answered here.
+
+No exception's text reaches a caller but that of OmniError; anything else is logged with the call's
+id, and the caller gets the id alone.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import structlog
+
+from omni_grpc.completion import Call, Gates
+from omni_grpc.core.clock import Clock
+from omni_grpc.core.errors import Deadline, Internal, Interrupted, OmniError
+from omni_grpc.core.limits import SETTLE_WAIT_SECONDS_MAX
+from omni_grpc.identity import Scope
+from omni_grpc.rest_api.exchange import ClientGoneError, Exchange
+
+log = structlog.get_logger(__name__)
+
+GRACE_SECONDS: Final = SETTLE_WAIT_SECONDS_MAX + 1.0
+"""Completion ends a call at its deadline by itself, with what it cost; this much later the door
+ends it, which catches a client that does not read."""
+
+OK: Final = "OK"
+CANCELLED: Final = "CANCELLED"
+
+Handler = Callable[[Exchange, Call], Awaitable[None]]
+
+
+class CallObserver(Protocol):
+    """Is told of each call's end; the metrics are."""
+
+    def call_ended(self, transport: str, method: str, reason: str, seconds: float) -> None:
+        """`method` is the route; `reason` is OK, CANCELLED, or an error's reason."""
+
+
+class Door:
+    """Takes calls through context, deadline, auth and admission to their handlers."""
+
+    def __init__(self, gates: Gates, clock: Clock, observer: CallObserver) -> None:
+        self._gates = gates
+        self._clock = clock
+        self._observer = observer
+
+    async def enter(
+        self, exchange: Exchange, *, route: str, scope: Scope, handler: Handler
+    ) -> None:
+        """Serves one call, and reports its end once."""
+        began = self._clock.monotonic()
+        ended = CANCELLED
+        try:
+            ended = await self._serve(exchange, route, scope, handler)
+        finally:
+            self._observer.call_ended("rest", route, ended, self._clock.monotonic() - began)
+
+    async def _serve(self, exchange: Exchange, route: str, scope: Scope, handler: Handler) -> str:
+        call = self._gates.open_call(None)
+        error: OmniError
+        try:
+            await self._pass(exchange, call, scope, handler)
+        except ClientGoneError:
+            return CANCELLED
+        except OmniError as known:
+            error = known
+        except asyncio.CancelledError:
+            if exchange.client_gone:
+                return CANCELLED
+            error = _stopped(call)
+        except Exception:
+            log.exception("call_failed", method=route, call_id=str(call.id))
+            error = Internal("The service failed; its log knows the call by its request_id.")
+        else:
+            return OK
+        await exchange.fail(error, str(call.id))
+        return error.reason
+
+    async def _pass(self, exchange: Exchange, call: Call, scope: Scope, handler: Handler) -> None:
+        seconds = exchange.timeout_s()
+        if seconds is not None:
+            self._gates.limit(call, seconds)
+        patience = asyncio.timeout(call.seconds_left(self._clock) + GRACE_SECONDS)
+        try:
+            async with patience:
+                await self._gates.authenticate(call, exchange.presented_key(), scope)
+                with self._gates.admitted():
+                    await handler(exchange, call)
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            late = Deadline("The call's time is over. What was generated until then is charged.")
+            raise _charged(late, call) from None
+
+
+def _stopped(call: Call) -> OmniError:
+    """The service itself cancelled the call: for a reason that it left, or because it stops."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+    error = call.cancelled_by or Interrupted(
+        "The server stopped while the call ran. What was generated until then is charged."
+    )
+    return _charged(error, call)
+
+
+def _charged(error: OmniError, call: Call) -> OmniError:
+    if call.meter is not None:
+        error.charged_nanousd = max(error.charged_nanousd, call.meter.charged_nanousd)
+    return error

@@ -1,0 +1,62 @@
+"""How an error looks in HTTP: OpenAI's error object, from the error's own attributes.
+
+All four of OpenAI's keys are always there. Beside them `omni` has the reason and the facts, all as
+texts, and `request_id` stands beside `error`.
+"""
+
+import math
+from typing import Final
+
+import msgspec
+
+from omni_grpc.core.errors import ApiKeyMissing, OmniError
+
+Headers = list[tuple[bytes, bytes]]
+
+_encode: Final = msgspec.json.Encoder().encode
+
+_PARAMS: Final = {"max_output_token_count": "max_completion_tokens"}
+"""Fields that OpenAI names otherwise than the contract does."""
+
+
+class MethodNotAllowed(OmniError):
+    """The route exists, but not for this HTTP method. gRPC has no such thing."""
+
+    reason = "METHOD_NOT_ALLOWED"
+    grpc_code = "UNIMPLEMENTED"
+    http_status = 405
+    openai_type = "invalid_request_error"
+    openai_code = "method_not_allowed"
+
+
+def error_body(error: OmniError, call_id: str) -> bytes:
+    """The JSON of an error; also the data of an error event in a stream."""
+    facts = {"reason": error.reason} | error.metadata
+    if error.charged_nanousd:
+        facts["charged_nanousd"] = str(error.charged_nanousd)
+    field = error.field
+    return _encode(
+        {
+            "error": {
+                "message": error.message,
+                "type": error.openai_type,
+                "param": field if field is None else _PARAMS.get(field, field),
+                "code": error.openai_code,
+                "omni": facts,
+            },
+            "request_id": call_id,
+        }
+    )
+
+
+def error_headers(error: OmniError) -> Headers:
+    """What tells a client whether, when and with which credentials to come again."""
+    headers: Headers = []
+    if error.retryable is not None:
+        headers.append((b"x-should-retry", b"true" if error.retryable else b"false"))
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after_s)))
+        headers.append((b"retry-after-ms", b"%d" % math.ceil(error.retry_after_s * 1000)))
+    if isinstance(error, ApiKeyMissing):
+        headers.append((b"www-authenticate", b"Bearer"))
+    return headers

@@ -1,0 +1,282 @@
+"""One HTTP request and its answer, on bare ASGI: what is read, what is sent, who is still there.
+
+The request's body is bounded while it is read, and read to its end before an error is answered, so
+that a connection can be used again. While a call runs, a client that goes away cancels it at once.
+Nothing is buffered for a slow reader: sending waits.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import parse_qsl
+
+from starlette.types import Message, Receive, Scope, Send
+
+from omni_grpc.core.errors import Deadline, FieldInvalid, OmniError, TooLarge
+from omni_grpc.core.limits import REQUEST_BYTES_MAX
+from omni_grpc.rest_api.errors import Headers, error_body, error_headers
+
+BODY_SECONDS_MAX: Final = 60.0
+"""How long a body may take to arrive after its first part: 10 MB at 1.4 Mbit/s."""
+
+DISCARD_BYTES_MAX: Final = 4 * REQUEST_BYTES_MAX
+"""How much of a refused body is still read, since most clients read no answer before they have
+sent everything. Above it the connection is closed instead."""
+
+DISCARD_SECONDS_MAX: Final = 30.0
+STREAM_ERROR_SECONDS_MAX: Final = 5.0
+"""How long the last words of a failed stream may wait for a reader that may be the cause."""
+
+TIMEOUT_HEADER: Final = b"x-omni-timeout-ms"
+_TIMEOUT_DIGITS_MAX: Final = 15
+
+BASE_HEADERS: Final[Headers] = [
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+]
+JSON_HEADERS: Final[Headers] = [(b"content-type", b"application/json"), *BASE_HEADERS]
+_EVENT_STREAM_HEADERS: Final[Headers] = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"x-accel-buffering", b"no"),  # nginx would hold events back
+    *BASE_HEADERS,
+]
+
+
+class ClientGoneError(Exception):
+    """The client went away before its request was whole; nobody reads an answer."""
+
+
+class Exchange:
+    """One request and its answer. Used by the task that serves it."""
+
+    __slots__ = (
+        "_begun",
+        "_ended",
+        "_headers",
+        "_receive",
+        "_send",
+        "_started",
+        "_unread",
+        "_watcher",
+        "client_gone",
+        "last_sent_s",
+        "scope",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._receive = receive
+        self._send = send
+        headers = self._headers
+        self._unread = headers.get(b"content-length", b"0") != b"0" or (
+            b"transfer-encoding" in headers
+        )
+        self._begun = False
+        self._started = False
+        self._ended = False
+        self._watcher: asyncio.Task[None] | None = None
+        self.client_gone = False
+        """Whether the task was cancelled because the client went away."""
+        self.last_sent_s = 0.0
+        """When something was last sent, by the event loop's clock."""
+
+    # --- what was asked -----------------------------------------------------------------------
+    @property
+    def path_value(self) -> str:
+        """The variable part of the route's path."""
+        value: str = self.scope["path_params"]["value"]
+        return value
+
+    def query(self) -> dict[str, str]:
+        """The query's fields; of a repeated one the last. Bytes that are no text are replaced."""
+        text = self.scope["query_string"].decode("latin-1")
+        return dict(parse_qsl(text, keep_blank_values=True, errors="replace"))
+
+    def timeout_s(self) -> float | None:
+        """The deadline that the client gives in `x-omni-timeout-ms`.
+
+        Raises:
+            FieldInvalid: it is no whole number.
+        """
+        value = self._headers.get(TIMEOUT_HEADER)
+        if value is None:
+            return None
+        if not value.removeprefix(b"-").isdigit() or len(value) > _TIMEOUT_DIGITS_MAX:
+            name = TIMEOUT_HEADER.decode()
+            raise FieldInvalid(f"The header {name} must be whole milliseconds.", field=name)
+        return int(value) / 1000
+
+    def presented_key(self) -> str | None:
+        """The API key of `Authorization: Bearer`, else of `X-API-Key`; it may be any text."""
+        authorization = self._headers.get(b"authorization", b"")
+        kind, _, key = authorization.partition(b" ")
+        if kind.lower() != b"bearer":
+            key = self._headers.get(b"x-api-key", authorization)
+        return key.strip().decode("latin-1") or None
+
+    async def body(self) -> bytes:
+        """The whole body.
+
+        Raises:
+            TooLarge: it is larger than REQUEST_BYTES_MAX.
+            Deadline: it did not arrive in time.
+            FieldInvalid: it is compressed.
+            ClientGoneError: it never came to its end.
+        """
+        if self._headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise FieldInvalid(
+                "Compressed bodies are not read; send it without content-encoding.",
+                field="content-encoding",
+            )
+        if self._length() > REQUEST_BYTES_MAX:
+            raise _too_large()
+        message = await self._next()
+        first: bytes = message.get("body", b"")
+        if self._unread:
+            try:
+                async with asyncio.timeout(BODY_SECONDS_MAX):
+                    return await self._rest(first)
+            except TimeoutError:
+                raise Deadline(
+                    f"The body did not arrive within {BODY_SECONDS_MAX:g} s; nothing was started."
+                ) from None
+        return first
+
+    async def _rest(self, first: bytes) -> bytes:
+        parts, size = [first], len(first)
+        while self._unread:
+            message = await self._next()
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > REQUEST_BYTES_MAX:
+                raise _too_large()
+            parts.append(part)
+        return b"".join(parts)
+
+    # --- the client's presence ----------------------------------------------------------------
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Cancels the current task when the client goes away within the block, and says so."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("an exchange is served by a task")
+        self._watcher = asyncio.create_task(self._cancel_when_gone(task))
+        try:
+            yield
+        finally:
+            self._unwatch()
+
+    async def _cancel_when_gone(self, served: "asyncio.Task[object]") -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.client_gone = True
+        served.cancel()
+
+    def _unwatch(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
+
+    # --- the answer ---------------------------------------------------------------------------
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Sends a whole answer."""
+        self._unwatch()
+        self._started = self._ended = True
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [*headers, (b"content-length", b"%d" % len(body))],
+            }
+        )
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def start_events(self, headers: Headers) -> None:
+        """Sends the status and headers of a stream of server-sent events."""
+        self._started = True
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [*headers, *_EVENT_STREAM_HEADERS],
+            }
+        )
+
+    async def send_events(self, events: bytes) -> None:
+        """Sends some whole events; waits while the client does not read."""
+        await self._send({"type": "http.response.body", "body": events, "more_body": True})
+        self.last_sent_s = asyncio.get_running_loop().time()
+
+    async def ping(self, comment: bytes) -> None:
+        """Sends a comment in a stream that has not ended, beside the task that serves it."""
+        if not self._ended:
+            await self.send_events(comment)
+
+    async def end_events(self, events: bytes) -> None:
+        """Sends the last events of a stream."""
+        self._unwatch()
+        self._ended = True
+        await self._send({"type": "http.response.body", "body": events})
+
+    async def fail(self, error: OmniError, call_id: str) -> None:
+        """Sends an error in the one form that is still possible.
+
+        Before the first byte it is an answer with its status; in a stream, its last event.
+        """
+        if self._ended:
+            return
+        body = error_body(error, call_id)
+        if self._started:
+            # Where this is not read either, the server closes the unfinished answer.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STREAM_ERROR_SECONDS_MAX):
+                    await self.end_events(b"data: %b\n\n" % body)
+            return
+        headers = [(b"x-request-id", call_id.encode()), *error_headers(error), *JSON_HEADERS]
+        try:
+            if not await self._discard_body():
+                headers.append((b"connection", b"close"))
+        except ClientGoneError:
+            return
+        await self.answer(error.http_status, headers, body)
+
+    # --- reading ------------------------------------------------------------------------------
+    async def _next(self) -> Message:
+        self._begun = True
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        self._unread = message.get("more_body", False)
+        return message
+
+    async def _discard_body(self) -> bool:
+        """Reads what is left of the body; says whether the connection can be used again."""
+        if not self._unread:
+            return True
+        waits = self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._begun
+        if waits or self._length() > DISCARD_BYTES_MAX:
+            return False
+        try:
+            async with asyncio.timeout(DISCARD_SECONDS_MAX):
+                return await self._discard_rest()
+        except TimeoutError:
+            return False
+
+    async def _discard_rest(self) -> bool:
+        size = 0
+        while self._unread and size <= DISCARD_BYTES_MAX:
+            size += len((await self._next()).get("body", b""))
+        return not self._unread
+
+    def _length(self) -> int:
+        """The declared length; 0 where none is. The server refuses what is no number."""
+        return int(self._headers.get(b"content-length", b"0"))
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(
+        f"The body is larger than {REQUEST_BYTES_MAX} bytes, the most that this service takes. "
+        "Send less, or send images and files by URL."
+    )

@@ -1,0 +1,120 @@
+"""`GET /v1/models` and `GET /v1/models/{id}`: what can be called here, in OpenAI's shape.
+
+Prices and limits stand beside OpenAI's fields, in the words of the gRPC contract.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, time
+from typing import Final
+
+import msgspec
+
+from omni_grpc.catalog import CatalogSnapshot, Mode, Offer
+from omni_grpc.completion import Call
+from omni_grpc.core.errors import ModelNotFound
+from omni_grpc.core.money import Price
+from omni_grpc.rest_api.exchange import JSON_HEADERS, Exchange
+from omni_grpc.routing import AUTO
+
+PATH: Final = "/v1/models"
+PATH_ONE: Final = "/v1/models/{value:path}"
+
+_JsonObject = dict[str, object]
+_encode: Final = msgspec.json.Encoder().encode
+_AUTO_MODEL: Final[_JsonObject] = {
+    "id": AUTO,
+    "object": "model",
+    "created": 0,
+    "owned_by": "omni",
+    "display_name": "The cheapest model that can do what a request needs",
+}
+
+
+class ModelRoutes:
+    """Describes models for the door. Reads come from memory."""
+
+    def __init__(self, snapshot: Callable[[], CatalogSnapshot], providers: frozenset[str]) -> None:
+        self._snapshot = snapshot
+        self._providers = providers
+        self._listed: tuple[int, bytes] | None = None
+
+    async def list_models(self, exchange: Exchange, call: Call) -> None:
+        """Every model that a chat can name by its own id, and `omni/auto`."""
+        snapshot = self._snapshot()
+        if self._listed is None or self._listed[0] != snapshot.version:
+            self._listed = (snapshot.version, self._list(snapshot))
+        await exchange.answer(200, _headers(call), self._listed[1])
+
+    async def get_model(self, exchange: Exchange, call: Call) -> None:
+        """What a name means here: an id, a bare model, an alias, or `omni/auto`.
+
+        Raises:
+            ModelNotFound: nothing that can be called.
+        """
+        name = exchange.path_value
+        found = _AUTO_MODEL if name == AUTO else _model(self._meant(name))
+        await exchange.answer(200, _headers(call), _encode(found))
+
+    def _list(self, snapshot: CatalogSnapshot) -> bytes:
+        offers = [
+            offer
+            for provider in sorted(self._providers)
+            for offer in snapshot.offers_of(provider)
+            if self._serves(offer)
+        ]
+        return _encode({"object": "list", "data": [_AUTO_MODEL, *map(_model, offers)]})
+
+    def _meant(self, name: str) -> Offer:
+        snapshot = self._snapshot()
+        for offer in snapshot.resolve(name):
+            if self._serves(offer):
+                return offer
+        near = snapshot.suggestions(name, self._providers)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ModelNotFound(
+            f"There is no model {name!r} that can be called here.{hint} GET {PATH} lists them.",
+            field="model",
+        )
+
+    def _serves(self, offer: Offer) -> bool:
+        return offer.mode is Mode.CHAT and offer.callable_at(self._providers)
+
+
+def _headers(call: Call) -> list[tuple[bytes, bytes]]:
+    return [(b"x-request-id", str(call.id).encode()), *JSON_HEADERS]
+
+
+def _model(offer: Offer) -> _JsonObject:
+    released = offer.release_date
+    created = 0 if released is None else int(datetime.combine(released, time(), UTC).timestamp())
+    return {
+        "id": offer.id,
+        "object": "model",
+        "created": created,
+        "owned_by": offer.provider,
+        "display_name": offer.display_name,
+        "context_token_count": offer.context_tokens_max,
+        "output_token_count": offer.output_tokens_max,
+        "input_modalities": sorted(offer.input_modalities),
+        "output_modalities": sorted(offer.output_modalities),
+        "tools": offer.tools,
+        "structured_output": offer.structured_output,
+        "reasoning": offer.reasoning,
+        "free": offer.free,
+        "deprecated": offer.deprecated,
+        "pricing": None if offer.price is None else _pricing(offer.price),
+    }
+
+
+def _pricing(price: Price) -> _JsonObject:
+    return {
+        "version": price.version,
+        "rates": [
+            {
+                "unit": rate.unit,
+                "min_prompt_token_count": rate.prompt_tokens_min,
+                "nanousd_per_mtok": rate.nanousd_per_mtok,
+            }
+            for rate in price.rates
+        ],
+    }
