@@ -1,0 +1,129 @@
+"""Organisations and their API keys. A key's secret is in one answer and never in a repr."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from omni.admin.v1 import admin_service_pb2 as pb
+
+from omni_grpc_client.calls import Call, Kind, Page, resource, time_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Org:
+    """A tenant: `name` is `orgs/{org}`, `account` is `accounts/{account}`."""
+
+    name: str
+    display_name: str
+    account: str
+    create_time: datetime | None
+    raw: pb.Org = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """An API key without its secret.
+
+    Attributes:
+        name: `orgs/{org}/apiKeys/{api_key}`; the last segment is the key's public prefix.
+        display_name: its name for people.
+        scopes: of `inference`, `billing`, `admin`.
+        create_time: when it was created.
+        revoke_time: when it was revoked; None while it is valid.
+    """
+
+    name: str
+    display_name: str
+    scopes: tuple[str, ...]
+    create_time: datetime | None
+    revoke_time: datetime | None
+    raw: pb.ApiKey = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewApiKey:
+    """A key that was just made. `secret` is shown this once: keep it, it cannot be read again."""
+
+    api_key: ApiKey
+    secret: str = field(repr=False)
+    raw: pb.CreateApiKeyResponse = field(repr=False, compare=False)
+
+
+def create_org(
+    org_id: str, display_name: str
+) -> Call[pb.CreateOrgRequest, pb.CreateOrgResponse, Org]:
+    """CreateOrg."""
+    return Call(
+        request=pb.CreateOrgRequest(org_id=org_id, display_name=display_name),
+        parse=lambda response: _org(response.org),
+        kind=Kind.WRITE,
+    )
+
+
+def create_api_key(
+    org: Org | str, display_name: str, scopes: Sequence[str] | str
+) -> Call[pb.CreateApiKeyRequest, pb.CreateApiKeyResponse, NewApiKey]:
+    """CreateApiKey."""
+    return Call(
+        request=pb.CreateApiKeyRequest(
+            parent=_org_name(org),
+            display_name=display_name,
+            scopes=[scopes] if isinstance(scopes, str) else scopes,
+        ),
+        parse=lambda response: NewApiKey(
+            api_key=_api_key(response.api_key), secret=response.secret, raw=response
+        ),
+        kind=Kind.WRITE,
+    )
+
+
+def list_api_keys(
+    org: Org | str, page_size: int | None, page_token: str
+) -> Call[pb.ListApiKeysRequest, pb.ListApiKeysResponse, Page[ApiKey]]:
+    """ListApiKeys, one page."""
+    return Call(
+        request=pb.ListApiKeysRequest(
+            parent=_org_name(org), page_size=page_size, page_token=page_token
+        ),
+        parse=lambda response: Page(
+            [_api_key(raw) for raw in response.api_keys], response.next_page_token
+        ),
+        kind=Kind.READ,
+    )
+
+
+def revoke_api_key(
+    api_key: ApiKey | str,
+) -> Call[pb.RevokeApiKeyRequest, pb.RevokeApiKeyResponse, ApiKey]:
+    """RevokeApiKey."""
+    name = api_key.name if isinstance(api_key, ApiKey) else api_key
+    return Call(
+        request=pb.RevokeApiKeyRequest(name=name),
+        parse=lambda response: _api_key(response.api_key),
+        kind=Kind.WRITE,
+    )
+
+
+def _org_name(org: Org | str) -> str:
+    return org.name if isinstance(org, Org) else resource("orgs", org)
+
+
+def _org(raw: pb.Org) -> Org:
+    return Org(
+        name=raw.name,
+        display_name=raw.display_name,
+        account=raw.account,
+        create_time=time_of(raw, "create_time"),
+        raw=raw,
+    )
+
+
+def _api_key(raw: pb.ApiKey) -> ApiKey:
+    return ApiKey(
+        name=raw.name,
+        display_name=raw.display_name,
+        scopes=tuple(raw.scopes),
+        create_time=time_of(raw, "create_time"),
+        revoke_time=time_of(raw, "revoke_time"),
+        raw=raw,
+    )

@@ -1,0 +1,237 @@
+"""The asynchronous client, on grpc.aio. `sync.py` has the same methods for threads."""
+
+# ruff: noqa: ASYNC109 - `timeout` travels to the service as the call's deadline
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self, Unpack
+
+from omni_grpc_client import admin, billing, catalog, chat
+from omni_grpc_client.admin import ApiKey, NewApiKey, Org
+from omni_grpc_client.aio_stream import AsyncChatStream
+from omni_grpc_client.aio_wire import AsyncWire
+from omni_grpc_client.answer import Completion
+from omni_grpc_client.billing import Balance, Hold, LedgerEntry, UsageRecord
+from omni_grpc_client.calls import Kind, Page
+from omni_grpc_client.catalog import Model
+from omni_grpc_client.client import Client
+from omni_grpc_client.pages import AsyncPages
+from omni_grpc_client.prompt import ChatOptions, Messages
+
+
+class AsyncOmni(Client):
+    """An asynchronous client of one omni-grpc service. For its arguments see `Client`.
+
+        async with AsyncOmni("127.0.0.1:50051", api_key="omni_…") as omni:
+            answer = await omni.chat("omni/auto", "Say hello")
+
+    Every method raises `OmniError` and takes `timeout`, the seconds that the call may take, its
+    retries included. Cancelling the task cancels the call at the service. A client belongs to the
+    event loop that it is first used in; share one among tasks, since it multiplexes.
+    """
+
+    _wire: AsyncWire
+
+    def _start(self) -> None:
+        self._wire = AsyncWire(self._connection)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connection and cancels what runs on it. Closing twice is harmless."""
+        await self._wire.close()
+
+    # --- chat ---------------------------------------------------------------------------------
+    async def chat(
+        self,
+        model: str,
+        messages: Messages,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> Completion:
+        """Completes a chat and returns the answer whole, with its usage and cost.
+
+        It is not repeated after a failure, since its first try may have been charged.
+
+        Args:
+            model: `provider/model`, a bare model id, an alias, or `omni/auto`.
+            messages: a text, or messages as `Message` values or dicts in OpenAI's shape.
+            timeout: seconds that it may take.
+            **options: see `ChatOptions`.
+        """
+        call = chat.complete_chat(model, messages, options)
+        return await self._wire.run(self._wire.stubs.router.CompleteChat, call, timeout)
+
+    def stream_chat(
+        self,
+        model: str,
+        messages: Messages,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> AsyncChatStream:
+        """Completes a chat and streams the answer. Arguments as for `chat`.
+
+            async with omni.stream_chat("omni/auto", "…") as stream:
+                async for piece in stream:
+                    print(piece.text, end="")
+            print(stream.completion.cost_nanousd)
+
+        The call starts with the `async with`, and is cancelled when that is left early.
+        """
+        return AsyncChatStream(
+            self._wire,
+            chat.stream_chat(model, messages, options),
+            self._connection.timeouts.of(Kind.CHAT, timeout),
+        )
+
+    # --- billing ------------------------------------------------------------------------------
+    async def balance(self, account: str = "", *, timeout: float | None = None) -> Balance:
+        """The balance of an account; of one's own if none is named."""
+        call = billing.get_balance(account)
+        return await self._wire.run(self._wire.stubs.billing.GetBalance, call, timeout)
+
+    def ledger_entries(
+        self,
+        account: str = "",
+        *,
+        page_size: int | None = None,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> AsyncPages[LedgerEntry]:
+        """The changes of an account's posted balance, newest first."""
+
+        async def fetch(token: str) -> Page[LedgerEntry]:
+            call = billing.list_ledger_entries(account, page_size, token)
+            return await self._wire.run(self._wire.stubs.billing.ListLedgerEntries, call, timeout)
+
+        return AsyncPages(fetch, page_token)
+
+    async def usage(self, call_id: str, *, timeout: float | None = None) -> UsageRecord:
+        """What a call used and cost, also one that was cut short."""
+        call = billing.get_usage_record(call_id)
+        return await self._wire.run(self._wire.stubs.billing.GetUsageRecord, call, timeout)
+
+    async def grant_credits(
+        self,
+        account: str,
+        amount_nanousd: int,
+        *,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> LedgerEntry:
+        """Adds credits to an account; needs the scope `admin`.
+
+        `request_id` is the idempotency key of this and of the calls on holds. Without it the
+        client makes one and keeps it over its own retries; name one to repeat a call later.
+        """
+        call = billing.grant_credits(account, amount_nanousd, reason, request_id)
+        return await self._wire.run(self._wire.stubs.billing.GrantCredits, call, timeout)
+
+    async def create_hold(
+        self,
+        amount_nanousd: int,
+        *,
+        account: str = "",
+        ttl_s: float | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Hold:
+        """Sets credits aside for work of one's own; it frees itself after `ttl_s` (15 minutes)."""
+        call = billing.create_hold(account, amount_nanousd, ttl_s, request_id)
+        return await self._wire.run(self._wire.stubs.billing.CreateHold, call, timeout)
+
+    async def settle_hold(
+        self,
+        hold: Hold | str,
+        amount_nanousd: int,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Hold:
+        """Charges part or all of a hold, or nothing, and frees the rest."""
+        call = billing.settle_hold(hold, amount_nanousd, request_id)
+        return await self._wire.run(self._wire.stubs.billing.SettleHold, call, timeout)
+
+    async def release_hold(
+        self, hold: Hold | str, *, request_id: str | None = None, timeout: float | None = None
+    ) -> Hold:
+        """Frees a hold without a charge."""
+        call = billing.release_hold(hold, request_id)
+        return await self._wire.run(self._wire.stubs.billing.ReleaseHold, call, timeout)
+
+    # --- catalog ------------------------------------------------------------------------------
+    async def model(self, name: str, *, timeout: float | None = None) -> Model:
+        """One offer, as `provider/model` or by its resource name."""
+        call = catalog.get_model(name)
+        return await self._wire.run(self._wire.stubs.catalog.GetModel, call, timeout)
+
+    def models(
+        self,
+        where: str = "",
+        *,
+        page_size: int | None = None,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> AsyncPages[Model]:
+        """The offers, by name. `where` is a filter: `provider = "openai" AND tools = true`."""
+
+        async def fetch(token: str) -> Page[Model]:
+            call = catalog.list_models(where, page_size, token)
+            return await self._wire.run(self._wire.stubs.catalog.ListModels, call, timeout)
+
+        return AsyncPages(fetch, page_token)
+
+    # --- administration -----------------------------------------------------------------------
+    async def create_org(
+        self, org_id: str, *, display_name: str = "", timeout: float | None = None
+    ) -> Org:
+        """Creates an organisation with an empty account; needs the scope `admin`."""
+        call = admin.create_org(org_id, display_name)
+        return await self._wire.run(self._wire.stubs.admin.CreateOrg, call, timeout)
+
+    async def create_api_key(
+        self,
+        org: Org | str,
+        *,
+        display_name: str = "",
+        scopes: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> NewApiKey:
+        """Creates an API key; its `secret` is in this answer and nowhere else."""
+        call = admin.create_api_key(org, display_name, scopes)
+        return await self._wire.run(self._wire.stubs.admin.CreateApiKey, call, timeout)
+
+    def list_api_keys(
+        self,
+        org: Org | str,
+        *,
+        page_size: int | None = None,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> AsyncPages[ApiKey]:
+        """An organisation's API keys, oldest first, revoked ones included."""
+
+        async def fetch(token: str) -> Page[ApiKey]:
+            call = admin.list_api_keys(org, page_size, token)
+            return await self._wire.run(self._wire.stubs.admin.ListApiKeys, call, timeout)
+
+        return AsyncPages(fetch, page_token)
+
+    async def revoke_api_key(
+        self, api_key: ApiKey | str, *, timeout: float | None = None
+    ) -> ApiKey:
+        """Revokes an API key; it is refused everywhere within 5 seconds."""
+        call = admin.revoke_api_key(api_key)
+        return await self._wire.run(self._wire.stubs.admin.RevokeApiKey, call, timeout)

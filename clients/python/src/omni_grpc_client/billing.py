@@ -1,0 +1,303 @@
+"""The account: its balance, ledger, usage records, and holds for work of one's own.
+
+All amounts are integers of nano-dollars. Calls that move money carry a request id.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from google.protobuf.duration_pb2 import Duration
+from omni.billing.v1 import billing_service_pb2 as pb
+
+from omni_grpc_client.calls import (
+    Call,
+    Kind,
+    Page,
+    amount_of,
+    count_of,
+    new_request_id,
+    resource,
+    time_of,
+    word_of,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """An account's credits at `read_time`.
+
+    Attributes:
+        account: `accounts/{account}`.
+        posted_nanousd: credits received less credits charged.
+        held_nanousd: set aside for work in progress.
+        unresolved_nanousd: set aside for calls whose outcome is not known.
+        available_nanousd: what can be spent: posted less held less unresolved.
+        read_time: when the balance was read.
+    """
+
+    account: str
+    posted_nanousd: int
+    held_nanousd: int
+    unresolved_nanousd: int
+    available_nanousd: int
+    read_time: datetime | None
+    raw: pb.Balance = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """One immutable change of an account's posted balance.
+
+    Attributes:
+        name: `accounts/{account}/ledgerEntries/{ledger_entry}`.
+        kind: `grant` or `charge`; more may come.
+        amount_nanousd: the change; negative when spent.
+        balance_after_nanousd: the posted balance after it.
+        reference: the call's id, the hold's name, or the reason of a grant.
+        create_time: when it was written.
+    """
+
+    name: str
+    kind: str | None
+    amount_nanousd: int
+    balance_after_nanousd: int
+    reference: str
+    create_time: datetime | None
+    raw: pb.LedgerEntry = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """What one attempt of a call used and cost. Counts are None where nobody knows them.
+
+    Attributes:
+        attempt_number: position within the call, from 1.
+        model: the offer that was tried, `provider/model`.
+        outcome: `answered`, `refused`, `failed`, `cancelled`, `running` or `unresolved`.
+        held_nanousd: what was held for it.
+        cost_nanousd: what it was charged; None while that is not final.
+        price_version: the price that it was charged at.
+        markup_ppm: the markup on the provider's price, in millionths.
+        estimated: whether the counts are the service's own.
+        end_time: when it was settled or freed; None while it is not final.
+    """
+
+    attempt_number: int
+    model: str
+    outcome: str
+    held_nanousd: int | None
+    cost_nanousd: int | None
+    price_version: int
+    markup_ppm: int
+    prompt_tokens: int | None
+    cached_read_tokens: int | None
+    cached_write_tokens: int | None
+    prompt_audio_tokens: int | None
+    completion_tokens: int | None
+    reasoning_tokens: int | None
+    completion_audio_tokens: int | None
+    estimated: bool
+    end_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRecord:
+    """What a call used and cost, also one that was cut short; None while its cost is not known."""
+
+    call_id: str
+    account: str
+    cost_nanousd: int | None
+    attempts: tuple[AttemptRecord, ...]
+    raw: pb.UsageRecord = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Credits set aside for work in progress.
+
+    Attributes:
+        name: `accounts/{account}/holds/{hold}`.
+        state: `open`, `settled` or `voided`; more may come.
+        amount_nanousd: set aside.
+        settled_nanousd: charged; None until it is settled.
+        expire_time: when it frees itself; None once it is not open.
+    """
+
+    name: str
+    state: str | None
+    amount_nanousd: int
+    settled_nanousd: int | None
+    expire_time: datetime | None
+    raw: pb.Hold = field(repr=False, compare=False)
+
+
+def get_balance(account: str) -> Call[pb.GetBalanceRequest, pb.GetBalanceResponse, Balance]:
+    """GetBalance."""
+    return Call(
+        request=pb.GetBalanceRequest(account=resource("accounts", account)),
+        parse=lambda response: _balance(response.balance),
+        kind=Kind.READ,
+    )
+
+
+def list_ledger_entries(
+    account: str, page_size: int | None, page_token: str
+) -> Call[pb.ListLedgerEntriesRequest, pb.ListLedgerEntriesResponse, Page[LedgerEntry]]:
+    """ListLedgerEntries, one page."""
+    return Call(
+        request=pb.ListLedgerEntriesRequest(
+            parent=resource("accounts", account), page_size=page_size, page_token=page_token
+        ),
+        parse=lambda response: Page(
+            [_entry(raw) for raw in response.ledger_entries], response.next_page_token
+        ),
+        kind=Kind.READ,
+    )
+
+
+def get_usage_record(
+    call_id: str,
+) -> Call[pb.GetUsageRecordRequest, pb.GetUsageRecordResponse, UsageRecord]:
+    """GetUsageRecord."""
+    return Call(
+        request=pb.GetUsageRecordRequest(call_id=call_id),
+        parse=lambda response: _usage_record(response.usage_record),
+        kind=Kind.READ,
+    )
+
+
+def grant_credits(
+    account: str, amount_nanousd: int, reason: str, request_id: str | None
+) -> Call[pb.GrantCreditsRequest, pb.GrantCreditsResponse, LedgerEntry]:
+    """GrantCredits."""
+    request = pb.GrantCreditsRequest(
+        account=resource("accounts", account),
+        amount_nanousd=amount_nanousd,
+        reason=reason,
+        request_id=new_request_id(request_id),
+    )
+    return Call(
+        request=request,
+        parse=lambda response: _entry(response.ledger_entry),
+        kind=Kind.WRITE,
+        request_id=request.request_id,
+    )
+
+
+def create_hold(
+    account: str, amount_nanousd: int, ttl_s: float | None, request_id: str | None
+) -> Call[pb.CreateHoldRequest, pb.CreateHoldResponse, Hold]:
+    """CreateHold."""
+    request = pb.CreateHoldRequest(
+        parent=resource("accounts", account),
+        amount_nanousd=amount_nanousd,
+        request_id=new_request_id(request_id),
+    )
+    if ttl_s is not None:
+        ttl = Duration()
+        ttl.FromTimedelta(timedelta(seconds=ttl_s))
+        request.ttl.CopyFrom(ttl)
+    return Call(
+        request=request,
+        parse=lambda response: _hold(response.hold),
+        kind=Kind.WRITE,
+        request_id=request.request_id,
+    )
+
+
+def settle_hold(
+    hold: Hold | str, amount_nanousd: int, request_id: str | None
+) -> Call[pb.SettleHoldRequest, pb.SettleHoldResponse, Hold]:
+    """SettleHold."""
+    request = pb.SettleHoldRequest(
+        name=hold.name if isinstance(hold, Hold) else hold,
+        amount_nanousd=amount_nanousd,
+        request_id=new_request_id(request_id),
+    )
+    return Call(
+        request=request,
+        parse=lambda response: _hold(response.hold),
+        kind=Kind.WRITE,
+        request_id=request.request_id,
+    )
+
+
+def release_hold(
+    hold: Hold | str, request_id: str | None
+) -> Call[pb.ReleaseHoldRequest, pb.ReleaseHoldResponse, Hold]:
+    """ReleaseHold."""
+    request = pb.ReleaseHoldRequest(
+        name=hold.name if isinstance(hold, Hold) else hold, request_id=new_request_id(request_id)
+    )
+    return Call(
+        request=request,
+        parse=lambda response: _hold(response.hold),
+        kind=Kind.WRITE,
+        request_id=request.request_id,
+    )
+
+
+def _balance(raw: pb.Balance) -> Balance:
+    return Balance(
+        account=raw.account,
+        posted_nanousd=amount_of(raw, "posted_nanousd"),
+        held_nanousd=amount_of(raw, "held_nanousd"),
+        unresolved_nanousd=amount_of(raw, "unresolved_nanousd"),
+        available_nanousd=amount_of(raw, "available_nanousd"),
+        read_time=time_of(raw, "read_time"),
+        raw=raw,
+    )
+
+
+def _entry(raw: pb.LedgerEntry) -> LedgerEntry:
+    return LedgerEntry(
+        name=raw.name,
+        kind=word_of(pb.LedgerEntryKind, "LEDGER_ENTRY_KIND_", raw.kind),
+        amount_nanousd=amount_of(raw, "amount_nanousd"),
+        balance_after_nanousd=amount_of(raw, "balance_after_nanousd"),
+        reference=raw.reference,
+        create_time=time_of(raw, "create_time"),
+        raw=raw,
+    )
+
+
+def _usage_record(raw: pb.UsageRecord) -> UsageRecord:
+    return UsageRecord(
+        call_id=raw.call_id,
+        account=raw.account,
+        cost_nanousd=count_of(raw, "cost_nanousd"),
+        attempts=tuple(_attempt(one) for one in raw.attempts),
+        raw=raw,
+    )
+
+
+def _attempt(raw: pb.AttemptRecord) -> AttemptRecord:
+    return AttemptRecord(
+        attempt_number=raw.attempt_number,
+        model=raw.model,
+        outcome=raw.outcome,
+        held_nanousd=count_of(raw, "held_nanousd"),
+        cost_nanousd=count_of(raw, "cost_nanousd"),
+        price_version=raw.price_version,
+        markup_ppm=raw.markup_ppm,
+        prompt_tokens=count_of(raw, "prompt_token_count"),
+        cached_read_tokens=count_of(raw, "cached_read_token_count"),
+        cached_write_tokens=count_of(raw, "cached_write_token_count"),
+        prompt_audio_tokens=count_of(raw, "prompt_audio_token_count"),
+        completion_tokens=count_of(raw, "completion_token_count"),
+        reasoning_tokens=count_of(raw, "reasoning_token_count"),
+        completion_audio_tokens=count_of(raw, "completion_audio_token_count"),
+        estimated=raw.estimated,
+        end_time=time_of(raw, "end_time"),
+    )
+
+
+def _hold(raw: pb.Hold) -> Hold:
+    return Hold(
+        name=raw.name,
+        state=word_of(pb.HoldState, "HOLD_STATE_", raw.state),
+        amount_nanousd=amount_of(raw, "amount_nanousd"),
+        settled_nanousd=count_of(raw, "settled_nanousd"),
+        expire_time=time_of(raw, "expire_time"),
+        raw=raw,
+    )

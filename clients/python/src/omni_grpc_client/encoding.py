@@ -1,0 +1,206 @@
+"""Turns a conversation and its options into the contract's `ChatPrompt`; pure, no I/O.
+
+What cannot be said in the contract is refused with `FieldInvalid` before anything is sent;
+what the service may judge (ranges, names, sizes) is left to the service.
+"""
+
+import json
+from collections.abc import Mapping
+
+from omni.router.v1 import router_service_pb2 as pb
+
+from omni_grpc_client import openai_shape
+from omni_grpc_client.errors import FieldInvalid
+from omni_grpc_client.failures import field_invalid
+from omni_grpc_client.prompt import (
+    Audio,
+    ChatOptions,
+    File,
+    Image,
+    JsonSchema,
+    Message,
+    Messages,
+    OpenAIShape,
+    Part,
+    Tool,
+)
+
+_OPTIONS = frozenset(ChatOptions.__annotations__)
+_ROLES = {
+    "system": pb.ROLE_SYSTEM,
+    "developer": pb.ROLE_DEVELOPER,
+    "user": pb.ROLE_USER,
+    "assistant": pb.ROLE_ASSISTANT,
+    "tool": pb.ROLE_TOOL,
+}
+_TOOL_MODES = {
+    "auto": pb.TOOL_MODE_AUTO,
+    "none": pb.TOOL_MODE_NONE,
+    "required": pb.TOOL_MODE_REQUIRED,
+}
+_SHORT_CREDITS = {
+    "refuse": pb.SHORT_CREDITS_REFUSE,
+    "shorten": pb.SHORT_CREDITS_SHORTEN,
+}
+
+
+def chat_prompt(model: str, messages: Messages, options: ChatOptions) -> pb.ChatPrompt:
+    """The prompt as the contract has it.
+
+    Raises:
+        TypeError: an option that there is not.
+        FieldInvalid: a value that cannot be sent.
+    """
+    unknown = sorted(set(options) - _OPTIONS)
+    if unknown:
+        raise TypeError(
+            f"a chat has no option {unknown[0]!r}; it has {', '.join(sorted(_OPTIONS))}"
+        )
+    try:
+        return pb.ChatPrompt(
+            model=model,
+            messages=_messages(messages),
+            tools=[
+                _tool(tool, f"tools[{at}]") for at, tool in enumerate(options.get("tools") or ())
+            ],
+            tool_choice=_tool_choice(options),
+            parallel_tool_calls=options.get("parallel_tool_calls"),
+            response_format=_response_format(options),
+            sampling=_sampling(options),
+            reasoning_effort=options.get("reasoning_effort"),
+            max_output_token_count=options.get("max_output_tokens"),
+            short_credits=_short_credits(options),
+        )
+    except (TypeError, ValueError) as fault:
+        # Protobuf's own refusals: a wrong type, a number that does not fit, text that is not
+        # Unicode, a schema that is not JSON.
+        raise FieldInvalid(f"The prompt cannot be sent: {fault}", charged_nanousd=0) from fault
+
+
+def _messages(messages: Messages) -> list[pb.Message]:
+    if isinstance(messages, str):
+        messages = [Message(role="user", content=messages)]
+    elif isinstance(messages, Message):
+        messages = [messages]
+    elif isinstance(messages, Mapping):
+        raise field_invalid("messages", "one dict where a list of messages is expected")
+    return [_message(one, f"messages[{at}]") for at, one in enumerate(messages)]
+
+
+def _message(message: object, where: str) -> pb.Message:
+    if isinstance(message, Mapping):
+        message = openai_shape.message(message, where)
+    elif not isinstance(message, Message):
+        kind = type(message).__name__
+        raise field_invalid(where, f"a {kind}; give a Message or a dict in OpenAI's shape")
+    if message.role not in _ROLES:
+        raise field_invalid(f"{where}.role", f"there is no role {message.role!r}")
+    content = message.content
+    parts = (content,) if isinstance(content, str) else content or ()
+    return pb.Message(
+        role=_ROLES[message.role],
+        parts=[_part(part, f"{where}.content[{at}]") for at, part in enumerate(parts)],
+        tool_calls=[
+            pb.ToolCall(id=call.id, name=call.name, arguments_json=call.arguments_json)
+            for call in message.tool_calls
+        ],
+        tool_call_id=message.tool_call_id,
+        name=message.name,
+        refusal=message.refusal,
+        reasoning=message.reasoning,
+    )
+
+
+def _part(part: Part, where: str) -> pb.Part:
+    match part:
+        case str():
+            return pb.Part(text=part)
+        case Image():
+            return pb.Part(image=pb.Image(uri=part.uri, detail=part.detail))
+        case Audio():
+            return pb.Part(audio=pb.Audio(data=part.data, format=part.format))
+        case File():
+            return pb.Part(
+                file=pb.File(file_id=part.file_id, data_uri=part.data_uri, filename=part.filename)
+            )
+    raise field_invalid(where, f"a {type(part).__name__}; give text, Image, Audio or File")
+
+
+def _tool(tool: Tool | OpenAIShape, where: str) -> pb.Tool:
+    if not isinstance(tool, Tool):
+        tool = openai_shape.tool(tool, where)
+    return pb.Tool(
+        name=tool.name,
+        description=tool.description,
+        parameters_json=None if tool.parameters is None else _json_text(tool.parameters),
+        strict=tool.strict,
+    )
+
+
+def _tool_choice(options: ChatOptions) -> pb.ToolChoice | None:
+    choice = options.get("tool_choice")
+    if choice is None:
+        return None
+    if isinstance(choice, Tool):
+        return pb.ToolChoice(tool_name=choice.name)
+    if not isinstance(choice, str):
+        return pb.ToolChoice(tool_name=openai_shape.tool_name(choice, "tool_choice"))
+    if choice not in _TOOL_MODES:
+        raise field_invalid(
+            "tool_choice", f"{choice!r} is none of auto, none, required; force a tool by giving it"
+        )
+    return pb.ToolChoice(mode=_TOOL_MODES[choice])
+
+
+def _response_format(options: ChatOptions) -> pb.ResponseFormat | None:
+    wanted: JsonSchema | str | OpenAIShape | None = options.get("response_format")
+    if isinstance(wanted, Mapping):
+        wanted = openai_shape.response_format(wanted, "response_format")
+    if wanted is None or wanted == "text":
+        return None
+    if wanted == "json_object":
+        return pb.ResponseFormat(json_object=pb.JsonObjectFormat())
+    if not isinstance(wanted, JsonSchema):
+        raise field_invalid(
+            "response_format", f"{wanted!r} is none of text, json_object, a JsonSchema"
+        )
+    return pb.ResponseFormat(
+        json_schema=pb.JsonSchemaFormat(
+            name=wanted.name,
+            schema_json=_json_text(wanted.schema),
+            description=wanted.description,
+            strict=wanted.strict,
+        )
+    )
+
+
+def _sampling(options: ChatOptions) -> pb.Sampling:
+    stop = options.get("stop")
+    return pb.Sampling(
+        temperature=options.get("temperature"),
+        top_p=options.get("top_p"),
+        frequency_penalty=options.get("frequency_penalty"),
+        presence_penalty=options.get("presence_penalty"),
+        seed=options.get("seed"),
+        stop_sequences=[stop] if isinstance(stop, str) else stop,
+        choice_count=options.get("n"),
+        logprobs=options.get("logprobs"),
+        top_logprob_count=options.get("top_logprobs"),
+        logit_bias=options.get("logit_bias"),
+    )
+
+
+def _short_credits(options: ChatOptions) -> pb.ShortCredits | None:
+    wanted = options.get("short_credits")
+    if wanted is None:
+        return None
+    if wanted not in _SHORT_CREDITS:
+        raise field_invalid("short_credits", f"{wanted!r} is neither refuse nor shorten")
+    return _SHORT_CREDITS[wanted]
+
+
+def _json_text(value: OpenAIShape | str) -> str:
+    """JSON text as written, or an object written once: no key is reordered."""
+    return (
+        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
+    )
