@@ -21,12 +21,16 @@ class ConnectionGoneError(Exception):
 
 
 class Dispatch:
-    """Where one request stands. `transport` carries it from its start on."""
+    """Where one request stands. `transport` carries it from its start on.
 
-    __slots__ = ("_dispatched", "sent", "started", "transport")
+    Once it is `forbidden`, a request that has not started never will.
+    """
+
+    __slots__ = ("_dispatched", "forbidden", "sent", "started", "transport")
 
     def __init__(self, dispatched: Callable[[], None]) -> None:
         self._dispatched = dispatched
+        self.forbidden = False
         self.started = False
         self.sent = False
         self.transport: asyncio.WriteTransport | None = None
@@ -57,7 +61,8 @@ class Dispatch:
         return True
 
     def abort(self) -> None:
-        """Close the connection now, dropping what is not written yet."""
+        """Close the connection now, dropping what is not written yet, or never start."""
+        self.forbidden = True
         if self.transport is not None:
             self.transport.abort()
 
@@ -100,11 +105,12 @@ class RequestBody(Payload):
         """Write all of it, in slices that let the connection hold us back.
 
         Raises:
-            ConnectionGoneError: the provider has closed the connection; nothing was written.
+            ConnectionGoneError: nothing was written, since the provider has closed the
+                connection, or nobody waits for an answer any more.
         """
         del content_length  # it is the whole body's
         transport = writer.transport
-        if transport is None or _is_gone(transport):
+        if transport is None or self._dispatch.forbidden or _is_gone(transport):
             raise ConnectionGoneError
         if self._on_start is not None:
             self._on_start()

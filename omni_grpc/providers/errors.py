@@ -24,12 +24,16 @@ Wait = Literal["connect", "first_byte", "between_bytes", "total"]
 MESSAGE_CHARS_MAX: Final = 1_000
 """Longest text taken from a provider: enough for its reasons, too short to flood a log."""
 
+_READ_CHARS_MAX: Final = 16_000
+"""No more of a text is looked at, so that a hostile one costs no time."""
+
 _SCRUBBED: Final = "[key]"
 _SECRET_LIKE: Final = re.compile(
     r"(?i:bearer)\s+[^\s\"',;]+"  # an Authorization header that was echoed
     r"|\b(?:sk|rk|pk|omni)[-_][A-Za-z0-9_\-*.]{4,}"  # keys by their customary prefixes
-    r"|[^\s\"',;]*\*{3,}[^\s\"',;]*"  # masked keys, whose two ends are still shown
 )
+_WORD: Final = re.compile(r"[^\s\"',;]+")
+_MASK: Final = "***"
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]+"
 )
@@ -118,8 +122,12 @@ def scrub(text: str, secrets: Iterable[str], chars_max: int = MESSAGE_CHARS_MAX)
     Providers echo keys ("Incorrect API key provided: sk-abc***xyz"), so the configured ones and
     whatever looks like one is replaced before the text is cut.
     """
+    if len(text) > _READ_CHARS_MAX:  # not in the middle of a word, which may be a key
+        text = text[:_READ_CHARS_MAX].rpartition(" ")[0] or text[:chars_max]
     text = _UNPRINTABLE.sub(" ", text)
     for secret in secrets:
         text = text.replace(secret, _SCRUBBED)
-    text = _SECRET_LIKE.sub(_SCRUBBED, text).strip()
+    text = _SECRET_LIKE.sub(_SCRUBBED, text)
+    # Masked keys still show their two ends.
+    text = _WORD.sub(lambda word: _SCRUBBED if _MASK in word[0] else word[0], text).strip()
     return text if len(text) <= chars_max else text[: chars_max - 1] + "…"

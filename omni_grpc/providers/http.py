@@ -32,6 +32,9 @@ READ_BUFFER_BYTES: Final = 64 * 1024
 KEEPALIVE_SECONDS: Final = 30.0
 """How long an idle connection is kept: less than the idle limit of common load balancers."""
 
+LINGER_SECONDS: Final = 1.0
+"""How long an ended stream's connection may take to end its body, so as to be used again."""
+
 CONNECTIONS_TRIED_MAX: Final = 3
 """Connections tried for one request while each proves dead before a byte is sent."""
 
@@ -62,6 +65,7 @@ class Upstream:
         if api_key is not None:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._session: aiohttp.ClientSession | None = None
+        self._lingering: dict[aiohttp.ClientResponse, asyncio.TimerHandle] = {}
 
     def url(self, path: str) -> URL:
         """The address of an endpoint below the base URL."""
@@ -89,9 +93,31 @@ class Upstream:
 
     async def close(self) -> None:
         """Close every connection; calls that still run fail."""
+        for response in tuple(self._lingering):
+            self._end_linger(response)
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def linger(self, response: aiohttp.ClientResponse) -> None:
+        """Give an answer of which all was read its moment to end its body.
+
+        aiohttp gives the connection back at that end, and none is awaited for it.
+        """
+        if response.connection is None:
+            return
+        if response.content.exception() is not None:
+            response.close()
+            return
+        loop = asyncio.get_running_loop()
+        self._lingering[response] = loop.call_later(LINGER_SECONDS, self._end_linger, response)
+        response.content.on_eof(lambda: self._end_linger(response))
+
+    def _end_linger(self, response: aiohttp.ClientResponse) -> None:
+        timer = self._lingering.pop(response, None)
+        if timer is not None:
+            timer.cancel()
+            response.close()
 
     async def post(
         self,

@@ -23,9 +23,6 @@ from omni_grpc.providers.sse import EventTooLongError, SseParser
 CANCEL_SECONDS_MAX: Final = 0.25
 """How long a cancelled stream is read on for what the provider sent before it heard of it."""
 
-LINGER_SECONDS: Final = 1.0
-"""How long an ended stream's connection may take to end its body, so as to be used again."""
-
 _READ_FAILED: Final = (aiohttp.ClientError, OSError, RuntimeError)
 """What aiohttp raises for a body that cannot be read on: OSError covers TimeoutError, and a
 RuntimeError says that the connection was closed under us."""
@@ -259,11 +256,8 @@ class HttpStream:
             return
         self._over = True
         self._clear_timer()
-        response = self._response
-        if response is not None and response.connection is not None:
-            # aiohttp gives the connection back at the end of the body, which follows `[DONE]`.
-            linger = asyncio.get_running_loop().call_later(LINGER_SECONDS, response.close)
-            response.content.on_eof(linger.cancel)
+        if self._response is not None:
+            self._upstream.linger(self._response)
 
     async def aclose(self) -> None:
         """Close the connection at once, unless the stream has ended."""

@@ -1,7 +1,8 @@
 """A provider client pointed at a script of bytes or at the simulator, on both event loops."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
 import pytest
 import uvloop
@@ -28,7 +29,11 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 
 def make_call(
-    *, model: str = "m-1", seconds_left: float = 30.0, output_tokens_max: int = 100, **request: object
+    *,
+    model: str = "m-1",
+    seconds_left: float = 30.0,
+    output_tokens_max: int = 100,
+    **request: object,
 ) -> UpstreamCall:
     request.setdefault("messages", (Message(role="user", content="Hi"),))
     return UpstreamCall(
@@ -101,3 +106,18 @@ class Dispatched:
 @pytest.fixture
 def dispatched() -> Dispatched:
     return Dispatched()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[str]:
+    """An address that neither accepts a connection nor refuses one: its queue is full."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    waiting = [socket.socket() for _ in range(4)]
+    for sock in waiting:
+        sock.setblocking(False)
+        sock.connect_ex(listener.getsockname())
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    for sock in (*waiting, listener):
+        sock.close()

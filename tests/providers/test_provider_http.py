@@ -46,14 +46,6 @@ def replies(*answers: bytes):
     return script
 
 
-def silent_port() -> tuple[socket.socket, str]:
-    """A port that accepts no connection and refuses none: its queue is full."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    return listener, f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-
-
 # --- what is sent -------------------------------------------------------------------------------
 async def test_a_request_carries_the_key_the_call_id_and_asks_for_no_compression(
     start, call, dispatched
@@ -378,21 +370,14 @@ async def test_an_error_whose_body_never_ends_is_told_by_its_status(start, call,
 
 
 # --- waits --------------------------------------------------------------------------------------
-async def test_a_connection_that_is_not_made_in_time_times_out_unsent(connect, call, dispatched):
-    listener, url = silent_port()
-    blockers = [socket.socket() for _ in range(8)]
-    try:
-        for blocker in blockers:
-            blocker.setblocking(False)
-            blocker.connect_ex(listener.getsockname())
-        provider = await connect(url, Timeouts(connect_s=0.05))
-        with pytest.raises(TimedOut) as caught:
-            await provider.complete(call(), dispatched)
-        assert (caught.value.wait, caught.value.dispatched) == ("connect", False)
-        assert dispatched.count == 0
-    finally:
-        for blocker in (*blockers, listener):
-            blocker.close()
+async def test_a_connection_that_is_not_made_in_time_times_out_unsent(
+    connect, call, dispatched, silent_port
+):
+    provider = await connect(silent_port, Timeouts(connect_s=0.05))
+    with pytest.raises(TimedOut) as caught:
+        await provider.complete(call(), dispatched)
+    assert (caught.value.wait, caught.value.dispatched) == ("connect", False)
+    assert dispatched.count == 0
 
 
 async def test_a_pool_that_stays_full_times_out_unsent(start, call, dispatched):
