@@ -26,7 +26,6 @@ from omni_grpc.core.limits import CALLS_AT_ONCE_MAX
 PREFIX: Final = "OMNI_"
 CONFIG_FILE: Final = "omni.yaml"
 SECRET_BYTES_MIN: Final = 32
-PAGE_SECRET_INFO: Final = b"page tokens"
 
 _PROVIDER_URL: Final = re.compile(r"OMNI_PROVIDER_([A-Z][A-Z0-9_]*)_BASE_URL")
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
@@ -65,9 +64,6 @@ class Settings(BaseModel):
 
     markup_ppm: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """What is charged above the provider's price, in millionths: 50000 is 5 %."""
-
-    credits_per_usd: Annotated[int, Field(ge=1)] = 1000
-    """How many credits a dollar is shown as."""
 
     calls_at_once_max: Annotated[int, Field(ge=1)] = CALLS_AT_ONCE_MAX
     log_level: Literal["debug", "info", "warning", "error"] = "info"
