@@ -48,11 +48,15 @@ class Gates:
 
     async def enter(self, name: str, connection: Connection) -> bool:
         """Wait until `name` is open. False if the peer went meanwhile."""
-        while (waiting := self._waiting.get(name)) is not None:
-            waiting.add(connection)
-            try:
+        waiting = self._waiting.get(name)
+        if waiting is None:
+            return not connection.is_gone
+        waiting.add(connection)
+        try:
+            # A gate closed anew is another set: who waited at the old one has been let through.
+            while self._waiting.get(name) is waiting:
                 if not await connection.pause(None):
                     return False
-            finally:
-                waiting.discard(connection)
+        finally:
+            waiting.discard(connection)
         return not connection.is_gone

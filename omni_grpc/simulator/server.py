@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Final, Self
 
 import msgspec
-import structlog
 from aiohttp import HttpVersion11, web
 
 from omni_grpc.catalog import tokens
@@ -22,20 +21,14 @@ from omni_grpc.simulator.behaviour import Behaviour, BehaviourError, parse_behav
 from omni_grpc.simulator.connection import Connection
 from omni_grpc.simulator.delivery import Delivery
 from omni_grpc.simulator.dialects import openai_answer
-from omni_grpc.simulator.dialects.openai_request import (
-    ChatBody,
-    Rejected,
-    read_body,
-    understand,
-)
+from omni_grpc.simulator.dialects.openai_body import ChatBody, Rejected, read_body
+from omni_grpc.simulator.dialects.openai_request import understand
 from omni_grpc.simulator.gates import Gates
 from omni_grpc.simulator.instances import SchemaUnsupported
 from omni_grpc.simulator.log import LOG_RECORDS_MAX, CallLog, CallRecord, console_line
 from omni_grpc.simulator.models import SIMULATED_MODELS, SimulatedModel
 
 __all__ = ("Simulator",)
-
-log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 """Largest request: above what the gateway takes, so that its own limit is what a test meets."""
@@ -74,8 +67,8 @@ class _Sent(web.StreamResponse):
 class Simulator:
     """A provider to test against.
 
-    `key`, if set, is what callers must send as their bearer. `verbose` prints a line a call
-    through `on_line`. Use as `async with Simulator() as simulator`, or `start` and `stop`.
+    `key`, if set, is what callers must send as their bearer. `on_line` gets a line for people
+    after each call. Use as `async with Simulator() as simulator`, or `start` and `stop`.
     """
 
     def __init__(
@@ -223,6 +216,9 @@ class Simulator:
             await self._answer(chat, request.headers.get("x-sim", ""), record, delivery)
         except Rejected as rejected:
             delivery.refuse(openai_answer.refusal(rejected))
+        finally:
+            if record.ended_ms is None:  # a fault of the simulator's own, or cancelled by a stop
+                record.outcome, record.ended_ms = "error", self._log.now_ms()
         if self._on_line is not None:
             self._on_line(console_line(record))
         return _Sent(keep_alive=delivery.keep_alive)

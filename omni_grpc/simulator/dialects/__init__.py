@@ -2,5 +2,5 @@
 
 A dialect reads a body into `Asked`, writes an `Answer` as a body or as a stream's events, and
 knows its provider's errors. Pacing, faults and the log are not its business. Another dialect is
-another pair of files here, and a route in `server.py`.
+another set of files here, and a route in `server.py`.
 """

@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from omni_grpc.simulator.answer import Answer, Choice, Counts, Piece
 from omni_grpc.simulator.behaviour import Behaviour
-from omni_grpc.simulator.dialects.openai_request import ChatBody, Rejected
+from omni_grpc.simulator.dialects.openai_body import ChatBody, Rejected
 from omni_grpc.simulator.models import SimulatedModel
 from omni_grpc.simulator.wire import ErrorReply, Event
 
