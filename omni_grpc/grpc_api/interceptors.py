@@ -43,6 +43,7 @@ Behaviour = Callable[[Any, Context], Awaitable[Any]]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # no generic at run time
 
 _current: ContextVar[Call] = ContextVar("omni_call")
+_aborted_for: ContextVar[str] = ContextVar("omni_aborted_for")
 
 
 def current_call() -> Call:
@@ -111,8 +112,8 @@ class LifetimeInterceptor(_Interceptor):
             answer = await inner(request, context)
             ended = "OK"
             return answer
-        except _Aborted as aborted:
-            ended = aborted.reason
+        except grpc.aio.AbortError:
+            ended = _aborted_for.get()
             raise
         finally:
             if task is not None:
@@ -123,14 +124,6 @@ class LifetimeInterceptor(_Interceptor):
         """Waits until no handler runs any more; `Server.stop` alone does not."""
         while self._running:
             await asyncio.wait(set(self._running))
-
-
-class _Aborted(grpc.aio.AbortError):
-    """The abort of the errors gate, with the reason for the metrics."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__()
-        self.reason = reason
 
 
 class ErrorsInterceptor(_Interceptor):
@@ -169,10 +162,9 @@ class ErrorsInterceptor(_Interceptor):
             )
 
     async def _abort(self, context: Context, error: OmniError) -> None:
-        try:
-            await context.abort(code_of(error), error.message, trailers(error, _call_id()))
-        except grpc.aio.AbortError:
-            raise _Aborted(error.reason) from None
+        # grpc insists on seeing the very exception that `abort` raises, so the reason goes aside.
+        _aborted_for.set(error.reason)
+        await context.abort(code_of(error), error.message, trailers(error, _call_id()))
 
 
 class _Undecoded:
