@@ -46,6 +46,7 @@ CLIENT_REQUEST_ID: Final = "X-Client-Request-Id"
 
 _USER_AGENT: Final = "omni-grpc"
 _SUCCESS: Final = 2
+_NO_CONTENT: Final = 204
 
 
 class Upstream:
@@ -196,6 +197,8 @@ class Upstream:
         if response.status // 100 != _SUCCESS:
             body = await self._read_error(response)
             raise self.faults.from_answer(response.status, response.headers, body)
+        if response.status == _NO_CONTENT:
+            raise self.faults.malformed("its answer has no body (204)")
         encoding = response.headers.get("Content-Encoding", "identity")
         if encoding.lower() != "identity":
             response.close()

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 HEAD_JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 HEAD_STREAM = (
@@ -85,9 +86,9 @@ class RawProvider:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task] = set()
         self.peers: list[Peer] = []
-        self.failures: list[BaseException] = []
+        self.failures: list[Exception] = []
 
-    async def __aenter__(self) -> "RawProvider":
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         return self
 
@@ -117,7 +118,7 @@ class RawProvider:
             await self._script(peer)
         except (asyncio.CancelledError, ConnectionError):
             pass
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - any failure of a script fails its test
             self.failures.append(error)
         finally:
             writer.close()

@@ -116,9 +116,7 @@ def test_tools_are_carried_with_their_schemas_as_written():
     raw = encode_chat(
         make_call(tools=tools), stream=False, output_limit_field="max_completion_tokens"
     )
-    assert b'"parameters": {"type": "object", "x":1.50},' in raw.replace(b'":', b'": ', 0) or (
-        b'{"type": "object", "x":1.50}' in raw
-    )
+    assert b'{"type": "object", "x":1.50}' in raw
     assert json.loads(raw)["tools"] == [
         {
             "type": "function",
@@ -203,7 +201,7 @@ def test_sampling_is_carried():
     assert isinstance(body["logit_bias"]["50256"], int)
 
 
-# --- what the service does not know -----------------------------------------------------------------
+# --- what the service does not know -------------------------------------------------------------
 def test_unknown_fields_go_untouched():
     extra = {
         "metadata": msgspec.Raw(b'{ "a": [1.0, null] }'),

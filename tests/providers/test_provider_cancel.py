@@ -59,8 +59,8 @@ async def read_until_cancelled(stream: ProviderStream, texts: list[str]) -> None
     """What completion does: read, and when the caller has gone, take what was sent."""
     try:
         await stream
-        async for deltas in stream:
-            texts.append(text_of(deltas))
+        async for deltas in stream:  # not a comprehension: what came is kept when it is cancelled
+            texts += [text_of(deltas)]
     except asyncio.CancelledError:
         texts.append(text_of(await stream.cancel()))
         raise
@@ -110,7 +110,7 @@ async def test_an_opening_that_was_cancelled_and_left_alone_closes_its_connectio
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    await until(lambda: raw.peers[0].writer.is_closing())
+    await until(raw.peers[0].writer.is_closing)
 
 
 async def test_cancelling_while_connecting_sends_nothing(connect, call, dispatched, silent_port):
@@ -272,7 +272,7 @@ async def test_a_provider_that_goes_on_after_the_half_close_is_cut_off(start, ca
     began = time.monotonic()
     assert len(text_of(await stream.cancel())) > 10
     assert time.monotonic() - began < 0.6
-    await until(lambda: raw.peers[0].writer.is_closing())
+    await until(raw.peers[0].writer.is_closing)
 
 
 async def test_a_cancel_that_is_cancelled_closes_the_connection(start, call, dispatched):
@@ -292,7 +292,7 @@ async def test_a_cancel_that_is_cancelled_closes_the_connection(start, call, dis
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await until(lambda: raw.peers[0].writer.is_closing())
+    await until(raw.peers[0].writer.is_closing)
 
 
 async def test_closing_a_stream_that_ended_leaves_its_connection_to_the_next_call(

@@ -2,7 +2,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_provider import error, status
 
@@ -30,7 +30,7 @@ def said(body: bytes, code: int = 400, **headers: str) -> ProviderFault:
     return FAULTS.from_answer(code, named, body)
 
 
-# --- no secret comes through ------------------------------------------------------------------------
+# --- no secret comes through --------------------------------------------------------------------
 @pytest.mark.parametrize(
     "text",
     [
@@ -70,6 +70,7 @@ def test_ordinary_words_are_left_alone():
     assert scrub(text, (KEY,)) == text
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_what_is_scrubbed_is_one_printable_line(text):
     shown = scrub(text, (KEY,))
@@ -84,7 +85,7 @@ def test_control_characters_are_removed():
     assert fault.code == "x y"
 
 
-# --- error bodies -----------------------------------------------------------------------------------
+# --- error bodies -------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -127,12 +128,13 @@ def test_an_account_without_money_is_our_fault_and_not_a_rate():
     assert isinstance(said(b'{"error":{"code":"rate_limit_exceeded"}}', 429), RateLimited)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(300, 599))
 def test_any_error_body_is_a_fault(body, code):
     assert isinstance(said(body, code), ProviderFault)
 
 
-# --- retry advice -----------------------------------------------------------------------------------
+# --- retry advice -------------------------------------------------------------------------------
 def date(seconds: float) -> str:
     return (NOW + timedelta(seconds=seconds)).strftime("%a, %d %b %Y %H:%M:%S GMT")
 

@@ -24,6 +24,7 @@ from omni_grpc.providers import (
     Malformed,
     Misconfigured,
     Overloaded,
+    ProviderFault,
     RateLimited,
     Rejected,
     TimedOut,
@@ -144,7 +145,7 @@ async def test_a_kept_connection_that_the_provider_closed_is_replaced_unseen(
     provider, raw = await start(script)
     for _ in range(5):
         await provider.complete(call(), dispatched)
-        await until(lambda: raw.peers[-1].writer.is_closing())
+        await until(raw.peers[-1].writer.is_closing)
     assert dispatched.count == 5
     assert [len(peer.requests) for peer in raw.peers] == [1] * 5
 
@@ -346,15 +347,38 @@ async def test_each_status_has_its_fault(start, call, dispatched, code, kind, st
     body = error("This is why.", param="messages", code="some_code")
     provider, _ = await start(replies(status(code, body)))
     with pytest.raises(kind) as caught:
-        if streamed:
-            await provider.open_stream(call(), dispatched)
-        else:
-            await provider.complete(call(), dispatched)
+        await (provider.open_stream if streamed else provider.complete)(call(), dispatched)
     fault = caught.value
     assert type(fault) is kind
     assert (fault.provider, fault.status, fault.dispatched) == ("p", code, True)
     assert (fault.provider_message, fault.code) == ("This is why.", "some_code")
     assert fault.param == "messages"
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_an_answer_without_a_body_is_malformed(start, call, dispatched, streamed):
+    provider, raw = await start(replies(b"HTTP/1.1 204 No Content\r\n\r\n", plain(answer())))
+    ask = provider.open_stream if streamed else provider.complete
+    with pytest.raises(Malformed, match="no body"):
+        await ask(call(), dispatched)
+    await provider.complete(call(), dispatched)
+    assert len(raw.peers) == 1
+
+
+async def test_hints_before_the_answer_are_skipped(start, call, dispatched):
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+    provider, _ = await start(replies(hints + plain(answer())))
+    assert await provider.complete(call(), dispatched)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_change_of_protocol_is_refused(start, call, dispatched, streamed):
+    head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+    provider, raw = await start(replies(head + b"hello"), Timeouts(between_bytes_s=0.1))
+    ask = provider.open_stream if streamed else provider.complete
+    with pytest.raises(ProviderFault):
+        await ask(call(), dispatched)
+    await until(lambda: raw.peers[0].gone_at)
 
 
 async def test_an_error_whose_body_never_ends_is_told_by_its_status(start, call, dispatched):
@@ -418,11 +442,9 @@ async def test_a_plain_answer_is_awaited_beyond_the_first_bytes_wait(start, call
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_the_callers_deadline_ends_the_wait(start, call, dispatched, streamed):
     provider, raw = await start(hangs)
+    ask = provider.open_stream if streamed else provider.complete
     with pytest.raises(TimedOut) as caught:
-        if streamed:
-            await provider.open_stream(call(seconds_left=0.05), dispatched)
-        else:
-            await provider.complete(call(seconds_left=0.05), dispatched)
+        await ask(call(seconds_left=0.05), dispatched)
     assert (caught.value.wait, caught.value.dispatched) == ("total", True)
     await until(lambda: raw.peers[0].gone_at)
 

@@ -105,7 +105,7 @@ async def last_record(simulator: Simulator) -> CallRecord:
     return simulator.log[-1]
 
 
-# --- plain and streamed say the same ----------------------------------------------------------------
+# --- plain and streamed say the same ------------------------------------------------------------
 REQUESTS = {
     "text": {},
     "system_and_history": {
@@ -224,7 +224,7 @@ async def test_a_refusal_is_told(simulator, connect, behave, dispatched):
     assert plain.choices[0].answer.text is None
 
 
-# --- usage -----------------------------------------------------------------------------------------
+# --- usage --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("way", ["right", "twice", "every"])
 async def test_the_last_usage_counts(simulator, connect, behave, dispatched, way):
     provider = await connect(simulator.base_url)
@@ -252,7 +252,7 @@ async def test_a_zero_is_a_zero_and_nothing_is_nothing(simulator, connect, behav
         assert (await provider.complete(behave(f"usage={way}"), dispatched)).usage == usage
 
 
-# --- how it is written -----------------------------------------------------------------------------
+# --- how it is written --------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "behaviour", ["crlf", "comments", "crlf,comments,burst", "burst", "long_line=300000", "no_done"]
 )
@@ -272,7 +272,7 @@ async def test_the_model_that_really_answered_is_told(simulator, connect, behave
     assert completion.model == "other-2"
 
 
-# --- faults ----------------------------------------------------------------------------------------
+# --- faults -------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("behaviour", "kind", "texts"),
     [
@@ -294,9 +294,13 @@ async def test_a_fault_of_a_stream_comes_after_what_was_sent(
 ):
     provider = await connect(simulator.base_url)
     told: list[str] = []
-    with pytest.raises(kind) as caught:
+
+    async def run() -> None:
         async for deltas in await provider.open_stream(behave(behaviour + way), dispatched):
-            told += [delta.text for delta in deltas]
+            told.extend(delta.text for delta in deltas)
+
+    with pytest.raises(kind) as caught:
+        await run()
     assert type(caught.value) is kind
     assert caught.value.dispatched is True
     assert tokens.count_text("".join(told)) == texts
@@ -344,7 +348,7 @@ async def test_a_provider_that_hangs_times_out(
     assert (await last_record(simulator)).outcome == "cancelled"
 
 
-# --- cancelling ------------------------------------------------------------------------------------
+# --- cancelling ---------------------------------------------------------------------------------
 async def test_a_cancelled_stream_is_told_as_it_was_sent(simulator, connect, behave, dispatched):
     provider = await connect(simulator.base_url)
     chance = random.Random(11)

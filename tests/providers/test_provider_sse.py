@@ -1,5 +1,7 @@
+from itertools import pairwise
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni_grpc.providers import sse
@@ -62,11 +64,12 @@ LINES = st.sampled_from(
 ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(LINES, ENDS), max_size=30), st.lists(st.integers(0, 300), max_size=12))
 def test_random_streams_are_the_same_at_random_cuts(lines, cuts):
     stream = b"".join(line + end for line, end in lines)
     bounds = [0, *sorted(cut for cut in cuts if cut <= len(stream)), len(stream)]
-    pieces = [stream[low:high] for low, high in zip(bounds, bounds[1:], strict=False)]
+    pieces = [stream[low:high] for low, high in pairwise(bounds)]
     assert parse(*pieces) == parse(stream)
 
 
@@ -81,15 +84,13 @@ def test_an_event_is_given_as_soon_as_it_is_whole():
 @pytest.mark.parametrize("line", [b"data: ", b": ", b"data: x\n"])
 def test_an_event_without_end_is_refused_at_the_bound(monkeypatch, line):
     monkeypatch.setattr(sse, "EVENT_BYTES_MAX", 10_000)
-    parser = SseParser()
+    pieces = [line, *[b"x" if line.endswith(b" ") else line] * 20_000]
     with pytest.raises(EventTooLongError):
-        for _ in range(20_000):
-            parser.feed(line)
-            line = b"x" if not line.endswith(b"\n") else line
+        parse(*pieces)
 
 
 def test_many_events_are_not_one_long_one(monkeypatch):
     monkeypatch.setattr(sse, "EVENT_BYTES_MAX", 100)
     parser = SseParser()
-    assert sum(len(parser.feed(b"data: 0123456789\n\n" * 20 + b"da")) for _ in range(1)) == 20
+    assert len(parser.feed(b"data: 0123456789\n\n" * 20 + b"da")) == 20
     assert len(parser.feed(b"ta: 0123456789\n\n" * 20)) == 1

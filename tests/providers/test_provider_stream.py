@@ -180,7 +180,7 @@ async def test_a_stream_cut_inside_an_http_chunk_is_truncated(start, call, dispa
 async def test_what_came_before_a_cut_is_read_by_a_reader_who_comes_late(start, call, dispatched):
     provider, raw = await start(says(HEAD_STREAM, chunk(delta(content="a") * 50)))
     stream = await provider.open_stream(call(), dispatched)
-    await until(lambda: raw.peers[0].writer.is_closing())
+    await until(raw.peers[0].writer.is_closing)
     await asyncio.sleep(0.02)
     deltas, fault = await read(stream)
     assert text_of(deltas) == "a" * 50
@@ -190,7 +190,7 @@ async def test_what_came_before_a_cut_is_read_by_a_reader_who_comes_late(start, 
 # --- a stream that goes wrong ---------------------------------------------------------------------
 async def test_an_error_event_ends_the_stream_after_what_came_before(start, call, dispatched):
     body = delta(content="a") + event(error("Overloaded.", code="overloaded")) + delta(content="b")
-    provider, raw = await start(says(HEAD_STREAM, chunk(body), LAST_CHUNK))
+    provider, _ = await start(says(HEAD_STREAM, chunk(body), LAST_CHUNK))
     stream = await provider.open_stream(call(), dispatched)
     deltas, fault = await read(stream)
     assert text_of(deltas) == "a"

@@ -53,7 +53,7 @@ def decode_completion(data: bytes, faults: Faults) -> ProviderCompletion:
         wire = _decode_completion(data)
     except BAD_JSON as error:
         raise faults.malformed(f"its answer is not a chat completion ({error})") from error
-    if wire.error is not None:
+    if wire.error:
         raise faults.error_object(wire.error)
     if not wire.choices:
         raise faults.malformed("its answer has no choices")
@@ -182,7 +182,7 @@ class ChatStreamDecoder:
             except BAD_JSON as error:
                 self._end_or_fail(event, error)
                 break
-            if chunk.error is not None:
+            if chunk.error:
                 self.fault = self._faults.stream_error(chunk.error)
                 break
             if chunk.usage is not None:
