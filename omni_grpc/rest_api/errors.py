@@ -20,7 +20,10 @@ _PARAMS: Final = {"max_output_token_count": "max_completion_tokens"}
 
 
 class MethodNotAllowed(OmniError):
-    """The route exists, but not for this HTTP method. gRPC has no such thing."""
+    """The route exists, but not for this HTTP method. gRPC has no such thing.
+
+    `allow` of the metadata names the methods that it takes.
+    """
 
     reason = "METHOD_NOT_ALLOWED"
     grpc_code = "UNIMPLEMENTED"
@@ -59,4 +62,6 @@ def error_headers(error: OmniError) -> Headers:
         headers.append((b"retry-after-ms", b"%d" % math.ceil(error.retry_after_s * 1000)))
     if isinstance(error, ApiKeyMissing):
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.metadata["allow"].encode()))
     return headers

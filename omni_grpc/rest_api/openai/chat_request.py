@@ -27,6 +27,7 @@ from omni_grpc.core.chat import (
 )
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid
 from omni_grpc.rest_api.openai.chat_wire import (
+    CHOICES,
     WireAudioPart,
     WireChat,
     WireFilePart,
@@ -61,7 +62,7 @@ def read_chat(body: bytes) -> ChatOrder:
         FieldInvalid: naming the field as OpenAI does, such as `messages[0].content`.
         FeatureUnsupported: it asks for something that this service does not carry.
     """
-    wire, fields = read_json(body, _decode)
+    wire, fields = read_json(body, _decode, CHOICES)
     _refuse_unsupported(wire)
     stream = bool(wire.stream)
     if wire.stream_options is not None and not stream:

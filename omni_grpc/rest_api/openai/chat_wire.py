@@ -38,6 +38,19 @@ ABSENT: Final = msgspec.Raw()
 """Stands for raw JSON that was not sent."""
 
 
+CHOICES: Final = {
+    "messages.role": "system, developer, user, assistant or tool",
+    "messages.content.type": "text, image_url, input_audio, file or refusal",
+    "messages.tool_calls.type": "function",
+    "tools.type": "function",
+    "tool_choice": "auto, none, required, or an object that names a function",
+    "tool_choice.type": "function",
+    "response_format.type": "text, json_object or json_schema",
+    "omni.short_credits": "refuse or shorten",
+}
+"""What may stand in the fields that take certain words, for those who sent another."""
+
+
 # --- parts of a message -----------------------------------------------------------------------
 class WireTextPart(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
     """Text."""

@@ -6,7 +6,7 @@ nested no deeper than can be read again.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 import msgspec
@@ -22,6 +22,7 @@ MESSAGE_CHARS_MAX: Final = 300
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _SURROGATE: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89a-fA-F]")
 _AT: Final = re.compile(r"(?P<why>.*) - at `(?:key in )?\$(?P<path>.*)`", re.DOTALL)
+_INDEX: Final = re.compile(r"\[[0-9]*\]")
 _MISSING: Final = re.compile(r"Object missing required field `(?P<name>.*)`", re.DOTALL)
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
 
@@ -31,10 +32,17 @@ _read_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 T = TypeVar("T")
 
 
-def read_json(body: bytes, decode: Callable[[bytes], T]) -> tuple[T, dict[str, msgspec.Raw]]:
+def read_json(
+    body: bytes, decode: Callable[[bytes], T], choices: Mapping[str, str]
+) -> tuple[T, dict[str, msgspec.Raw]]:
     """The typed value of a body that is one JSON object, and its fields as they were written.
 
     Of a name that is written twice the last one counts, in both.
+
+    Args:
+        body: what was sent.
+        decode: reads the typed value.
+        choices: what may stand in the fields that take certain words, by path without indices.
 
     Raises:
         FieldInvalid: `field` is the path of the fault, such as `messages[0].content`.
@@ -44,7 +52,7 @@ def read_json(body: bytes, decode: Callable[[bytes], T]) -> tuple[T, dict[str, m
     try:
         value, fields = decode(body), _read_fields(body)
     except msgspec.ValidationError as error:
-        raise _wrong_value(str(error)) from None
+        raise _wrong_value(str(error), choices) from None
     except msgspec.DecodeError as error:
         raise _malformed(body, str(error)) from None
     except RecursionError:
@@ -71,6 +79,7 @@ def _check_unicode(body: bytes) -> None:
 def _malformed(body: bytes, why: str) -> FieldInvalid:
     if not body:
         return FieldInvalid("The body is empty; send a JSON object.")
+    why = why.removeprefix("JSON is malformed: ")
     if "surrogate" in why or ("hex escape" in why and _SURROGATE.search(body)):
         return FieldInvalid(
             f"The body has half of a surrogate pair, which is no character ({why}). "
@@ -79,7 +88,7 @@ def _malformed(body: bytes, why: str) -> FieldInvalid:
     return FieldInvalid(f"The body is not valid JSON: {why}.")
 
 
-def _wrong_value(text: str) -> FieldInvalid:
+def _wrong_value(text: str, choices: Mapping[str, str]) -> FieldInvalid:
     """Puts msgspec's fault (`Expected ... - at `$.a[0]``) in a caller's words."""
     located = _AT.fullmatch(text)
     why = located["why"] if located else text
@@ -92,8 +101,9 @@ def _wrong_value(text: str) -> FieldInvalid:
     if unknown:
         path = prefix + unknown["name"]
         return FieldInvalid(_cut(f"{path}: there is no such field."), field=_cut(path))
-    why = f"{why[:1].lower()}{why[1:]}"
-    return FieldInvalid(_cut(f"{path or 'The body'}: {why}."), field=_cut(path) or None)
+    why = _cut(f"{path or 'The body'}: {why[:1].lower()}{why[1:]}.")
+    allowed = choices.get(_INDEX.sub("", path))
+    return FieldInvalid(f"{why} Use {allowed}." if allowed else why, field=_cut(path) or None)
 
 
 def _cut(text: str) -> str:
