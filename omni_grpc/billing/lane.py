@@ -13,7 +13,7 @@ import itertools
 import os
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -41,13 +41,15 @@ STATEMENT_SECONDS_MAX = 5.0
 """A batch takes milliseconds; one that takes this long has lost its server."""
 
 RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
-"""Pauses between attempts to connect; the last one repeats."""
+"""Pauses between attempts to connect, or to send a batch to a server that takes none; the last
+one repeats."""
 
 _SEND_AGAIN = frozenset({"OM001", "40P01", "40001", "55P03"})
 """Relock, deadlock, serialization failure, lock timeout: nothing was applied, nothing is wrong."""
 
-_DATA_ERRORS = ("22", "23", "42", "OM", "P0", "XX")
-"""Classes of SQLSTATE that sending again cannot mend; every other error may pass."""
+_DATA_ERRORS = ("22", "23", "OM", "P0", "XX")
+"""Classes of SQLSTATE that sending again cannot mend; every other error may pass, also a function
+or a right that is missing: no operation's data can cause that, so finals wait for its return."""
 
 _FINAL_RANK = {Final.SETTLE: 0, Final.VOID: 1, Final.UNRESOLVED: 2, Final.LEASE_END: 3}
 
@@ -71,7 +73,14 @@ class Lane:
     Run `run()` as a task for the lane's life; `close()` lets what is queued finish.
     """
 
-    def __init__(self, connect: Connect, clock: Clock, observer: LaneObserver) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        clock: Clock,
+        observer: LaneObserver,
+        *,
+        statement_s: float = STATEMENT_SECONDS_MAX,
+    ) -> None:
         self.owner = f"{socket.gethostname()}:{os.getpid()}"
         self.epoch = 0
         self.connected_at: float | None = None
@@ -82,6 +91,7 @@ class Lane:
         self._connect = connect
         self._clock = clock
         self._observer = observer
+        self._statement_s = statement_s
         self._connection: psycopg.AsyncConnection | None = None
         self._queue: deque[tuple[Operation, Result]] = deque()
         self._renewals: deque[tuple[list[UUID], asyncio.Future[set[UUID]]]] = deque()
@@ -157,8 +167,7 @@ class Lane:
                         await self._renew_next()
         finally:
             if self._connection is not None:
-                with contextlib.suppress(psycopg.Error):
-                    await self._connection.close()
+                await _close(self._connection)
 
     def _enqueue(self, op: Operation) -> Result:
         result: Result = asyncio.get_running_loop().create_future()
@@ -211,19 +220,20 @@ class Lane:
     async def _apply(self, batch: list[tuple[Operation, Result]]) -> None:
         """Applies `batch`, however often it must be sent; splits it where its data is at fault."""
         operations = [op for op, _ in batch]
+        pauses = itertools.chain([0.0], _pauses())
         while True:
             started = self._clock.monotonic()
             try:
                 found = await self._send(operations)
-            except psycopg.Error as error:
-                state = error.sqlstate or ""
-                if state in _SEND_AGAIN:
-                    log.info("ledger_batch_sent_again", sqlstate=state)
-                elif state.startswith(_DATA_ERRORS):
+            except (psycopg.Error, ValueError) as error:
+                if _sqlstate(error) in _SEND_AGAIN:
+                    log.info("ledger_batch_sent_again", sqlstate=_sqlstate(error))
+                elif _is_of_data(error):
                     await self._split(batch, error)
                     return
                 else:
-                    self._connection_lost(error, batch)
+                    await self._connection_lost(error, batch)
+                    await asyncio.sleep(next(pauses))
                     await self._reconnect()
             else:
                 self._observer.batch_applied(len(batch), self._clock.monotonic() - started)
@@ -231,7 +241,7 @@ class Lane:
                     self._resolve(op, result, outcome)
                 return
 
-    async def _split(self, batch: list[tuple[Operation, Result]], error: psycopg.Error) -> None:
+    async def _split(self, batch: list[tuple[Operation, Result]], error: Exception) -> None:
         """Finds the operation that the database refuses, so that it alone fails."""
         if len(batch) > 1:
             middle = len(batch) // 2
@@ -243,7 +253,7 @@ class Lane:
             "ledger_operation_refused",
             operation=type(op).__name__,
             id=str(op.id),
-            sqlstate=error.sqlstate,
+            sqlstate=_sqlstate(error),
             error=str(error).splitlines()[0] if str(error) else "",
         )
         self._done()
@@ -252,14 +262,21 @@ class Lane:
 
     def _resolve(self, op: Operation, result: Result, outcome: Outcome) -> None:
         self._done()
+        if (
+            isinstance(op, FinalOp)
+            and (op.kind, op.origin) == (Final.SETTLE, Origin.ROUTER)
+            and outcome.code not in (Code.DONE, Code.ALREADY)
+        ):
+            log.error("settle_refused", id=str(op.id), code=outcome.code.name, cost_nanousd=op.cost)
         if not result.done():
             result.set_result(outcome)
         elif (
             isinstance(op, HoldOp)
             and op.origin is Origin.ROUTER
-            and outcome.code in (Code.DONE, Code.ALREADY)
+            and outcome.code in (Code.DONE, Code.ALREADY, Code.DECIDED)
         ):
-            # Nobody waits for this hold any more, so nothing was or will be dispatched under it.
+            # Nobody waits for this hold any more, so nothing was or will be dispatched under it;
+            # its lease may have ended before its acknowledgement came through (DECIDED).
             abandoned = FinalOp(
                 id=op.id, kind=Final.VOID, origin=op.origin, outcome=AttemptOutcome.FAILED
             )
@@ -285,8 +302,9 @@ class Lane:
         except psycopg.Error as error:
             if not result.done():
                 result.set_exception(_unavailable())
-            self._connection_lost(error, [])
-            await self._reconnect()
+            if _sqlstate(error) not in _SEND_AGAIN:
+                await self._connection_lost(error, [])
+                await self._reconnect()
             return
         if not result.done():
             result.set_result({row[0] for row in rows})
@@ -299,16 +317,21 @@ class Lane:
         return outcomes(operations, rows)
 
     async def _execute(self, sql: str, parameters: list[object]) -> list[tuple]:  # type: ignore[type-arg]  # rows of several shapes
-        """Runs one autocommit statement, and gives up on a server that does not answer.
+        """Runs one autocommit statement."""
+        if self._connection is None:
+            raise psycopg.OperationalError("not connected")
+        return await self._execute_on(self._connection, sql, parameters)
+
+    async def _execute_on(
+        self, connection: psycopg.AsyncConnection, sql: str, parameters: list[object]
+    ) -> list[tuple]:  # type: ignore[type-arg]  # rows of several shapes
+        """Runs one statement, and gives up on a server that does not answer.
 
         A query is never cancelled, since a cancellation can be lost: the socket is shut down,
         which ends the wait, and the batch's fate is found out by sending it again.
         """
-        connection = self._connection
-        if connection is None:
-            raise psycopg.OperationalError("not connected")
         task = asyncio.ensure_future(connection.execute(sql, parameters, prepare=True, binary=True))
-        timer = asyncio.get_running_loop().call_later(STATEMENT_SECONDS_MAX, _shut_down, connection)
+        timer = asyncio.get_running_loop().call_later(self._statement_s, _shut_down, connection)
         try:
             cursor = await asyncio.shield(task)
             return await cursor.fetchall()
@@ -319,15 +342,14 @@ class Lane:
         finally:
             timer.cancel()
 
-    def _connection_lost(
-        self, error: psycopg.Error, batch: Iterable[tuple[Operation, Result]]
+    async def _connection_lost(
+        self, error: Exception, batch: Iterable[tuple[Operation, Result]]
     ) -> None:
         """Refuses every hold that waits; what was sent is still resolved when all is back."""
         connection, self._connection = self._connection, None
         self.connected_at = None
         self.was_cut = True
         if connection is not None:
-            _shut_down(connection)
             log.error("ledger_connection_lost", error=str(error).strip() or type(error).__name__)
             self._observer.connection_changed(False)
         for op, result in batch:
@@ -342,25 +364,30 @@ class Lane:
             if not result.done():
                 result.set_exception(_unavailable())
         self._queue = kept
+        if connection is not None:
+            await _close(connection)
 
     async def _reconnect(self) -> None:
-        pauses = itertools.chain(RECONNECT_SECONDS, itertools.repeat(RECONNECT_SECONDS[-1]))
+        pauses = _pauses()
         while True:
+            connection = None
             try:
                 connection = await self._connect()
-                cursor = await connection.execute(
+                ((epoch, number),) = await self._execute_on(
+                    connection,
                     "SELECT CASE WHEN %s = 0 THEN nextval('ledger_epoch') END,"
                     " CASE WHEN %s = 0 THEN nextval('ledger_lane') END",
                     [self.epoch, self.epoch],
                 )
-                row = await cursor.fetchone()
             except (psycopg.Error, OSError, TimeoutError, LedgerUnavailable) as error:
                 log.warning("ledger_connect_failed", error=str(error).strip())
                 self._fail_renewals()
+                if connection is not None:
+                    await _close(connection)
                 await asyncio.sleep(next(pauses))
                 continue
-            if row is not None and row[0] is not None:
-                self.epoch, self._number = int(row[0]), int(row[1])
+            if epoch is not None:
+                self.epoch, self._number = int(epoch), int(number)
                 self.owner = f"{self.owner}:{self.epoch}"
             self._connection = connection
             self.connected_at = self._clock.monotonic()
@@ -375,6 +402,22 @@ class Lane:
                 result.set_exception(_unavailable())
 
 
+def _pauses() -> Iterator[float]:
+    return itertools.chain(RECONNECT_SECONDS, itertools.repeat(RECONNECT_SECONDS[-1]))
+
+
+def _sqlstate(error: Exception) -> str:
+    return (error.sqlstate or "") if isinstance(error, psycopg.Error) else ""
+
+
+def _is_of_data(error: Exception) -> bool:
+    """Whether an operation's own content is at fault, as the server or the driver found it."""
+    state = _sqlstate(error)
+    return state.startswith(_DATA_ERRORS) or (
+        not state and isinstance(error, psycopg.DataError | ValueError)
+    )
+
+
 def _unavailable() -> LedgerUnavailable:
     return LedgerUnavailable(
         "The ledger's database does not answer, so nothing was started or charged; "
@@ -387,6 +430,11 @@ def _retrieve(result: Result) -> None:
     """Marks an error as seen: many finals have nobody that waits for them."""
     if not result.cancelled():
         result.exception()
+
+
+async def _close(connection: psycopg.AsyncConnection) -> None:
+    with contextlib.suppress(psycopg.Error):
+        await connection.close()
 
 
 def _shut_down(connection: psycopg.AsyncConnection) -> None:
