@@ -98,8 +98,9 @@ class ProviderStream(Protocol):
     async def cancel(self) -> tuple[ChatDelta, ...]:
         """Stop the provider, and return what it had sent and nobody has read yet.
 
-        Works in every state, also when the wait for the opening was itself cancelled. Takes a
-        quarter of a second at most; run it where it is not cancelled in turn.
+        Works in every state, also when the wait for the opening was itself cancelled; then call
+        it at once, since what was sent is kept for no longer than it takes itself: a quarter of
+        a second. Run it where it is not cancelled in turn.
         """
         ...
 

@@ -42,7 +42,7 @@ DNS_SECONDS: Final = 30
 """How long a resolved name is believed, so that a burst of calls is one look-up."""
 
 CLIENT_REQUEST_ID: Final = "X-Client-Request-Id"
-"""The header by which OpenAI lets a client name a request (ASCII, at most 512 characters)."""
+"""The header by which OpenAI lets a client name a request, to be found in its logs."""
 
 _USER_AGENT: Final = "omni-grpc"
 _SUCCESS: Final = 2

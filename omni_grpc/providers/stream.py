@@ -117,6 +117,8 @@ class HttpStream:
         return self
 
     async def _open(self) -> None:
+        if self._opening is not None or self._over:
+            raise RuntimeError("A stream is awaited once: a second request would be a second bill.")
         loop = asyncio.get_running_loop()
         self._due = loop.time() + self._seconds
         self._opening = loop.create_task(self._request())
@@ -159,7 +161,7 @@ class HttpStream:
         """
         while not self._over:
             deltas = await self._read()
-            if self._decoder.done or self._decoder.fault is not None:
+            if not self._over and (self._decoder.done or self._decoder.fault is not None):
                 self._end()
             if deltas:
                 return deltas

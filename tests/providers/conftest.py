@@ -6,50 +6,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 
 import pytest
 import uvloop
+from provider_calls import KEY, Dispatched, make_call, make_spec
 from pydantic import SecretStr
 from raw_provider import RawProvider, Script
 
-from omni_grpc.core.chat import ChatRequest, Message
 from omni_grpc.providers import (
     ChatProvider,
     Providers,
     ProviderSettings,
-    ProviderSpec,
     Timeouts,
     UpstreamCall,
 )
-
-KEY = "sk-test-0123456789abcdef"
 
 Start = Callable[..., Awaitable[tuple[ChatProvider, RawProvider]]]
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-
-
-def make_call(
-    *,
-    model: str = "m-1",
-    seconds_left: float = 30.0,
-    output_tokens_max: int = 100,
-    **request: object,
-) -> UpstreamCall:
-    request.setdefault("messages", (Message(role="user", content="Hi"),))
-    return UpstreamCall(
-        request=ChatRequest(model=f"sim/{model}", **request),
-        model=model,
-        output_tokens_max=output_tokens_max,
-        call_id="0198-call",
-        seconds_left=seconds_left,
-    )
-
-
-def make_spec(timeouts: Timeouts | None = None, **more: object) -> ProviderSpec:
-    return ProviderSpec(
-        id="p", dialect="openai", key_env="P_KEY", bills_after_cancel=False,
-        timeouts=timeouts or Timeouts(), **more,
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -91,16 +64,6 @@ async def start(connect: Callable[..., Awaitable[ChatProvider]]) -> AsyncIterato
     yield start
     for raw in running:
         await raw.__aexit__()
-
-
-class Dispatched:
-    """Counts how often a request was told to be on its way."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self) -> None:
-        self.count += 1
 
 
 @pytest.fixture

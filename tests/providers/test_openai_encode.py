@@ -2,7 +2,7 @@ import json
 
 import msgspec
 import pytest
-from conftest import make_call
+from provider_calls import make_call
 
 from omni_grpc.core.chat import (
     AudioPart,

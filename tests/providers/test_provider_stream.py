@@ -111,6 +111,17 @@ async def test_iterating_on_after_the_end_ends_at_once(start, call, dispatched):
     await stream.aclose()
 
 
+async def test_a_stream_is_sent_once_however_often_it_is_awaited(start, call, dispatched):
+    provider, raw = await start(says(HEAD_STREAM, chunk(story("a")), LAST_CHUNK))
+    stream = await provider.open_stream(call(), dispatched)
+    with pytest.raises(RuntimeError, match="awaited once"):
+        await stream
+    await read(stream)
+    with pytest.raises(RuntimeError, match="awaited once"):
+        await stream
+    assert len(raw.requests) == 1
+
+
 @pytest.mark.parametrize(
     "end",
     [

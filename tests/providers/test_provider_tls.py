@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 CLIENT = """
 import asyncio, sys
 sys.path.insert(0, sys.argv[2])
-from conftest import Dispatched, make_call, make_spec, KEY
+from provider_calls import Dispatched, make_call, make_spec, KEY
 from pydantic import SecretStr
 from omni_grpc.providers import Providers, ProviderSettings, Unreachable
 
