@@ -191,6 +191,7 @@ class Meter:
         self._key_id = key_id
         self._markup_ppm = markup_ppm
         self._charges: list[AttemptCharge] = []
+        self._holds_asked = 0
 
     @property
     def charged_nanousd(self) -> int:
@@ -225,7 +226,7 @@ class Meter:
             CreditsExhausted, CreditsHeld: the account has no room; nothing is reserved.
             LedgerUnavailable, Busy: nothing is reserved that stays reserved.
         """
-        hold_id = hold_id_of(self.call_id, len(self._charges) + 1)
+        hold_id = hold_id_of(self.call_id, self._holds_asked + 1)
         most = worst_case(
             prompt_tokens_max, output_tokens_max * choice_count, price, self._markup_ppm
         )
@@ -233,24 +234,31 @@ class Meter:
         if short_credits is ShortCredits.SHORTEN:
             least = worst_case(prompt_tokens_max, choice_count, price, self._markup_ppm)
         asked_at = self._clock.monotonic()
-        outcome = await wait_for_hold(
-            self._lane.hold(
-                HoldOp(
-                    id=hold_id,
-                    origin=Origin.ROUTER,
-                    wallet=self._account_id,
-                    amount_min=least,
-                    amount_max=most,
-                    seconds=int(HOLD_LEASE_SECONDS),
-                    key_id=self._key_id,
-                    model=model,
-                    credential=credential,
-                    price_version=price.version,
-                    markup_ppm=self._markup_ppm,
-                )
+        result = self._lane.hold(
+            HoldOp(
+                id=hold_id,
+                origin=Origin.ROUTER,
+                wallet=self._account_id,
+                amount_min=least,
+                amount_max=most,
+                seconds=int(HOLD_LEASE_SECONDS),
+                key_id=self._key_id,
+                model=model,
+                credential=credential,
+                price_version=price.version,
+                markup_ppm=self._markup_ppm,
             )
         )
+        # An id that was asked for is never asked for again: the void of a hold that was given up
+        # would free the hold that took its place.
+        self._holds_asked += 1
+        try:
+            outcome = await wait_for_hold(result)
+        except BaseException:
+            self._give_up(hold_id, result)
+            raise
         if outcome.code is Code.SHORT:
+            self._holds_asked -= 1  # nothing was made under this id
             raise short_error(outcome, least)
         if outcome.code not in (Code.DONE, Code.ALREADY) or outcome.amount is None:
             raise Internal("The hold of this call was decided by somebody else.")
@@ -271,6 +279,23 @@ class Meter:
         self._charges.append(held)
         self._leases.keep(hold_id, asked_at, lease_lost)
         return held
+
+    def _give_up(self, hold_id: HoldId, result: "asyncio.Future[Outcome]") -> None:
+        """Voids a hold that was granted in the moment in which its caller was stopped.
+
+        If it is granted later, the lane sees that nobody waits, and voids it.
+        """
+        if not result.done() or result.cancelled() or result.exception() is not None:
+            return
+        if result.result().code in (Code.DONE, Code.ALREADY):
+            self._lane.apply(
+                FinalOp(
+                    id=hold_id,
+                    kind=Final.VOID,
+                    origin=Origin.ROUTER,
+                    outcome=AttemptOutcome.FAILED,
+                )
+            )
 
     def note(self, attempt: AttemptUsage) -> None:
         """Remembers how an attempt ended, for the call's usage."""
