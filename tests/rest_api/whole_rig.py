@@ -1,0 +1,147 @@
+"""The rooms as a worker wires them, behind the REST API: PostgreSQL, the simulator as provider."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from rest_rig import Endings, HttpServer
+
+from omni_grpc.billing import Lane, Leases, Ledger, LedgerStore
+from omni_grpc.catalog import Catalog
+from omni_grpc.cli.sources import _simulated, seed_catalog
+from omni_grpc.completion import Accounts, Chats, Gates, PageTokens
+from omni_grpc.core.clock import SystemClock
+from omni_grpc.core.limits import CALLS_AT_ONCE_MAX
+from omni_grpc.identity import Identity
+from omni_grpc.providers import Providers, ProviderSettings
+from omni_grpc.rest_api import build_app
+from omni_grpc.routing import Router
+from omni_grpc.simulator import SIMULATED_MODELS, CallRecord, Simulator
+from omni_grpc.storage import Connection, Database, connect
+
+SECRET = b"a server secret for tests, 32 bytes and more"
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A running API, and what its provider saw."""
+
+    http: HttpServer
+    identity: Identity
+    ledger: Ledger
+    chats: Chats
+    simulator: Simulator
+    endings: Endings
+
+    @property
+    def host(self) -> str:
+        return self.http.host
+
+    @property
+    def port(self) -> int:
+        return self.http.port
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{self.host}:{self.port}/v1"
+
+    async def new_key(self, nanousd: int = 10**9) -> str:
+        """The key of a new organisation that has so many credits."""
+        slug = f"t-{uuid4().hex[:12]}"
+        org = await self.identity.create_org(slug, "Test")
+        if nanousd:
+            await self.ledger.grant(
+                account_id=org.account_id,
+                org_id=org.org_id,
+                amount=nanousd,
+                reason="test",
+                request_id=slug,
+            )
+        new = await self.identity.create_api_key(slug, display_name="", created_by="test")
+        return new.secret
+
+    def seen(self, call_id: str) -> CallRecord:
+        """What the provider saw of a call."""
+        return next(
+            record
+            for record in self.simulator.log
+            if record.headers.get("x-client-request-id") == call_id
+        )
+
+
+class _Quiet:
+    def batch_applied(self, size: int, seconds: float) -> None: ...
+
+    def connection_changed(self, connected: bool) -> None: ...
+
+
+async def seed_simulator(database_url: str) -> None:
+    """Fills a migrated database with the simulator's models."""
+    async with Database(database_url, application_name="rest tests") as database:
+        await seed_catalog(database, list(map(_simulated, SIMULATED_MODELS)))
+
+
+@asynccontextmanager
+async def running(database_url: str) -> AsyncIterator[Whole]:
+    clock = SystemClock()
+
+    async def lane_connection() -> Connection:
+        return await connect(database_url, application_name="rest tests ledger")
+
+    async with (
+        Simulator() as simulator,
+        Database(database_url, application_name="rest tests") as database,
+    ):
+        providers = Providers({"sim": ProviderSettings(base_url=simulator.base_url)})
+        await providers.open()
+        lane = Lane(lane_connection, clock, _Quiet())
+        writing = asyncio.create_task(lane.run())
+        wiring: Any = {
+            "lane": lane,
+            "leases": Leases(lane, clock),
+            "store": LedgerStore(database),
+            "clock": clock,
+            "markup_ppm": 0,
+        }
+        ledger = Ledger(**wiring)
+        identity = Identity(database, key_hash_secret=SECRET, clock=clock)
+        catalog = Catalog(database)
+        await catalog.load()
+        chats = Chats(Router(lambda: catalog.snapshot, providers.ids()), providers, clock)
+        endings = Endings()
+
+        async def ready() -> bool:
+            return lane.connected
+
+        http = HttpServer(
+            build_app(
+                chats=chats,
+                gates=Gates(identity, ledger, clock, CALLS_AT_ONCE_MAX),
+                ledger=ledger,
+                accounts=Accounts(identity, ledger),
+                tokens=PageTokens(SECRET),
+                catalog=lambda: catalog.snapshot,
+                providers=providers.ids(),
+                ready=ready,
+                metrics=None,
+                observer=endings,
+                cors_origins=(),
+                clock=clock,
+            )
+        )
+        async with asyncio.timeout(5):
+            while not lane.connected:
+                await asyncio.sleep(0.005)
+        await http.start()
+        try:
+            yield Whole(http, identity, ledger, chats, simulator, endings)
+        finally:
+            await http.stop()
+            await chats.drain()
+            await lane.close(5)
+            writing.cancel()
+            await asyncio.wait({writing})
+            await providers.close()
