@@ -125,6 +125,7 @@ class HttpStream:
         try:
             self._response = await asyncio.shield(self._opening)
         except asyncio.CancelledError:
+            self._opening.add_done_callback(_take_note)
             self._stop_provider()
             # Whoever cancelled may still ask for what was sent, by `cancel`, but need not.
             self._timer = loop.call_later(CANCEL_SECONDS_MAX, self._shut)
@@ -317,3 +318,9 @@ class HttpStream:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _take_note(opening: asyncio.Task[aiohttp.ClientResponse]) -> None:
+    """A fault of an opening that nobody waits for is no news to the loop's log."""
+    if not opening.cancelled():
+        opening.exception()
