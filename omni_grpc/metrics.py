@@ -36,6 +36,7 @@ class Metrics:
             ("transport", "method"),
             buckets=_CALL_SECONDS,
         )
+        self._of_call: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._batch_size = Histogram(
             "omni_ledger_batch_size", "Operations in one ledger transaction.", buckets=_BATCH_SIZES
         )
@@ -56,13 +57,21 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self._holds = Gauge(
-            "omni_holds", "Holds in the ledger, by state.", ("state",), multiprocess_mode="mostrecent"
+            "omni_holds",
+            "Holds in the ledger, by state.",
+            ("state",),
+            multiprocess_mode="mostrecent",
         )
 
     def call_ended(self, transport: str, method: str, reason: str, seconds: float) -> None:
         """One call ended; `reason` is OK, CANCELLED or an error's reason."""
-        self._calls.labels(transport, method, reason).inc()
-        self._seconds.labels(transport, method).observe(seconds)
+        key = (transport, method, reason)
+        found = self._of_call.get(key)
+        if found is None:  # labels() takes locks and builds keys; there are few combinations
+            found = (self._calls.labels(*key), self._seconds.labels(transport, method))
+            self._of_call[key] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
     def batch_applied(self, size: int, seconds: float) -> None:
         """The lane committed a batch."""

@@ -7,6 +7,7 @@ running ones end, cancelled ones settle, the lane empties, the connections close
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -40,6 +41,10 @@ log = structlog.get_logger(__name__)
 
 WATCH_SECONDS: Final = 1.0
 """How often a worker looks whether it is ready, for health watchers and gauges."""
+
+GC_ALLOCATIONS: Final = 20_000
+"""Allocations between two looks of the garbage collector; the default of 700 cost 2 % of the CPU
+[measured], and calls leave few cycles."""
 
 STOP_SECONDS_MAX: Final = 5.0
 """How long the last connections may take to close once nothing runs on them."""
@@ -166,6 +171,11 @@ class Worker:
         listener = bind(self.settings.rest_addr, share=self.share_port)
         self.rest_port = listener.getsockname()[1]
         self._serving = asyncio.create_task(self._rest.serve(sockets=[listener]))
+        # What was made by now lives as long as the process: the collector need not visit it again,
+        # and a call's short-lived objects die by their counts.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_ALLOCATIONS, 20, 50)
         while not self._rest.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.005)
 

@@ -77,8 +77,9 @@ _TYPES = [
     for columns in (_FINAL_COLUMNS, _HOLD_COLUMNS, _TRANSFER_COLUMNS, _REQUEST_COLUMNS)
     for column in columns
 ]
-APPLY_SQL = (  # noqa: S608 - made of types, never of values
-    "SELECT grp::text, ord, rc, target, amount, posted, pending, short_account, until"
+APPLY_SQL = (
+    # made of types, never of values
+    "SELECT grp::text, ord, rc, target, amount, posted, pending, short_account, until"  # noqa: S608
     " FROM ledger_apply(%s::text, %s::bigint, %s::integer, "
     + ", ".join(f"%s::{kind}" for kind in _TYPES)
     + ")"

@@ -14,7 +14,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import psycopg
@@ -32,7 +32,7 @@ from omni_grpc.billing.operations import (
     Outcome,
 )
 from omni_grpc.core.clock import Clock
-from omni_grpc.core.errors import Busy, Internal, LedgerUnavailable
+from omni_grpc.core.errors import Busy, Internal, LedgerUnavailable, OmniError
 from omni_grpc.core.limits import HOLD_LEASE_SECONDS, LANE_BATCH_MAX, LANE_QUEUE_MAX
 
 log = structlog.get_logger(__name__)
@@ -161,6 +161,9 @@ class Lane:
                 self._wake.clear()
                 while self._renewals:
                     await self._renew_next()
+                # One more turn of the loop lets the answers that arrived with the last batch's
+                # ask for their settles: fewer, fuller batches for the same work.
+                await asyncio.sleep(0)
                 while batch := self._take():
                     await self._apply(batch)
                     if self._renewals:
@@ -171,7 +174,6 @@ class Lane:
 
     def _enqueue(self, op: Operation) -> Result:
         result: Result = asyncio.get_running_loop().create_future()
-        result.add_done_callback(_retrieve)
         self._queue.append((op, result))
         self._unsettled += 1
         self._idle.clear()
@@ -257,8 +259,7 @@ class Lane:
             error=str(error).splitlines()[0] if str(error) else "",
         )
         self._done()
-        if not result.done():
-            result.set_exception(Internal("The ledger could not apply this operation."))
+        _fail(result, Internal("The ledger could not apply this operation."))
 
     def _resolve(self, op: Operation, result: Result, outcome: Outcome) -> None:
         self._done()
@@ -300,8 +301,7 @@ class Lane:
                 ],
             )
         except psycopg.Error as error:
-            if not result.done():
-                result.set_exception(_unavailable())
+            _fail(result, _unavailable())
             if _sqlstate(error) not in _SEND_AGAIN:
                 await self._connection_lost(error, [])
                 await self._reconnect()
@@ -353,16 +353,15 @@ class Lane:
             log.error("ledger_connection_lost", error=str(error).strip() or type(error).__name__)
             self._observer.connection_changed(False)
         for op, result in batch:
-            if not isinstance(op, FinalOp) and not result.done():
-                result.set_exception(_unavailable())
+            if not isinstance(op, FinalOp):
+                _fail(result, _unavailable())
         kept: deque[tuple[Operation, Result]] = deque()
         for op, result in self._queue:
             if isinstance(op, FinalOp):
                 kept.append((op, result))
                 continue
             self._done()
-            if not result.done():
-                result.set_exception(_unavailable())
+            _fail(result, _unavailable())
         self._queue = kept
         if connection is not None:
             await _close(connection)
@@ -398,8 +397,7 @@ class Lane:
     def _fail_renewals(self) -> None:
         while self._renewals:
             _, result = self._renewals.popleft()
-            if not result.done():
-                result.set_exception(_unavailable())
+            _fail(result, _unavailable())
 
 
 def _pauses() -> Iterator[float]:
@@ -426,10 +424,11 @@ def _unavailable() -> LedgerUnavailable:
     )
 
 
-def _retrieve(result: Result) -> None:
-    """Marks an error as seen: many finals have nobody that waits for them."""
-    if not result.cancelled():
-        result.exception()
+def _fail(result: "asyncio.Future[Any]", error: OmniError) -> None:
+    """Fails a future that may have nobody who waits for it."""
+    if not result.done():
+        result.set_exception(error)
+        result.exception()  # marks it as seen
 
 
 async def _close(connection: psycopg.AsyncConnection) -> None:
