@@ -1,6 +1,6 @@
 """The REST API: OpenAI's shapes over the same gates and the same completion as gRPC."""
 
-from omni_grpc.rest_api.app import build_app
+from omni_grpc.rest_api.app import RestApp, build_app
 from omni_grpc.rest_api.door import CallObserver
 
-__all__ = ["CallObserver", "build_app"]
+__all__ = ["CallObserver", "RestApp", "build_app"]

@@ -53,7 +53,7 @@ def build_app(
     cors_origins: Sequence[str],
     clock: Clock,
     ping_seconds: float = STREAM_PING_SECONDS,
-) -> ASGIApp:
+) -> "RestApp":
     """The application, for uvicorn.
 
     Args:
@@ -78,8 +78,9 @@ def build_app(
 
     def call(path: str, scope: KeyScope, handler: Handler) -> Route:
         async def answer(exchange: Exchange) -> None:
-            await door.enter(exchange, route=path, scope=scope, handler=handler)
+            await door.enter(exchange, route=label, scope=scope, handler=handler)
 
+        label = path.replace(":path", "")
         return Route(path, _Read(answer))
 
     routes = [
@@ -103,7 +104,27 @@ def build_app(
             allow_headers=("*",),
             expose_headers=_EXPOSED_HEADERS,
         )
-    return app
+    return RestApp(app, door)
+
+
+class RestApp:
+    """The ASGI application, and how to end what runs in it."""
+
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        self._app = app
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        await self._app(scope, receive, send)
+
+    async def cut_short(self, seconds: float) -> None:
+        """Cancels the calls that still run, each with an error for its caller.
+
+        Returns when all have ended, or after `seconds`. Their settles are then under way; a
+        server that merely closes its connections would leave them to the leases.
+        """
+        await self._door.cut_short(seconds)
 
 
 class _HotPath:

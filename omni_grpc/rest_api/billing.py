@@ -20,7 +20,7 @@ from omni_grpc.rest_api.exchange import JSON_HEADERS, Exchange
 
 BALANCE_PATH: Final = "/v1/balance"
 TRANSACTIONS_PATH: Final = "/v1/transactions"
-CALL_PATH: Final = "/v1/calls/{value}"
+CALL_PATH: Final = "/v1/calls/{id}"
 
 _PAGE_SIZE_DIGITS_MAX: Final = 9
 _KINDS: Final = {EntryKind.CHARGE: "charge", EntryKind.GRANT: "grant"}
@@ -77,7 +77,7 @@ class BillingRoutes:
         Raises:
             NotFound: there was none of this id, or it is not the caller's.
         """
-        text = exchange.path_value
+        text = exchange.path_id
         try:
             call_id = CallId(UUID(text))
         except ValueError:

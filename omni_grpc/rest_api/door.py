@@ -43,17 +43,31 @@ class Door:
         self._gates = gates
         self._clock = clock
         self._observer = observer
+        self._running: set[asyncio.Task[object]] = set()
 
     async def enter(
         self, exchange: Exchange, *, route: str, scope: Scope, handler: Handler
     ) -> None:
         """Serves one call, and reports its end once."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a call is served by a task")
+        self._running.add(task)
         began = self._clock.monotonic()
         ended = CANCELLED
         try:
             ended = await self._serve(exchange, route, scope, handler)
         finally:
+            self._running.discard(task)
             self._observer.call_ended("rest", route, ended, self._clock.monotonic() - began)
+
+    async def cut_short(self, seconds: float) -> None:
+        """Cancels the calls that still run, and waits so long for their last words."""
+        running = set(self._running)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=seconds)
 
     async def _serve(self, exchange: Exchange, route: str, scope: Scope, handler: Handler) -> str:
         call = self._gates.open_call(None)

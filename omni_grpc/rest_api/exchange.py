@@ -84,9 +84,9 @@ class Exchange:
 
     # --- what was asked -----------------------------------------------------------------------
     @property
-    def path_value(self) -> str:
+    def path_id(self) -> str:
         """The variable part of the route's path."""
-        value: str = self.scope["path_params"]["value"]
+        value: str = self.scope["path_params"]["id"]
         return value
 
     def query(self) -> dict[str, str]:

@@ -17,7 +17,7 @@ from omni_grpc.rest_api.exchange import JSON_HEADERS, Exchange
 from omni_grpc.routing import AUTO
 
 PATH: Final = "/v1/models"
-PATH_ONE: Final = "/v1/models/{value:path}"
+PATH_ONE: Final = "/v1/models/{id:path}"
 
 _JsonObject = dict[str, object]
 _encode: Final = msgspec.json.Encoder().encode
@@ -51,7 +51,7 @@ class ModelRoutes:
         Raises:
             ModelNotFound: nothing that can be called.
         """
-        name = exchange.path_value
+        name = exchange.path_id
         found = _AUTO_MODEL if name == AUTO else _model(self._meant(name))
         await exchange.answer(200, _headers(call), _encode(found))
 

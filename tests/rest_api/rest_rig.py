@@ -304,7 +304,7 @@ class Service:
             return self.is_ready
 
         stand_ins: Any = {"chats": self.chats, "ledger": self.ledger}
-        app: Any = build_app(
+        self.app = build_app(
             **stand_ins,
             gates=self.gates,
             accounts=Accounts(**parts),
@@ -318,7 +318,7 @@ class Service:
             clock=clock,
             ping_seconds=ping_seconds,
         )
-        self._http = HttpServer(app)
+        self._http = HttpServer(self.app)
 
     async def __aenter__(self) -> Self:
         await self._http.start()

@@ -313,6 +313,14 @@ async def test_who_waits_for_100_continue_is_told_before_sending(raw: RawClient)
     assert await raw.ended()
 
 
+async def test_who_waits_for_100_continue_gets_it_and_an_answer(raw: RawClient) -> None:
+    sent = chat()
+    await raw.send(length=len(sent), headers={"expect": "100-continue"})
+    assert await raw.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    raw.writer.write(sent)
+    assert (await raw.answer()).status == 200
+
+
 async def test_a_header_that_is_not_ascii_is_no_key(raw: RawClient) -> None:
     answer = await raw.ask(chat(), key="omni_\xe9\xff")
     assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")

@@ -145,18 +145,31 @@ async def test_a_call_that_the_service_cancelled_says_why(service: Service, raw:
     assert (await service.endings.next())[0] == "LEDGER_UNAVAILABLE"
 
 
-async def test_a_server_that_stops_says_that_the_call_may_be_charged(
-    service: Service, raw: RawClient
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_server_that_stops_ends_its_calls_with_what_they_cost(
+    service: Service, raw: RawClient, stream: bool
 ) -> None:
-    async def be_stopped(call: Call, request: ChatRequest) -> ChatCompletion:
-        service.ledger.meters[0].charged_nanousd = 5
-        raise asyncio.CancelledError
+    async def complete(call: Call, request: ChatRequest) -> ChatCompletion:
+        await service.chats.forever()
+        return completion(call)
 
-    service.chats.complete_script = be_stopped
-    answer = await raw.ask(chat())
-    assert (answer.status, answer.error["code"]) == (409, "interrupted")
-    assert answer.error["omni"]["charged_nanousd"] == "5"
-    assert answer.headers["x-should-retry"] == "false"
+    async def say_a_little(call: Call, request: ChatRequest) -> AsyncIterator[ChatEvent]:
+        yield started(call)
+        await service.chats.forever()
+
+    service.chats.complete_script = complete
+    service.chats.stream_script = say_a_little
+    await raw.send(chat(stream=stream))
+    await service.chats.reached.wait()
+    service.ledger.meters[0].charged_nanousd = 5
+    await service.app.cut_short(5)
+    assert await service.endings.next() == ["INTERRUPTED"]
+    assert service.ledger.meters[0].closed
+    answer = await raw.answer()
+    error = answer.chunks[-1]["error"] if stream else answer.error
+    assert (answer.status, error["code"]) == (200 if stream else 409, "interrupted")
+    assert error["omni"]["charged_nanousd"] == "5"
+    assert stream or answer.headers["x-should-retry"] == "false"
 
 
 # --- the gates --------------------------------------------------------------------------------

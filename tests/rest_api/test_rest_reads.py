@@ -146,7 +146,7 @@ async def test_a_call_shows_what_it_cost_to_its_owner_alone(
     assert (attempt["prompt_token_count"], attempt["reasoning_token_count"]) == (3, None)
     missing = [await raw.get(f"/v1/calls/{call}") for call in (other, uuid4(), "x", "%00")]
     assert {(answer.status, answer.error["code"]) for answer in missing} == {(404, "not_found")}
-    assert service.endings.seen[0] == ("rest", "/v1/calls/{value}", "OK")
+    assert service.endings.seen[0] == ("rest", "/v1/calls/{id}", "OK")
 
 
 # --- probes -----------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ from omni_grpc.rest_api.openai.chat_wire import (
 from omni_grpc.rest_api.openai.json_body import read_json
 
 _KNOWN: Final = frozenset(WireChat.__struct_fields__)
+_OFTEN_REFUSED: Final = frozenset({"functions", "function_call", "modalities", "audio"})
 _IMAGE_URLS: Final = ("https://", "http://", "data:")
 _NOTHING: Final = (b"", b"null")
 _decode: Final = msgspec.json.Decoder(WireChat).decode
@@ -63,7 +64,8 @@ def read_chat(body: bytes) -> ChatOrder:
         FeatureUnsupported: it asks for something that this service does not carry.
     """
     wire, fields = read_json(body, _decode, CHOICES)
-    _refuse_unsupported(wire)
+    if not _OFTEN_REFUSED.isdisjoint(fields):
+        _refuse_unsupported(wire)
     stream = bool(wire.stream)
     if wire.stream_options is not None and not stream:
         raise _invalid("stream_options", "is allowed only together with stream: true")
@@ -144,9 +146,10 @@ def _check_message(wire: WireMessage, place: int, *, spoken: bool) -> None:
         return
     if not spoken:
         raise _invalid(f"messages[{place}].content", "is required: text, or a list of parts")
-    for name in ("tool_calls", "refusal", "reasoning_content", "reasoning"):
-        if getattr(wire, name):
-            raise _invalid(f"messages[{place}].{name}", "belongs to assistant messages only")
+    if wire.tool_calls or wire.refusal or wire.reasoning_content or wire.reasoning:
+        said = ("tool_calls", "refusal", "reasoning_content", "reasoning")
+        name = next(name for name in said if getattr(wire, name))
+        raise _invalid(f"messages[{place}].{name}", "belongs to assistant messages only")
 
 
 def _part(wire: WirePart, place: int, at: int) -> Part:
