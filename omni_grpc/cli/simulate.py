@@ -11,4 +11,4 @@ def run_simulate(addr: str, key: str | None, *, quiet: bool) -> None:
     host, colon, port = addr.rpartition(":")
     if not colon or not port.isdecimal():
         raise CommandError(f"--addr must be host:port, not {addr!r}.")
-    asyncio.run(run(SimulatorOptions(host=host, port=int(port), key=key, quiet=quiet)))
+    asyncio.run(run(SimulatorOptions(host=host.strip("[]"), port=int(port), key=key, quiet=quiet)))

@@ -84,6 +84,4 @@ def _surcharge(request: ChatRequest) -> str | None:
         return "a dearer service_tier"
     if "web_search_options" in extra:
         return "web_search_options"
-    if b'"audio"' in bytes(extra.get("modalities", b"")):
-        return "audio output"
     return None
