@@ -2,5 +2,6 @@
 
 from omni_grpc.rest_api.app import RestApp, build_app
 from omni_grpc.rest_api.door import CallObserver
+from omni_grpc.rest_api.protocol import RestProtocol
 
-__all__ = ["CallObserver", "RestApp", "build_app"]
+__all__ = ["CallObserver", "RestApp", "RestProtocol", "build_app"]

@@ -12,7 +12,6 @@ from datetime import UTC, date, datetime
 from typing import Any, Self
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from omni_grpc.billing import AttemptRecord, Balance, EntryKind, LedgerEntry, UsageRecord
@@ -32,7 +31,7 @@ from omni_grpc.core.ids import AccountId, CallId, KeyId, OrgId, new_call_id
 from omni_grpc.core.money import Price, Rate, Unit
 from omni_grpc.core.usage import Usage
 from omni_grpc.identity import Principal, Scope
-from omni_grpc.rest_api import build_app
+from omni_grpc.rest_api import RestProtocol, build_app
 
 KEY = "omni_test"
 BILLING_KEY = "omni_billing_only"
@@ -261,11 +260,11 @@ def catalog() -> CatalogSnapshot:
 
 
 class HttpServer:
-    """uvicorn's protocol on a port; `uvicorn.Server` looks only ten times a second for its end."""
+    """Our protocol on a port; `uvicorn.Server` looks only ten times a second for its end."""
 
     def __init__(self, app: Any) -> None:
         self._config = uvicorn.Config(
-            app, http="httptools", ws="none", access_log=False, log_config=None
+            app, http=RestProtocol, ws="none", access_log=False, log_config=None
         )
         self._state = ServerState()
         self.host = "127.0.0.1"
@@ -274,7 +273,7 @@ class HttpServer:
     async def start(self) -> None:
         self._config.load()
         self._listener = await asyncio.get_running_loop().create_server(
-            lambda: HttpToolsProtocol(self._config, self._state, {}), self.host, 0
+            lambda: RestProtocol(self._config, self._state, {}), self.host, 0
         )
         self.port = self._listener.sockets[0].getsockname()[1]
 

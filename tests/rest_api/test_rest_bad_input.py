@@ -1,5 +1,6 @@
 """Whatever comes in: a typed error that names its field, and a connection that still works."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from rest_rig import KEY, Service
 
 from omni_grpc.core.errors import FieldInvalid, OmniError
 from omni_grpc.core.limits import REQUEST_BYTES_MAX
+from omni_grpc.rest_api import protocol
 from omni_grpc.rest_api.openai import read_chat
 
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -329,15 +331,65 @@ async def test_a_header_that_is_not_ascii_is_no_key(raw: RawClient) -> None:
     assert answer.status == 200
 
 
-@pytest.mark.parametrize("line", [b"GARBAGE\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\0"])
-async def test_what_is_no_http_is_answered_by_the_server_itself(
+@pytest.mark.parametrize(
+    "line", [b"GARBAGE\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\0", b"\xff" * 100]
+)
+async def test_what_is_no_http_is_400_in_the_same_shape(
     service: Service, raw: RawClient, line: bytes
 ) -> None:
     raw.writer.write(line)
-    raw.writer.write_eof()
-    reply = await raw.reader.read()
-    assert reply.startswith(b"HTTP/1.1 400") or reply == b""
+    answer = await raw.answer()
+    assert (answer.status, answer.error["code"]) == (400, "invalid_value")
+    assert await raw.ended()
     assert service.endings.seen == []
+
+
+@pytest.mark.parametrize("size", [17_000, 100_000])
+@pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\nx-long: ", b"GET /"])
+@pytest.mark.parametrize("end", [b" HTTP/1.1\r\nhost: x\r\n\r\n", b""])
+async def test_a_head_above_the_limit_is_431_whole_or_not(
+    service: Service, raw: RawClient, start: bytes, size: int, end: bytes
+) -> None:
+    raw.writer.write(start + b"x" * size + end)
+    answer = await raw.answer()
+    assert (answer.status, answer.error["code"]) == (431, "request_too_large")
+    assert await raw.ended()
+    assert service.endings.seen == []
+
+
+async def test_a_large_body_behind_a_small_head_is_no_large_head(raw: RawClient) -> None:
+    sent = chat(messages=[{"role": "user", "content": "x" * 100_000}])
+    for _ in range(2):
+        assert (await raw.ask(sent)).status == 200
+
+
+async def test_a_head_that_does_not_end_ends_the_connection(
+    service: Service, raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS_MAX", 0.05)
+    silent = await RawClient.connect(service)
+    assert await silent.ended()
+    silent.leave()
+    await raw.ask(chat())
+    raw.writer.write(b"GET / HTTP/1.1\r\nx-long: ")
+    assert await raw.ended()
+
+
+async def test_a_request_without_end_ends_the_connection(
+    service: Service, raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "MESSAGE_BYTES_MAX", 100_000)
+    await raw.send(b"2\r\n{}\r\n0\r\nx-trailer: ", headers={"transfer-encoding": "chunked"})
+
+    async def send_on() -> None:
+        while True:
+            raw.writer.write(b"x" * 1_000)
+            await raw.writer.drain()
+            await asyncio.sleep(0)
+
+    with pytest.raises(ConnectionError):
+        await send_on()
+    assert await service.endings.next() == ["CANCELLED"]
 
 
 WORDS = st.sampled_from(
