@@ -3,16 +3,18 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from omni_grpc_client import Omni
 
@@ -21,13 +23,30 @@ from omni_grpc.simulator import CallRecord, Simulator
 KEY_HASH_SECRET = "0123456789abcdef0123456789abcdef0123456789abcdef"
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 45.0
+T = TypeVar("T")
+
+_ASKED = re.compile(r"\[x-sim: ([^\]]*)\]")
+
+
+def asking(behaviour: str, text: str = "Go on.") -> str:
+    """A prompt that tells the simulator what to do, over any transport; see docs/simulator.md."""
+    return f"{text} [x-sim: {behaviour}]"
+
+
+class ToldSimulator(Simulator):
+    """Reads behaviours in the last message too: gRPC has no field that would carry them."""
+
+    async def _answer(self, chat: Any, header: str, record: CallRecord, delivery: Any) -> None:
+        asked = _ASKED.search(chat.messages[-1].text)
+        told = ",".join(filter(None, (header, asked[1] if asked else "")))
+        await super()._answer(chat, told, record, delivery)
 
 
 class SimulatorThread:
     """The simulator in a thread with a loop of its own."""
 
     def __init__(self) -> None:
-        self.simulator = Simulator()
+        self.simulator = ToldSimulator()
         self.base_url = ""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -44,6 +63,31 @@ class SimulatorThread:
             for record in self.simulator.log
             if record.headers.get("x-client-request-id") == call_id
         )
+
+    def record_asked(self, mark: str) -> CallRecord | None:
+        """The record of the call whose behaviour contains `mark`; None if it has not come."""
+        found = [record for record in self.simulator.log if mark in record.behaviour]
+        assert len(found) <= 1, f"the provider was called {len(found)} times for {mark}"
+        return found[0] if found else None
+
+    def now_ms(self) -> float:
+        """Now, by the log's clock."""
+        return self.simulator._log.now_ms()
+
+    def close_gate(self, name: str) -> None:
+        self._there(lambda: self.simulator.gates.close(name))
+
+    def open_gate(self, name: str) -> None:
+        self._there(lambda: self.simulator.gates.open(name))
+
+    def waiting(self, name: str) -> int:
+        return self._there(lambda: self.simulator.gates.waiting(name))
+
+    def _there(self, work: Callable[[], T]) -> T:
+        async def run() -> T:
+            return work()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
 
     def stop(self) -> None:
         asyncio.run_coroutine_threadsafe(self.simulator.stop(), self._loop).result(10)
@@ -168,3 +212,61 @@ def eventually(check: object, seconds: float = 10.0) -> object:
         if found or time.monotonic() > until:
             return found
         time.sleep(0.02)
+
+
+async def soon(check: Callable[[], T], seconds: float = 10.0) -> T:
+    """Waits, without holding the event loop, until `check()` is true; what it last returned."""
+    until = time.monotonic() + seconds
+    while True:
+        found = check()
+        if found or time.monotonic() > until:
+            return found
+        await asyncio.sleep(0.01)
+
+
+class RestCall:
+    """One chat over REST, on a socket of its own, which can be closed at any moment."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def send(
+        cls, gateway: Gateway, api_key: str, body: dict[str, Any], **headers: str
+    ) -> "RestCall":
+        host, _, port = gateway.rest.removeprefix("http://").rpartition(":")
+        call = cls(*await asyncio.open_connection(host, int(port)))
+        data = json.dumps(body).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\n"
+        head += f"authorization: Bearer {api_key}\r\ncontent-type: application/json\r\n"
+        head += "".join(f"{name.replace('_', '-')}: {text}\r\n" for name, text in headers.items())
+        call._writer.write(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
+        await call._writer.drain()
+        return call
+
+    async def head(self) -> tuple[int, dict[str, str]]:
+        """The status and the headers."""
+        lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        pairs = (line.partition(": ") for line in lines[1:] if line)
+        return int(lines[0].split()[1]), {name.lower(): value for name, _, value in pairs}
+
+    async def answer(self) -> tuple[int, dict[str, Any]]:
+        """The status and the content of an answer that is not streamed."""
+        status, headers = await self.head()
+        data = await self._reader.readexactly(int(headers["content-length"]))
+        return status, json.loads(data)
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """The events of a stream whose head was read, as they come."""
+        text = b""
+        while size := int(await self._reader.readuntil(b"\r\n"), 16):
+            text += (await self._reader.readexactly(size + 2))[:-2]
+            *whole, text = text.split(b"\n\n")
+            for event in whole:
+                if event.startswith(b"data: {"):
+                    yield json.loads(event.removeprefix(b"data: "))
+
+    def close(self) -> None:
+        """Goes away, as a client does whose process ends."""
+        self._writer.transport.abort()
