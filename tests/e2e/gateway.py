@@ -1,6 +1,7 @@
 """A real gateway for tests: `omni-grpc serve` as a process, a simulator, a database of its own."""
 
 import asyncio
+import http.client
 import json
 import os
 import re
@@ -10,12 +11,15 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 from omni_grpc_client import Omni
 
 from omni_grpc.simulator import CallRecord, Simulator
@@ -270,3 +274,148 @@ class RestCall:
     def close(self) -> None:
         """Goes away, as a client does whose process ends."""
         self._writer.transport.abort()
+
+
+# --- what a caller sees of an answer, on either transport -----------------------------------------
+_INNARDS = re.compile(
+    r"Unexpected|Traceback|Exception|<class|object at 0x|\b[A-Z]\w*Error\b|\.py\b"
+    r"|psycopg|msgspec|asyncio|protobuf|uvicorn|aiohttp|SELECT |omni_grpc\."
+)
+
+
+def tells_nothing_of_our_insides(text: str) -> bool:
+    """Whether a text for callers is free of exceptions, classes, modules and SQL."""
+    return _INNARDS.search(text) is None
+
+
+def bearer(api_key: str | None) -> tuple[tuple[str, str], ...]:
+    """The metadata of a gRPC call with this key, or with none."""
+    return () if api_key is None else (("authorization", f"Bearer {api_key}"),)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A failed RPC. `details` are the rich ones by their type's name; grpc's own have none."""
+
+    code: str
+    message: str
+    details: dict[str, Any]
+    trailers: dict[str, str | bytes]
+
+    @classmethod
+    def of(cls, failure: grpc.RpcError) -> "Refusal":
+        """Reads a failure, and insists that it tells nothing of our insides."""
+        message = failure.details() or ""
+        assert tells_nothing_of_our_insides(message), message
+        found: dict[str, Any] = {}
+        status = rpc_status.from_call(failure)
+        for packed in () if status is None else status.details:
+            kind = getattr(error_details_pb2, packed.TypeName().rpartition(".")[2])
+            detail = found[kind.DESCRIPTOR.name] = kind()
+            assert packed.Unpack(detail)
+            assert tells_nothing_of_our_insides(str(detail)), detail
+        return cls(failure.code().name, message, found, dict(failure.trailing_metadata() or ()))
+
+    @property
+    def reason(self) -> str | None:
+        info = self.details.get("ErrorInfo")
+        assert info is None or info.domain == "omni"
+        return None if info is None else info.reason
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return dict(self.details["ErrorInfo"].metadata)
+
+    @property
+    def field(self) -> str | None:
+        bad = self.details.get("BadRequest")
+        return None if bad is None else bad.field_violations[0].field
+
+
+def refusal(call: Callable[[], object]) -> Refusal:
+    """How an RPC fails; a stream is read to its end.
+
+    Raises:
+        AssertionError: it does not fail.
+    """
+    try:
+        answer = call()
+        for _ in answer if isinstance(answer, grpc.Call) else ():
+            pass
+    except grpc.RpcError as failure:
+        return Refusal.of(failure)
+    raise AssertionError(f"the call was answered: {answer}")
+
+
+@dataclass(frozen=True)
+class HttpAnswer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        assert self.headers["content-type"].endswith("json")
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> Any:
+        """OpenAI's error object, which has all four keys and tells nothing of our insides."""
+        assert tells_nothing_of_our_insides(self.body.decode()), self.body
+        error = self.json["error"]
+        assert set(error) >= {"message", "type", "param", "code"}
+        assert error["message"]
+        assert self.json["request_id"] == self.headers["x-request-id"]
+        return error
+
+    @property
+    def events(self) -> list[str]:
+        """The data of a stream of server-sent events, `[DONE]` included."""
+        blocks = self.body.decode().split("\n\n")
+        return [text.removeprefix("data: ") for text in blocks if text.startswith("data: ")]
+
+
+class HttpConnection:
+    """One HTTP/1.1 connection, never made anew, that sends whatever bytes it is given."""
+
+    def __init__(self, gateway: Gateway, api_key: str | None) -> None:
+        address = gateway.rest.removeprefix("http://")
+        self._connection = http.client.HTTPConnection(address, timeout=30)
+        self._connection.connect()
+        self._connection.auto_open = 0
+        self._api_key = api_key
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def ask(
+        self,
+        path: str = "/v1/chat/completions",
+        body: bytes | Iterable[bytes] | None = None,
+        *,
+        method: str | None = None,
+        **headers: str | bytes,
+    ) -> HttpAnswer:
+        """Sends a request; a body of parts goes in chunks. Headers have _ for -."""
+        given: dict[str, str | bytes] = {"content-type": "application/json"}
+        if self._api_key is not None:
+            given["authorization"] = f"Bearer {self._api_key}"
+        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        verb = method or ("GET" if body is None else "POST")
+        self._connection.request(verb, path, body, given)  # type: ignore[arg-type]  # bytes too
+        answer = self._connection.getresponse()
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        return HttpAnswer(answer.status, found, answer.read())
+
+    def chat(self, model: str = "sim/fast", text: str = "Say something.", **fields: Any) -> Any:
+        """Completes a chat."""
+        return self.ask(body=chat_body(model, text, **fields))
+
+
+def chat_body(model: str = "sim/fast", text: str = "Say something.", **fields: Any) -> bytes:
+    """The body of a chat over REST."""
+    messages = [{"role": "user", "content": text}]
+    return json.dumps({"model": model, "messages": messages, **fields}).encode()
