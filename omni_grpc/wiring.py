@@ -32,7 +32,7 @@ from omni_grpc.grpc_api import (
 from omni_grpc.identity import Identity
 from omni_grpc.metrics import Metrics, render
 from omni_grpc.providers import Providers, ProviderSettings
-from omni_grpc.rest_api import build_app
+from omni_grpc.rest_api import RestProtocol, build_app
 from omni_grpc.routing import Router
 from omni_grpc.settings import Settings
 from omni_grpc.storage import Connection, Database, connect
@@ -41,6 +41,10 @@ log = structlog.get_logger(__name__)
 
 WATCH_SECONDS: Final = 1.0
 """How often a worker looks whether it is ready, for health watchers and gauges."""
+
+KEEP_ALIVE_SECONDS: Final = 75
+"""How long an idle REST connection is kept: longer than clients' pools keep theirs, so that a
+client does not send a request on a connection that is being closed."""
 
 GC_ALLOCATIONS: Final = 20_000
 """Allocations between two looks of the garbage collector; the default of 700 cost 2 % of the CPU
@@ -119,7 +123,7 @@ class Worker:
             reflection=settings.reflection,
             share_port=self.share_port,
         )
-        app = build_app(
+        self._app = app = build_app(
             chats=self._chats,
             gates=self._gates,
             ledger=self._ledger,
@@ -136,7 +140,8 @@ class Worker:
         self._rest = _RestServer(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=RestProtocol,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 ws="none",
                 lifespan="off",
                 access_log=False,
@@ -187,6 +192,7 @@ class Worker:
         if not drained:
             log.warning("calls_cut_short", running=self._gates.running)
         await self._grpc.stop(0)
+        await self._app.cut_short(STOP_SECONDS_MAX)
         self._rest.should_exit = True
         self._rest.force_exit = not drained
         await self._chats.drain()

@@ -24,8 +24,11 @@ class Call:
     meter: Meter | None = None
     cancelled_by: OmniError | None = None
     """Why the service itself cancelled the call's task; None if its caller did."""
-    facts: dict[str, str] = field(default_factory=dict)
-    """What the access log adds: model, provider, cost."""
+    name: str = field(init=False)
+    """The id as text, as callers, providers and logs know it."""
+
+    def __post_init__(self) -> None:
+        self.name = str(self.id)
 
     def seconds_left(self, clock: Clock) -> float:
         """Seconds until the call is over.

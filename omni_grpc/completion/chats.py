@@ -128,7 +128,6 @@ class Chats:
         self, call: Call, meter: Meter, request: ChatRequest, attempt: Attempt
     ) -> tuple[AttemptCharge, ChatProvider]:
         call.seconds_left(self._clock)
-        call.facts["model"] = attempt.offer.id
         held = await meter.hold(
             model=attempt.offer.id,
             credential="house",
@@ -148,7 +147,7 @@ class Chats:
             request=request,
             model=attempt.offer.provider_model,
             output_tokens_max=held.output_tokens_max,
-            call_id=str(call.id),
+            call_id=call.name,
             seconds_left=call.seconds_left(self._clock),
         )
 
@@ -199,7 +198,7 @@ class Chats:
         try:
             tally.add(deltas)
             yield ChatStarted(
-                call_id=str(call.id),
+                call_id=call.name,
                 model=attempt.offer.id,
                 create_time=call.create_time,
                 output_tokens_max=held.output_tokens_max,
@@ -288,16 +287,14 @@ async def _completion(
     meter = _meter_of(call)
     balance = await held.balance()
     attempts = tuple(meter.attempts)
-    cost = meter.charged_nanousd
-    call.facts["cost_nanousd"] = str(cost)
     return ChatCompletion(
-        call_id=str(call.id),
+        call_id=call.name,
         model=model,
         create_time=call.create_time,
         choices=choices,
         usage=attempts[-1].usage,
         attempts=attempts,
-        cost_nanousd=cost,
+        cost_nanousd=meter.charged_nanousd,
         balance_nanousd=balance,
         system_fingerprint=system_fingerprint,
         service_tier=service_tier,

@@ -69,14 +69,19 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Answers with the method's wrapped handler; no request or context exists yet."""
-        handler = await continuation(handler_call_details)
+        """Answers with the method's wrapped handler; no request or context exists yet.
+
+        A handler depends on its method alone, so that from the second call on the outermost gate
+        has the whole chain at hand and asks nobody.
+        """
         method = handler_call_details.method
+        found = self._wrapped.get(method)
+        if found is not None:
+            return found
+        handler = await continuation(handler_call_details)
         if handler is None or not method.startswith(OUR_METHODS):
             return handler
-        found = self._wrapped.get(method)
-        if found is None:
-            found = self._wrapped[method] = self._wrap(method, handler)
+        found = self._wrapped[method] = self._wrap(method, handler)
         return found
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
@@ -196,7 +201,7 @@ class ContextInterceptor(_Interceptor):
         """Makes the call, and tells its id in the trailers."""
         call = self._gates.open_call(None)
         _current.set(call)
-        context.set_trailing_metadata((("x-request-id", str(call.id)),))
+        context.set_trailing_metadata((("x-request-id", call.name),))
         return await inner(request, context)
 
 
@@ -282,4 +287,4 @@ def _handler(like: Handler, behaviour: Behaviour, decode: Callable[[bytes], Any]
 
 def _call_id() -> str | None:
     call = _current.get(None)
-    return None if call is None else str(call.id)
+    return None if call is None else call.name

@@ -12,6 +12,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
+from omni_grpc.core.patience import Patience
 from omni_grpc.providers.dispatch import ConnectionGoneError, Dispatch, RequestBody
 from omni_grpc.providers.errors import ProviderFault, Wait
 from omni_grpc.providers.faults import Faults
@@ -169,14 +170,14 @@ class Upstream:
         if session is None:
             raise self.faults.unreachable("its connections are closed", dispatched=False)
         loop = asyncio.get_running_loop()
-        patience = asyncio.timeout_at(due)
+        patience = Patience(due)
 
         def await_first_byte() -> None:
             if first_byte_s is not None:
                 patience.reschedule(min(due, loop.time() + first_byte_s))
 
         try:
-            async with patience:
+            with patience:
                 return await session.post(
                     url,
                     data=RequestBody(body, dispatch, await_first_byte),
@@ -186,7 +187,7 @@ class Upstream:
         except aiohttp.ConnectionTimeoutError as error:
             raise self.faults.timed_out("connect", dispatched=False) from error
         except TimeoutError as error:
-            wait: Wait = "total" if patience.when() == due else "first_byte"
+            wait: Wait = "total" if patience.when == due else "first_byte"
             raise self.faults.timed_out(wait, dispatched=dispatch.started) from error
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error.__cause__, ConnectionGoneError):
@@ -216,14 +217,14 @@ class Upstream:
         parts: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout_at(min(due, loop.time() + between_s)) as patience:
+            with Patience(min(due, loop.time() + between_s)) as patience:
                 while size <= ANSWER_BYTES_MAX and (part := await content.readany()):
                     parts.append(part)
                     size += len(part)
                     patience.reschedule(min(due, loop.time() + between_s))
         except TimeoutError as error:
             response.close()
-            wait: Wait = "total" if patience.when() == due else "between_bytes"
+            wait: Wait = "total" if patience.when == due else "between_bytes"
             raise self.faults.timed_out(wait, dispatched=True) from error
         except (aiohttp.ClientError, OSError) as error:
             response.close()

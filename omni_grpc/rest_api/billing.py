@@ -93,7 +93,7 @@ class BillingRoutes:
 
 
 async def _answer(exchange: Exchange, call: Call, body: _JsonObject) -> None:
-    headers = [(b"x-request-id", str(call.id).encode()), *JSON_HEADERS]
+    headers = [(b"x-request-id", call.name.encode()), *JSON_HEADERS]
     await exchange.answer(200, headers, _encode(body))
 
 

@@ -14,6 +14,7 @@ from omni_grpc.completion import Call, Gates
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import Deadline, Internal, Interrupted, OmniError
 from omni_grpc.core.limits import SETTLE_WAIT_SECONDS_MAX
+from omni_grpc.core.patience import Patience
 from omni_grpc.identity import Scope
 from omni_grpc.rest_api.exchange import ClientGoneError, Exchange
 
@@ -83,25 +84,26 @@ class Door:
                 return CANCELLED
             error = _stopped(call)
         except Exception:
-            log.exception("call_failed", method=route, call_id=str(call.id))
+            log.exception("call_failed", method=route, call_id=call.name)
             error = Internal("The service failed; its log knows the call by its request_id.")
         else:
             return OK
-        await exchange.fail(error, str(call.id))
+        await exchange.fail(error, call.name)
         return error.reason
 
     async def _pass(self, exchange: Exchange, call: Call, scope: Scope, handler: Handler) -> None:
         seconds = exchange.timeout_s()
         if seconds is not None:
             self._gates.limit(call, seconds)
-        patience = asyncio.timeout(call.seconds_left(self._clock) + GRACE_SECONDS)
+        due = asyncio.get_running_loop().time() + call.seconds_left(self._clock) + GRACE_SECONDS
+        patience = Patience(due)
         try:
-            async with patience:
+            with patience:
                 await self._gates.authenticate(call, exchange.presented_key(), scope)
                 with self._gates.admitted():
                     await handler(exchange, call)
         except TimeoutError:
-            if not patience.expired():
+            if not patience.expired:
                 raise
             late = Deadline("The call's time is over. What was generated until then is charged.")
             raise _charged(late, call) from None

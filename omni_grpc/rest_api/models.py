@@ -81,7 +81,7 @@ class ModelRoutes:
 
 
 def _headers(call: Call) -> list[tuple[bytes, bytes]]:
-    return [(b"x-request-id", str(call.id).encode()), *JSON_HEADERS]
+    return [(b"x-request-id", call.name.encode()), *JSON_HEADERS]
 
 
 def _model(offer: Offer) -> _JsonObject:

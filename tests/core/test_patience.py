@@ -1,0 +1,52 @@
+import asyncio
+
+import pytest
+
+from omni_grpc.core.patience import Patience
+
+
+def _in(seconds: float) -> Patience:
+    return Patience(asyncio.get_running_loop().time() + seconds)
+
+
+async def test_what_is_over_in_time_is_left_alone() -> None:
+    with _in(10) as patience:
+        await asyncio.sleep(0)
+    assert not patience.expired
+
+
+async def test_at_its_time_the_block_ends_with_timeout_error() -> None:
+    patience = _in(0.01)
+    with pytest.raises(TimeoutError), patience:
+        await asyncio.sleep(10)
+    assert patience.expired
+    await asyncio.sleep(0)  # the task is not left cancelled
+
+
+async def test_it_can_be_moved_both_ways() -> None:
+    loop = asyncio.get_running_loop()
+    with _in(0.01) as patience:
+        patience.reschedule(loop.time() + 10)
+        await asyncio.sleep(0.03)
+        assert not patience.expired
+        with pytest.raises(TimeoutError), _in(10) as inner:
+            inner.reschedule(loop.time())
+            await asyncio.sleep(10)
+
+
+async def test_a_cancellation_by_others_stays_one() -> None:
+    async def work() -> None:
+        with _in(10):
+            await asyncio.sleep(10)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_error_of_the_block_is_not_hidden() -> None:
+    with pytest.raises(KeyError), _in(0.01):
+        await asyncio.sleep(0)
+        raise KeyError
