@@ -65,8 +65,10 @@ def prompt_upper_bound(request: ChatRequest) -> int:
         elif content is not None:
             for part in content:
                 bound += _part_bound(part)
-        if message.role == "assistant":
-            bound += sum(tokens.upper_bound(text) for text in _said(message))
+        bound += sum(tokens.upper_bound(text) for text in _said(message))
+        bound += sum(_MESSAGE_BOUND + tokens.upper_bound(call.id) for call in message.tool_calls)
+        if message.tool_call_id:
+            bound += tokens.upper_bound(message.tool_call_id)
     for tool in request.tools:
         bound += _TOOL_BOUND + sum(
             tokens.upper_bound(text)

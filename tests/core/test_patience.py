@@ -9,6 +9,16 @@ def _in(seconds: float) -> Patience:
     return Patience(asyncio.get_running_loop().time() + seconds)
 
 
+async def _moved(patience: Patience, when: float) -> None:
+    patience.reschedule(when)
+    await asyncio.sleep(10)
+
+
+async def _failing() -> None:
+    await asyncio.sleep(0)
+    raise KeyError
+
+
 async def test_what_is_over_in_time_is_left_alone() -> None:
     with _in(10) as patience:
         await asyncio.sleep(0)
@@ -29,9 +39,9 @@ async def test_it_can_be_moved_both_ways() -> None:
         patience.reschedule(loop.time() + 10)
         await asyncio.sleep(0.03)
         assert not patience.expired
-        with pytest.raises(TimeoutError), _in(10) as inner:
-            inner.reschedule(loop.time())
-            await asyncio.sleep(10)
+        inner = _in(10)
+        with pytest.raises(TimeoutError), inner:
+            await _moved(inner, loop.time())
 
 
 async def test_a_cancellation_by_others_stays_one() -> None:
@@ -48,5 +58,4 @@ async def test_a_cancellation_by_others_stays_one() -> None:
 
 async def test_an_error_of_the_block_is_not_hidden() -> None:
     with pytest.raises(KeyError), _in(0.01):
-        await asyncio.sleep(0)
-        raise KeyError
+        await _failing()

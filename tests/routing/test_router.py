@@ -1,0 +1,156 @@
+import msgspec
+import pytest
+
+from omni_grpc.catalog import CatalogSnapshot, Modality, Mode, Offer
+from omni_grpc.core.chat import (
+    ChatRequest,
+    FilePart,
+    ImagePart,
+    Message,
+    ResponseFormat,
+    TextPart,
+    Tool,
+)
+from omni_grpc.core.errors import (
+    ContextTooLong,
+    FeatureUnsupported,
+    FieldInvalid,
+    ModelNotFound,
+    ModelUnpriced,
+    NoCapableModel,
+)
+from omni_grpc.core.money import Price, Rate, Unit
+from omni_grpc.routing import AUTO, Router
+
+
+def offer(name: str, usd_per_mtok: int | None = 1, **changes: object) -> Offer:
+    provider, _, model = name.partition("/")
+    price = None
+    if usd_per_mtok is not None:
+        rate = usd_per_mtok * 10**9
+        price = Price(1, (Rate(Unit.COMPLETION, 0, rate), Rate(Unit.PROMPT, 0, rate)))
+    facts: dict[str, object] = {
+        "id": name, "provider": provider, "model": model, "provider_model": model,
+        "display_name": name, "mode": Mode.CHAT, "context_tokens_max": 8_000,
+        "prompt_tokens_max": None, "output_tokens_max": 1_000,
+        "input_modalities": frozenset({Modality.TEXT}),
+        "output_modalities": frozenset({Modality.TEXT}),
+        "tools": False, "structured_output": False, "reasoning": False, "temperature": True,
+        "free": False, "deprecated": False, "by_name_only": False, "enabled": True,
+        "release_date": None, "price": price,
+    }  # fmt: skip
+    return Offer(**(facts | changes))  # type: ignore[arg-type]
+
+
+def router(*offers: Offer) -> Router:
+    snapshot = CatalogSnapshot(1, offers)
+    return Router(lambda: snapshot, frozenset({"here"}))
+
+
+def request(model: str = AUTO, content: object = "Hello", **changes: object) -> ChatRequest:
+    message = Message(role="user", content=content)  # type: ignore[arg-type]
+    return ChatRequest(model=model, messages=(message,), **changes)  # type: ignore[arg-type]
+
+
+def ids(found: object) -> list[str]:
+    return [attempt.offer.id for attempt in found]  # type: ignore[attr-defined]
+
+
+def test_auto_is_the_cheapest_first_and_at_most_three() -> None:
+    plan = router(
+        offer("here/d", 4), offer("here/b", 2), offer("here/c", 3), offer("here/a", 1)
+    ).plan(request())
+    assert ids(plan) == ["here/a", "here/b", "here/c"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"enabled": False}, {"deprecated": True}, {"free": True}, {"by_name_only": True},
+        {"price": None}, {"provider": "elsewhere"}, {"mode": Mode.EMBEDDING},
+        {"output_modalities": frozenset({Modality.IMAGE})}, {"context_tokens_max": 1},
+    ],
+)  # fmt: skip
+def test_auto_passes_over_what_must_not_be_chosen(changes: dict[str, object]) -> None:
+    assert ids(router(offer("here/a", 1, **changes), offer("here/b", 2)).plan(request())) == [
+        "here/b"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "ability"),
+    [
+        ({"tools": (Tool(name="f"),)}, {"tools": True}),
+        (
+            {"response_format": ResponseFormat(kind="json_schema", name="a", schema_json="{}")},
+            {"structured_output": True},
+        ),
+        ({"reasoning_effort": "low"}, {"reasoning": True}),
+        ({"output_tokens_max": 5_000}, {"output_tokens_max": 6_000}),
+        (
+            {"content": (TextPart(text="?"), ImagePart(url="data:image/png;base64,"))},
+            {
+                "input_modalities": frozenset({Modality.TEXT, Modality.IMAGE}),
+                "context_tokens_max": 100_000,
+            },
+        ),
+        (
+            {"content": (FilePart(file_id="f"),)},
+            {"input_modalities": frozenset({Modality.TEXT, Modality.PDF})},
+        ),
+    ],
+)
+def test_what_a_request_needs_decides_who_can(
+    changes: dict[str, object], ability: dict[str, object]
+) -> None:
+    cheap, able = offer("here/cheap", 1), offer("here/able", 9, **ability)
+    assert ids(router(cheap, able).plan(request(**changes))) == ["here/able"]
+    with pytest.raises(NoCapableModel, match="1 lack"):
+        router(cheap).plan(request(**changes))
+    with pytest.raises((FeatureUnsupported, FieldInvalid)):
+        router(cheap).plan(request("here/cheap", **changes))
+
+
+def test_an_ability_that_the_catalog_does_not_know_is_not_held_against_a_model() -> None:
+    form = ResponseFormat(kind="json_schema", name="a", schema_json="{}")
+    unknown = offer("here/a", structured_output=None)
+    assert ids(router(unknown).plan(request(response_format=form))) == ["here/a"]
+
+
+def test_a_name_means_its_offer_here() -> None:
+    found = router(offer("here/a"), offer("elsewhere/a"))
+    assert ids(found.plan(request("here/a"))) == ["here/a"]
+    assert ids(found.plan(request("a"))) == ["here/a"]
+    with pytest.raises(ModelNotFound, match="no provider of it is configured"):
+        found.plan(request("elsewhere/a"))
+    with pytest.raises(ModelNotFound, match="omni/auto"):
+        found.plan(request("omni/cheapest"))
+
+
+def test_what_has_no_price_is_refused_never_free() -> None:
+    with pytest.raises(ModelUnpriced, match="no price is known"):
+        router(offer("here/a", None)).plan(request("here/a"))
+    for extra in ({"service_tier": b'"priority"'}, {"web_search_options": b"{}"}):
+        raw = {name: msgspec.Raw(text) for name, text in extra.items()}
+        with pytest.raises(ModelUnpriced, match="costs extra"):
+            router(offer("here/a")).plan(request("here/a", extra=raw))
+    default = {"service_tier": msgspec.Raw(b'"default"')}
+    assert ids(router(offer("here/a")).plan(request("here/a", extra=default))) == ["here/a"]
+
+
+def test_a_prompt_that_does_not_fit_is_refused_by_its_tokens_not_its_bytes() -> None:
+    found = router(offer("here/a", context_tokens_max=1_000))
+    assert ids(found.plan(request("here/a", "hello " * 900))) == ["here/a"]
+    with pytest.raises(ContextTooLong, match="1000"):
+        found.plan(request("here/a", "hello " * 1_100))
+
+
+def test_the_worst_case_is_bounded_by_window_and_limits() -> None:
+    (attempt,) = router(offer("here/a")).plan(request("here/a", "hello " * 7_000))
+    assert attempt.prompt_tokens_max == 8_000
+    assert attempt.output_tokens_max == 1_000
+    (attempt,) = router(offer("here/a", output_tokens_max=None)).plan(request("here/a"))
+    assert attempt.output_tokens_max == 4_096
+    assert 5 <= attempt.prompt_tokens_max < 100
+    (attempt,) = router(offer("here/a")).plan(request("here/a", output_tokens_max=7))
+    assert attempt.output_tokens_max == 7

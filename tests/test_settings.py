@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+
+from omni_grpc.settings import Settings, SettingsError, read_settings, secret_file
+
+KEYS = {"openai": "OPENAI_API_KEY"}
+SECRET = "s" * 32
+
+
+def read(environment: dict[str, str], config: Path | None = None, **overrides: object) -> Settings:
+    return read_settings(environment, config=config, key_variables=KEYS, overrides=overrides)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / "omni.yaml").write_text("workers: 2\nmarkup_ppm: 5\nrest_addr: 127.0.0.1:1\n")
+    found = read({"OMNI_WORKERS": "3", "OMNI_MARKUP_PPM": "7"}, workers=4, rest_addr=None)
+    assert (found.workers, found.markup_ppm, found.rest_addr) == (4, 7, "127.0.0.1:1")
+
+
+def test_every_fault_is_told_at_once_by_the_name_that_was_set(tmp_path: Path) -> None:
+    file = tmp_path / "other.yaml"
+    file.write_text("log_level: loud\nno_such: 1\n")
+    with pytest.raises(SettingsError) as refused:
+        read(
+            {
+                "OMNI_GRPC_ADDR": "nowhere",
+                "OMNI_WORKERS": "0",
+                "OMNI_KEY_HASH_SECRET": "short",
+                "DATABASE_URL": "mysql://x",
+                "OMNI_WORKER": "1",
+            },
+            file,
+        )
+    told = str(refused.value)
+    for name in (
+        "OMNI_GRPC_ADDR", "OMNI_WORKERS", "OMNI_KEY_HASH_SECRET", "DATABASE_URL",
+        "OMNI_WORKER: there is no such setting; did you mean OMNI_WORKERS?", "log_level",
+        "no_such",
+    ):  # fmt: skip
+        assert name in told
+    assert len(refused.value.faults) == 7
+    assert "short" not in told
+    assert "mysql" not in told
+
+
+def test_providers_are_read_by_their_customary_names() -> None:
+    found = read({"OPENAI_API_KEY": "sk-1", "OMNI_PROVIDER_SIM_BASE_URL": "http://127.0.0.1:1/v1"})
+    assert found.provider_keys["openai"].get_secret_value() == "sk-1"
+    assert found.provider_base_urls == {"sim": "http://127.0.0.1:1/v1"}
+    assert read({"OPENAI_API_KEY": " "}).provider_keys == {}
+
+
+def test_secrets_do_not_show() -> None:
+    found = read(
+        {
+            "DATABASE_URL": "postgresql://u:hunter2@h/d",
+            "OMNI_KEY_HASH_SECRET": SECRET,
+            "OPENAI_API_KEY": "sk-hunter2",
+        }
+    )
+    for shown in (repr(found), str(found), str(found.redacted())):
+        assert "hunter2" not in shown
+        assert SECRET not in shown
+
+
+def test_origins_are_split(tmp_path: Path) -> None:
+    assert read({"OMNI_CORS_ORIGINS": "https://a.example, https://b.example"}).cors_origins == (
+        "https://a.example",
+        "https://b.example",
+    )
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just text"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "omni.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=r"omni\.yaml"):
+        read({})
+
+
+def test_a_local_secret_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    first = secret_file(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(first.get_secret_value()) == 64
+    assert secret_file(path) == first
