@@ -258,8 +258,13 @@ class RestCall:
     async def answer(self) -> tuple[int, dict[str, Any]]:
         """The status and the content of an answer that is not streamed."""
         status, headers = await self.head()
+        return status, await self.body(headers)
+
+    async def body(self, headers: dict[str, str]) -> dict[str, Any]:
+        """The content after a head that gives its length."""
         data = await self._reader.readexactly(int(headers["content-length"]))
-        return status, json.loads(data)
+        content: dict[str, Any] = json.loads(data)
+        return content
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """The events of a stream whose head was read, as they come."""
