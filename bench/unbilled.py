@@ -1,0 +1,38 @@
+"""`omni-grpc serve` with books that are never kept, to measure what keeping them costs.
+
+The product has no such mode and must not get one: this stands outside it, and puts a lane into its
+wiring that grants every hold and takes every final at once, without a database.
+"""
+
+import asyncio
+from typing import Final
+
+from omni_grpc import wiring
+from omni_grpc.billing import Lane
+from omni_grpc.billing.operations import Code, HoldOp, Operation, Outcome
+from omni_grpc.cli import main
+
+_POSTED_NANOUSD: Final = 10**15
+
+
+class UnbilledLane(Lane):
+    """Answers as the ledger would for an account with enough credits."""
+
+    def hold(self, op: HoldOp) -> "asyncio.Future[Outcome]":
+        """Granted whole."""
+        return _done(Outcome(Code.DONE, op.id, op.amount_max, _POSTED_NANOUSD, 0))
+
+    def apply(self, op: Operation) -> "asyncio.Future[Outcome]":
+        """Done."""
+        return _done(Outcome(Code.DONE, op.id, 0, _POSTED_NANOUSD, 0))
+
+
+def _done(outcome: Outcome) -> "asyncio.Future[Outcome]":
+    result: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    result.set_result(outcome)
+    return result
+
+
+if __name__ == "__main__":
+    wiring.Lane = UnbilledLane  # type: ignore[misc]  # the one place where books are not kept
+    main()
