@@ -57,6 +57,14 @@ _SHORT: Final = {
     pb.SHORT_CREDITS_SHORTEN: ShortCredits.SHORTEN,
 }
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
+_NUL_IN_JSON: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+WORD_CHARS_MAX: Final = 64
+"""Longest word of a provider's own vocabulary; it goes upstream uncounted by the hold."""
+
+TOOL_CALL_ID_CHARS_MAX: Final = 4_096
+"""Ids go upstream uncounted by the hold too; the longest known carry a signature."""
+
 _TOP_LOGPROBS_MAX: Final = 20
 _OUTPUT_TOKENS_MAX: Final = 2**31 - 1
 
@@ -87,7 +95,11 @@ def chat_request(prompt: pb.ChatPrompt) -> ChatRequest:
         ),
         response_format=_response_format(prompt),
         sampling=_sampling(prompt.sampling) if prompt.HasField("sampling") else NO_SAMPLING,
-        reasoning_effort=(prompt.reasoning_effort if prompt.HasField("reasoning_effort") else None),
+        reasoning_effort=(
+            _word(prompt.reasoning_effort, "prompt.reasoning_effort")
+            if prompt.HasField("reasoning_effort")
+            else None
+        ),
         output_tokens_max=_in_range(
             prompt, "max_output_token_count", "prompt.", 1, _OUTPUT_TOKENS_MAX
         ),
@@ -100,6 +112,7 @@ def _message(message: pb.Message, field: str) -> Message:
     if role is None:
         raise _invalid(f"{field}.role", "is required: SYSTEM, DEVELOPER, USER, ASSISTANT or TOOL")
     _count(message.parts, f"{field}.parts", 0, PART_COUNT_MAX)
+    _count(message.tool_calls, f"{field}.tool_calls", 0, TOOL_COUNT_MAX)
     content = _content(message, field)
     if role == "assistant":
         if content is None and not message.tool_calls and not message.refusal:
@@ -114,7 +127,8 @@ def _message(message: pb.Message, field: str) -> Message:
         raise _invalid(
             f"{field}.tool_call_id", "is required in a tool turn, and belongs to no other"
         )
-    for name in ("name", "tool_call_id", "refusal", "reasoning"):
+    _tool_call_id(message.tool_call_id, f"{field}.tool_call_id")
+    for name in ("name", "refusal", "reasoning"):
         _no_nul(getattr(message, name), f"{field}.{name}")
     return Message(
         role=role,
@@ -149,16 +163,22 @@ def _part(part: pb.Part, field: str) -> Part:
             if not part.image.uri.startswith(("https://", "http://", "data:")):
                 raise _invalid(f"{field}.image.uri", "must be an https: or data: URL")
             _no_nul(part.image.uri, f"{field}.image.uri")
-            return ImagePart(url=part.image.uri, detail=part.image.detail or None)
+            detail = part.image.detail
+            return ImagePart(
+                url=part.image.uri,
+                detail=_word(detail, f"{field}.image.detail") if detail else None,
+            )
         case "audio":
             if not part.audio.data or not part.audio.format:
                 raise _invalid(f"{field}.audio", "needs data and a format")
             data = base64.b64encode(part.audio.data).decode()
-            return AudioPart(data=data, format=part.audio.format)
+            return AudioPart(data=data, format=_word(part.audio.format, f"{field}.audio.format"))
         case "file":
             file = part.file
             if bool(file.file_id) == bool(file.data_uri):
                 raise _invalid(f"{field}.file", "needs exactly one of file_id and data_uri")
+            for name in ("file_id", "data_uri", "filename"):
+                _no_nul(getattr(file, name), f"{field}.file.{name}")
             return FilePart(
                 file_id=file.file_id or None,
                 file_data=file.data_uri or None,
@@ -171,7 +191,8 @@ def _part(part: pb.Part, field: str) -> Part:
 def _tool_call(call: pb.ToolCall, field: str) -> ToolCall:
     if not call.id or not call.name:
         raise _invalid(field, "needs an id and a name")
-    for name in ("id", "name", "arguments_json"):
+    _tool_call_id(call.id, f"{field}.id")
+    for name in ("name", "arguments_json"):
         _no_nul(getattr(call, name), f"{field}.{name}")
     return ToolCall(id=call.id, name=call.name, arguments_json=call.arguments_json)
 
@@ -193,9 +214,11 @@ def _tool_choice(prompt: pb.ChatPrompt, tools: Sequence[Tool]) -> ToolChoice | N
     choice = prompt.tool_choice
     match choice.WhichOneof("choice"):
         case "mode":
+            if choice.mode == pb.TOOL_MODE_UNSPECIFIED:
+                return None
             mode = _MODES.get(choice.mode)
             if mode is None:
-                return None
+                raise _unknown("prompt.tool_choice.mode")
             if not tools and mode != "none":
                 raise _invalid("prompt.tool_choice", "needs tools to choose from")
             return ToolChoice(mode=mode)
@@ -237,6 +260,7 @@ def _sampling(sampling: pb.Sampling) -> Sampling:
             raise _invalid(f"{field}stop_sequences[{i}]", "is empty")
         _no_nul(stop, f"{field}stop_sequences[{i}]")
     for token, bias in sampling.logit_bias.items():
+        _no_nul(token, f"{field}logit_bias")
         if not (-100 <= bias <= 100):  # noqa: PLR2004 - the contract's own bound
             raise _invalid(f"{field}logit_bias[{token!r}]", "must be in [-100, 100]")
     logprobs = sampling.logprobs if sampling.HasField("logprobs") else None
@@ -277,7 +301,7 @@ def _known(
 ) -> ShortCredits:
     found = values.get(value)
     if found is None:
-        raise _invalid(field, "has a value that this server does not know")
+        raise _unknown(field)
     return found
 
 
@@ -296,12 +320,32 @@ def _json_object(text: str, field: str) -> None:
         msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     except msgspec.MsgspecError:
         raise _invalid(field, "is not the text of a JSON object") from None
+    except RecursionError:
+        raise _invalid(field, "is nested too deeply to be read") from None
+    if _NUL_IN_JSON.search(text):
+        raise _invalid(field, "contains a NUL character")
+
+
+def _word(text: str, field: str) -> str:
+    if not 1 <= len(text) <= WORD_CHARS_MAX:
+        raise _invalid(field, f"must be a word of 1 to {WORD_CHARS_MAX} characters")
+    _no_nul(text, field)
+    return text
+
+
+def _tool_call_id(text: str, field: str) -> None:
+    if len(text) > TOOL_CALL_ID_CHARS_MAX:
+        raise _invalid(field, f"is longer than {TOOL_CALL_ID_CHARS_MAX} characters")
     _no_nul(text, field)
 
 
 def _no_nul(text: str, field: str) -> None:
     if "\x00" in text:
         raise _invalid(field, "contains a NUL character")
+
+
+def _unknown(field: str) -> FieldInvalid:
+    return _invalid(field, "has a value that this server does not know")
 
 
 def _invalid(field: str, why: str) -> FieldInvalid:
