@@ -36,6 +36,8 @@ _SCOPES = {
     "/omni.billing.": Scope.BILLING,
     "/omni.admin.": Scope.ADMIN,
 }
+_METHOD_SCOPES = {"/omni.billing.v1.BillingService/GrantCredits": Scope.ADMIN}
+"""Methods that need another scope than their service does."""
 
 # What grpc.aio hands to a handler; its own types leave requests and responses open.
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -237,7 +239,8 @@ class AuthInterceptor(_Interceptor):
             elif key == "x-api-key" and isinstance(value, str) and presented is None:
                 presented = value
         service = method[: method.index(".", len(OUR_METHODS)) + 1]
-        await self._gates.authenticate(current_call(), presented, _SCOPES[service])
+        scope = _METHOD_SCOPES.get(method) or _SCOPES[service]
+        await self._gates.authenticate(current_call(), presented, scope)
         return await inner(request, context)
 
 
