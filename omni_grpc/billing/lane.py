@@ -8,12 +8,11 @@ until the database answers. New holds are refused at once while it does not.
 """
 
 import asyncio
-import contextlib
 import itertools
 import os
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -31,14 +30,19 @@ from omni_grpc.billing.operations import (
     Origin,
     Outcome,
 )
+from omni_grpc.billing.session import (
+    STATEMENT_SECONDS_MAX,
+    Connect,
+    LedgerSession,
+    is_of_data,
+    sends_again,
+    sqlstate,
+)
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import Busy, Internal, LedgerUnavailable, OmniError
 from omni_grpc.core.limits import HOLD_LEASE_SECONDS, LANE_BATCH_MAX, LANE_QUEUE_MAX
 
 log = structlog.get_logger(__name__)
-
-STATEMENT_SECONDS_MAX = 5.0
-"""A batch takes milliseconds; one that takes this long has lost its server."""
 
 GATHER_CALLS_MIN = 24
 """Open calls of this worker from which its batches are given time to fill."""
@@ -53,16 +57,8 @@ RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Pauses between attempts to connect, or to send a batch to a server that takes none; the last
 one repeats."""
 
-_SEND_AGAIN = frozenset({"OM001", "40P01", "40001", "55P03"})
-"""Relock, deadlock, serialization failure, lock timeout: nothing was applied, nothing is wrong."""
-
-_DATA_ERRORS = ("22", "23", "OM", "P0", "XX")
-"""Classes of SQLSTATE that sending again cannot mend; every other error may pass, also a function
-or a right that is missing: no operation's data can cause that, so finals wait for its return."""
-
 _FINAL_RANK = {Final.SETTLE: 0, Final.VOID: 1, Final.UNRESOLVED: 2, Final.LEASE_END: 3}
 
-Connect = Callable[[], Awaitable[psycopg.AsyncConnection]]
 Result = asyncio.Future[Outcome]
 
 
@@ -97,11 +93,9 @@ class Lane:
         self.was_cut = False
         """Whether the database went away once in this worker's life."""
         self._number = 0
-        self._connect = connect
+        self._session = LedgerSession(connect, statement_s)
         self._clock = clock
         self._observer = observer
-        self._statement_s = statement_s
-        self._connection: psycopg.AsyncConnection | None = None
         self._queue: deque[tuple[Operation, Result]] = deque()
         self._renewals: deque[tuple[list[UUID], asyncio.Future[set[UUID]]]] = deque()
         self._wake = asyncio.Event()
@@ -116,7 +110,7 @@ class Lane:
     @property
     def connected(self) -> bool:
         """Whether the last thing known of the database is that it answers."""
-        return self._connection is not None
+        return self.connected_at is not None
 
     @property
     def depth(self) -> int:
@@ -178,8 +172,7 @@ class Lane:
                     if self._renewals:
                         await self._renew_next()
         finally:
-            if self._connection is not None:
-                await _close(self._connection)
+            await self._session.close()
 
     async def _gather(self) -> None:
         """Lets a batch fill while many calls are open.
@@ -244,11 +237,14 @@ class Lane:
         while True:
             started = self._clock.monotonic()
             try:
-                found = await self._send(operations)
+                rows = await self._session.execute(
+                    APPLY_SQL, arguments(self.owner, self.epoch, self._number, operations)
+                )
+                found = outcomes(operations, rows)
             except (psycopg.Error, ValueError) as error:
-                if _sqlstate(error) in _SEND_AGAIN:
-                    log.info("ledger_batch_sent_again", sqlstate=_sqlstate(error))
-                elif _is_of_data(error):
+                if sends_again(error):
+                    log.info("ledger_batch_sent_again", sqlstate=sqlstate(error))
+                elif is_of_data(error):
                     await self._split(batch, error)
                     return
                 else:
@@ -273,7 +269,7 @@ class Lane:
             "ledger_operation_refused",
             operation=type(op).__name__,
             id=str(op.id),
-            sqlstate=_sqlstate(error),
+            sqlstate=sqlstate(error),
             error=str(error).splitlines()[0] if str(error) else "",
         )
         self._done()
@@ -314,7 +310,7 @@ class Lane:
     async def _renew_next(self) -> None:
         ids, result = self._renewals.popleft()
         try:
-            rows = await self._execute(
+            rows = await self._session.execute(
                 "SELECT ledger_renew(%s::text, %s::bigint, %s::integer, %s::uuid[])",
                 [
                     self.owner,
@@ -325,7 +321,7 @@ class Lane:
             )
         except psycopg.Error as error:
             _fail(result, _unavailable())
-            if _sqlstate(error) not in _SEND_AGAIN:
+            if not sends_again(error):
                 await self._connection_lost(error, [])
                 await self._reconnect()
             return
@@ -333,46 +329,14 @@ class Lane:
             result.set_result({row[0] for row in rows})
 
     # --- the connection ---------------------------------------------------------------------
-    async def _send(self, operations: Sequence[Operation]) -> list[Outcome]:
-        rows = await self._execute(
-            APPLY_SQL, arguments(self.owner, self.epoch, self._number, operations)
-        )
-        return outcomes(operations, rows)
-
-    async def _execute(self, sql: str, parameters: list[object]) -> list[tuple]:  # type: ignore[type-arg]  # rows of several shapes
-        """Runs one autocommit statement."""
-        if self._connection is None:
-            raise psycopg.OperationalError("not connected")
-        return await self._execute_on(self._connection, sql, parameters)
-
-    async def _execute_on(
-        self, connection: psycopg.AsyncConnection, sql: str, parameters: list[object]
-    ) -> list[tuple]:  # type: ignore[type-arg]  # rows of several shapes
-        """Runs one statement, and gives up on a server that does not answer.
-
-        A query is never cancelled, since a cancellation can be lost: the socket is shut down,
-        which ends the wait, and the batch's fate is found out by sending it again.
-        """
-        task = asyncio.ensure_future(connection.execute(sql, parameters, prepare=True, binary=True))
-        timer = asyncio.get_running_loop().call_later(self._statement_s, _shut_down, connection)
-        try:
-            cursor = await asyncio.shield(task)
-            return await cursor.fetchall()
-        except asyncio.CancelledError:
-            _shut_down(connection)
-            await asyncio.wait({task})
-            raise
-        finally:
-            timer.cancel()
-
     async def _connection_lost(
         self, error: Exception, batch: Iterable[tuple[Operation, Result]]
     ) -> None:
         """Refuses every hold that waits; what was sent is still resolved when all is back."""
-        connection, self._connection = self._connection, None
+        was_connected = self.connected
         self.connected_at = None
         self.was_cut = True
-        if connection is not None:
+        if was_connected:
             log.error("ledger_connection_lost", error=str(error).strip() or type(error).__name__)
             self._observer.connection_changed(False)
         for op, result in batch:
@@ -386,17 +350,14 @@ class Lane:
             self._done()
             _fail(result, _unavailable())
         self._queue = kept
-        if connection is not None:
-            await _close(connection)
+        await self._session.close()
 
     async def _reconnect(self) -> None:
         pauses = _pauses()
         while True:
-            connection = None
             try:
-                connection = await self._connect()
-                ((epoch, number),) = await self._execute_on(
-                    connection,
+                await self._session.open()
+                ((epoch, number),) = await self._session.execute(
                     "SELECT CASE WHEN %s = 0 THEN nextval('ledger_epoch') END,"
                     " CASE WHEN %s = 0 THEN nextval('ledger_lane') END",
                     [self.epoch, self.epoch],
@@ -404,14 +365,12 @@ class Lane:
             except (psycopg.Error, OSError, TimeoutError, LedgerUnavailable) as error:
                 log.warning("ledger_connect_failed", error=str(error).strip())
                 self._fail_renewals()
-                if connection is not None:
-                    await _close(connection)
+                await self._session.close()
                 await asyncio.sleep(next(pauses))
                 continue
             if epoch is not None:
                 self.epoch, self._number = int(epoch), int(number)
                 self.owner = f"{self.owner}:{self.epoch}"
-            self._connection = connection
             self.connected_at = self._clock.monotonic()
             self._observer.connection_changed(True)
             log.info("ledger_connected", owner=self.owner, lane=self._number)
@@ -427,18 +386,6 @@ def _pauses() -> Iterator[float]:
     return itertools.chain(RECONNECT_SECONDS, itertools.repeat(RECONNECT_SECONDS[-1]))
 
 
-def _sqlstate(error: Exception) -> str:
-    return (error.sqlstate or "") if isinstance(error, psycopg.Error) else ""
-
-
-def _is_of_data(error: Exception) -> bool:
-    """Whether an operation's own content is at fault, as the server or the driver found it."""
-    state = _sqlstate(error)
-    return state.startswith(_DATA_ERRORS) or (
-        not state and isinstance(error, psycopg.DataError | ValueError)
-    )
-
-
 def _unavailable() -> LedgerUnavailable:
     return LedgerUnavailable(
         "The ledger's database does not answer, so nothing was started or charged; "
@@ -452,16 +399,3 @@ def _fail(result: "asyncio.Future[Any]", error: OmniError) -> None:
     if not result.done():
         result.set_exception(error)
         result.exception()  # marks it as seen
-
-
-async def _close(connection: psycopg.AsyncConnection) -> None:
-    with contextlib.suppress(psycopg.Error):
-        await connection.close()
-
-
-def _shut_down(connection: psycopg.AsyncConnection) -> None:
-    """Wakes whoever waits for `connection` with an end of file, without waiting for anything."""
-    with contextlib.suppress(psycopg.Error, OSError):
-        duplicate = socket.socket(fileno=os.dup(connection.fileno()))
-        with duplicate:
-            duplicate.shutdown(socket.SHUT_RDWR)
