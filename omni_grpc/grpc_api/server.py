@@ -5,6 +5,7 @@ from __future__ import annotations  # grpc's own types are no generics at run ti
 from typing import Any
 
 import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, text_format
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection as reflection_v1alpha
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -127,6 +128,7 @@ class GrpcServer:
 
         The messages are the same; grpcio-reflection knows only the elder name.
         """
+        _describe_reflection_v1()
         names = (*SERVICES, health.SERVICE_NAME, REFLECTION_V1, reflection_v1alpha.SERVICE_NAME)
         servicer = reflection_v1alpha.aio.ReflectionServicer(names)
         # grpcio-reflection's types leave this function out
@@ -145,3 +147,14 @@ class GrpcServer:
                 ),
             )
         )
+
+
+def _describe_reflection_v1() -> None:
+    """Makes v1 known to the descriptor pool, so that it can be described as all that is listed."""
+    elder = descriptor_pb2.FileDescriptorProto()
+    reflection_pb2.DESCRIPTOR.CopyToProto(elder)
+    text = text_format.MessageToString(elder)
+    for separator in "./":
+        text = text.replace(f"reflection{separator}v1alpha", f"reflection{separator}v1")
+    file = text_format.Parse(text, descriptor_pb2.FileDescriptorProto())
+    descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
