@@ -56,7 +56,8 @@ SELECT id, origin::text, lease_until FROM hold
 
 # --- postings ---------------------------------------------------------------------------------
 LAST_POSTING: Final = """
-SELECT id, count(*) OVER () FROM (SELECT id FROM posting WHERE id > %s ORDER BY id LIMIT %s) s
+SELECT id, count(*) OVER () FROM (
+  SELECT id FROM posting WHERE id > %s ORDER BY id FETCH FIRST %s ROWS WITH TIES) s
  ORDER BY id DESC LIMIT 1
 """
 # A posting is later than the moment at which the accounts were read if its transaction began

@@ -1,0 +1,53 @@
+"""One migrated server for the tests of the ledger, and for each test a copy of its own."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+
+import psycopg
+import pytest
+from ledger_rig import Rig, fill_template, load_prices
+
+from omni_grpc.billing.invariants import check
+from omni_grpc.storage import Database, EmbeddedPostgres, migrate
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def ledger_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    folder = tmp_path_factory.mktemp("ledger")
+    with EmbeddedPostgres(folder, settings={"fsync": "off"}) as server:
+        url = server.create_database("ledger_template")
+        migrate(url)
+        fill_template(url)
+        yield server
+
+
+@pytest.fixture
+def url(ledger_server: EmbeddedPostgres) -> Iterator[str]:
+    name = f"ledger_{next(_numbers)}"
+    yield ledger_server.create_database(name, template="ledger_template")
+    ledger_server.drop_database(name)
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    async with Database(url, application_name="billing tests") as database:
+        yield database
+
+
+@pytest.fixture
+def sql(url: str) -> Iterator[psycopg.Connection]:
+    """A session beside the ledger's own, in autocommit mode."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def rig(url: str, database: Database) -> AsyncIterator[Rig]:
+    """Lanes, meters and ledgers on the test's database; the books are checked at the end."""
+    rig = Rig(url, database)
+    yield rig
+    await rig.close()
+    if rig.books_are_clean:
+        assert await check(database, prices=load_prices) == []

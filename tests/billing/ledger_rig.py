@@ -1,0 +1,274 @@
+"""Lanes, leases, meters and ledgers as a worker wires them, with hands on their clocks."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
+from uuid import UUID
+
+import psycopg
+
+from omni_grpc.billing import Lane, Leases, Ledger, LedgerStore, Meter, Reaper
+from omni_grpc.billing.operations import (
+    AttemptOutcome,
+    Final,
+    FinalOp,
+    HoldOp,
+    Leg,
+    Origin,
+    Outcome,
+    RequestKey,
+    TransferOp,
+)
+from omni_grpc.core.ids import (
+    AccountId,
+    HoldId,
+    KeyId,
+    OrgId,
+    hold_id_of,
+    new_call_id,
+    new_hold_id,
+    uuid7,
+)
+from omni_grpc.core.money import Price, Rate, Unit
+from omni_grpc.core.usage import Usage
+from omni_grpc.storage import Database, connect
+
+T = TypeVar("T")
+
+WALLETS = (1000, 1001, 1002, 1003)
+"""Wallets of the organisations 1 to 4, without credits."""
+
+BUDGETS = (2001, 2002, 2003)
+"""Budget windows of organisation 1, without a limit."""
+
+PRICE_BOOK: Mapping[int, Price] = {
+    1: Price(1, (Rate(Unit.PROMPT, 0, 1_000_000), Rate(Unit.COMPLETION, 0, 2_000_000))),
+    2: Price(
+        2,
+        (
+            Rate(Unit.PROMPT, 0, 2_500_000_001),
+            Rate(Unit.PROMPT, 1_000, 5_000_000_003),
+            Rate(Unit.CACHED_READ, 0, 250_000_007),
+            Rate(Unit.COMPLETION, 0, 10_000_000_001),
+            Rate(Unit.REASONING, 0, 20_000_000_009),
+        ),
+    ),
+    3: Price(3, (Rate(Unit.PROMPT, 0, 0), Rate(Unit.COMPLETION, 0, 0))),
+}
+UNIT_PRICE = PRICE_BOOK[1]
+"""A prompt token costs 1 nano-USD, a token of the answer 2."""
+
+
+async def load_prices(versions: Sequence[int]) -> Mapping[int, Price]:  # read as a constant
+    return {version: PRICE_BOOK[version] for version in versions if version in PRICE_BOOK}
+
+
+def fill_template(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        for org, wallet in enumerate(WALLETS, 1):
+            found = connection.execute("SELECT ledger_open_wallet(%s)", [org]).fetchone()
+            assert found == (wallet,)
+        for budget in BUDGETS:
+            connection.execute("INSERT INTO account (id, kind, org_id) VALUES (%s, 2, 1)", [budget])
+
+
+class HandClock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class RealClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+@dataclass
+class Watch:
+    """Notes what a lane tells its observer."""
+
+    batches: list[int] = field(default_factory=list)
+    connected: list[bool] = field(default_factory=list)
+    on_batch: Callable[[], None] = lambda: None
+
+    def batch_applied(self, size: int, seconds: float) -> None:
+        self.batches.append(size)
+        self.on_batch()
+
+    def connection_changed(self, connected: bool) -> None:
+        self.connected.append(connected)
+
+
+@dataclass
+class Worker:
+    """What one worker process has of billing."""
+
+    lane: Lane
+    leases: Leases
+    ledger: Ledger
+    reaper: Reaper
+    watch: Watch
+    clock: HandClock | RealClock
+
+    def meter(self, wallet: int = WALLETS[0]) -> Meter:
+        return self.ledger.meter(new_call_id(), AccountId(wallet), KeyId(7))
+
+    async def grant(self, amount: int, wallet: int = WALLETS[0]) -> None:
+        await self.ledger.grant(
+            account_id=AccountId(wallet),
+            org_id=OrgId(1),
+            amount=amount,
+            reason="test",
+            request_id=str(uuid7()),
+        )
+
+    async def available(self, wallet: int = WALLETS[0]) -> int:
+        return (await self.ledger.balance(AccountId(wallet))).available
+
+
+class Rig:
+    """Makes workers on one database and ends their tasks."""
+
+    def __init__(self, url: str, database: Database) -> None:
+        self.url = url
+        self.database = database
+        self.store = LedgerStore(database)
+        self.books_are_clean = True
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def worker(
+        self,
+        *,
+        url: str | None = None,
+        clock: HandClock | RealClock | None = None,
+        markup_ppm: int = 0,
+        wait: bool = True,
+        **lane_settings: float,
+    ) -> Worker:
+        clock = clock or RealClock()
+        watch = Watch()
+        address = url or self.url
+        lane = Lane(
+            lambda: connect(address, application_name="lane"), clock, watch, **lane_settings
+        )
+        leases = Leases(lane, clock)
+        worker = Worker(
+            lane=lane,
+            leases=leases,
+            ledger=Ledger(
+                lane=lane, leases=leases, store=self.store, clock=clock, markup_ppm=markup_ppm
+            ),
+            reaper=Reaper(lane, self.store, clock),
+            watch=watch,
+            clock=clock,
+        )
+        self.start(lane.run())
+        if wait:
+            await until(lambda: lane.connected)
+        return worker
+
+    def start(self, work: Awaitable[None]) -> "asyncio.Task[None]":
+        task = asyncio.ensure_future(work)
+        self._tasks.append(task)
+        return task
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Polls, for a bounded time."""
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.002)
+
+
+# --- operations -------------------------------------------------------------------------------
+def hold_op(
+    amount: int,
+    *,
+    least: int | None = None,
+    wallet: int = WALLETS[0],
+    origin: Origin = Origin.ROUTER,
+    hold_id: UUID | None = None,
+    legs: Sequence[Leg] = (),
+    seconds: int = 60,
+    request: RequestKey | None = None,
+) -> HoldOp:
+    is_router = origin is Origin.ROUTER
+    return HoldOp(
+        id=HoldId(hold_id or (hold_id_of(new_call_id(), 1) if is_router else new_hold_id())),
+        origin=origin,
+        wallet=AccountId(wallet),
+        amount_min=amount if least is None else least,
+        amount_max=amount,
+        legs=tuple(legs),
+        seconds=seconds,
+        key_id=KeyId(7),
+        model="sim/one" if is_router else None,
+        credential="house" if is_router else None,
+        price_version=1 if is_router else None,
+        markup_ppm=0 if is_router else None,
+        request=request,
+    )
+
+
+def final_op(
+    kind: Final,
+    hold_id: UUID,
+    cost: int = 0,
+    *,
+    origin: Origin = Origin.ROUTER,
+    decider: str = "o",
+    wallet: int | None = None,
+    leg_costs: Sequence[int] = (),
+    request: RequestKey | None = None,
+) -> FinalOp:
+    """A final whose usage is `cost` prompt tokens at one nano-USD each."""
+    has_usage = origin is Origin.ROUTER and kind in (Final.SETTLE, Final.VOID)
+    return FinalOp(
+        id=HoldId(hold_id),
+        kind=kind,
+        origin=origin,
+        decider=decider,
+        wallet=None if wallet is None else AccountId(wallet),
+        cost=cost,
+        leg_costs=tuple(leg_costs),
+        outcome=AttemptOutcome.ANSWERED if has_usage else None,
+        usage=Usage(prompt=cost) if has_usage and kind is Final.SETTLE else None,
+        request=request,
+    )
+
+
+def transfer_op(
+    amount: int, *, wallet: int = WALLETS[0], request: RequestKey | None = None
+) -> TransferOp:
+    transfer_id = uuid7()
+    return TransferOp(
+        id=transfer_id,
+        wallet=AccountId(wallet),
+        amount=amount,
+        reference="test",
+        request=request or RequestKey(1, str(transfer_id), b"grant"),
+    )
+
+
+Applied = tuple[list[Outcome], Exception | None]
