@@ -29,6 +29,7 @@ from omni_grpc.billing.operations import (
     Operation,
     Origin,
     Outcome,
+    TransferOp,
 )
 from omni_grpc.billing.session import (
     STATEMENT_SECONDS_MAX,
@@ -102,7 +103,7 @@ class Lane:
         self._closing = False
         self._unsettled = 0
         self._open = 0
-        """Holds that were granted here and are not final yet."""
+        """The router's holds that were granted here and whose end was not stated yet."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -277,11 +278,7 @@ class Lane:
 
     def _resolve(self, op: Operation, result: Result, outcome: Outcome) -> None:
         self._done()
-        if outcome.code is Code.DONE:
-            if isinstance(op, HoldOp):
-                self._open += 1
-            elif isinstance(op, FinalOp) and op.kind is not Final.LEASE_END:
-                self._open -= 1
+        self._count(op, outcome)
         if (
             isinstance(op, FinalOp)
             and (op.kind, op.origin) == (Final.SETTLE, Origin.ROUTER)
@@ -301,6 +298,16 @@ class Lane:
                 id=op.id, kind=Final.VOID, origin=op.origin, outcome=AttemptOutcome.FAILED
             )
             self._enqueue(abandoned)
+
+    def _count(self, op: Operation, outcome: Outcome) -> None:
+        """Counts the open calls. A team's holds are none: most end by time, in any worker."""
+        if isinstance(op, TransferOp) or op.origin is not Origin.ROUTER:
+            return
+        if isinstance(op, FinalOp):
+            if op.kind is not Final.LEASE_END:
+                self._open = max(0, self._open - 1)
+        elif outcome.code in (Code.DONE, Code.ALREADY):
+            self._open += 1
 
     def _done(self) -> None:
         self._unsettled -= 1

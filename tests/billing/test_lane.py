@@ -191,3 +191,15 @@ async def test_a_hold_goes_out_at_once_when_the_lane_is_idle(worker: Worker) -> 
     before = len(worker.watch.batches)
     await worker.lane.hold(hold_op(1))
     assert worker.watch.batches[before:] == [1]
+
+
+async def test_holds_that_end_by_time_do_not_count_as_open_calls_for_ever(worker: Worker) -> None:
+    """Else every batch of a quiet worker would wait to fill."""
+    for _ in range(30):
+        await worker.lane.hold(hold_op(1, origin=Origin.API, seconds=-1))
+    assert await worker.reaper.reap() == 30
+    op = hold_op(1)
+    await worker.lane.hold(op)
+    assert worker.lane._open == 1
+    await worker.lane.apply(final_op(Final.SETTLE, op.id, 1))
+    assert worker.lane._open == 0
