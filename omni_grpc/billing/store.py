@@ -94,8 +94,9 @@ class LedgerStore:
     async def usage(self, call_id: CallId) -> UsageRecord | None:
         """A call's attempts, running ones included; None if no attempt was ever held."""
         span = [call_id, UUID(int=call_id.int | ATTEMPTS_MAX)]
-        final = await self._database.fetch_all(_ATTEMPTS, span, row=tuple_row)
+        # Holds become final and not the other way round: read in this order, none is missed.
         running = await self._database.fetch_all(_RUNNING, span, row=tuple_row)
+        final = await self._database.fetch_all(_ATTEMPTS, span, row=tuple_row)
         if not final and not running:
             return None
         attempts = [
