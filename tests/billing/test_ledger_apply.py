@@ -485,3 +485,18 @@ async def test_a_hold_that_appears_while_its_accounts_are_locked_restarts_the_ba
         cursor = await late.execute(APPLY_SQL, arguments("other", 1, 7, [settle]), binary=True)
         assert codes(outcomes([settle], await cursor.fetchall())) == [Code.DONE]
     assert balance(sql) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "NULL", "null", '"', "\\", '\\"', "{1,2}", "a,b", "line\nbreak", "é🜂\u200b", "''"],
+)
+async def test_texts_arrive_as_they_were_sent(text: str, sql: psycopg.Connection) -> None:
+    """A batch writes its texts into array literals by itself."""
+    request = RequestKey(1, text, b"")
+    op = dataclasses.replace(transfer_op(1, request=request), reference=text)
+    hold = dataclasses.replace(hold_op(0), model=text, credential=text)
+    apply(sql, [op, hold])
+    assert sql.execute("SELECT reference FROM posting WHERE id = %s", [op.id]).fetchone() == (text,)
+    assert sql.execute("SELECT request_id FROM request").fetchone() == (text,)
+    assert sql.execute("SELECT model, credential FROM hold").fetchone() == (text, text)
