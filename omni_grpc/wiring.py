@@ -53,6 +53,9 @@ GC_ALLOCATIONS: Final = 20_000
 STOP_SECONDS_MAX: Final = 5.0
 """How long the last connections may take to close once nothing runs on them."""
 
+LAST_WORDS_SECONDS_MAX: Final = 1.0
+"""How long the answers of ended gRPC calls may take to leave; health watchers never leave."""
+
 SETTLE_SECONDS_MAX: Final = 60.0
 """How long a stopping worker tries to bring its last settles into the database."""
 
@@ -79,6 +82,7 @@ class Worker:
     rest_port: int = 0
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
     _serving: asyncio.Task[None] | None = None
+    _stopping: bool = False
 
     def __post_init__(self) -> None:
         settings = self.settings
@@ -152,9 +156,10 @@ class Worker:
         )
 
     async def ready(self) -> bool:
-        """Whether calls can be served: the database answers, and there is a catalog."""
+        """Whether calls are served: the database answers, there is a catalog, no stop began."""
         return (
-            self._lane.connected
+            not self._stopping
+            and self._lane.connected
             and self._catalog.snapshot.version > 0
             and await self._database.ping()
         )
@@ -165,6 +170,7 @@ class Worker:
         Raises:
             OSError: an address cannot be bound.
         """
+        listener = bind(self.settings.rest_addr, share=self.share_port)
         await self._database.open()
         await self.providers.open()
         self._run(self._lane.run())
@@ -172,8 +178,12 @@ class Worker:
             await self._catalog.load()
         for work in (self._catalog.run(), self._leases.run(), self._reaper.run(), self._watch()):
             self._run(work)
-        self.grpc_port = await self._grpc.start(self.settings.grpc_addr)
-        listener = bind(self.settings.rest_addr, share=self.share_port)
+        try:
+            self.grpc_port = await self._grpc.start(self.settings.grpc_addr)
+        except OSError:
+            listener.close()
+            await self._close()
+            raise
         self.rest_port = listener.getsockname()[1]
         self._serving = asyncio.create_task(self._rest.serve(sockets=[listener]))
         # What was made by now lives as long as the process: the collector need not visit it again,
@@ -187,16 +197,23 @@ class Worker:
     async def stop(self) -> None:
         """Drains and closes everything; no settle is lost while the database answers."""
         log.info("stopping", running=self._gates.running)
+        self._stopping = True
         await self._grpc.set_serving(False)
         drained = await self._gates.drain(DRAIN_SECONDS_MAX)
         if not drained:
             log.warning("calls_cut_short", running=self._gates.running)
-        await self._grpc.stop(0)
+        # A call leaves its gates before its last message has left the server.
+        await self._grpc.stop(LAST_WORDS_SECONDS_MAX if drained else 0)
         await self._app.cut_short(STOP_SECONDS_MAX)
         self._rest.should_exit = True
         self._rest.force_exit = not drained
         await self._chats.drain()
         await self._lane.close(SETTLE_SECONDS_MAX)
+        await self._close()
+        log.info("stopped")
+
+    async def _close(self) -> None:
+        """Ends what runs in the background, then the connections that it used."""
         for task in self._tasks:
             task.cancel()
         if self._serving is not None:
@@ -204,7 +221,6 @@ class Worker:
         await asyncio.wait(self._tasks, timeout=STOP_SECONDS_MAX)
         await self.providers.close()
         await self._database.close()
-        log.info("stopped")
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(work)
