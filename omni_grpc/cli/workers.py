@@ -199,8 +199,13 @@ def _run_worker(settings: Settings, parent: Connection) -> None:
 
 
 def _reserve(address: str) -> socket.socket:
+    """A socket on a port that nobody else listens on.
+
+    Two services that share their ports among workers would else share them with each other.
+    """
     from omni_grpc.wiring import bind
 
+    bind(address, share=False).close()
     return bind(address, share=True)
 
 
