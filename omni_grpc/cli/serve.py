@@ -1,6 +1,7 @@
 """`omni-grpc serve`: the service alone, for machines that others depend on."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ from omni_grpc.cli.opening import settings_of, url_of
 from omni_grpc.cli.workers import run_workers
 from omni_grpc.logs import configure_logs
 from omni_grpc.providers import Providers, ProviderSettingsError, load_specs
-from omni_grpc.settings import Settings, SettingsError
+from omni_grpc.settings import Settings, SettingsError, read_settings
 from omni_grpc.storage import MigrationError, pending
 
 log = structlog.get_logger(__name__)
@@ -25,9 +26,8 @@ def run_serve(
     Raises:
         SettingsError: with everything that is missing.
     """
-    settings = settings_of(config, overrides)
+    settings = _complete_settings(config, overrides)
     configure_logs(settings)
-    _refuse_missing(settings)
     log.info("starting", **settings.redacted())
     _check_schema(url_of(settings))
 
@@ -46,8 +46,35 @@ def run_serve(
     uvloop.run(run_workers(settings, ready))
 
 
-def _refuse_missing(settings: Settings) -> None:
-    """Lists everything that is missing, at once."""
+def _complete_settings(config: Path | None, overrides: Mapping[str, object]) -> Settings:
+    """The settings, with everything that serving needs.
+
+    Raises:
+        SettingsError: with all that is wrong and all that is missing.
+    """
+    try:
+        settings = settings_of(config, overrides)
+    except SettingsError as error:
+        raise SettingsError([*error.faults, *_missing_beside(error.faults, config)]) from None
+    if faults := _missing(settings):
+        raise SettingsError(faults)
+    return settings
+
+
+def _missing_beside(faults: Sequence[str], config: Path | None) -> list[str]:
+    """What is missing apart from what is wrong, which would hide it until it is mended."""
+    wrong = {fault.partition(":")[0] for fault in faults}
+    right = {name: value for name, value in os.environ.items() if name not in wrong}
+    variables = {spec.id: spec.key_env for spec in load_specs() if spec.key_env is not None}
+    try:
+        settings = read_settings(right, config=config, key_variables=variables)
+    except SettingsError:  # the file is at fault, and may have held what seems to be missing
+        return []
+    return [fault for fault in _missing(settings) if fault.partition(":")[0] not in wrong]
+
+
+def _missing(settings: Settings) -> list[str]:
+    """Everything that is missing, for people."""
     faults: list[str] = []
     if settings.database_url is None:
         faults.append("DATABASE_URL: is missing: the PostgreSQL database (15 or newer) to use")
@@ -66,8 +93,7 @@ def _refuse_missing(settings: Settings) -> None:
         if not configured:
             keys = ", ".join(spec.key_env for spec in load_specs() if spec.key_env)
             faults.append(f"no provider is configured: set at least one of {keys}")
-    if faults:
-        raise SettingsError(faults)
+    return faults
 
 
 def _check_schema(url: str) -> None:
