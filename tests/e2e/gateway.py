@@ -249,6 +249,12 @@ class RestCall:
         await call._writer.drain()
         return call
 
+    async def __aenter__(self) -> "RestCall":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
     async def head(self) -> tuple[int, dict[str, str]]:
         """The status and the headers."""
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
