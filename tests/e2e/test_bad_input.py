@@ -597,11 +597,13 @@ def test_headers_that_are_not_ascii_are_read_or_refused(
     caller.spent += GOOD_COST if status == 200 else 0
 
 
-def test_metadata_of_a_megabyte_is_refused(gateway: Gateway, caller: Caller) -> None:
+def test_metadata_above_the_limit_is_refused(gateway: Gateway, caller: Caller) -> None:
     request = pb.CompleteChatRequest(prompt=prompt())
     metadata = (*caller.metadata, ("x-name", "x" * 1_000_000))
     found = refusal(lambda: caller.router.CompleteChat(request, metadata=metadata, timeout=10))
     assert found.code == "RESOURCE_EXHAUSTED"
+    with HttpConnection(gateway, caller.tenant.api_key) as http:
+        assert http.ask(body=chat_body(), x_name="x" * 20_000).status == 431
 
 
 Leave = Callable[[Gateway, str], None]
