@@ -36,7 +36,10 @@ class EntryKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One change of an account's posted balance. `position` counts them in commit order from 1."""
+    """One change of an account's posted balance. `position` counts them in commit order from 1.
+
+    `reference` is a call's id, the last part of a hold's name, or the reason of a grant.
+    """
 
     position: int
     kind: EntryKind
@@ -44,6 +47,11 @@ class LedgerEntry:
     balance_after: int
     reference: str
     create_time: datetime
+
+    def reference_in(self, account: str) -> str:
+        """The reference as callers know it: a hold by its full name, of `account`."""
+        of_a_hold = self.kind is EntryKind.CHARGE and self.reference.startswith("holds/")
+        return f"{account}/{self.reference}" if of_a_hold else self.reference
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,13 +250,12 @@ def _uuid(text: str, field: str) -> UUID:
 def _entry(account: str, entry: LedgerEntry) -> pb.LedgerEntry:
     create_time = timestamp_pb2.Timestamp()
     create_time.FromDatetime(entry.create_time)
-    of_a_hold = entry.kind is EntryKind.CHARGE and entry.reference.startswith("holds/")
     return pb.LedgerEntry(
         name=f"{account}/ledgerEntries/{entry.position}",
         kind=_ENTRY_KINDS[entry.kind],
         amount_nanousd=entry.amount,
         balance_after_nanousd=entry.balance_after,
-        reference=f"{account}/{entry.reference}" if of_a_hold else entry.reference,
+        reference=entry.reference_in(account),
         create_time=create_time,
     )
 

@@ -123,8 +123,7 @@ def _transaction(account: str, entry: LedgerEntry) -> _JsonObject:
     }
     _add_amount(found, "amount", entry.amount)
     _add_amount(found, "balance_after", entry.balance_after)
-    of_a_hold = entry.kind is EntryKind.CHARGE and entry.reference.startswith("holds/")
-    found["reference"] = f"{account}/{entry.reference}" if of_a_hold else entry.reference
+    found["reference"] = entry.reference_in(account)
     found["create_time"] = entry.create_time
     return found
 
