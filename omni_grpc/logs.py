@@ -32,6 +32,9 @@ def configure_logs(settings: Settings) -> None:
     )
     # The libraries: what they warn of, on the same stream; psycopg's pool repeats every failed try.
     logging.basicConfig(
-        stream=sys.stderr, level=max(level, logging.WARNING), format="%(name)s: %(message)s", force=True
+        stream=sys.stderr,
+        level=max(level, logging.WARNING),
+        format="%(name)s: %(message)s",
+        force=True,
     )
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
