@@ -13,6 +13,7 @@ from omni.catalog.v1 import catalog_service_pb2_grpc as pb_grpc
 from omni_grpc.catalog import CatalogSnapshot, Offer, parse_filter
 from omni_grpc.completion import PageTokens, page_size
 from omni_grpc.core.errors import FieldInvalid, NotFound
+from omni_grpc.core.limits import MODEL_ID_CHARS_MAX
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 _NAME: Final = re.compile(r"providers/([^/]+)/models/(.+)", re.DOTALL)
@@ -42,6 +43,10 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
             raise FieldInvalid("name must be providers/{provider}/models/{model}.", field="name")
         snapshot = self._snapshot()
         offer_id = "/".join(match.groups())
+        if len(offer_id) > MODEL_ID_CHARS_MAX:
+            raise FieldInvalid(
+                f"name must have a model of at most {MODEL_ID_CHARS_MAX} characters.", field="name"
+            )
         offer = snapshot.get(offer_id)
         if offer is None:
             near = snapshot.suggestions(offer_id)

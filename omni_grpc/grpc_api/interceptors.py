@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError
 from omni_grpc.completion import Call, Gates
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import FieldInvalid, Internal, OmniError
-from omni_grpc.grpc_api.status import code_of, trailers
+from omni_grpc.grpc_api.status import code_of, message_of, trailers
 from omni_grpc.identity import Scope
 
 log = structlog.get_logger(__name__)
@@ -171,7 +171,7 @@ class ErrorsInterceptor(_Interceptor):
     async def _abort(self, context: Context, error: OmniError) -> None:
         # grpc insists on seeing the very exception that `abort` raises, so the reason goes aside.
         _aborted_for.set(error.reason)
-        await context.abort(code_of(error), error.message, trailers(error, _call_id()))
+        await context.abort(code_of(error), message_of(error), trailers(error, _call_id()))
 
 
 class _Undecoded:

@@ -1,4 +1,10 @@
-"""An error of the service as a gRPC status with rich details, from the error's own attributes."""
+"""An error of the service as a gRPC status with rich details, from the error's own attributes.
+
+Texts are cut so that the trailers stay below what gRPC clients take, 8 KB by default: a client that
+is sent more sees RESOURCE_EXHAUSTED instead of the error.
+"""
+
+from typing import Final
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -15,7 +21,15 @@ DOMAIN = "omni"
 DETAILS_KEY = "grpc-status-details-bin"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 
+TEXT_BYTES_MAX: Final = 1_600
+"""Longest text as it is percent-encoded in the trailers; the details hold it once or twice more."""
+
 Metadata = tuple[tuple[str, str | bytes], ...]
+
+
+def message_of(error: OmniError) -> str:
+    """The status message of an error."""
+    return _short(error.message)
 
 
 def code_of(error: OmniError) -> grpc.StatusCode:
@@ -29,7 +43,7 @@ def trailers(error: OmniError, call_id: str | None) -> Metadata:
     RetryInfo is what people and tools read; the push-back is what gRPC's own retries obey, and a
     negative one forbids them.
     """
-    status = status_pb2.Status(code=code_of(error).value[0], message=error.message)
+    status = status_pb2.Status(code=code_of(error).value[0], message=message_of(error))
     for detail in _details(error, call_id):
         packed = any_pb2.Any()
         packed.Pack(detail)
@@ -70,7 +84,7 @@ def _details(
             error_details_pb2.BadRequest(
                 field_violations=[
                     error_details_pb2.BadRequest.FieldViolation(
-                        field=error.field, description=error.message
+                        field=_short(error.field), description=message_of(error)
                     )
                 ]
             )
@@ -80,17 +94,28 @@ def _details(
             error_details_pb2.PreconditionFailure(
                 violations=[
                     error_details_pb2.PreconditionFailure.Violation(
-                        type="CREDITS", subject="account", description=error.message
+                        type="CREDITS", subject="account", description=message_of(error)
                     )
                 ]
             )
         )
     if isinstance(error, ModelNotFound):
         details.append(
-            error_details_pb2.ResourceInfo(resource_type="model", description=error.message)
+            error_details_pb2.ResourceInfo(resource_type="model", description=message_of(error))
         )
     if error.retry_after_s is not None:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(int(error.retry_after_s * 1000))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     return details
+
+
+def _short(text: str) -> str:
+    if len(text) <= TEXT_BYTES_MAX and text.isascii():
+        return text
+    size = 0
+    for place, char in enumerate(text):
+        size += 1 if " " <= char <= "~" else 3 * len(char.encode())
+        if size > TEXT_BYTES_MAX:
+            return text[:place] + "…"
+    return text
