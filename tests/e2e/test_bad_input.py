@@ -36,6 +36,8 @@ from omni.admin.v1 import admin_service_pb2 as admin_pb
 from omni.admin.v1 import admin_service_pb2_grpc as admin_grpc
 from omni.billing.v1 import billing_service_pb2 as billing_pb
 from omni.billing.v1 import billing_service_pb2_grpc as billing_grpc
+from omni.catalog.v1 import catalog_service_pb2 as catalog_pb
+from omni.catalog.v1 import catalog_service_pb2_grpc as catalog_grpc
 from omni.router.v1 import router_service_pb2 as pb
 from omni.router.v1 import router_service_pb2_grpc as pb_grpc
 
@@ -374,6 +376,21 @@ def test_a_field_that_cannot_be_is_named(caller: Caller, name: str) -> None:
     assert set(found.details) == {"ErrorInfo", "BadRequest"}
     assert found.field == field
     assert found.message.startswith(field)
+
+
+def test_names_of_any_length_are_answered_within_what_clients_take(caller: Caller) -> None:
+    stub = catalog_grpc.CatalogServiceStub(caller.channel)
+    for name in ("x" * 230, "é" * 230, "漢" * 230, "x" * 9_000_000):
+        request = catalog_pb.GetModelRequest(name=f"providers/sim/models/{name}")
+        found = refusal(
+            lambda request=request: stub.GetModel(request, metadata=caller.metadata, timeout=10)
+        )
+        assert found.reason == ("NOT_FOUND" if len(name) == 230 else "FIELD_INVALID")
+    for name in ("x" * 100_000, "漢" * 100_000):
+        found = caller.refused(prompt(sampling=pb.Sampling(logit_bias={name: 101.0})))
+        assert found.reason == "FIELD_INVALID"
+        assert found.field.startswith("prompt.sampling.logit_bias")
+        assert found.message.endswith("…")
 
 
 TOOL = {"type": "function", "function": {"name": "f"}}
