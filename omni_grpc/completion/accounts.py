@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from omni_grpc.billing import Ledger, UsageRecord
 from omni_grpc.core.errors import FieldInvalid, NotFound
-from omni_grpc.core.ids import AccountId, CallId
+from omni_grpc.core.ids import AccountId, CallId, attempt_of
 from omni_grpc.identity import Identity, Principal, Scope
 
 _NAME = re.compile(r"accounts/([a-z][a-z0-9-]{1,62})", re.ASCII)
@@ -58,10 +58,16 @@ class Accounts:
         Raises:
             NotFound: there is none, or it is not the caller's.
         """
+        if attempt_of(call_id):  # an attempt's hold, from which only later attempts would be read
+            raise _no_record(call_id)
         record = await self._ledger.usage(call_id)
         if record.account_id == principal.account_id:
             return record, f"accounts/{principal.org_slug}"
         if Scope.ADMIN not in principal.scopes:
-            raise NotFound(f"There is no usage record of a call {call_id}.")
+            raise _no_record(call_id)
         org = await self._identity.org_of_account(record.account_id)
         return record, f"accounts/{org.slug}"
+
+
+def _no_record(call_id: CallId) -> NotFound:
+    return NotFound(f"There is no usage record of a call {call_id}.")

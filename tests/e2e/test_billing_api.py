@@ -409,6 +409,7 @@ def test_the_hold_of_a_running_chat_cannot_be_touched(
     assert books.refused(books.release(name)).reason == "NOT_FOUND"
     record = books.do(pb.GetUsageRecordRequest(call_id=call_id)).usage_record
     assert record.cost_nanousd == cost
+    assert books.refused(pb.GetUsageRecordRequest(call_id=str(hold_id))).reason == "NOT_FOUND"
 
 
 # --- entries and pages ----------------------------------------------------------------------------
