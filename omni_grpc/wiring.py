@@ -17,10 +17,10 @@ import structlog
 import uvicorn
 
 from omni_grpc.billing import Lane, Leases, Ledger, LedgerStore, Reaper
-from omni_grpc.catalog import Catalog
+from omni_grpc.catalog import Catalog, CatalogSnapshot
 from omni_grpc.completion import Accounts, Chats, Gates, PageTokens
 from omni_grpc.core.clock import SystemClock
-from omni_grpc.core.errors import OmniError
+from omni_grpc.core.errors import LedgerUnavailable, OmniError
 from omni_grpc.core.limits import DRAIN_SECONDS_MAX
 from omni_grpc.grpc_api import (
     AdminServicer,
@@ -111,7 +111,7 @@ class Worker:
         self._identity = Identity(self._database, key_hash_secret=secret, clock=self._clock)
         self._catalog = Catalog(self._database)
         ids = self.providers.ids()
-        self._router = Router(lambda: self._catalog.snapshot, ids)
+        self._router = Router(self._snapshot, ids)
         self._chats = Chats(self._router, self.providers, self._clock)
         self._gates = Gates(self._identity, self._ledger, self._clock, settings.calls_at_once_max)
         accounts = Accounts(self._identity, self._ledger)
@@ -120,7 +120,7 @@ class Worker:
             gates=self._gates,
             router=RouterServicer(self._chats),
             billing=BillingServicer(self._ledger, accounts, tokens),
-            catalog=CatalogServicer(lambda: self._catalog.snapshot, ids, tokens),
+            catalog=CatalogServicer(self._snapshot, ids, tokens),
             admin=AdminServicer(self._identity, tokens),
             clock=self._clock,
             observer=self._metrics,
@@ -133,7 +133,7 @@ class Worker:
             ledger=self._ledger,
             accounts=accounts,
             tokens=tokens,
-            catalog=lambda: self._catalog.snapshot,
+            catalog=self._snapshot,
             providers=ids,
             ready=self.ready,
             metrics=render if settings.metrics else None,
@@ -154,6 +154,21 @@ class Worker:
                 timeout_graceful_shutdown=int(DRAIN_SECONDS_MAX),
             )
         )
+
+    def _snapshot(self) -> CatalogSnapshot:
+        """The catalog, for callers.
+
+        Raises:
+            LedgerUnavailable: it was never read, which must not look as if it had no model.
+        """
+        found = self._catalog.snapshot
+        if found.version == 0:
+            raise LedgerUnavailable(
+                "The database has not answered since this server started, so the catalog is not "
+                "known yet; try again shortly.",
+                retry_after_s=1.0,
+            )
+        return found
 
     async def ready(self) -> bool:
         """Whether calls are served: the database answers, there is a catalog, no stop began."""
@@ -231,6 +246,9 @@ class Worker:
         """Keeps health and gauges true."""
         serving: bool | None = None
         while True:
+            if self._catalog.snapshot.version == 0 and self._lane.connected:
+                with contextlib.suppress(OmniError):  # sooner than at the next poll
+                    await self._catalog.load()
             now = await self.ready()
             if now != serving:
                 serving = now
