@@ -224,9 +224,15 @@ async def test_a_stopping_service_ends_what_runs_and_takes_no_more(
             assert (await another.balance()).available_nanousd == CREDITS
             over_rest = await RestCall.send(own_gateway, tenant.api_key, _body(prompt, stream=True))
             assert (await over_rest.head())[0] == 200
-            plain = asyncio.create_task(_ask(own_gateway, tenant, prompt))
+            plain = [
+                asyncio.create_task(_ask(own_gateway, tenant, prompt)),
+                *(
+                    asyncio.create_task(omni.chat("sim/fast", prompt, max_output_tokens=OUTPUT_MAX))
+                    for _ in range(20)
+                ),
+            ]
             async with omni.stream_chat("sim/fast", prompt, max_output_tokens=OUTPUT_MAX) as stream:
-                assert await soon(lambda: simulator.waiting(gate) == 3)
+                assert await soon(lambda: simulator.waiting(gate) == 2 + len(plain))
                 process.send_signal(signal.SIGTERM)
                 async with asyncio.timeout(5):
                     while await _health(health) == "SERVING":
@@ -241,7 +247,9 @@ async def test_a_stopping_service_ends_what_runs_and_takes_no_more(
                     completion = await stream.result()
                     events = await _all(over_rest)
                     over_rest.close()
-                    assert await plain == 200
+                    status, *answers = await asyncio.gather(*plain)
+                    assert status == 200
+                    assert {answer.cost_nanousd for answer in answers} == {completion.cost_nanousd}
         assert completion.usage.completion_tokens == 40
         assert completion.balance_nanousd is not None
         assert "error" not in events[-1]
@@ -252,7 +260,7 @@ async def test_a_stopping_service_ends_what_runs_and_takes_no_more(
         " JOIN org o ON o.account_id = a.id WHERE o.slug = %s",
         tenant.org,
     )
-    assert (posted, pending) == (CREDITS - 3 * completion.cost_nanousd, 0)
+    assert (posted, pending) == (CREDITS - 23 * completion.cost_nanousd, 0)
 
 
 async def _health(health: Any) -> str:
