@@ -17,7 +17,7 @@ from omni_grpc.core.money import (
     NANO_PER_USD,
     Rate,
     Unit,
-    nanousd_per_mtok_from_usd,
+    nanousd_from_usd,
     usd_text,
 )
 
@@ -94,7 +94,7 @@ def nanousd_per_mtok(usd_per_mtok: object) -> int:
     if amount > USD_PER_MTOK_MAX or 0 < amount < USD_PER_MTOK_MIN:
         raise _NotAPrice(f"{amount} USD per million tokens cannot be a price: the unit is wrong")
     exact = amount.quantize(_DOUBLE_NOISE, ROUND_HALF_EVEN).quantize(_NANO, ROUND_CEILING)
-    return nanousd_per_mtok_from_usd(str(exact))
+    return nanousd_from_usd(f"{exact:f}")
 
 
 def rates_text(rates: tuple[Rate, ...]) -> str:

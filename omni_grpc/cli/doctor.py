@@ -91,7 +91,7 @@ async def _books(database: Database, store: CatalogStore, *, quiet: bool) -> lis
     with console.status("Reading the books") as status:
 
         def progress(part: str, count: int) -> None:
-            rows[part] = rows.get(part, 0) + count
+            rows[part] = count
             if not quiet:
                 status.update(f"Reading the books: {sum(rows.values()):,} rows ({part})")
 

@@ -7,9 +7,9 @@ generated is charged once, and nothing else is.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
-from typing import Final
+from typing import Any
 
 import structlog
 
@@ -22,7 +22,7 @@ from omni_grpc.completion.faults import (
     is_final,
     settle_cancelled,
 )
-from omni_grpc.completion.tally import Tally
+from omni_grpc.completion.tally import COUNTED_BYTES_INLINE, Tally
 from omni_grpc.core.chat import (
     ChatCompletion,
     ChatDelta,
@@ -32,6 +32,7 @@ from omni_grpc.core.chat import (
 )
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import LedgerUnavailable
+from omni_grpc.core.usage import Usage
 from omni_grpc.providers import (
     ChatProvider,
     ProviderFault,
@@ -39,12 +40,9 @@ from omni_grpc.providers import (
     ProviderStream,
     UpstreamCall,
 )
-from omni_grpc.routing import Attempt, Router
+from omni_grpc.routing import Attempt, Router, prompt_upper_bound
 
 log = structlog.get_logger(__name__)
-
-PLAN_BYTES_INLINE: Final = 128 * 1024
-"""Prompts above this are planned in a thread: counting their tokens would hold the event loop."""
 
 ChatEvent = ChatStarted | tuple[ChatDelta, ...] | ChatCompletion
 
@@ -56,7 +54,7 @@ class Chats:
         self._router = router
         self._providers = providers
         self._clock = clock
-        self._abandoned: set[asyncio.Task[None]] = set()
+        self._finishing: set[asyncio.Task[None]] = set()
 
     async def complete(self, call: Call, request: ChatRequest) -> ChatCompletion:
         """Completes a chat whole.
@@ -113,14 +111,13 @@ class Chats:
         raise caller_error(faults, meter.charged_nanousd)
 
     async def drain(self) -> None:
-        """Waits for what cancelled calls still have to find out and settle."""
-        while self._abandoned:
-            await asyncio.wait(set(self._abandoned))
+        """Waits for what ended calls still have to find out and settle."""
+        while self._finishing:
+            await asyncio.wait(set(self._finishing))
 
     # --- one attempt --------------------------------------------------------------------------
     async def _plan(self, request: ChatRequest) -> tuple[Attempt, ...]:
-        size = sum(len(m.content) for m in request.messages if isinstance(m.content, str))
-        if size > PLAN_BYTES_INLINE:
+        if prompt_upper_bound(request) > COUNTED_BYTES_INLINE:
             return await asyncio.to_thread(self._router.plan, request)
         return self._router.plan(request)
 
@@ -165,17 +162,15 @@ class Chats:
                 self._upstream(call, request, attempt, held), held.dispatched
             )
         except ProviderFault as fault:
-            end_attempt(held, fault, tally.empty, tally.estimate)
+            await asyncio.shield(self._finish(held, end_attempt(held, fault, tally, None)))
             raise
         except asyncio.CancelledError:
             # The provider read the prompt; of an answer it sent nothing.
-            settle_cancelled(held, tally.estimate)
+            self._finish(held, settle_cancelled(held, tally, None))
             raise
-        usage = found.usage
-        if usage is None:
+        if found.usage is None:
             tally.add_choices(found.choices)
-            usage = tally.estimate()
-        held.settle(usage, AttemptOutcome.ANSWERED)
+        await self._settle_answered(held, tally, found.usage)
         return await _completion(
             call,
             held,
@@ -214,7 +209,7 @@ class Chats:
         except BaseException:
             self._abandon(stream, held, tally)
             raise
-        held.settle(stream.usage or tally.estimate(), AttemptOutcome.ANSWERED)
+        await self._settle_answered(held, tally, stream.usage)
         await stream.aclose()
         yield await _completion(
             call,
@@ -225,19 +220,28 @@ class Chats:
             service_tier=stream.service_tier,
         )
 
+    async def _settle_answered(
+        self, held: AttemptCharge, tally: Tally, usage: Usage | None
+    ) -> None:
+        """Charges a whole answer: by the provider's count, or by our own where it gave none."""
+        if usage is not None:
+            held.settle(usage, AttemptOutcome.ANSWERED)
+            return
+
+        async def settle() -> None:
+            held.settle(await tally.count(), AttemptOutcome.ANSWERED)
+
+        await asyncio.shield(self._finish(held, settle()))
+
     async def _failed(
         self, stream: ProviderStream, held: AttemptCharge, tally: Tally, fault: ProviderFault
     ) -> None:
         """Ends an attempt by what its provider did."""
-        usage = stream.usage
-        end_attempt(held, fault, tally.empty, lambda: usage or tally.estimate())
+        await asyncio.shield(self._finish(held, end_attempt(held, fault, tally, stream.usage)))
         await stream.aclose()
 
     def _abandon(self, stream: ProviderStream, held: AttemptCharge, tally: Tally) -> None:
-        """The caller is gone: stops the provider, then charges what it had sent until then.
-
-        Runs on by itself, since the caller's own task is being cancelled.
-        """
+        """The caller is gone: stops the provider, then charges what it had sent until then."""
 
         async def stop() -> None:
             try:
@@ -245,13 +249,17 @@ class Chats:
             except ProviderFault as fault:
                 log.info("cancel_found_fault", fault=fault.message)
             finally:
-                usage = stream.usage if stream.ended else None
-                settle_cancelled(held, lambda: usage or tally.estimate())
+                await settle_cancelled(held, tally, stream.usage if stream.ended else None)
 
+        self._finish(held, stop())
+
+    def _finish(self, held: AttemptCharge, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Ends a hold in a task of its own, since the caller's may be cancelled at any await."""
         held.hand_over()
-        task = asyncio.create_task(stop())
-        self._abandoned.add(task)
-        task.add_done_callback(self._abandoned.discard)
+        task = asyncio.create_task(work)
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        return task
 
 
 def _canceller(call: Call) -> Callable[[], None]:

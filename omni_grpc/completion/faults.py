@@ -11,9 +11,10 @@
 | the answer broke off later | settled at what came | no | INTERRUPTED |
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from omni_grpc.billing import AttemptCharge, AttemptOutcome
+from omni_grpc.completion.tally import Tally
 from omni_grpc.core.errors import (
     Deadline,
     Interrupted,
@@ -32,31 +33,31 @@ from omni_grpc.providers import (
 )
 
 
-def end_attempt(
-    held: AttemptCharge, fault: ProviderFault, empty: bool, usage: Callable[[], Usage]
+async def end_attempt(
+    held: AttemptCharge, fault: ProviderFault, tally: Tally, usage: Usage | None
 ) -> None:
-    """Ends an attempt's hold; `empty` says that nothing of an answer came."""
+    """Ends an attempt's hold by its provider's fault; `usage` is what the provider reported."""
     if not held.was_dispatched:
         held.void(AttemptOutcome.FAILED)
     elif isinstance(fault, TimedOut):
         if fault.wait == "connect":
             held.void(AttemptOutcome.FAILED)
-        elif fault.wait == "first_byte" and empty:
+        elif fault.wait == "first_byte" and tally.empty:
             held.leave_unresolved()
         else:
-            held.settle(usage(), AttemptOutcome.CANCELLED)
-    elif isinstance(fault, Truncated | Malformed | StreamError) and not empty:
-        held.settle(usage(), AttemptOutcome.FAILED)
+            held.settle(usage or await tally.count(), AttemptOutcome.CANCELLED)
+    elif isinstance(fault, Truncated | Malformed | StreamError) and not tally.empty:
+        held.settle(usage or await tally.count(), AttemptOutcome.FAILED)
     elif isinstance(fault, Rejected):
         held.void(AttemptOutcome.REFUSED)
     else:
         held.void(AttemptOutcome.FAILED)
 
 
-def settle_cancelled(held: AttemptCharge, usage: Callable[[], Usage]) -> None:
+async def settle_cancelled(held: AttemptCharge, tally: Tally, usage: Usage | None) -> None:
     """Ends the hold of an attempt whose caller went away."""
     if held.was_dispatched:
-        held.settle(usage(), AttemptOutcome.CANCELLED)
+        held.settle(usage or await tally.count(), AttemptOutcome.CANCELLED)
     else:
         held.void(AttemptOutcome.CANCELLED)
 

@@ -1,11 +1,16 @@
 """Keeps what an answer said, so that it can be counted where its provider did not say."""
 
+import asyncio
 from collections.abc import Iterable
+from typing import Final
 
 from omni_grpc.catalog.tokens import count_answer
 from omni_grpc.core.chat import ChatDelta, ChatRequest, Choice
 from omni_grpc.core.usage import Usage, UsageSource
-from omni_grpc.routing import prompt_tokens
+from omni_grpc.routing import prompt_tokens, prompt_upper_bound
+
+COUNTED_BYTES_INLINE: Final = 128 * 1024
+"""Texts above this are counted in a thread: the event loop must go on meanwhile."""
 
 
 class Tally:
@@ -56,6 +61,12 @@ class Tally:
             for position, call in enumerate(answer.tool_calls):
                 texts[(choice.index, f"name {position}")] = [call.name]
                 texts[(choice.index, f"arguments {position}")] = [call.arguments_json]
+
+    async def count(self) -> Usage:
+        """The estimate, made beside the event loop where that takes long."""
+        if prompt_upper_bound(self._request) > COUNTED_BYTES_INLINE:
+            return await asyncio.to_thread(self.estimate)
+        return self.estimate()
 
     def estimate(self) -> Usage:
         """The prompt and what came of the answer, counted by ourselves."""

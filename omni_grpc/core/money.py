@@ -5,8 +5,8 @@ Every charge is rounded once, upwards, here; no float and no Decimal is ever use
 that anyone can recompute a charge from the stored usage, price version and markup.
 """
 
+import re
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import NewType
 
@@ -17,6 +17,7 @@ from omni_grpc.core.usage import Usage
 NanoUsd = NewType("NanoUsd", int)
 
 NANO_PER_USD = 1_000_000_000
+_USD = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,9}))?", re.ASCII)
 UNITS_PER_PRICE = 1_000_000
 PPM = 1_000_000
 
@@ -142,31 +143,19 @@ def _rounded(units_times_price: int, markup_ppm: int) -> NanoUsd:
     return NanoUsd(-(-units_times_price * (PPM + markup_ppm) // (UNITS_PER_PRICE * PPM)))
 
 
-def nanousd_per_mtok_from_usd(usd_per_mtok: str) -> int:
-    """A price in USD per million units, as a decimal text, in nano-USD per million units.
-
-    Raises:
-        ValueError: not a finite decimal, negative, or finer than a nano-dollar per million.
-    """
-    return nanousd_from_usd(usd_per_mtok)
-
-
 def nanousd_from_usd(usd: str) -> NanoUsd:
-    """An amount in USD, as a decimal text, in nano-USD, exactly.
+    """An amount in USD, as a plain decimal text, in nano-USD, exactly: `12.50`, `0.000000001`.
 
     Raises:
-        ValueError: not a finite decimal, negative, or finer than a nano-dollar.
+        ValueError: any other text, also one with a sign, an exponent or more than nine decimals.
     """
-    try:
-        amount = Decimal(usd)
-    except InvalidOperation:
-        raise ValueError(f"{usd!r} is not a decimal number of dollars") from None
-    if not amount.is_finite() or amount < 0:
-        raise ValueError(f"{usd!r} is not an amount of dollars: it must be finite and >= 0")
-    nano = amount * NANO_PER_USD
-    if nano != nano.to_integral_value():
-        raise ValueError(f"{usd!r} has more than nine decimal places")
-    return NanoUsd(int(nano))
+    match = _USD.fullmatch(usd)
+    if match is None:
+        raise ValueError(
+            f"{usd[:40]!r} is not an amount of dollars: digits, with at most nine after the point"
+        )
+    whole, fraction = match.groups(default="")
+    return NanoUsd(int(whole) * NANO_PER_USD + int(fraction.ljust(9, "0")))
 
 
 def usd_text(amount: int) -> str:

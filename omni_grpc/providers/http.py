@@ -7,6 +7,7 @@ connection. Redirects, cookies, proxies of the environment and compression are n
 
 import asyncio
 import contextlib
+import os
 from typing import Final
 
 import aiohttp
@@ -262,7 +263,9 @@ class Upstream:
             case aiohttp.ClientConnectorSSLError():
                 why = "no TLS connection could be made"
             case aiohttp.ClientConnectorError():
-                why = f"no connection could be made ({error.strerror or 'no reason given'})"
+                # The error's own text would name our provider's address to callers.
+                reason = os.strerror(error.errno) if error.errno else "no reason given"
+                why = f"no connection could be made ({reason})"
             case aiohttp.ClientResponseError():
                 return self.faults.malformed("what it sent is no HTTP answer")
             case _:

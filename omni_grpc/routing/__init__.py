@@ -1,6 +1,6 @@
 """Routing: which models can serve a request, and in which order to try them."""
 
-from omni_grpc.routing.prompts import prompt_tokens
+from omni_grpc.routing.prompts import prompt_tokens, prompt_upper_bound
 from omni_grpc.routing.router import AUTO, Attempt, Router
 
-__all__ = ["AUTO", "Attempt", "Router", "prompt_tokens"]
+__all__ = ["AUTO", "Attempt", "Router", "prompt_tokens", "prompt_upper_bound"]

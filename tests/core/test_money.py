@@ -253,7 +253,6 @@ def test_what_is_written_is_read_again(amount: int) -> None:
         ("0", 0),
         ("1", 10**9),
         ("0.000000001", 1),
-        ("1e-9", 1),
         ("2.50", 2_500_000_000),
         ("9223372036.854775807", 2**63 - 1),
     ],
@@ -264,10 +263,26 @@ def test_dollars_are_read_exactly(text: str, amount: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x", "1,5", "NaN", "sNaN", "Infinity", "-1", "-0.000000001", "1e-10", "0.0000000001"],
+    [
+        "",
+        "x",
+        "1,5",
+        "NaN",
+        "sNaN",
+        "Infinity",
+        "-1",
+        "1e-9",
+        "0.0000000001",
+        "1e999999",
+        "1.0000000000000000000000000000001",
+        "1_000",
+        " 1 ",
+        "\u0661",
+        "1.",
+    ],
 )
 def test_what_is_no_amount_of_dollars_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"dollars|decimal places"):
+    with pytest.raises(ValueError, match="dollars"):
         nanousd_from_usd(text)
 
 
