@@ -251,4 +251,3 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     balance_nanousd: int | None
     system_fingerprint: str | None = None
     service_tier: str | None = None
-
