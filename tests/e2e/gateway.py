@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, Any, Self, TypeVar
 
 import grpc
 from google.rpc import error_details_pb2
@@ -249,7 +249,7 @@ class RestCall:
         await call._writer.drain()
         return call
 
-    async def __aenter__(self) -> "RestCall":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -30,7 +30,7 @@ def wrong_secret(secret):
 
 async def becomes(condition):
     async with asyncio.timeout(10):
-        while not await condition():  # noqa: ASYNC110 - the event is in another process
+        while not await condition():
             await asyncio.sleep(0.01)
 
 

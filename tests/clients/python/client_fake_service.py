@@ -210,7 +210,7 @@ class Router(router_grpc.RouterServiceServicer):
     def __init__(self, fake: FakeService) -> None:
         self.fake = fake
 
-    async def CompleteChat(self, request, context):  # noqa: N802 - the contract's name
+    async def CompleteChat(self, request, context):
         def answer(_: Message) -> Message:
             return router_pb.CompleteChatResponse(
                 completion=completion(choices=[_choice(request.prompt)])
@@ -218,7 +218,7 @@ class Router(router_grpc.RouterServiceServicer):
 
         return await self.fake.unary(request, context, "CompleteChat", answer)
 
-    async def StreamChat(self, request, context):  # noqa: N802 - the contract's name
+    async def StreamChat(self, request, context):
         choice = _choice(request.prompt)
         text = "".join(part.text for part in choice.message.parts)
         behaviour = self.fake.scripted("StreamChat", request, context) or streams(
@@ -258,7 +258,7 @@ class Billing(billing_grpc.BillingServiceServicer):
     def __init__(self, fake: FakeService) -> None:
         self.fake = fake
 
-    async def GetBalance(self, request, context):  # noqa: N802 - the contract's name
+    async def GetBalance(self, request, context):
         def answer(_: Message) -> Message:
             balance = billing_pb.Balance(
                 account=request.account or "accounts/acme",
@@ -272,7 +272,7 @@ class Billing(billing_grpc.BillingServiceServicer):
 
         return await self.fake.unary(request, context, "GetBalance", answer)
 
-    async def ListLedgerEntries(self, request, context):  # noqa: N802 - the contract's name
+    async def ListLedgerEntries(self, request, context):
         def answer(_: Message) -> Message:
             numbers, token = _page(LEDGER_ENTRIES, request)
             return billing_pb.ListLedgerEntriesResponse(
@@ -281,7 +281,7 @@ class Billing(billing_grpc.BillingServiceServicer):
 
         return await self.fake.unary(request, context, "ListLedgerEntries", answer)
 
-    async def GetUsageRecord(self, request, context):  # noqa: N802 - the contract's name
+    async def GetUsageRecord(self, request, context):
         def answer(_: Message) -> Message:
             attempt = billing_pb.AttemptRecord(
                 attempt_number=1,
@@ -308,7 +308,7 @@ class Billing(billing_grpc.BillingServiceServicer):
 
         return await self.fake.unary(request, context, "GetUsageRecord", answer)
 
-    async def GrantCredits(self, request, context):  # noqa: N802 - the contract's name
+    async def GrantCredits(self, request, context):
         def answer(_: Message) -> Message:
             written = billing_pb.LedgerEntry(
                 name=f"{request.account}/ledgerEntries/1",
@@ -321,7 +321,7 @@ class Billing(billing_grpc.BillingServiceServicer):
 
         return await self.fake.unary(request, context, "GrantCredits", answer)
 
-    async def CreateHold(self, request, context):  # noqa: N802 - the contract's name
+    async def CreateHold(self, request, context):
         def answer(_: Message) -> Message:
             hold = _hold("accounts/acme/holds/1", billing_pb.HOLD_STATE_OPEN)
             hold.amount_nanousd = request.amount_nanousd
@@ -330,7 +330,7 @@ class Billing(billing_grpc.BillingServiceServicer):
 
         return await self.fake.unary(request, context, "CreateHold", answer)
 
-    async def SettleHold(self, request, context):  # noqa: N802 - the contract's name
+    async def SettleHold(self, request, context):
         def answer(_: Message) -> Message:
             settled = request.amount_nanousd
             hold = _hold(request.name, billing_pb.HOLD_STATE_SETTLED, settled_nanousd=settled)
@@ -338,7 +338,7 @@ class Billing(billing_grpc.BillingServiceServicer):
 
         return await self.fake.unary(request, context, "SettleHold", answer)
 
-    async def ReleaseHold(self, request, context):  # noqa: N802 - the contract's name
+    async def ReleaseHold(self, request, context):
         def answer(_: Message) -> Message:
             hold = _hold(request.name, billing_pb.HOLD_STATE_VOIDED)
             return billing_pb.ReleaseHoldResponse(hold=hold)
@@ -372,13 +372,13 @@ class Catalog(catalog_grpc.CatalogServiceServicer):
     def __init__(self, fake: FakeService) -> None:
         self.fake = fake
 
-    async def GetModel(self, request, context):  # noqa: N802 - the contract's name
+    async def GetModel(self, request, context):
         def answer(_: Message) -> Message:
             return catalog_pb.GetModelResponse(model=model(request.name))
 
         return await self.fake.unary(request, context, "GetModel", answer)
 
-    async def ListModels(self, request, context):  # noqa: N802 - the contract's name
+    async def ListModels(self, request, context):
         def answer(_: Message) -> Message:
             numbers, token = _page(3, request)
             models = [model(f"providers/openai/models/gpt-{number}") for number in numbers]
@@ -399,7 +399,7 @@ class Admin(admin_grpc.AdminServiceServicer):
     def __init__(self, fake: FakeService) -> None:
         self.fake = fake
 
-    async def CreateOrg(self, request, context):  # noqa: N802 - the contract's name
+    async def CreateOrg(self, request, context):
         def answer(_: Message) -> Message:
             org = admin_pb.Org(
                 name=f"orgs/{request.org_id}",
@@ -410,13 +410,13 @@ class Admin(admin_grpc.AdminServiceServicer):
 
         return await self.fake.unary(request, context, "CreateOrg", answer)
 
-    async def CreateApiKey(self, request, context):  # noqa: N802 - the contract's name
+    async def CreateApiKey(self, request, context):
         def answer(_: Message) -> Message:
             return admin_pb.CreateApiKeyResponse(api_key=api_key(), secret="omni_the_new_secret")
 
         return await self.fake.unary(request, context, "CreateApiKey", answer)
 
-    async def ListApiKeys(self, request, context):  # noqa: N802 - the contract's name
+    async def ListApiKeys(self, request, context):
         def answer(_: Message) -> Message:
             numbers, token = _page(3, request)
             keys = [api_key(f"{request.parent}/apiKeys/{number}") for number in numbers]
@@ -424,7 +424,7 @@ class Admin(admin_grpc.AdminServiceServicer):
 
         return await self.fake.unary(request, context, "ListApiKeys", answer)
 
-    async def RevokeApiKey(self, request, context):  # noqa: N802 - the contract's name
+    async def RevokeApiKey(self, request, context):
         def answer(_: Message) -> Message:
             return admin_pb.RevokeApiKeyResponse(api_key=api_key(request.name, revoked=True))
 
