@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 from google.rpc import error_details_pb2
