@@ -162,7 +162,7 @@ class Chats:
                 self._upstream(call, request, attempt, held), held.dispatched
             )
         except ProviderFault as fault:
-            await asyncio.shield(self._finish(held, end_attempt(held, fault, tally, None)))
+            await self._fail(held, tally, fault, None)
             raise
         except asyncio.CancelledError:
             # The provider read the prompt; of an answer it sent nothing.
@@ -236,9 +236,16 @@ class Chats:
     async def _failed(
         self, stream: ProviderStream, held: AttemptCharge, tally: Tally, fault: ProviderFault
     ) -> None:
-        """Ends an attempt by what its provider did."""
-        await asyncio.shield(self._finish(held, end_attempt(held, fault, tally, stream.usage)))
+        """Ends a streamed attempt by what its provider did."""
+        await self._fail(held, tally, fault, stream.usage)
         await stream.aclose()
+
+    async def _fail(
+        self, held: AttemptCharge, tally: Tally, fault: ProviderFault, usage: Usage | None
+    ) -> None:
+        """Ends an attempt, and waits until its charge can be looked up, as after an answer."""
+        await asyncio.shield(self._finish(held, end_attempt(held, fault, tally, usage)))
+        await held.balance()
 
     def _abandon(self, stream: ProviderStream, held: AttemptCharge, tally: Tally) -> None:
         """The caller is gone: stops the provider, then charges what it had sent until then."""
