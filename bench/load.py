@@ -41,6 +41,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     api_key: str = "none"
     model: str = "openai/gpt-4o-mini"
+    headers: dict[str, str] = {}
     warm_s: float = 1.0
     seconds: float = 4.0
     calls: int | None = None
@@ -170,8 +171,8 @@ class Samples:
         seconds, cpu_s = time.perf_counter() - began, _cpu_s() - cpu_s
         print("measured", flush=True)
         give_up = time.perf_counter() + DRAIN_S_MAX
-        while self._busy and time.perf_counter() < give_up:
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - nothing is measured any more
+        while self._busy and time.perf_counter() < give_up:  # noqa: ASYNC110 - after the measuring
+            await asyncio.sleep(0.01)
         if self._busy:
             self._errors["never answered"] = self._busy
         print(msgspec.json.encode(self._found(seconds, cpu_s)).decode(), flush=True)

@@ -136,7 +136,7 @@ class Caller(asyncio.Protocol):
         text = "".join(
             choice["delta"].get("content") or "" for chunk in said for choice in chunk["choices"]
         )
-        return text == ANSWER and bool(said[-1]["usage"])
+        return text == ANSWER and bool(said[-1].get("usage"))
 
 
 def _unchunked(body: bytes) -> bytes:
@@ -158,10 +158,12 @@ def request(load: Load, tokens: int = 256) -> bytes:
     if load.kind != "unary":
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     encoded = msgspec.json.encode(body)
+    more = "".join(f"{name}: {value}\r\n" for name, value in load.headers.items())
     return (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{load.port}\r\n"
         f"Authorization: Bearer {load.api_key}\r\nContent-Type: application/json\r\n"
-        f"Accept: */*\r\nUser-Agent: omni-grpc-bench\r\nContent-Length: {len(encoded)}\r\n\r\n"
+        f"{more}Accept: */*\r\nUser-Agent: omni-grpc-bench\r\n"
+        f"Content-Length: {len(encoded)}\r\n\r\n"
     ).encode() + encoded
 
 

@@ -1,157 +1,242 @@
-"""Runs LiteLLM's proxy through the same load as the service, in the same run.
+"""Measures other gateways beside ours: the same provider, the same callers, the same run.
 
-It is installed from PyPI, pinned, into an environment of its own below the user's cache folder, and
-configured as its documentation asks for speed: one worker, no database, no logging, the same
-provider. It bills nothing; the service bills every call. Both are asked in turn, so that a machine
-that grows slower meanwhile does so for both.
+Each is installed by its ordinary package manager into a folder of its own below the user's cache,
+at the version that is pinned here, and runs as its own documentation says for one worker: without a
+database, so it bills nothing, while ours does. The loads go by turns, ours and theirs, so that both
+meet the same noise.
 """
 
 import argparse
+import http.client
+import json
 import os
+import secrets
+import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
+import venv
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import report
-import structlog
+from load import Kind, Load
 from machine import describe
-from rich.table import Table
-from scenarios import FULL, QUICK
+from scenarios import Results
 from service import Bench, Measured, Target
 
 LITELLM: Final = "litellm[proxy]==1.106.0"
-START_SECONDS_MAX: Final = 120.0
-MODEL: Final = "gpt-4o-mini"
-LOADS: Final = (("unary", 64), ("stream", 16))
-FLOOR: Final = 20.0
-GOAL: Final = 40.0
+"""1.107.0 is known as a compromised release; no version is taken unseen."""
 
-_CONFIG: Final = """\
-model_list:
-  - model_name: {model}
-    litellm_params: {{model: openai/{model}, api_base: "{base_url}", api_key: bench}}
-litellm_settings: {{telemetry: false, set_verbose: false}}
-general_settings: {{disable_spend_logs: true}}
-"""
+PORTKEY: Final = "@portkey-ai/gateway@1.15.2"
+LOADS: Final[tuple[tuple[Kind, int], ...]] = (("unary", 1), ("unary", 64), ("stream", 16))
+START_SECONDS_MAX: Final = 120.0
+FLOOR, GOAL = 20.0, 40.0
 
 
 def main() -> None:
     """The script."""
-    parser = argparse.ArgumentParser(prog="bench/peers.py", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about half a minute of load")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
-    options = parser.parse_args()
-    plan = QUICK if options.quick else FULL
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    options = _options()
     console = report.console()
-    with console.status(f"Installing {LITELLM} (some minutes, once)"):
-        program = _installed()
-    with Bench() as bench:
+    peers = options.only or list(_PEERS)
+    results = Results()
+    with Bench() as bench, console.status("installing") as status:
         machine = describe(bench.folder, bench.postgres_version)
-        ours = bench.serve()
-        with console.status("Starting LiteLLM's proxy"):
-            theirs = _litellm(bench, program)
-        found: dict[tuple[str, str], list[Measured]] = {}
-        for round_ in range(options.rounds):
-            for kind, callers in LOADS:
-                for target in (ours, theirs):
-                    with console.status(f"round {round_ + 1}: {target.name}, {kind}, {callers}"):
-                        load = plan.load(kind, callers)  # type: ignore[arg-type]  # of Kind
-                        (row,) = bench.measure(kind, target, ("rest", load))
-                    found.setdefault((target.name, kind), []).append(row)
-    console.print(" · ".join(f"{name} {value}" for name, value in machine.items()))
-    _show(console, found, ours.name, theirs.name)
-
-
-def _installed() -> Path:
-    """LiteLLM's program, in an environment of its own."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "omni-grpc-bench" / LITELLM.replace("[", "-").replace("]", "-")
-    program = folder / "bin" / "litellm"
-    if not program.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        subprocess.run(
-            [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", LITELLM], check=True
+        targets = [bench.serve()]
+        for peer in peers:
+            status.update(f"installing and starting {peer}")
+            started = _PEERS[peer](bench)
+            if started is None:
+                console.print(f"{peer} cannot be installed here; it is left out.", style="yellow")
+            else:
+                targets.append(started)
+        for kind, callers in LOADS:
+            for turn in range(options.rounds):
+                for target in targets:
+                    status.update(f"{kind}, {callers} callers, turn {turn + 1}: {target.name}")
+                    load = Load(
+                        kind=kind, callers=callers, port=0, warm_s=1.5, seconds=options.seconds
+                    )
+                    results.rows += bench.measure(target.name, target, ("rest", load))
+    _show(results, [target.name for target in targets])
+    ratio = _ratio(results, targets)
+    if ratio is not None:
+        console.print(
+            f"REST unary, 64 callers, against LiteLLM: {ratio:.0f}x "
+            f"(floor {FLOOR:.0f}x, goal {GOAL:.0f}x)"
         )
-    return program
+    console.print(" · ".join(f"{name} {value}" for name, value in machine.items()), style="dim")
+    if options.json is not None:
+        options.json.write_bytes(report.as_json(machine, results))
 
 
-def _litellm(bench: Bench, program: Path) -> Target:
+def _show(results: Results, names: Sequence[str]) -> None:
+    columns = ("callers", "calls/s", "p50 ms", "p99 ms", "processor\nµs/call", "memory", "errors")
+    shown = report.table("REST, one worker each (medians)", ("load", "gateway"), columns)
+    shown.add_column("ours is")
+    for kind, callers in LOADS:
+        ours = _median(results, names[0], kind, callers, lambda row: row.found.per_second)
+        for name in names:
+
+            def of(value: Callable[[Measured], float], name: str = name) -> float:
+                return _median(results, name, kind, callers, value)  # noqa: B023 - used at once
+
+            rate = of(lambda row: row.found.per_second)
+            shown.add_row(
+                kind,
+                name if name != names[0] else "omni-grpc, billed",
+                str(callers),
+                f"{rate:,.0f}",
+                f"{of(lambda row: row.found.p50_ms):.2f}",
+                f"{of(lambda row: row.found.p99_ms):.2f}",
+                f"{of(lambda row: row.server_us):,.0f}",
+                f"{of(lambda row: row.memory_mb):,.0f} MB",
+                f"{of(lambda row: row.found.error_count):.0f}",
+                "" if name == names[0] else f"{ours / max(rate, 0.01):.1f}x",
+            )
+        shown.add_section()
+    report.console().print(shown)
+
+
+def _ratio(results: Results, targets: Sequence[Target]) -> float | None:
+    if all(target.name != LITELLM for target in targets):
+        return None
+    ours, theirs = (
+        _median(results, name, "unary", 64, lambda row: row.found.per_second)
+        for name in (targets[0].name, LITELLM)
+    )
+    return ours / theirs if theirs else None
+
+
+def _median(
+    results: Results, name: str, kind: str, callers: int, value: Callable[[Measured], float]
+) -> float:
+    return statistics.median(
+        value(row)
+        for row in results.rows
+        if (row.name, row.load.kind, row.load.callers) == (name, kind, callers)
+    )
+
+
+# --- the peers ----------------------------------------------------------------------------------
+def _litellm(bench: Bench) -> Target | None:
+    folder = _cache() / LITELLM.replace("[proxy]==", "-")
+    program = folder / "bin" / "litellm"
+    if not _install(
+        folder,
+        lambda: venv.create(folder, with_pip=True),
+        [str(folder / "bin" / "pip"), "install", "--quiet", "--only-binary", ":all:", LITELLM],
+    ):
+        return None
     config = bench.folder / "litellm.yaml"
-    base_url = f"http://127.0.0.1:{bench.provider.ports['rest']}/v1"
-    config.write_text(_CONFIG.format(model=MODEL, base_url=base_url))
-    port = _free_port()
-    log = bench.folder / "litellm.log"
-    environment = {
-        name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")
-    } | {
-        "LITELLM_LOG": "ERROR",
-        "LITELLM_MODE": "PRODUCTION",
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # its own copy: there may be no network
-        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # spares it a key check
+    upstream = {
+        "model": "openai/gpt-4o-mini",
+        "api_base": f"http://127.0.0.1:{bench.provider.ports['rest']}/v1",
+        "api_key": "bench",
     }
+    models = [{"model_name": "gpt-4o-mini", "litellm_params": upstream}]
+    config.write_text(json.dumps({"model_list": models}))  # JSON is YAML
+    port, key = _free_port(), f"sk-{secrets.token_hex(32)}"
     command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-    process = bench.start([*command, "--num_workers", "1"], environment, log)
-    until = time.monotonic() + START_SECONDS_MAX
-    while not _answers(port):
-        if process.poll() is not None or time.monotonic() > until:
-            raise SystemExit(f"LiteLLM did not start:\n{log.read_text()[-3000:]}")
-        time.sleep(0.2)
-    return Target("LiteLLM", process.pid, {"rest": port}, "none", MODEL)
+    environment = _plain_environment() | {"LITELLM_LOG": "ERROR", "LITELLM_MASTER_KEY": key}
+    process = bench.start(
+        [*command, "--num_workers", "1", "--telemetry", "False"],
+        environment,
+        bench.folder / "litellm.log",
+    )
+    _await_answer(process, port, "/health/liveliness", bench.folder / "litellm.log")
+    return Target(LITELLM, process.pid, {"rest": port}, key, "gpt-4o-mini")
 
 
-def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/liveliness", timeout=2):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
+def _portkey(bench: Bench) -> Target | None:
+    folder = _cache() / PORTKEY.replace("/", "-").strip("@")
+    npm = shutil.which("npm")
+    if npm is None or not _install(
+        folder,
+        lambda: folder.mkdir(parents=True),
+        [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), PORTKEY],
+    ):
+        return None
+    port = _free_port()
+    server = folder / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
+    process = bench.start(
+        ["node", str(server), f"--port={port}", "--headless"],
+        _plain_environment() | {"NODE_ENV": "production"},
+        bench.folder / "portkey.log",
+    )
+    _await_answer(process, port, "/", bench.folder / "portkey.log")
+    headers = {
+        "x-portkey-provider": "openai",
+        "x-portkey-custom-host": f"http://127.0.0.1:{bench.provider.ports['rest']}/v1",
+    }
+    return Target(PORTKEY, process.pid, {"rest": port}, model="gpt-4o-mini", headers=headers)
+
+
+_PEERS: Final[dict[str, Callable[[Bench], Target | None]]] = {
+    "litellm": _litellm,
+    "portkey": _portkey,
+}
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "omni-grpc-bench"
+
+
+def _install(folder: Path, make: Callable[[], object], command: Sequence[str]) -> bool:
+    """Installs into a folder once; whether it is there."""
+    done = folder / ".installed"
+    if done.exists():
+        return True
+    shutil.rmtree(folder, ignore_errors=True)
+    make()
+    ran = subprocess.run(command, env=_plain_environment(), check=False)
+    if ran.returncode == 0:
+        done.touch()
+    return ran.returncode == 0
+
+
+def _plain_environment() -> dict[str, str]:
+    """The environment without keys and settings of others, which a peer must not find."""
+    names = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
+    proxies = tuple(name for name in os.environ if name.lower().endswith("_proxy"))
+    pip = tuple(name for name in os.environ if name.lower().startswith(("pip_", "npm_config_")))
+    return {name: os.environ[name] for name in (*names, *proxies, *pip) if name in os.environ} | {
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
 
 
 def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
 
 
-def _show(
-    console: "report.Console",
-    found: dict[tuple[str, str], list[Measured]],
-    ours: str,
-    theirs: str,
-) -> None:
-    table = Table("REST load", "callers", "omni-grpc /s", "LiteLLM /s", "ratio", "floor", "goal")
-    for kind, callers in LOADS:
-        rates = {
-            name: [row.found.calls / row.found.seconds for row in found[name, kind]]
-            for name in (ours, theirs)
-        }
-        ratio = statistics.median(
-            a / b for a, b in zip(rates[ours], rates[theirs], strict=True) if b
-        )
-        bounds = (f"{FLOOR:g}x", f"{GOAL:g}x") if kind == "unary" else ("", "")
-        table.add_row(
-            kind,
-            str(callers),
-            f"{statistics.median(rates[ours]):,.0f}",
-            f"{statistics.median(rates[theirs]):,.1f}",
-            f"{ratio:.1f}x",
-            *bounds,
-        )
-    console.print(table)
-    for rows in found.values():
-        errors = {name: count for row in rows for name, count in row.found.errors.items()}
-        if errors:
-            console.print(f"errors: {errors}")
+def _await_answer(process: "subprocess.Popen[bytes]", port: int, path: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while time.monotonic() < deadline and process.poll() is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        try:
+            connection.request("GET", path)
+            if connection.getresponse().status == http.HTTPStatus.OK:
+                return
+        except OSError:
+            time.sleep(0.2)
+        finally:
+            connection.close()
+    raise SystemExit(f"It did not start:\n{log.read_text()[-2000:]}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench/peers.py", description=__doc__)
+    parser.add_argument("--only", action="append", choices=list(_PEERS))
+    parser.add_argument("--rounds", type=int, default=2, help="turns of each load")
+    parser.add_argument("--seconds", type=float, default=5.0, help="measured part of a load")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

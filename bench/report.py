@@ -200,7 +200,7 @@ def console() -> Console:
     return found if found.is_terminal else Console(highlight=False, width=WIDTH)
 
 
-def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+def table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
     for column in left:
         table.add_column(column)
@@ -227,17 +227,17 @@ def show(console: Console, machine: dict[str, str], results: Results) -> None:
 def _show_rows(console: Console, results: Results) -> None:
     columns = ("callers", "calls/s", "chunks/s", "p50 ms", "p99 ms", "max ms")
     used = ("service\nµs/call", "PostgreSQL\nµs/call", "caller\ncores", "errors")
-    table = _table("Loads", ("load",), columns + used)
+    shown = table("Loads", ("load",), columns + used)
     before = ""
     for row in results.rows:
         if row.load.kind == "live":
             continue
         if before and row.name.split()[0] != before:
-            table.add_section()
+            shown.add_section()
         before = row.name.split()[0]
         found = row.found
         shared = row.name.endswith("together")
-        table.add_row(
+        shown.add_row(
             f"{row.name} ({'REST' if row.transport == 'rest' else 'gRPC'})"
             if row.name.startswith("mix")
             else row.name,
@@ -252,7 +252,7 @@ def _show_rows(console: Console, results: Results) -> None:
             f"{found.client_cpu_s / found.seconds:.2f}",
             _errors(row),
         )
-    console.print(table)
+    console.print(shown)
 
 
 def _errors(row: Measured) -> str:
@@ -265,11 +265,11 @@ def _errors(row: Measured) -> str:
 def _show_live(console: Console, results: Results) -> None:
     columns = ("streams", "tokens/s", "delay p50 ms", "p99 ms", "max ms")
     used = ("service\ncores", "caller\ncores", "on time")
-    table = _table("Live streams, 50 tokens/s each", ("over",), columns + used)
+    shown = table("Live streams, 50 tokens/s each", ("over",), columns + used)
     for search in results.live:
         for row in sorted(search.tried, key=lambda row: row.load.callers):
             found = row.found
-            table.add_row(
+            shown.add_row(
                 "REST" if search.transport == "rest" else "gRPC",
                 str(row.load.callers),
                 f"{found.tokens / found.seconds:,.0f}",
@@ -280,16 +280,16 @@ def _show_live(console: Console, results: Results) -> None:
                 f"{found.client_cpu_s / found.seconds:.2f}",
                 "[green]yes[/]" if on_time(row) else f"[red]no[/] {_errors(row)}",
             )
-        table.add_section()
-    console.print(table)
+        shown.add_section()
+    console.print(shown)
 
 
 def _show_requirements(console: Console, found: list[Requirement]) -> None:
-    table = _table("Requirements", ("",), ("floor", "goal", "measured", "met"))
-    table.add_column("")
+    shown = table("Requirements", ("",), ("floor", "goal", "measured", "met"))
+    shown.add_column("")
     colour = {"goal": "green", "floor": "yellow", "missed": "bold red", "not measured": "dim"}
     for one in found:
-        table.add_row(
+        shown.add_row(
             one.name,
             _number(one.floor, one.unit),
             _number(one.goal, one.unit),
@@ -297,7 +297,7 @@ def _show_requirements(console: Console, found: list[Requirement]) -> None:
             f"[{colour[one.verdict]}]{one.verdict}[/]",
             one.note,
         )
-    console.print(table)
+    console.print(shown)
 
 
 def _number(value: float, unit: str) -> str:

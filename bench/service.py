@@ -42,6 +42,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     found: Found
     server_cpu_s: float
     postgres_cpu_s: float
+    memory_mb: float
     foreign_cores: float
     """Cores that processes used which are none of the bench's."""
 
@@ -64,6 +65,7 @@ class Target(msgspec.Struct, frozen=True):
     ports: dict[Transport, int]
     api_key: str = "none"
     model: str = MODEL
+    headers: dict[str, str] = {}
 
 
 class Bench:
@@ -141,6 +143,7 @@ class Bench:
         for generator in generators:
             generator.await_word("measured")
         after = (server.cpu_s(), postgres.cpu_s(), busy_s(), ours.cpu_s(), time.monotonic())
+        memory_mb = server.memory_mb()
         server_s, postgres_s, busy, ours_s, seconds = (
             end - start for start, end in zip(before, after, strict=True)
         )
@@ -152,6 +155,7 @@ class Bench:
                 found=generator.found(),
                 server_cpu_s=server_s,
                 postgres_cpu_s=postgres_s,
+                memory_mb=memory_mb,
                 foreign_cores=max(0.0, (busy - ours_s - postgres_s) / seconds),
             )
             for generator in generators
@@ -244,7 +248,11 @@ class _Generator:
     def __init__(self, target: Target, transport: Transport, load: Load) -> None:
         self.transport = transport
         self.load = msgspec.structs.replace(
-            load, port=target.ports[transport], api_key=target.api_key, model=target.model
+            load,
+            port=target.ports[transport],
+            api_key=target.api_key,
+            model=target.model,
+            headers=target.headers,
         )
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / f"load_{transport}.py"), msgspec.json.encode(self.load)],
