@@ -3,13 +3,13 @@
 This is the one door to providers for every transport. Each attempt has its hold before it is sent
 and exactly one end: settled by the provider's count, or by our own where it gave none; voided where
 nothing was generated; unresolved where nobody knows. However the caller goes away, what a provider
-generated is charged once, and nothing else is.
+generated is charged once, and nothing else is. A deadline is such a going away.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any, Final
 
 import structlog
 
@@ -31,7 +31,7 @@ from omni_grpc.core.chat import (
     Choice,
 )
 from omni_grpc.core.clock import Clock
-from omni_grpc.core.errors import LedgerUnavailable
+from omni_grpc.core.errors import Deadline, LedgerUnavailable
 from omni_grpc.core.usage import Usage
 from omni_grpc.providers import (
     ChatProvider,
@@ -43,6 +43,10 @@ from omni_grpc.providers import (
 from omni_grpc.routing import Attempt, Router, prompt_upper_bound
 
 log = structlog.get_logger(__name__)
+
+PROVIDER_SECONDS_MORE: Final = 1.0
+"""How much longer than its caller's deadline a provider's call may take: the deadline stops it
+first, in a way that loses nothing of what was sent, and this much passes only if that fails."""
 
 ChatEvent = ChatStarted | tuple[ChatDelta, ...] | ChatCompletion
 
@@ -93,8 +97,9 @@ class Chats:
                 self._upstream(call, request, attempt, held), held.dispatched
             )
             try:
-                await stream
-                deltas = await anext(stream, ())
+                with self._in_time(call):
+                    await stream
+                    deltas = await anext(stream, ())
             except ProviderFault as fault:
                 await self._failed(stream, held, tally, fault)
                 faults.append(fault)
@@ -102,7 +107,7 @@ class Chats:
                     break
                 continue
             except BaseException:
-                self._abandon(stream, held, tally)
+                await self._tell_cost(call, self._abandon(stream, held, tally))
                 raise
             async with aclosing(self._rest(call, attempt, held, stream, tally, deltas)) as rest:
                 async for event in rest:
@@ -145,8 +150,33 @@ class Chats:
             model=attempt.offer.provider_model,
             output_tokens_max=held.output_tokens_max,
             call_id=call.name,
-            seconds_left=call.seconds_left(self._clock),
+            seconds_left=call.seconds_left(self._clock) + PROVIDER_SECONDS_MORE,
         )
+
+    @contextmanager
+    def _in_time(self, call: Call) -> Iterator[None]:
+        """Stops the block when the call's time is over, in the way of a caller that goes away."""
+        task = asyncio.current_task()
+
+        def stop() -> None:
+            call.cancelled_by = Deadline(
+                "The call's time is over. What the provider sent until then is charged."
+            )
+            if task is not None:
+                task.cancel()
+
+        left = max(0.0, call.due - self._clock.monotonic())
+        timer = asyncio.get_running_loop().call_later(left, stop)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    async def _tell_cost(self, call: Call, ending: "asyncio.Task[None]") -> None:
+        """Where the service itself stopped a call, waits for its cost, to tell it to the caller."""
+        if call.cancelled_by is not None:
+            await asyncio.shield(ending)
+            call.cancelled_by.charged_nanousd = _meter_of(call).charged_nanousd
 
     async def _answer(
         self,
@@ -158,15 +188,17 @@ class Chats:
     ) -> ChatCompletion:
         tally = Tally(request, attempt.offer.provider_model)
         try:
-            found = await provider.complete(
-                self._upstream(call, request, attempt, held), held.dispatched
-            )
+            with self._in_time(call):
+                found = await provider.complete(
+                    self._upstream(call, request, attempt, held), held.dispatched
+                )
         except ProviderFault as fault:
             await self._fail(held, tally, fault, None)
             raise
         except asyncio.CancelledError:
             # The provider read the prompt; of an answer it sent nothing.
-            self._finish(held, settle_cancelled(held, tally, None))
+            ending = self._finish(held, settle_cancelled(held, tally, None))
+            await self._tell_cost(call, ending)
             raise
         if found.usage is None:
             tally.add_choices(found.choices)
@@ -192,22 +224,23 @@ class Chats:
         """The stream from its first deltas on: from here there is no fallback."""
         try:
             tally.add(deltas)
-            yield ChatStarted(
-                call_id=call.name,
-                model=attempt.offer.id,
-                create_time=call.create_time,
-                output_tokens_max=held.output_tokens_max,
-            )
-            if deltas:
-                yield deltas
-            async for more in stream:
-                tally.add(more)
-                yield more
+            with self._in_time(call):
+                yield ChatStarted(
+                    call_id=call.name,
+                    model=attempt.offer.id,
+                    create_time=call.create_time,
+                    output_tokens_max=held.output_tokens_max,
+                )
+                if deltas:
+                    yield deltas
+                async for more in stream:
+                    tally.add(more)
+                    yield more
         except ProviderFault as fault:
             await self._failed(stream, held, tally, fault)
             raise broken_off(fault, _meter_of(call).charged_nanousd) from fault
         except BaseException:
-            self._abandon(stream, held, tally)
+            await self._tell_cost(call, self._abandon(stream, held, tally))
             raise
         await self._settle_answered(held, tally, stream.usage)
         await stream.aclose()
@@ -247,7 +280,9 @@ class Chats:
         await asyncio.shield(self._finish(held, end_attempt(held, fault, tally, usage)))
         await held.balance()
 
-    def _abandon(self, stream: ProviderStream, held: AttemptCharge, tally: Tally) -> None:
+    def _abandon(
+        self, stream: ProviderStream, held: AttemptCharge, tally: Tally
+    ) -> "asyncio.Task[None]":
         """The caller is gone: stops the provider, then charges what it had sent until then."""
 
         async def stop() -> None:
@@ -258,7 +293,7 @@ class Chats:
             finally:
                 await settle_cancelled(held, tally, stream.usage if stream.ended else None)
 
-        self._finish(held, stop())
+        return self._finish(held, stop())
 
     def _finish(self, held: AttemptCharge, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Ends a hold in a task of its own, since the caller's may be cancelled at any await."""

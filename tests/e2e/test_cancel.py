@@ -390,16 +390,23 @@ def _deaf_address() -> Iterator[str]:
 async def test_sixty_streams_left_at_random_moments_cost_what_the_log_says(
     gateway: Gateway, tenant: Tenant, simulator: SimulatorThread
 ) -> None:
-    """Tokens of 1 to 5 ms on both transports; the seed is the test's own, to be repeated."""
+    """Tokens of 1 to 5 ms on both transports; every fifth call is left by its deadline.
+
+    The seed is the test's own, to be repeated.
+    """
     rng = random.Random(20_240_611)
 
     async def call(number: int) -> str:
         behaviour = f"tokens={rng.randrange(1, 100)},delay_ms={rng.uniform(1, 5):.3f}"
         prompt, mark = _marked(behaviour)
+        patience_s, by_deadline = rng.uniform(0.02, 0.4), number % 5 == 0
         chat = await CHATS["rest" if number % 2 else "grpc"].send(
-            gateway, tenant, prompt, stream=True
+            gateway, tenant, prompt, stream=True, timeout_s=patience_s if by_deadline else 60
         )
-        await asyncio.sleep(rng.uniform(0, 0.4))
+        if by_deadline:
+            await chat.end()
+        else:
+            await asyncio.sleep(patience_s)
         await chat.leave()
         return mark
 
