@@ -7,8 +7,8 @@ generated is charged once, and nothing else is. A deadline is such a going away.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
 from typing import Any, Final
 
 import structlog
@@ -22,6 +22,7 @@ from omni_grpc.completion.faults import (
     is_final,
     settle_cancelled,
 )
+from omni_grpc.completion.stops import in_time, lease_loser
 from omni_grpc.completion.tally import COUNTED_BYTES_INLINE, Tally
 from omni_grpc.core.chat import (
     ChatCompletion,
@@ -31,7 +32,6 @@ from omni_grpc.core.chat import (
     Choice,
 )
 from omni_grpc.core.clock import Clock
-from omni_grpc.core.errors import Deadline, LedgerUnavailable
 from omni_grpc.core.usage import Usage
 from omni_grpc.providers import (
     ChatProvider,
@@ -97,7 +97,7 @@ class Chats:
                 self._upstream(call, request, attempt, held), held.dispatched
             )
             try:
-                with self._in_time(call):
+                with in_time(call, self._clock):
                     await stream
                     deltas = await anext(stream, ())
             except ProviderFault as fault:
@@ -138,7 +138,7 @@ class Chats:
             output_tokens_max=attempt.output_tokens_max,
             choice_count=request.sampling.choice_count or 1,
             short_credits=request.short_credits,
-            lease_lost=_canceller(call),
+            lease_lost=lease_loser(call),
         )
         return held, self._providers.get(attempt.offer.provider)
 
@@ -152,25 +152,6 @@ class Chats:
             call_id=call.name,
             seconds_left=call.seconds_left(self._clock) + PROVIDER_SECONDS_MORE,
         )
-
-    @contextmanager
-    def _in_time(self, call: Call) -> Iterator[None]:
-        """Stops the block when the call's time is over, in the way of a caller that goes away."""
-        task = asyncio.current_task()
-
-        def stop() -> None:
-            call.cancelled_by = Deadline(
-                "The call's time is over. What the provider sent until then is charged."
-            )
-            if task is not None:
-                task.cancel()
-
-        left = max(0.0, call.due - self._clock.monotonic())
-        timer = asyncio.get_running_loop().call_later(left, stop)
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     async def _tell_cost(self, call: Call, ending: "asyncio.Task[None]") -> None:
         """Where the service itself stopped a call, waits for its cost, to tell it to the caller."""
@@ -188,7 +169,7 @@ class Chats:
     ) -> ChatCompletion:
         tally = Tally(request, attempt.offer.provider_model)
         try:
-            with self._in_time(call):
+            with in_time(call, self._clock):
                 found = await provider.complete(
                     self._upstream(call, request, attempt, held), held.dispatched
                 )
@@ -224,7 +205,7 @@ class Chats:
         """The stream from its first deltas on: from here there is no fallback."""
         try:
             tally.add(deltas)
-            with self._in_time(call):
+            with in_time(call, self._clock):
                 yield ChatStarted(
                     call_id=call.name,
                     model=attempt.offer.id,
@@ -302,21 +283,6 @@ class Chats:
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
         return task
-
-
-def _canceller(call: Call) -> Callable[[], None]:
-    """Cancels the task that runs the call, with a reason that the errors gate understands."""
-    task = asyncio.current_task()
-
-    def cancel() -> None:
-        call.cancelled_by = LedgerUnavailable(
-            "The ledger's database was away for too long while this call ran, so it was stopped; "
-            "what was generated until then is charged.",
-        )
-        if task is not None:
-            task.cancel()
-
-    return cancel
 
 
 def _meter_of(call: Call) -> Meter:
