@@ -13,7 +13,7 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Final
@@ -86,7 +86,6 @@ class _Supervisor:
         )
         self._metrics_folder = tempfile.mkdtemp(prefix="omni-grpc-metrics-")
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = self._metrics_folder
-        self._stopping = False
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Starts all, tells when they listen, keeps them alive, stops all."""
@@ -95,12 +94,10 @@ class _Supervisor:
             asyncio.create_task(self._keep(number, event)) for number, event in enumerate(started)
         ]
         try:
-            async with asyncio.timeout(START_SECONDS_MAX):
-                await asyncio.gather(*(event.wait() for event in started))
-            self._ready(*(reserved.getsockname()[1] for reserved in self._reserved))
-            await stopping.wait()
+            if await _all_set(started, stopping):
+                self._ready(*(reserved.getsockname()[1] for reserved in self._reserved))
+                await stopping.wait()
         finally:
-            self._stopping = True
             for keeper in keepers:
                 keeper.cancel()
             await asyncio.gather(*keepers, return_exceptions=True)
@@ -161,6 +158,33 @@ class _Supervisor:
 
         if process.pid is not None:
             multiprocess.mark_process_dead(process.pid, self._metrics_folder)  # type: ignore[no-untyped-call]  # untyped there
+
+
+async def _all_set(started: Sequence[asyncio.Event], stopping: asyncio.Event) -> bool:
+    """Waits until every worker listens; False if it is told to stop before that.
+
+    Raises:
+        OSError: they do not come up.
+    """
+
+    async def all_listen() -> None:
+        for event in started:
+            await event.wait()
+
+    async def told_to_stop() -> None:
+        await stopping.wait()
+
+    listening, told = asyncio.create_task(all_listen()), asyncio.create_task(told_to_stop())
+    done, waiting = await asyncio.wait(
+        {listening, told}, timeout=START_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
+    )
+    for task in waiting:
+        task.cancel()
+    if not done:
+        raise OSError(
+            f"the workers do not listen after {START_SECONDS_MAX:.0f} s; their log says why"
+        )
+    return told not in done
 
 
 async def _stop(process: SpawnProcess) -> None:
