@@ -200,6 +200,31 @@ def _check_idle_stop(gateway: Gateway) -> None:
     assert time.monotonic() - began < IDLE_STOP_SECONDS_MAX
 
 
+def test_a_service_that_is_told_to_stop_while_it_starts_stops(
+    own_gateway: Gateway, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready.json"
+    with subprocess.Popen(
+        [
+            sys.executable, "-m", "omni_grpc", "serve", "--workers", "2",
+            "--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0", "--ready-file", str(ready),
+        ],
+        env=_environment(
+            DATABASE_URL=own_gateway.database_url,
+            OMNI_KEY_HASH_SECRET=KEY_HASH_SECRET,
+            OMNI_PROVIDER_SIM_BASE_URL=own_gateway.simulator_url,
+        ),
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        own_gateway.process = process
+        assert eventually(lambda: len(_workers(own_gateway)) == 2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert not ready.exists()
+
+
 # --- stopping ---------------------------------------------------------------------------------
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_stopping_service_ends_what_runs_and_takes_no_more(
