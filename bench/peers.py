@@ -26,7 +26,7 @@ import report
 from load import Kind, Load
 from machine import describe
 from scenarios import Results
-from service import Bench, Measured, Target
+from service import Bench, Measured, Target, plain_environment, quiet
 
 LITELLM: Final = "litellm[proxy]==1.106.0"
 """1.107.0 is known as a compromised release; no version is taken unseen."""
@@ -141,7 +141,7 @@ def _litellm(bench: Bench) -> Target | None:
     config.write_text(json.dumps({"model_list": models}))  # JSON is YAML
     port, key = _free_port(), f"sk-{secrets.token_hex(32)}"
     command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-    environment = _plain_environment() | {"LITELLM_LOG": "ERROR", "LITELLM_MASTER_KEY": key}
+    environment = plain_environment() | {"LITELLM_LOG": "ERROR", "LITELLM_MASTER_KEY": key}
     process = bench.start(
         [*command, "--num_workers", "1", "--telemetry", "False"],
         environment,
@@ -164,7 +164,7 @@ def _portkey(bench: Bench) -> Target | None:
     server = folder / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
     process = bench.start(
         ["node", str(server), f"--port={port}", "--headless"],
-        _plain_environment() | {"NODE_ENV": "production"},
+        plain_environment() | {"NODE_ENV": "production"},
         bench.folder / "portkey.log",
     )
     _await_answer(process, port, "/", bench.folder / "portkey.log")
@@ -192,21 +192,10 @@ def _install(folder: Path, make: Callable[[], object], command: Sequence[str]) -
         return True
     shutil.rmtree(folder, ignore_errors=True)
     make()
-    ran = subprocess.run(command, env=_plain_environment(), check=False)
+    ran = subprocess.run(command, env=plain_environment(), check=False)
     if ran.returncode == 0:
         done.touch()
     return ran.returncode == 0
-
-
-def _plain_environment() -> dict[str, str]:
-    """The environment without keys and settings of others, which a peer must not find."""
-    names = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
-    proxies = tuple(name for name in os.environ if name.lower().endswith("_proxy"))
-    pip = tuple(name for name in os.environ if name.lower().startswith(("pip_", "npm_config_")))
-    return {name: os.environ[name] for name in (*names, *proxies, *pip) if name in os.environ} | {
-        "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",
-    }
 
 
 def _free_port() -> int:

@@ -33,6 +33,16 @@ START_SECONDS_MAX: Final = 60.0
 END_SECONDS_MAX: Final = 120.0
 
 
+def plain_environment() -> dict[str, str]:
+    """The environment without settings and keys that would change what is measured."""
+    ours_or_theirs = ("OMNI_", "LITELLM_", "PORTKEY_", "DATABASE_URL", "REDIS_")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(ours_or_theirs) and not name.endswith("_API_KEY")
+    } | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """One load, and what its target and the database used meanwhile."""
 
@@ -210,12 +220,7 @@ class Bench:
 
     def _prepare(self) -> None:
         self._omni = str(Path(sys.executable).with_name("omni-grpc"))
-        plain = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("OMNI_") and not name.endswith("_API_KEY")
-        }
-        self._environment = plain | {
+        self._environment = plain_environment() | {
             "DATABASE_URL": self.database_url,
             "OMNI_KEY_HASH_SECRET": secrets.token_hex(32),
             "OMNI_LOG_LEVEL": "warning",
