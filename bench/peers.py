@@ -26,7 +26,7 @@ import report
 from load import Kind, Load
 from machine import describe
 from scenarios import Results
-from service import Bench, Measured, Target, plain_environment, quiet
+from service import Bench, Measured, Target, plain_environment
 
 LITELLM: Final = "litellm[proxy]==1.106.0"
 """1.107.0 is known as a compromised release; no version is taken unseen."""
