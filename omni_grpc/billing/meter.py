@@ -87,6 +87,12 @@ class AttemptCharge:
         self._state = _State.DISPATCHED
         self.was_dispatched = True
 
+    def provider_id(self, text: str) -> None:
+        """Called once, when the provider first named its answer: the name its own records have."""
+
+    def progress(self, usage: Usage) -> None:
+        """Called with the first of an answer and then at most once a second: usage so far."""
+
     def hand_over(self) -> None:
         """Says that a task which outlives the call will state its end."""
         self._state = _State.HANDED_OVER
