@@ -29,6 +29,7 @@ from omni_grpc.billing.operations import (
     Operation,
     Origin,
     Outcome,
+    RequestEndOp,
     TransferOp,
 )
 from omni_grpc.billing.session import (
@@ -301,7 +302,7 @@ class Lane:
 
     def _count(self, op: Operation, outcome: Outcome) -> None:
         """Counts the open calls. A team's holds are none: most end by time, in any worker."""
-        if isinstance(op, TransferOp) or op.origin is not Origin.ROUTER:
+        if isinstance(op, TransferOp | RequestEndOp) or op.origin is not Origin.ROUTER:
             return
         if isinstance(op, FinalOp):
             if op.kind is not Final.LEASE_END:

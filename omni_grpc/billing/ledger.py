@@ -5,6 +5,7 @@ Every change goes through the lane; every read comes from the primary database.
 
 import asyncio
 import hashlib
+from typing import Final as Constant
 from uuid import UUID
 
 from omni_grpc.billing.lane import Lane
@@ -16,9 +17,11 @@ from omni_grpc.billing.operations import (
     Final,
     FinalOp,
     HoldOp,
+    Movement,
     Operation,
     Origin,
     Outcome,
+    Requested,
     RequestKey,
     TransferOp,
 )
@@ -121,7 +124,7 @@ class Ledger:
                     amount_max=amount,
                     seconds=seconds,
                     key_id=key_id,
-                    request=_key(org_id, request_id, "hold", account_id, amount, seconds),
+                    request=_key(org_id, request_id, Requested.HOLD, account_id, amount, seconds),
                 )
             )
         )
@@ -154,7 +157,7 @@ class Ledger:
                 origin=Origin.API,
                 wallet=account_id,
                 cost=amount,
-                request=_key(org_id, request_id, "settle", account_id, hold_id, amount),
+                request=_key(org_id, request_id, Requested.SETTLE, account_id, hold_id, amount),
             ),
             account_id,
         )
@@ -169,7 +172,7 @@ class Ledger:
                 kind=Final.VOID,
                 origin=Origin.API,
                 wallet=account_id,
-                request=_key(org_id, request_id, "release", account_id, hold_id),
+                request=_key(org_id, request_id, Requested.RELEASE, account_id, hold_id),
             ),
             account_id,
         )
@@ -187,10 +190,11 @@ class Ledger:
         outcome = await self._applied(
             TransferOp(
                 id=uuid7(),
+                kind=Movement.GRANT,
                 wallet=account_id,
                 amount=amount,
                 reference=reason,
-                request=_key(org_id, request_id, "grant", account_id, amount, reason),
+                request=_key(org_id, request_id, Requested.GRANT, account_id, amount, reason),
             )
         )
         _refuse_reused(outcome, request_id)
@@ -236,10 +240,20 @@ class Ledger:
             ) from None
 
 
-def _key(org_id: OrgId, request_id: str, *content: object) -> RequestKey:
-    canonical = "\x1f".join(str(part) for part in content)
+_WORDS: Constant = {
+    Requested.HOLD: "hold",
+    Requested.SETTLE: "settle",
+    Requested.RELEASE: "release",
+    Requested.GRANT: "grant",
+    Requested.REFUND: "refund",
+}
+"""How an operation stands in a fingerprint, which outlives versions of this code."""
+
+
+def _key(org_id: OrgId, request_id: str, operation: Requested, *content: object) -> RequestKey:
+    canonical = "\x1f".join(str(part) for part in (_WORDS[operation], *content))
     fingerprint = hashlib.blake2b(canonical.encode(), digest_size=16).digest()
-    return RequestKey(int(org_id), request_id, fingerprint)
+    return RequestKey(int(org_id), request_id, fingerprint, operation)
 
 
 def _refuse_reused(outcome: Outcome, request_id: str) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from uuid import UUID
 
-from omni_grpc.core.ids import AccountId, HoldId, KeyId
+from omni_grpc.core.ids import AccountId, CallId, HoldId, KeyId
 from omni_grpc.core.usage import Usage
 
 
@@ -27,6 +27,23 @@ class Final(StrEnum):
     VOID = "V"
     LEASE_END = "L"
     UNRESOLVED = "U"
+    WRITE_OFF = "W"
+
+
+class Decider(StrEnum):
+    """Who ends a hold. Whoever is not its owner decides about unresolved ones only."""
+
+    OWNER = "o"
+    TIME = "t"
+    OPERATOR = "p"
+
+
+class Movement(StrEnum):
+    """What a transfer is; the values are posting.kind."""
+
+    GRANT = "G"
+    REFUND = "R"
+    EXPIRY = "E"
 
 
 class AttemptOutcome(StrEnum):
@@ -36,6 +53,7 @@ class AttemptOutcome(StrEnum):
     REFUSED = "R"
     FAILED = "F"
     CANCELLED = "C"
+    UNKNOWN = "U"
 
 
 class Code(IntEnum):
@@ -50,6 +68,20 @@ class Code(IntEnum):
     REQUEST_REPEATED = 6
     ABOVE_HOLD = 7
     RENEWED = 8
+    REQUEST_RUNNING = 9
+    REQUEST_INTERRUPTED = 10
+    NOT_UNRESOLVED = 11
+
+
+class Requested(StrEnum):
+    """What a request id was for; the values are request.operation."""
+
+    GRANT = "G"
+    REFUND = "R"
+    HOLD = "H"
+    SETTLE = "S"
+    RELEASE = "V"
+    CHAT = "C"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +91,26 @@ class RequestKey:
     principal: int
     request_id: str
     fingerprint: bytes
+    operation: Requested
+
+
+class ChatEnd(StrEnum):
+    """How a chat with a request id ended."""
+
+    DONE = "D"
+    FREE = "F"
+    """It failed without a charge: its request id may be used for a new attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEnd:
+    """The end of a chat that has a request id. `sealed` is its answer, None where it is not kept."""
+
+    principal: int
+    request_id: str
+    call_id: CallId
+    end: ChatEnd
+    sealed: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,32 +143,55 @@ class HoldOp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalOp:
-    """Ends a hold. `cost` is uncapped: what is above the hold becomes the operator's loss."""
+    """Ends a hold. `cost` is uncapped: what is above the hold becomes the operator's loss.
+
+    Of a write-off, `cost` is the loss. `provider_ref` is the provider's name of its answer. `hold`
+    is what the hold was, with what was granted as its most: a database that lost it is given it
+    back. `ends` is the end of the chat's request, where this is the last word on it.
+    """
 
     id: HoldId
     kind: Final
     origin: Origin
-    decider: str = "o"
+    decider: Decider = Decider.OWNER
     wallet: AccountId | None = None
     cost: int = 0
     leg_costs: tuple[int, ...] = ()
     outcome: AttemptOutcome | None = None
     usage: Usage | None = None
+    provider_ref: str | None = None
     request: RequestKey | None = None
+    hold: HoldOp | None = None
+    ends: RequestEnd | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferOp:
-    """Grants credits to a wallet from the operator's funding account."""
+    """Moves credits between a wallet and the operator: a grant, a refund, an expiry.
+
+    `of` is the charge that is refunded, or the grant that expires, whose amount the ledger finds.
+    """
 
     id: UUID
+    kind: Movement
     wallet: AccountId
     amount: int
-    reference: str
-    request: RequestKey
+    reference: str | None = None
+    of: UUID | None = None
+    expire_time: datetime | None = None
+    request: RequestKey | None = None
 
 
-Operation = HoldOp | FinalOp | TransferOp
+@dataclass(frozen=True, slots=True)
+class RequestEndOp:
+    """Ends a chat's request apart from any hold. `id` is the call's."""
+
+    id: CallId
+    ends: RequestEnd
+    request: None = None
+
+
+Operation = HoldOp | FinalOp | TransferOp | RequestEndOp
 
 
 @dataclass(frozen=True, slots=True)

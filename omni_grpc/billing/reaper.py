@@ -10,7 +10,7 @@ import asyncio
 import structlog
 
 from omni_grpc.billing.lane import Lane
-from omni_grpc.billing.operations import Code, Final, FinalOp, Origin
+from omni_grpc.billing.operations import Code, Decider, Final, FinalOp, Origin
 from omni_grpc.billing.store import LedgerStore
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import OmniError
@@ -55,7 +55,7 @@ class Reaper:
                     id=HoldId(hold_id),
                     kind=Final.LEASE_END,
                     origin=Origin(origin),
-                    decider="t",
+                    decider=Decider.TIME,
                 )
             )
             for hold_id, origin in lapsed

@@ -14,12 +14,15 @@ import psycopg
 from omni_grpc.billing import Lane, Leases, Ledger, LedgerStore, Meter, Reaper
 from omni_grpc.billing.operations import (
     AttemptOutcome,
+    Decider,
     Final,
     FinalOp,
     HoldOp,
     Leg,
+    Movement,
     Origin,
     Outcome,
+    Requested,
     RequestKey,
     TransferOp,
 )
@@ -237,7 +240,7 @@ def final_op(
     cost: int = 0,
     *,
     origin: Origin = Origin.ROUTER,
-    decider: str = "o",
+    decider: Decider = Decider.OWNER,
     wallet: int | None = None,
     leg_costs: Sequence[int] = (),
     request: RequestKey | None = None,
@@ -264,10 +267,11 @@ def transfer_op(
     transfer_id = uuid7()
     return TransferOp(
         id=transfer_id,
+        kind=Movement.GRANT,
         wallet=AccountId(wallet),
         amount=amount,
         reference="test",
-        request=request or RequestKey(1, str(transfer_id), b"grant"),
+        request=request or RequestKey(1, str(transfer_id), b"grant", Requested.GRANT),
     )
 
 

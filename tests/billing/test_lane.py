@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from ledger_rig import BUDGETS, WALLETS, Rig, Worker, final_op, hold_op, transfer_op, until
 
-from omni_grpc.billing.operations import Code, Final, Leg, Origin, RequestKey
+from omni_grpc.billing.operations import Code, Final, Leg, Origin, Requested, RequestKey
 from omni_grpc.core.errors import Busy, Internal
 from omni_grpc.core.ids import AccountId, hold_id_of, new_call_id
 from omni_grpc.core.limits import LANE_QUEUE_MAX
@@ -66,7 +66,7 @@ async def test_a_void_beats_a_lease_end(worker: Worker) -> None:
 
 
 async def test_one_request_id_twice_in_the_queue_is_done_once(worker: Worker) -> None:
-    request = RequestKey(1, "mine", b"5")
+    request = RequestKey(1, "mine", b"5", Requested.HOLD)
     results = [
         worker.lane.apply(transfer_op(5, request=request)),
         worker.lane.apply(transfer_op(5, request=request)),
@@ -84,8 +84,8 @@ async def test_one_request_id_twice_in_the_queue_is_done_once(worker: Worker) ->
         final_op(Final.SETTLE, hold_id_of(new_call_id(), 1), 2**63),
         hold_op(1, wallet=9_999),
         hold_op(-1, least=-1),
-        transfer_op(1, request=RequestKey(1, "a\0b", b"")),
-        transfer_op(1, request=RequestKey(1, "a\ud800b", b"")),
+        transfer_op(1, request=RequestKey(1, "a\0b", b"", Requested.GRANT)),
+        transfer_op(1, request=RequestKey(1, "a\ud800b", b"", Requested.GRANT)),
         transfer_op(2**63 - 1),
     ],
     ids=["beyond int64", "unknown account", "negative", "NUL", "surrogate", "overflow"],

@@ -9,7 +9,7 @@ import pytest
 from cut_proxy import Break, CutProxy
 from ledger_rig import WALLETS, Rig, Worker, final_op, hold_op, transfer_op, until
 
-from omni_grpc.billing.operations import Code, Final, Origin, RequestKey
+from omni_grpc.billing.operations import Code, Final, Origin, Requested, RequestKey
 from omni_grpc.core.errors import LedgerUnavailable
 from omni_grpc.core.ids import AccountId
 
@@ -60,7 +60,7 @@ async def test_a_grant_is_made_once_wherever_its_connection_breaks(
     how: Break, worker: Worker, proxy: CutProxy
 ) -> None:
     proxy.arm(how)
-    request = RequestKey(1, "mine", b"5")
+    request = RequestKey(1, "mine", b"5", Requested.HOLD)
     with pytest.raises(LedgerUnavailable):
         await worker.lane.apply(transfer_op(5, request=request))
     await settled(worker)
@@ -84,7 +84,7 @@ async def test_a_hold_whose_answer_is_lost_is_refused_and_leaves_nothing_reserve
 async def test_a_hold_of_a_team_is_found_again_by_its_request_id(
     how: Break, worker: Worker, proxy: CutProxy
 ) -> None:
-    request = RequestKey(1, "mine", b"5")
+    request = RequestKey(1, "mine", b"5", Requested.HOLD)
     proxy.arm(how)
     with pytest.raises(LedgerUnavailable):
         await worker.lane.hold(hold_op(5, origin=Origin.API, request=request))

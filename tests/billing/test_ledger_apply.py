@@ -22,6 +22,7 @@ from omni_grpc.billing.operations import (
     Operation,
     Origin,
     Outcome,
+    Requested,
     RequestKey,
 )
 from omni_grpc.core.ids import AccountId, new_hold_id
@@ -147,7 +148,7 @@ class Stream:
         request = None
         if origin is Origin.API:
             name = f"hold {hold_id}" if chance.random() < 0.8 else f"common {chance.randrange(6)}"
-            request = RequestKey(1, name, f"{wallet} {high}".encode())
+            request = RequestKey(1, name, f"{wallet} {high}".encode(), Requested.HOLD)
         return hold_op(
             high,
             least=least,
@@ -182,7 +183,7 @@ class Stream:
             wallet = hold.wallet if chance.random() < 0.9 else WALLETS[3]
             if chance.random() < 0.7:
                 name = f"{kind} {hold_id} {chance.randrange(2)}"
-                request = RequestKey(1, name, f"{wallet} {cost}".encode())
+                request = RequestKey(1, name, f"{wallet} {cost}".encode(), Requested(kind.value))
         legs = [chance.choice((0, 2, cost)) for _ in hold.legs] if chance.random() < 0.5 else []
         return final_op(
             kind,
@@ -298,7 +299,7 @@ async def test_a_settle_after_its_owners_own_void_is_refused(sql: psycopg.Connec
 async def test_a_repeated_request_tells_the_first_outcome_to_the_microsecond(
     sql: psycopg.Connection,
 ) -> None:
-    request = RequestKey(1, "mine", b"5 of wallet")
+    request = RequestKey(1, "mine", b"5 of wallet", Requested.HOLD)
     apply(sql, [transfer_op(10)])
     (first,) = apply(sql, [hold_op(5, origin=Origin.API, request=request)])
     (again,) = apply(sql, [hold_op(5, origin=Origin.API, request=request)])
@@ -307,7 +308,7 @@ async def test_a_repeated_request_tells_the_first_outcome_to_the_microsecond(
 
 
 async def test_a_request_id_of_a_refused_hold_is_free_again(sql: psycopg.Connection) -> None:
-    request = RequestKey(1, "mine", b"5 of wallet")
+    request = RequestKey(1, "mine", b"5 of wallet", Requested.HOLD)
     assert codes(apply(sql, [hold_op(5, origin=Origin.API, request=request)])) == [Code.SHORT]
     apply(sql, [transfer_op(10)])
     assert codes(apply(sql, [hold_op(5, origin=Origin.API, request=request)])) == [Code.DONE]
@@ -318,7 +319,7 @@ async def test_the_same_request_id_of_two_callers_is_two_requests(sql: psycopg.C
     found = apply(
         sql,
         [
-            hold_op(5, origin=Origin.API, request=RequestKey(caller, "mine", b"5"))
+            hold_op(5, origin=Origin.API, request=RequestKey(caller, "mine", b"5", Requested.HOLD))
             for caller in (1, 2)
         ],
     )
@@ -495,7 +496,9 @@ ODD_TEXTS = (
 async def test_texts_arrive_as_they_were_sent(sql: psycopg.Connection) -> None:
     """A batch writes its texts into array literals by itself."""
     grants = [
-        dataclasses.replace(transfer_op(1, request=RequestKey(1, text, b"")), reference=text)
+        dataclasses.replace(
+            transfer_op(1, request=RequestKey(1, text, b"", Requested.GRANT)), reference=text
+        )
         for text in ODD_TEXTS
     ]
     holds = [dataclasses.replace(hold_op(0), model=text, credential=text) for text in ODD_TEXTS]

@@ -1,0 +1,709 @@
+-- What the ledger needs to be proven: journals that outlive a worker, attempts that are resolved by
+-- others, refunds, grants that expire, paid calls that are repeated, operations that can never
+-- apply, and daily snapshots. docs/ledger.md tells the whole story.
+--
+-- Servers of the version before go on working: they call the function by its older arguments.
+
+-- n = 1 corrects: a void or write-off that the owner did not decide, or an estimate that was low.
+ALTER TABLE posting DROP CONSTRAINT posting_kind_check, DROP CONSTRAINT posting_check;
+ALTER TABLE posting
+  ADD COLUMN of uuid,  -- the charge that is refunded (R), the grant that expired (E)
+  ADD CONSTRAINT posting_kind_check
+    CHECK (kind IN ('S', 'V', 'W', 'G', 'R', 'E')) NOT VALID,
+  -- settle, void, write-off, grant, refund, expiry; a write-off has the operator's loss
+  ADD CONSTRAINT posting_check CHECK (kind NOT IN ('V', 'W') OR amount = 0) NOT VALID,
+  ADD CONSTRAINT posting_of CHECK ((of IS NULL) = (kind NOT IN ('R', 'E'))) NOT VALID;
+CREATE INDEX posting_of ON posting (of) WHERE of IS NOT NULL;
+
+-- The name that the provider gave its answer: what its own records and bills are looked up by.
+ALTER TABLE hold ADD COLUMN provider_ref text;
+ALTER TABLE usage_record ADD COLUMN provider_ref text;
+ALTER TABLE usage_record DROP CONSTRAINT usage_record_outcome_check;
+ALTER TABLE usage_record ADD CONSTRAINT usage_record_outcome_check
+  CHECK (outcome IN ('A', 'R', 'F', 'C', 'U')) NOT VALID;
+-- answered, refused by the provider, failed, cancelled, unknown (written off)
+
+-- C: a chat, whose target is the call's id; `until` is the lease of its first hold. R: a refund.
+ALTER TABLE request DROP CONSTRAINT request_operation_check;
+ALTER TABLE request ADD CONSTRAINT request_operation_check
+  CHECK (operation IN ('G', 'H', 'S', 'V', 'C', 'R')) NOT VALID;
+CREATE INDEX request_chat ON request (create_time) WHERE operation = 'C';
+
+-- A finished chat, for whoever repeats its request id; sealed by a key that the database never
+-- has. NULL: it is known to be done, but its answer is not kept.
+CREATE TABLE request_answer (
+  call_id uuid  PRIMARY KEY,
+  sealed  bytea
+);
+
+-- Grants that expire. Credits are spent oldest first, by the order in which they came.
+CREATE TABLE credit_lot (
+  id             uuid   PRIMARY KEY,   -- the grant's posting
+  wallet         bigint NOT NULL,
+  amount         bigint NOT NULL CHECK (amount > 0),
+  expire_time    timestamptz NOT NULL,
+  credited_after bigint NOT NULL,      -- all credits that the wallet ever had, this one included
+  expired        bigint NOT NULL DEFAULT 0 CHECK (expired BETWEEN 0 AND amount),
+  open           boolean NOT NULL DEFAULT true
+);
+CREATE INDEX credit_lot_open ON credit_lot (expire_time) WHERE open;
+CREATE INDEX credit_lot_wallet ON credit_lot (wallet);
+
+-- Operations that the database can never apply, as they were sent, with the cause.
+CREATE TABLE dead_letter (
+  id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  target      uuid NOT NULL,           -- the hold that it was to end
+  operation   text NOT NULL,           -- JSON; text, since JSON types refuse what may be the cause
+  sqlstate    text NOT NULL,
+  cause       text NOT NULL,
+  create_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+  replay_time timestamptz              -- when it was applied at last
+);
+CREATE INDEX dead_letter_waiting ON dead_letter (id) WHERE replay_time IS NULL;
+
+-- What an account had at a day's first look; with the later postings that gives its balance.
+CREATE TABLE account_snapshot (
+  account        bigint NOT NULL,
+  day            date   NOT NULL,      -- UTC
+  entry_count    bigint NOT NULL,
+  credits_posted bigint NOT NULL,
+  debits_posted  bigint NOT NULL,
+  PRIMARY KEY (account, day)
+);
+
+-- The last id that an attempt of a call can have: its last four bits set.
+CREATE FUNCTION ledger_last_attempt(p_call uuid) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+  SELECT overlay(p_call::text PLACING 'f' FROM 36)::uuid
+$$;
+
+-- What is left of a grant that expires, whether holds reserve it or not. Of all that the wallet was
+-- given up to and with this grant, less what expired of it, the oldest was spent first.
+CREATE FUNCTION ledger_lot_left(p_lot uuid, p_reserved bigint DEFAULT 0) RETURNS bigint
+LANGUAGE sql VOLATILE AS $$
+  SELECT least(l.amount - l.expired,
+               l.credited_after - e.older - (a.debits_posted + p_reserved - e.every))::bigint
+    FROM credit_lot l JOIN account a ON a.id = l.wallet
+    CROSS JOIN LATERAL (
+      SELECT coalesce(sum(x.expired), 0) AS every,
+             coalesce(sum(x.expired) FILTER (WHERE x.credited_after <= l.credited_after), 0)
+               AS older
+        FROM credit_lot x WHERE x.wallet = l.wallet) e
+   WHERE l.id = p_lot
+$$;
+
+-- What of it can expire now: what no hold may still spend.
+CREATE FUNCTION ledger_lot_unspent(p_lot uuid) RETURNS bigint LANGUAGE sql VOLATILE AS $$
+  SELECT greatest(0, ledger_lot_left(l.id, a.debits_pending))
+    FROM credit_lot l JOIN account a ON a.id = l.wallet
+   WHERE l.id = p_lot AND l.open AND l.expire_time <= clock_timestamp()
+$$;
+
+-- Takes today's snapshot of the next accounts below p_before, the largest first; returns the last
+-- one looked at, NULL at the end. Accounts that did not change since their last one are left out.
+CREATE FUNCTION ledger_snapshot(p_before bigint, p_limit integer) RETURNS bigint
+LANGUAGE sql VOLATILE AS $$
+  WITH slice AS MATERIALIZED (
+    SELECT * FROM account WHERE id < p_before ORDER BY id DESC LIMIT p_limit),
+  taken AS (
+    INSERT INTO account_snapshot (account, day, entry_count, credits_posted, debits_posted)
+    SELECT s.id, (clock_timestamp() AT TIME ZONE 'UTC')::date, s.entry_count, s.credits_posted,
+           s.debits_posted
+      FROM slice s
+      LEFT JOIN LATERAL (SELECT * FROM account_snapshot x WHERE x.account = s.id
+                          ORDER BY x.day DESC LIMIT 1) l ON true
+     WHERE s.id = 1 OR (s.credits_posted, s.debits_posted) IS DISTINCT FROM
+                       (l.credits_posted, l.debits_posted)
+    ON CONFLICT DO NOTHING)
+  SELECT min(id) FROM slice
+$$;
+
+-- Forgets chats' request ids that are older than p_hours, with their answers; how many.
+CREATE FUNCTION ledger_forget_requests(p_hours integer, p_limit integer) RETURNS bigint
+LANGUAGE sql VOLATILE AS $$
+  WITH old AS (
+    SELECT principal, request_id FROM request
+     WHERE operation = 'C' AND create_time < clock_timestamp() - make_interval(hours => p_hours)
+     ORDER BY create_time LIMIT p_limit FOR UPDATE SKIP LOCKED),
+  gone AS (
+    DELETE FROM request r USING old o
+     WHERE (r.principal, r.request_id) = (o.principal, o.request_id) RETURNING r.target),
+  answers AS (DELETE FROM request_answer a USING gone g WHERE a.call_id = g.target)
+  SELECT count(*) FROM gone
+$$;
+
+-- Applies one batch of operations in one transaction. Finals come first, since they free room;
+-- then transfers, then holds in their order, so that exactly those that fit pass.
+--
+-- Groups: f_ finals (S settle, V void, L lease end, U outcome not known, W write-off), h_ holds,
+-- t_ transfers (G grant, R refund, E expiry), q_ the request ids of some of them (q_group 'f', 'h'
+-- or 't', q_ord the position in that group), r_ chats that end (r_ord NULL: beside a final).
+-- Legs are written as array literals ('{7,9}'), NULL where there is none.
+--
+-- One result row an operation. rc:
+--   0 done now            1 done before, same content    2 decided before in another way
+--   3 no such hold        4 short: posted and pending are of short_account
+--   5 request id reused   6 request id repeated: target, amount and until are the first outcome
+--   7 more than was held (API), or than is left of the charge (refund)
+--   8 renewed by its owner meanwhile (L), nothing to do
+--   9 the chat with this request id still runs; target is its call
+--  10 the chat with this request id ended early; target is its call, amount what it was charged
+--  11 the hold is not unresolved, so only its owner may end it
+--
+-- SQLSTATE OM001: a hold named other accounts than were locked; send the batch again.
+-- SQLSTATE OM002: unknown account. OM003: an id twice in a batch. Split the batch.
+CREATE FUNCTION ledger_apply(
+  p_owner text, p_epoch bigint, p_lane integer,
+  f_id uuid[], f_kind "char"[], f_origin "char"[], f_decider "char"[], f_wallet bigint[],
+  f_cost bigint[], f_leg_costs text[], f_outcome "char"[], f_estimated boolean[],
+  f_prompt bigint[], f_cached_read bigint[], f_cached_write bigint[], f_prompt_audio bigint[],
+  f_completion bigint[], f_reasoning bigint[], f_completion_audio bigint[],
+  f_provider_ref text[],
+  h_id uuid[], h_origin "char"[], h_wallet bigint[], h_min bigint[], h_max bigint[],
+  h_legs text[], h_leg_mins text[], h_leg_maxs text[], h_seconds integer[], h_key bigint[],
+  h_model text[], h_credential text[],
+  h_price_version bigint[], h_markup_ppm integer[],
+  t_id uuid[], t_kind "char"[], t_wallet bigint[], t_amount bigint[], t_reference text[],
+  t_of uuid[], t_expires timestamptz[],
+  q_group "char"[], q_ord integer[], q_principal bigint[], q_request_id text[],
+  q_fingerprint bytea[], q_operation "char"[], q_target uuid[],
+  r_ord integer[], r_principal bigint[], r_request_id text[], r_call uuid[], r_state "char"[],
+  r_answer bytea[]
+) RETURNS TABLE (
+  grp "char", ord integer, rc smallint, target uuid, amount bigint, posted bigint, pending bigint,
+  short_account bigint, until timestamptz
+) LANGUAGE plpgsql VOLATILE
+-- Plans are pinned: each table is reached through its primary key, one probe an operation. Plans
+-- made from statistics of an empty or a bloated moment were five times slower.
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_material = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+  funding CONSTANT bigint := 1;
+  revenue bigint := 100 + p_lane;
+  losses  bigint := 200 + p_lane;
+  ids bigint[]; found bigint; held_finals bigint;
+  skip_f int[] := '{}'; skip_h int[] := '{}'; skip_t int[] := '{}';
+  tight bigint[]; room bigint[]; owned bigint[]; waiting bigint[];
+  r record; i int; p int; code smallint; grant_amount bigint; worst int; worst_num numeric;
+  worst_den numeric; leg_ids bigint[]; leg_min bigint[]; leg_max bigint[]; leg_grant bigint[];
+  who bigint; ok_ord int[] := '{}'; ok_amount bigint[] := '{}'; ok_legs text[] := '{}';
+  ok_until timestamptz[] := '{}'; first_id uuid; last_id uuid;
+  charged numeric; refunded numeric; entry_no bigint; credited bigint;
+BEGIN
+  IF (SELECT count(*) <> count(DISTINCT x) FROM unnest(f_id || h_id || t_id) x) THEN
+    RAISE EXCEPTION 'an id stands twice in one batch' USING ERRCODE = 'OM003';
+  END IF;
+
+  -- 0. Request ids, before any account and in one order, so that replicas cannot deadlock.
+  IF cardinality(q_group) > 0 OR cardinality(r_call) > 0 THEN
+    IF (SELECT count(*) <> count(DISTINCT (a, b)) FROM unnest(q_principal, q_request_id) x(a, b))
+    THEN RAISE EXCEPTION 'a request id stands twice in one batch' USING ERRCODE = 'OM003'; END IF;
+    INSERT INTO request (principal, request_id, fingerprint, operation, target, until)
+    SELECT q.principal, q.request_id, q.fingerprint, q.operation, q.target,
+           CASE WHEN q.operation = 'C'
+                THEN clock_timestamp() + make_interval(secs => h_seconds[q.ord]) END
+      FROM unnest(q_ord, q_principal, q_request_id, q_fingerprint, q_operation, q_target)
+           AS q(ord, principal, request_id, fingerprint, operation, target)
+     ORDER BY q.principal, q.request_id
+    ON CONFLICT DO NOTHING;
+    -- Rows that were there before are locked, in order; those of the requests that end here too.
+    PERFORM 1 FROM request e
+      WHERE (e.principal, e.request_id) IN (
+              SELECT * FROM unnest(q_principal, q_request_id)
+              UNION ALL SELECT * FROM unnest(r_principal, r_request_id))
+        AND e.xmin <> pg_current_xact_id()::xid
+      ORDER BY e.principal, e.request_id FOR UPDATE;
+    -- A new statement sees what that waited for. A row with another creator is a repeat; a settle
+    -- or release names the same hold each time, so its row is told by its age.
+    FOR r IN
+      SELECT q.grp, q.ord, q.operation, q.principal, q.request_id, q.target AS own, e.target,
+             e.amount, e.until, e.fingerprint = q.fingerprint AS same
+        FROM unnest(q_group, q_ord, q_principal, q_request_id, q_fingerprint, q_operation, q_target)
+             AS q(grp, ord, principal, request_id, fingerprint, operation, target)
+        JOIN request e USING (principal, request_id)
+       WHERE e.xmin <> pg_current_xact_id()::xid
+    LOOP
+      rc := CASE WHEN r.same THEN 6 ELSE 5 END;
+      amount := r.amount; until := r.until;
+      IF r.operation = 'C' AND r.same THEN
+        -- A chat: the books say where the call stands that has this request id.
+        first_id := r.target; last_id := ledger_last_attempt(r.target);
+        amount := NULL;
+        IF r.target = r.own THEN
+          CONTINUE;  -- the next attempt of the same call
+        ELSIF EXISTS (SELECT FROM request_answer a WHERE a.call_id = first_id) THEN
+          rc := 6;
+        ELSIF EXISTS (SELECT FROM hold h WHERE h.id BETWEEN first_id AND last_id AND h.state = 'O')
+              OR r.until > clock_timestamp() THEN
+          rc := 9;
+        ELSE
+          SELECT sum(g.amount)::bigint INTO amount FROM posting g
+           WHERE g.id BETWEEN first_id AND last_id AND g.kind = 'S';
+          IF amount > 0
+             OR EXISTS (SELECT FROM hold h WHERE h.id BETWEEN first_id AND last_id) THEN
+            rc := 10;
+          ELSE
+            -- It ended without a charge, or was never dispatched: the new call takes its place.
+            UPDATE request e SET target = r.own, create_time = clock_timestamp(),
+                   until = clock_timestamp() + make_interval(secs => h_seconds[r.ord])
+             WHERE e.principal = r.principal AND e.request_id = r.request_id;
+            CONTINUE;
+          END IF;
+        END IF;
+      END IF;
+      CASE r.grp WHEN 'f' THEN skip_f := skip_f || r.ord;
+                 WHEN 'h' THEN skip_h := skip_h || r.ord;
+                 ELSE          skip_t := skip_t || r.ord; END CASE;
+      grp := r.grp; ord := r.ord; target := r.target;
+      posted := NULL; pending := NULL; short_account := NULL;
+      RETURN NEXT;
+    END LOOP;
+  END IF;
+
+  -- 1. Lock every account that the batch touches, in one statement and one order. The accounts of
+  -- a hold never change, so where each final found its hold nothing needs a second look.
+  SELECT count(DISTINCT x.id), array_agg(x.acct) INTO held_finals, ids
+    FROM (SELECT h.id, unnest(h.wallet || h.legs) AS acct FROM hold h WHERE h.id = ANY (f_id)) x;
+  SELECT array_agg(DISTINCT x) INTO ids FROM (
+    SELECT unnest(ARRAY[revenue, losses] || h_wallet || t_wallet || ids) AS x
+    UNION ALL SELECT unnest(l::bigint[]) FROM unnest(h_legs) l WHERE l IS NOT NULL
+    UNION ALL SELECT funding WHERE cardinality(t_id) > 0
+    UNION ALL SELECT unnest(g.wallet || g.legs) FROM posting g
+               WHERE held_finals < cardinality(f_id) AND g.id = ANY (f_id)
+    UNION ALL SELECT unnest(g.wallet || g.legs) FROM posting g WHERE g.id = ANY (t_of)) z;
+  PERFORM 1 FROM account a WHERE a.id = ANY (ids) ORDER BY a.id FOR NO KEY UPDATE;
+  GET DIAGNOSTICS found = ROW_COUNT;
+  IF found <> cardinality(ids) THEN
+    RAISE EXCEPTION 'unknown account in %', ids USING ERRCODE = 'OM002';
+  END IF;
+  -- Each later statement takes a new snapshot, so it sees what the lock waited for. A hold that
+  -- was committed meanwhile may name an account that is not locked: begin again, in order.
+  IF (held_finals < cardinality(f_id) AND (
+        EXISTS (SELECT FROM hold h WHERE h.id = ANY (f_id) AND NOT (h.wallet || h.legs) <@ ids) OR
+        EXISTS (SELECT FROM posting g WHERE g.id = ANY (f_id) AND NOT (g.wallet || g.legs) <@ ids)))
+     OR (cardinality(t_of) > 0 AND
+        EXISTS (SELECT FROM posting g WHERE g.id = ANY (t_of) AND NOT (g.wallet || g.legs) <@ ids))
+  THEN
+    RAISE EXCEPTION 'a hold appeared while its accounts were being locked' USING ERRCODE = 'OM001';
+  END IF;
+
+  -- 2. Finals.
+  IF cardinality(f_id) > 0 THEN
+    RETURN QUERY
+    WITH f AS MATERIALIZED (
+      SELECT * FROM unnest(f_id, f_kind, f_origin, f_decider, f_wallet, f_cost, f_leg_costs,
+          f_outcome, f_estimated, f_prompt, f_cached_read, f_cached_write, f_prompt_audio,
+          f_completion, f_reasoning, f_completion_audio, f_provider_ref)
+        WITH ORDINALITY AS t(id, kind, origin, decider, wallet, cost, leg_costs, outcome,
+          estimated, prompt, cached_read, cached_write, prompt_audio, completion, reasoning,
+          completion_audio, provider_ref, ord)
+       WHERE t.ord <> ALL (skip_f)),
+    -- An origin reaches only its own holds, and a caller only those of its own wallet. Whoever is
+    -- not the owner decides about unresolved holds only.
+    mine AS MATERIALIZED (
+      SELECT f.*, h.amount AS held, h.legs, h.leg_amounts, h.state, h.model,
+             h.price_version, h.markup_ppm, h.key_id, h.wallet AS payer,
+             h.lease_until < clock_timestamp() AS lapsed,
+             f.decider = 'o' OR f.kind = 'L' OR h.state = 'U' AS may,
+             coalesce(f.provider_ref, h.provider_ref) AS reference
+        FROM f JOIN hold h USING (id, origin) WHERE f.wallet IS NULL OR f.wallet = h.wallet),
+    rest AS MATERIALIZED (
+      SELECT f.* FROM f WHERE NOT EXISTS (SELECT FROM mine m WHERE m.id = f.id)),
+    unknown AS (
+      UPDATE hold h SET state = 'U', provider_ref = m.reference FROM mine m
+       WHERE h.id = m.id AND h.origin = 'r' AND h.state = 'O'
+         AND (m.kind = 'U' OR (m.kind = 'L' AND h.lease_until < clock_timestamp()))
+      RETURNING h.id),
+    gone AS (
+      DELETE FROM hold h USING mine m
+       WHERE h.id = m.id AND m.may AND (
+             (m.kind = 'S' AND (m.origin = 'r' OR m.cost <= m.held)) OR m.kind IN ('V', 'W')
+             OR (m.kind = 'L' AND h.origin = 'a' AND h.lease_until < clock_timestamp()))
+      RETURNING m.*),
+    -- A settle by the router is posted all the same after a void or a write-off that it did not
+    -- decide, and corrects a smaller one that was an estimate: as far as the wallet has room, the
+    -- rest is the operator's loss.
+    late AS (
+      SELECT f.*, g.held, g.wallet AS payer, f.cost - g.said AS more,
+             greatest(least(g.due, a.credits_posted - a.debits_posted - a.debits_pending
+               - coalesce(sum(g.due) OVER (
+                   PARTITION BY g.wallet ORDER BY f.ord
+                   ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)), 0)::bigint AS charged
+        FROM rest f
+        CROSS JOIN LATERAL (
+          SELECT p.held, p.wallet,
+                 CASE p.kind WHEN 'S' THEN p.amount + p.loss ELSE 0 END AS said,
+                 least(f.cost, p.held) - p.amount AS due
+            FROM posting p
+           WHERE p.id = f.id AND p.n = 0 AND p.origin = 'r' AND CASE p.kind
+                   WHEN 'S' THEN f.cost > p.amount + p.loss AND EXISTS (
+                     SELECT FROM usage_record u WHERE u.hold_id = f.id AND u.estimated)
+                   ELSE p.decider <> 'o' END OFFSET 0) g
+        JOIN account a ON a.id = g.wallet
+       WHERE f.kind = 'S' AND f.origin = 'r'
+         AND NOT EXISTS (SELECT FROM posting l WHERE l.id = f.id AND l.n = 1)),
+    word AS (
+      SELECT g.id, 0 AS n, CASE WHEN g.kind IN ('S', 'W') THEN g.kind ELSE 'V'::"char" END AS kind,
+             g.origin, CASE g.kind WHEN 'L' THEN 't'::"char" ELSE g.decider END AS decider,
+             g.payer, g.ord, g.held, g.held AS freed, g.legs, g.leg_amounts AS leg_freed,
+             CASE g.kind WHEN 'S' THEN least(g.cost, g.held) ELSE 0 END AS charged,
+             CASE g.kind WHEN 'S' THEN greatest(g.cost - g.held, 0)
+                         WHEN 'W' THEN g.cost ELSE 0 END AS loss,
+             CASE g.kind WHEN 'S' THEN (
+               SELECT array_agg(least(coalesce(c, g.cost), m) ORDER BY k)
+                 FROM unnest(g.leg_costs::bigint[], g.leg_amounts) WITH ORDINALITY z(c, m, k)
+                WHERE m IS NOT NULL)
+             END AS leg_charged
+        FROM gone g
+      UNION ALL
+      SELECT l.id, 1, 'S', 'r', l.decider, l.payer, l.ord, l.held, 0, NULL, NULL,
+             l.charged, l.more - l.charged, NULL
+        FROM late l),
+    entered AS MATERIALIZED (
+      SELECT w.*,
+             CASE WHEN w.charged > 0 THEN a.entry_count + count(*) FILTER (WHERE w.charged > 0)
+                  OVER (PARTITION BY w.payer ORDER BY w.ord) END AS entry,
+             CASE WHEN w.charged > 0 THEN a.credits_posted - a.debits_posted - sum(w.charged)
+                  OVER (PARTITION BY w.payer ORDER BY w.ord) END AS balance_after,
+             a.credits_posted - a.debits_posted AS posted_before, a.debits_pending AS pending_before
+        FROM word w JOIN account a ON a.id = w.payer),
+    posted AS (
+      INSERT INTO posting (id, n, kind, origin, decider, wallet, amount, legs, leg_amounts, held,
+                           loss, other_account, loss_account, entry, balance_after)
+      SELECT id, n, kind, origin, decider, payer, charged, legs, leg_charged, held, loss,
+             CASE WHEN kind IN ('S', 'W') THEN revenue END, CASE WHEN loss > 0 THEN losses END,
+             entry, balance_after
+        FROM entered RETURNING id),
+    used AS (
+      INSERT INTO usage_record (hold_id, wallet, key_id, model, price_version, markup_ppm,
+          outcome, estimated, prompt, cached_read, cached_write, prompt_audio,
+          completion, reasoning, completion_audio, provider_ref)
+      SELECT id, payer, key_id, model, price_version, markup_ppm, outcome,
+             estimated, prompt, cached_read, cached_write, prompt_audio, completion, reasoning,
+             completion_audio, reference
+        FROM gone WHERE origin = 'r' RETURNING 1),
+    -- A late settle's usage replaces that of the word which it corrects.
+    corrected AS (
+      UPDATE usage_record u SET outcome = l.outcome, estimated = l.estimated, prompt = l.prompt,
+             cached_read = l.cached_read, cached_write = l.cached_write,
+             prompt_audio = l.prompt_audio, completion = l.completion, reasoning = l.reasoning,
+             completion_audio = l.completion_audio,
+             provider_ref = coalesce(l.provider_ref, u.provider_ref)
+        FROM late l WHERE u.hold_id = l.id RETURNING 1),
+    delta AS (
+      SELECT acct, sum(c)::bigint AS charged, sum(fr)::bigint AS freed,
+             sum(e)::bigint AS entries, sum(cr)::bigint AS credited
+        FROM (SELECT payer AS acct, charged AS c, freed AS fr, (charged > 0)::int AS e, 0 AS cr
+                FROM entered
+              UNION ALL
+              SELECT z.a, coalesce(z.c, 0), coalesce(z.m, 0), (coalesce(z.c, 0) > 0)::int, 0
+                FROM entered w, unnest(w.legs, w.leg_charged, w.leg_freed) z(a, c, m)
+              UNION ALL SELECT revenue, 0, 0, 0, charged + loss FROM entered
+              UNION ALL SELECT losses, loss, 0, 0, 0 FROM entered) y
+       GROUP BY acct),
+    moved AS (
+      UPDATE account a SET debits_posted = a.debits_posted + d.charged,
+             debits_pending = a.debits_pending - d.freed,
+             credits_posted = a.credits_posted + d.credited,
+             entry_count = a.entry_count + d.entries
+        FROM delta d WHERE a.id = d.acct AND (d.charged, d.freed, d.credited) <> (0, 0, 0)
+      RETURNING a.id, a.credits_posted - a.debits_posted AS posted, a.debits_pending AS pending),
+    earlier AS (
+      SELECT g.id, (array_agg(g.kind ORDER BY g.n DESC))[1] AS kind,
+             (array_agg(g.origin))[1] AS origin, min(g.wallet) AS wallet,
+             sum(g.amount)::bigint AS amount,
+             (sum(g.amount) + sum(g.loss) FILTER (WHERE g.kind = 'S'))::bigint AS cost
+        FROM posting g JOIN rest USING (id) GROUP BY g.id)
+    SELECT 'f'::"char", f.ord::int, (CASE
+             WHEN e.id IS NOT NULL THEN 0
+             WHEN u.id IS NOT NULL THEN 0
+             WHEN m.id IS NOT NULL AND NOT m.may THEN 11
+             WHEN m.id IS NOT NULL AND m.kind = 'S' THEN 7
+             WHEN m.id IS NOT NULL AND m.kind = 'U' THEN 1
+             WHEN m.id IS NOT NULL AND m.state = 'U' THEN 1
+             WHEN m.id IS NOT NULL THEN 8
+             WHEN b.id IS NULL OR b.origin <> f.origin OR f.wallet <> b.wallet THEN 3
+             WHEN f.kind = 'S' AND b.kind = 'S' AND b.cost = f.cost THEN 1
+             WHEN f.kind IN ('V', 'L') AND b.kind = 'V' THEN 1
+             WHEN f.kind = 'W' AND b.kind = 'W' THEN 1
+             WHEN f.kind = 'L' THEN 1
+             ELSE 2 END)::smallint,
+           f.id, coalesce(e.charged, b.amount), coalesce(v.posted, e.posted_before),
+           coalesce(v.pending, e.pending_before), NULL::bigint, NULL::timestamptz
+      FROM f LEFT JOIN entered e ON e.id = f.id LEFT JOIN unknown u ON u.id = f.id
+             LEFT JOIN mine m ON m.id = f.id LEFT JOIN earlier b ON b.id = f.id
+             LEFT JOIN moved v ON v.id = e.payer;
+  END IF;
+
+  -- 3. Transfers, one after the other; they are few. Grants (G) and refunds (R) make room as well;
+  -- of a grant that expires (E) goes what is neither spent nor reserved.
+  FOR r IN
+    SELECT t.*, g.amount AS done
+      FROM unnest(t_id, t_kind, t_wallet, t_amount, t_reference, t_of, t_expires)
+           WITH ORDINALITY AS t(id, kind, wallet, amount, reference, of, expires, ord)
+      LEFT JOIN LATERAL (SELECT * FROM posting x WHERE x.id = t.id AND x.n = 0 OFFSET 0) g ON true
+     WHERE t.ord <> ALL (skip_t) ORDER BY t.ord
+  LOOP
+    code := 0; grant_amount := r.amount; leg_ids := NULL; leg_grant := NULL;
+    posted := NULL; pending := NULL; short_account := NULL; until := NULL;
+    IF r.done IS NOT NULL THEN
+      code := 1; grant_amount := r.done;
+    ELSIF r.kind = 'R' THEN
+      SELECT sum(g.amount) INTO charged FROM posting g
+       WHERE g.id = r.of AND g.wallet = r.wallet AND g.kind = 'S';
+      SELECT coalesce(sum(g.amount), 0) INTO refunded FROM posting g
+       WHERE g.of = r.of AND g.kind = 'R';
+      IF charged IS NULL THEN
+        code := 3; grant_amount := NULL;
+      ELSIF refunded + r.amount > charged THEN
+        code := 7; grant_amount := charged - refunded;
+      ELSE
+        -- Back into the budget windows that were charged, in proportion.
+        SELECT g.legs, (SELECT array_agg((div(m::numeric * (refunded + r.amount), charged)
+                                        - div(m::numeric * refunded, charged))::bigint ORDER BY k)
+                          FROM unnest(g.leg_amounts) WITH ORDINALITY x(m, k))
+          INTO leg_ids, leg_grant FROM posting g WHERE g.id = r.of AND g.n = 0;
+      END IF;
+    ELSIF r.kind = 'E' THEN
+      grant_amount := ledger_lot_unspent(r.of);
+      code := CASE WHEN grant_amount > 0 THEN 0 ELSE 1 END;
+    END IF;
+    IF code = 0 THEN
+      UPDATE account a
+         SET credits_posted = a.credits_posted + CASE r.kind WHEN 'E' THEN 0 ELSE grant_amount END,
+             debits_posted = a.debits_posted + CASE r.kind WHEN 'E' THEN grant_amount ELSE 0 END,
+             entry_count = a.entry_count + 1
+       WHERE a.id = r.wallet
+      RETURNING a.entry_count, a.credits_posted, a.credits_posted - a.debits_posted,
+                a.debits_pending
+           INTO entry_no, credited, posted, pending;
+      UPDATE account a
+         SET debits_posted = a.debits_posted + CASE r.kind WHEN 'E' THEN 0 ELSE grant_amount END,
+             credits_posted = a.credits_posted + CASE r.kind WHEN 'E' THEN grant_amount ELSE 0 END
+       WHERE a.id = CASE r.kind WHEN 'R' THEN revenue ELSE funding END;
+      UPDATE account a SET credits_posted = a.credits_posted + x.m, entry_count = a.entry_count + 1
+        FROM unnest(leg_ids, leg_grant) x(acct, m) WHERE a.id = x.acct AND x.m > 0;
+      INSERT INTO posting (id, kind, origin, decider, wallet, amount, legs, leg_amounts,
+                           other_account, entry, balance_after, reference, of)
+      VALUES (r.id, r.kind, 'o', CASE r.kind WHEN 'E' THEN 't'::"char" ELSE 'o' END, r.wallet,
+              grant_amount, leg_ids, leg_grant, CASE r.kind WHEN 'R' THEN revenue ELSE funding END,
+              entry_no, posted, r.reference, r.of);
+      IF r.expires IS NOT NULL THEN
+        INSERT INTO credit_lot (id, wallet, amount, expire_time, credited_after)
+        VALUES (r.id, r.wallet, grant_amount, r.expires, credited);
+      END IF;
+    END IF;
+    IF r.kind = 'E' THEN
+      UPDATE credit_lot l SET expired = l.expired + CASE code WHEN 0 THEN grant_amount ELSE 0 END
+       WHERE l.id = r.of;
+      UPDATE credit_lot l SET open = false WHERE l.id = r.of AND ledger_lot_left(r.of) <= 0;
+    END IF;
+    grp := 't'; ord := r.ord; rc := code; target := r.id; amount := grant_amount;
+    RETURN NEXT;
+  END LOOP;
+
+  -- 4. Holds: which accounts cannot take the whole batch at its largest?
+  IF cardinality(h_id) > 0 THEN
+    SELECT array_agg(s.acct), array_agg(s.room), array_agg(s.posted), array_agg(s.pending)
+      INTO tight, room, owned, waiting
+      FROM (
+        SELECT a.id AS acct, v.room, v.posted, a.debits_pending AS pending, n.need
+          FROM (SELECT acct, sum(need) AS need FROM (
+                  SELECT w, m FROM unnest(h_wallet, h_max) x(w, m)
+                  UNION ALL
+                  SELECT y.a, y.m FROM unnest(h_legs, h_leg_maxs) x(l, m),
+                         unnest(l::bigint[], m::bigint[]) y(a, m) WHERE l IS NOT NULL
+                ) z(acct, need) GROUP BY acct) n
+          JOIN account a ON a.id = n.acct
+          CROSS JOIN LATERAL (SELECT
+            a.credits_posted - a.debits_posted AS posted,
+            a.credits_posted - a.debits_posted - a.debits_pending + coalesce(a.debit_limit, 0)
+              AS room) v
+         WHERE (a.kind = 1 OR (a.kind = 2 AND a.debit_limit IS NOT NULL)) AND n.need > v.room) s;
+
+    -- 5. Decide in arrival order. A hold that fits only in part is granted what the tightest of
+    -- its accounts can take, if that is at least its minimum; the others in proportion.
+    FOR r IN
+      SELECT t.ord::int AS ord, t.id, t.origin, t.wallet, t.low, t.high, t.legs, t.lows, t.highs,
+             o.id AS open_id, o.amount AS open_amount, o.wallet AS open_wallet, o.state,
+             o.owner, o.epoch, o.lease_until, g.id AS final_id, g.kind AS final_kind
+        FROM unnest(h_id, h_origin, h_wallet, h_min, h_max, h_legs, h_leg_mins, h_leg_maxs)
+             WITH ORDINALITY AS t(id, origin, wallet, low, high, legs, lows, highs, ord)
+        LEFT JOIN LATERAL (SELECT * FROM hold x WHERE x.id = t.id OFFSET 0) o ON true
+        LEFT JOIN LATERAL (SELECT * FROM posting x WHERE x.id = t.id AND x.n = 0 OFFSET 0) g ON true
+       WHERE t.ord <> ALL (skip_h)
+       ORDER BY t.ord
+    LOOP
+      code := 0; who := NULL; grant_amount := r.high; leg_grant := NULL; until := NULL;
+      IF r.open_id IS NOT NULL THEN
+        -- Sent again: the same content of the same life is still held; anything else is not.
+        grant_amount := r.open_amount; until := r.lease_until;
+        code := CASE WHEN r.open_wallet = r.wallet AND r.open_amount BETWEEN r.low AND r.high
+                      AND r.state = 'O' AND r.owner = p_owner AND r.epoch = p_epoch
+                     THEN 1 ELSE 2 END;
+      ELSIF r.final_id IS NOT NULL THEN code := 2; grant_amount := NULL;
+      ELSE
+        IF r.legs IS NOT NULL THEN
+          leg_ids := r.wallet || r.legs::bigint[];
+          leg_min := r.low || r.lows::bigint[]; leg_max := r.high || r.highs::bigint[];
+          leg_grant := r.highs::bigint[];
+        END IF;
+        IF tight IS NOT NULL THEN
+          worst := NULL;
+          IF r.legs IS NULL THEN
+            p := array_position(tight, r.wallet);
+            IF p IS NOT NULL THEN
+              -- A hold that asks for nothing at least is always granted: it brings back a lost one.
+              IF room[p] < r.low AND r.low > 0 THEN code := 4; who := p;
+              ELSE grant_amount := greatest(0, least(r.high, room[p]));
+                   room[p] := room[p] - grant_amount;
+                   waiting[p] := waiting[p] + grant_amount; END IF;
+            END IF;
+          ELSE
+            FOR i IN 1 .. cardinality(leg_ids) LOOP
+              p := array_position(tight, leg_ids[i]);
+              CONTINUE WHEN p IS NULL OR room[p] >= leg_max[i];
+              IF room[p] < leg_min[i] AND leg_min[i] > 0 THEN code := 4; who := p; EXIT; END IF;
+              -- room[p] < leg_max[i], so the share is below one and the divisor above zero
+              IF worst IS NULL OR greatest(0, room[p] - leg_min[i])::numeric * worst_den
+                                  < worst_num * (leg_max[i] - leg_min[i]) THEN
+                worst := i; worst_num := greatest(0, room[p] - leg_min[i]);
+                worst_den := leg_max[i] - leg_min[i];
+              END IF;
+            END LOOP;
+            IF code = 0 AND worst IS NOT NULL THEN
+              FOR i IN 1 .. cardinality(leg_ids) LOOP
+                leg_max[i] := leg_min[i]
+                  + div((leg_max[i] - leg_min[i])::numeric * worst_num, worst_den)::bigint;
+              END LOOP;
+              grant_amount := leg_max[1]; leg_grant := leg_max[2:];
+            END IF;
+            IF code = 0 THEN
+              FOR i IN 1 .. cardinality(leg_ids) LOOP
+                p := array_position(tight, leg_ids[i]);
+                IF p IS NOT NULL THEN room[p] := room[p] - leg_max[i];
+                                      waiting[p] := waiting[p] + leg_max[i]; END IF;
+              END LOOP;
+            END IF;
+          END IF;
+        END IF;
+      END IF;
+      IF code = 0 THEN
+        ok_ord := ok_ord || r.ord; ok_amount := ok_amount || grant_amount;
+        ok_legs := ok_legs || leg_grant::text;
+        until := clock_timestamp() + make_interval(secs => h_seconds[r.ord]);
+        ok_until := ok_until || until;
+      END IF;
+      grp := 'h'; ord := r.ord; rc := code; target := r.id;
+      amount := CASE WHEN code IN (0, 1) THEN grant_amount END;
+      short_account := tight[who]; posted := owned[who]; pending := waiting[who];
+      RETURN NEXT;
+    END LOOP;
+
+    -- 6. Write what was granted.
+    WITH i AS (
+      INSERT INTO hold (id, origin, wallet, amount, legs, leg_amounts, key_id, model, credential,
+                        price_version, markup_ppm, owner, epoch, lease_until)
+      SELECT h_id[o], h_origin[o], h_wallet[o], g, h_legs[o]::bigint[], l::bigint[], h_key[o],
+             h_model[o], h_credential[o], h_price_version[o], h_markup_ppm[o], p_owner, p_epoch, u
+        FROM unnest(ok_ord, ok_amount, ok_legs, ok_until) z(o, g, l, u)
+      RETURNING wallet, amount, legs, leg_amounts),
+    s AS (
+      SELECT acct, sum(m)::bigint AS held FROM (
+        SELECT wallet, amount FROM i
+        UNION ALL SELECT y.a, y.m FROM i, unnest(i.legs, i.leg_amounts) y(a, m)
+      ) z(acct, m) GROUP BY acct)
+    UPDATE account a SET debits_pending = a.debits_pending + s.held FROM s WHERE a.id = s.acct;
+  END IF;
+
+  -- 7. A request id remembers what was done; one whose operation was refused is free again.
+  IF cardinality(q_group) > 0 THEN
+    UPDATE request e
+       SET amount = CASE q.grp WHEN 'h' THEN CASE e.operation WHEN 'H' THEN h.amount END
+                               WHEN 't' THEN t_amount[q.ord]
+                               ELSE g.amount END,
+           until = h.lease_until
+      FROM unnest(q_group, q_ord, q_principal, q_request_id) AS q(grp, ord, principal, request_id)
+      LEFT JOIN hold h ON q.grp = 'h' AND h.id = h_id[q.ord]
+      LEFT JOIN posting g ON q.grp = 'f' AND g.id = f_id[q.ord] AND g.n = 0
+     WHERE e.principal = q.principal AND e.request_id = q.request_id
+       AND e.xmin = pg_current_xact_id()::xid;
+    DELETE FROM request e
+     USING unnest(q_group, q_ord, q_principal, q_request_id) AS q(grp, ord, principal, request_id)
+     WHERE e.principal = q.principal AND e.request_id = q.request_id
+       AND e.xmin = pg_current_xact_id()::xid
+       AND CASE q.grp
+             WHEN 'h' THEN NOT EXISTS (SELECT FROM hold h WHERE h.id = h_id[q.ord])
+             WHEN 't' THEN NOT EXISTS (SELECT FROM posting g WHERE g.id = t_id[q.ord])
+             ELSE NOT EXISTS (
+               SELECT FROM posting g
+                WHERE g.id = f_id[q.ord] AND g.kind = f_kind[q.ord] AND g.origin = 'a'
+                  AND g.wallet = f_wallet[q.ord]
+                  AND (g.kind = 'V' OR g.amount = f_cost[q.ord])) END;
+  END IF;
+
+  -- 8. Chats that end: D, done, with the answer where it is kept; F, failed without a charge, so
+  -- that its request id is free for a new attempt.
+  IF cardinality(r_call) > 0 THEN
+    INSERT INTO request_answer (call_id, sealed)
+    SELECT DISTINCT ON (x.call) x.call, x.answer
+      FROM unnest(r_principal, r_request_id, r_call, r_state, r_answer)
+           AS x(principal, request_id, call, state, answer)
+      JOIN request e USING (principal, request_id)
+     WHERE x.state = 'D' AND e.operation = 'C' AND e.target = x.call
+     ORDER BY x.call
+    ON CONFLICT DO NOTHING;
+    DELETE FROM request e
+     USING unnest(r_principal, r_request_id, r_call, r_state)
+           AS x(principal, request_id, call, state)
+     WHERE e.principal = x.principal AND e.request_id = x.request_id AND x.state = 'F'
+       AND e.operation = 'C' AND e.target = x.call
+       AND NOT EXISTS (SELECT FROM hold h
+                        WHERE h.id BETWEEN x.call AND ledger_last_attempt(x.call))
+       AND NOT EXISTS (SELECT FROM posting g
+                        WHERE g.id BETWEEN x.call AND ledger_last_attempt(x.call)
+                          AND g.kind = 'S' AND g.amount > 0);
+    RETURN QUERY
+    SELECT 'r'::"char", x.ord, 0::smallint, x.call, NULL::bigint, NULL::bigint, NULL::bigint,
+           NULL::bigint, NULL::timestamptz
+      FROM unnest(r_ord, r_call) AS x(ord, call) WHERE x.ord IS NOT NULL;
+  END IF;
+END $$;
+
+-- The arguments of the version before.
+CREATE OR REPLACE FUNCTION ledger_apply(
+  p_owner text, p_epoch bigint, p_lane integer,
+  f_id uuid[], f_kind "char"[], f_origin "char"[], f_decider "char"[], f_wallet bigint[],
+  f_cost bigint[], f_leg_costs text[], f_outcome "char"[], f_estimated boolean[],
+  f_prompt bigint[], f_cached_read bigint[], f_cached_write bigint[], f_prompt_audio bigint[],
+  f_completion bigint[], f_reasoning bigint[], f_completion_audio bigint[],
+  h_id uuid[], h_origin "char"[], h_wallet bigint[], h_min bigint[], h_max bigint[],
+  h_legs text[], h_leg_mins text[], h_leg_maxs text[], h_seconds integer[], h_key bigint[],
+  h_model text[], h_credential text[],
+  h_price_version bigint[], h_markup_ppm integer[],
+  t_id uuid[], t_wallet bigint[], t_amount bigint[], t_reference text[],
+  q_group "char"[], q_ord integer[], q_principal bigint[], q_request_id text[],
+  q_fingerprint bytea[]
+) RETURNS TABLE (
+  grp "char", ord integer, rc smallint, target uuid, amount bigint, posted bigint, pending bigint,
+  short_account bigint, until timestamptz
+) LANGUAGE sql VOLATILE AS $$
+  SELECT a.*
+    FROM (SELECT array_agg(CASE g WHEN 'h' THEN 'H'::"char" WHEN 't' THEN 'G'
+                                  ELSE f_kind[o] END ORDER BY k) AS operations,
+                 array_agg(CASE g WHEN 'h' THEN h_id[o] WHEN 't' THEN t_id[o]
+                                  ELSE f_id[o] END ORDER BY k) AS targets
+            FROM unnest(q_group, q_ord) WITH ORDINALITY x(g, o, k)) q
+    CROSS JOIN LATERAL ledger_apply(
+      p_owner, p_epoch, p_lane, f_id, f_kind, f_origin, f_decider, f_wallet, f_cost, f_leg_costs,
+      f_outcome, f_estimated, f_prompt, f_cached_read, f_cached_write, f_prompt_audio,
+      f_completion, f_reasoning, f_completion_audio, '{}', h_id, h_origin, h_wallet, h_min, h_max,
+      h_legs, h_leg_mins, h_leg_maxs, h_seconds, h_key, h_model, h_credential, h_price_version,
+      h_markup_ppm, t_id, array_fill('G'::"char", ARRAY[cardinality(t_id)]), t_wallet, t_amount,
+      t_reference, '{}', '{}', q_group, q_ord, q_principal, q_request_id, q_fingerprint,
+      coalesce(q.operations, '{}'), coalesce(q.targets, '{}'), '{}', '{}', '{}', '{}', '{}', '{}'
+    ) a
+$$;
