@@ -3,7 +3,7 @@
 A call is made once: nothing here retries a request of which a byte may have reached the provider.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Protocol
 
 import msgspec
@@ -29,10 +29,14 @@ class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderCompletion(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer. `usage` is None where the provider reported none that can be believed."""
+    """A whole answer. `usage` is None where the provider reported none that can be believed.
+
+    `id` is the provider's own name of it, by which its records can be asked.
+    """
 
     choices: tuple[Choice, ...]
     usage: Usage | None
+    id: str | None = None
     model: str | None = None
     system_fingerprint: str | None = None
     service_tier: str | None = None
@@ -68,7 +72,10 @@ class ProviderStream(Protocol):
 
     @property
     def usage(self) -> Usage | None:
-        """The last usage that was reported; None where there was none."""
+        """The last usage that was reported; None where there was none.
+
+        Where more of the answer came after it, it counts the prompt and no completion.
+        """
         ...
 
     @property
@@ -104,6 +111,18 @@ class ProviderStream(Protocol):
         """
         ...
 
+    def drain(self) -> AsyncGenerator[tuple[ChatDelta, ...], None]:
+        """Read on for a reader that was cancelled, in whatever state; else as iterating.
+
+        Where cancelling does not stop the provider's bill, an opening goes on for a quarter of a
+        second after its wait was cancelled, for this to take it up. It may itself be cancelled,
+        and `cancel` called after it.
+
+        Raises:
+            ProviderFault: as opening and reading do.
+        """
+        ...
+
 
 class ChatProvider(Protocol):
     """One provider, ready to be called."""
@@ -114,12 +133,16 @@ class ChatProvider(Protocol):
         ...
 
     async def complete(
-        self, call: UpstreamCall, dispatched: Callable[[], None]
+        self,
+        call: UpstreamCall,
+        dispatched: Callable[[], None],
+        named: Callable[[str], None] | None = None,
     ) -> ProviderCompletion:
         """Ask for a whole answer.
 
         `dispatched` is called once, right before the first byte of the request may reach the
-        provider; it must not raise. Cancelling closes the connection at once.
+        provider, and `named` at most once, as soon as the provider has named its answer; neither
+        may raise. Cancelling closes the connection at once.
 
         Raises:
             ProviderFault: by its class, what went wrong.
@@ -127,8 +150,15 @@ class ChatProvider(Protocol):
         """
         ...
 
-    def open_stream(self, call: UpstreamCall, dispatched: Callable[[], None]) -> ProviderStream:
+    def open_stream(
+        self,
+        call: UpstreamCall,
+        dispatched: Callable[[], None],
+        named: Callable[[str], None] | None = None,
+    ) -> ProviderStream:
         """Prepare a streamed answer; nothing is sent before the result is awaited.
+
+        `dispatched` and `named` are as in `complete`.
 
         Raises:
             FieldInvalid: the request holds something that is no JSON.

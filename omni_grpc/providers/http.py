@@ -46,6 +46,12 @@ DNS_SECONDS: Final = 30
 CLIENT_REQUEST_ID: Final = "X-Client-Request-Id"
 """The header by which OpenAI lets a client name a request, to be found in its logs."""
 
+GENERATION_ID: Final = "X-Generation-Id"
+"""The header by which OpenRouter names its answer before the first byte of it."""
+
+GENERATION_ID_CHARS_MAX: Final = 128
+"""Longest name of an answer that is believed; those known have up to fifty characters."""
+
 _USER_AGENT: Final = "omni-grpc"
 _SUCCESS: Final = 2
 _NO_CONTENT: Final = 204
@@ -73,6 +79,12 @@ class Upstream:
     def url(self, path: str) -> URL:
         """The address of an endpoint below the base URL."""
         return self._base_url.joinpath(*path.split("/"))
+
+    def name_in(self, response: aiohttp.ClientResponse) -> str | None:
+        """The provider's name of its answer, where it stands in the head; else in the body."""
+        if self.spec.records is None:
+            return None
+        return generation_id_of(response.headers.get(GENERATION_ID))
 
     async def open(self) -> None:
         """Make the pool; no connection is made yet."""
@@ -156,6 +168,25 @@ class Upstream:
                 return response
             await asyncio.sleep(0)  # the loop hears of the other dead connections
         raise self.faults.unreachable("it closes its connections at once", dispatched=False)
+
+    async def get(self, url: URL, due: float) -> bytes:
+        """Ask for something that costs nothing, and so may be asked again; its body.
+
+        Raises:
+            ProviderFault: it did not come with a status of success, or not until `due`.
+        """
+        session = self._session
+        if session is None:
+            raise self.faults.unreachable("its connections are closed", dispatched=False)
+        try:
+            with Patience(due):
+                response = await session.get(url, allow_redirects=False)
+        except TimeoutError as error:  # aiohttp's own of a connection is one too
+            raise self.faults.timed_out("total", dispatched=False) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._failure(error, dispatched=False) from error
+        await self._check(response)
+        return await self.read(response, due)
 
     async def _try(
         self,
@@ -271,3 +302,10 @@ class Upstream:
             case _:
                 why = "the connection ended before its answer began"
         return self.faults.unreachable(why, dispatched=dispatched)
+
+
+def generation_id_of(value: object) -> str | None:
+    """A provider's name of its answer, where it can be one: a short text without blanks."""
+    if not isinstance(value, str) or not 0 < len(value) <= GENERATION_ID_CHARS_MAX:
+        return None
+    return value if value.isascii() and value.isprintable() and " " not in value else None

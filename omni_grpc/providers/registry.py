@@ -3,13 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import msgspec
 from yarl import URL
 
 from omni_grpc.core.clock import Clock, SystemClock
+from omni_grpc.core.usage import Usage
 from omni_grpc.providers.calls import ChatProvider
 from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.http import Upstream
 from omni_grpc.providers.openai import OpenAIChat
+from omni_grpc.providers.records import Records
 from omni_grpc.providers.spec import Dialect, ProviderSettings, ProviderSpec, load_specs
 
 _DIALECTS: Final[dict[Dialect, Callable[[Upstream], ChatProvider]]] = {"openai": OpenAIChat}
@@ -54,6 +57,7 @@ class Providers:
         ]
         self._upstreams: dict[str, Upstream] = {}
         self._chats: dict[str, ChatProvider] = {}
+        self._records: dict[str, Records] = {}
         for spec in specs:
             try:
                 upstream = _upstream(spec, settings.get(spec.id, _UNSET), clock)
@@ -63,6 +67,8 @@ class Providers:
             if upstream is not None:
                 self._upstreams[spec.id] = upstream
                 self._chats[spec.id] = _DIALECTS[spec.dialect](upstream)
+                if spec.records is not None:
+                    self._records[spec.id] = Records(upstream)
         if problems:
             raise ProviderSettingsError(tuple(problems))
 
@@ -77,6 +83,27 @@ class Providers:
             KeyError: it is not configured.
         """
         return self._chats[provider_id]
+
+    def keeps_records(self, provider_id: str) -> bool:
+        """Whether a provider is configured and can be asked what a generation used."""
+        return provider_id in self._records
+
+    async def lookup(self, provider_id: str, generation_id: str) -> Usage | None:
+        """What a generation used, by its provider's own record.
+
+        Args:
+            provider_id: a provider that keeps records.
+            generation_id: the provider's own name of it, as `named` told it.
+
+        Returns:
+            None where the provider has no record of it, or not yet: it may come some seconds
+            after the generation's end.
+
+        Raises:
+            KeyError: no such provider is configured, or it keeps no records.
+            ProviderFault: the provider could not be asked, or its answer is no record.
+        """
+        return await self._records[provider_id].usage(generation_id)
 
     async def open(self) -> None:
         """Make the connection pools; nothing is connected yet."""
@@ -100,6 +127,8 @@ def _upstream(spec: ProviderSpec, settings: ProviderSettings, clock: Clock) -> U
             f"The key of provider {spec.id!r} holds a character that no HTTP header can carry; "
             f"copy it again."
         )
+    if settings.bills_after_cancel is not None:
+        spec = msgspec.structs.replace(spec, bills_after_cancel=settings.bills_after_cancel)
     faults = Faults(spec.id, (api_key,) if api_key else (), clock)
     return Upstream(spec, _base_url(spec.id, address), api_key or None, faults)
 

@@ -12,6 +12,7 @@ import msgspec
 from omni_grpc.core.limits import PROVIDER_CONNECTIONS_MAX
 
 Dialect = Literal["openai"]
+RecordFormat = Literal["openrouter"]
 OutputLimitField = Literal["max_completion_tokens", "max_tokens"]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3_600)]
 
@@ -37,7 +38,9 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """One provider of the file.
 
     `base_url` None means that the operator must give one. `key_env` None means that the provider
-    takes no key. `bills_after_cancel` says that a cancelled call goes on costing there.
+    takes no key. `bills_after_cancel` says that a cancelled call goes on costing there. `records`
+    is the format of the provider's own records of what it generated; None where it keeps none
+    that can be asked for.
     """
 
     id: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,31}$")]
@@ -46,6 +49,7 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     key_env: str | None = None
     bills_after_cancel: bool
     output_limit_field: OutputLimitField = "max_completion_tokens"
+    records: RecordFormat | None = None
     connections_max: Annotated[int, msgspec.Meta(gt=0)] = PROVIDER_CONNECTIONS_MAX
     timeouts: Timeouts = Timeouts()
 
@@ -59,9 +63,13 @@ class SecretText(Protocol):
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator sets for one provider; None leaves the file's value."""
+    """What an operator sets for one provider; None leaves the file's value.
+
+    Another `base_url` may be another company's, so what the file says of cancelling can be set too.
+    """
 
     base_url: str | None = None
+    bills_after_cancel: bool | None = None
     api_key: SecretText | None = None
 
 

@@ -7,49 +7,27 @@ learns what the provider sent: cancelling is money. Beyond that no task is made.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Generator
-from typing import Final, Protocol
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Final
 
 import aiohttp
 from yarl import URL
 
 from omni_grpc.core.chat import ChatDelta
 from omni_grpc.core.usage import Usage
+from omni_grpc.providers.decoder import StreamDecoder
 from omni_grpc.providers.dispatch import Dispatch
 from omni_grpc.providers.errors import Malformed, ProviderFault, Wait
 from omni_grpc.providers.http import Upstream
 from omni_grpc.providers.sse import EventTooLongError, SseParser
 
 CANCEL_SECONDS_MAX: Final = 0.25
-"""How long a cancelled stream is read on for what the provider sent before it heard of it."""
+"""How long a cancelled stream is read on for what the provider sent before it heard of it, and how
+long an opening that nobody waits for is kept for whoever drains it."""
 
 _READ_FAILED: Final = (aiohttp.ClientError, OSError, RuntimeError)
 """What aiohttp raises for a body that cannot be read on: OSError covers TimeoutError, and a
 RuntimeError says that the connection was closed under us."""
-
-
-class StreamDecoder(Protocol):
-    """A dialect's reading of a stream's events."""
-
-    done: bool
-    fault: ProviderFault | None
-    model: str | None
-    system_fingerprint: str | None
-    service_tier: str | None
-
-    @property
-    def usage(self) -> Usage | None:
-        """The last usage that was reported."""
-        ...
-
-    @property
-    def complete(self) -> bool:
-        """Whether the answer is whole."""
-        ...
-
-    def feed(self, events: list[bytes]) -> tuple[ChatDelta, ...]:
-        """The deltas of some events; sets `done` at the end, and `fault` instead of raising."""
-        ...
 
 
 class HttpStream:
@@ -65,8 +43,10 @@ class HttpStream:
         call_id: str,
         seconds_left: float,
         dispatched: Callable[[], None],
+        named: Callable[[str], None] | None,
     ) -> None:
         self._upstream = upstream
+        self._named = named
         self._url = url
         self._body = body
         self._decoder = decoder
@@ -87,7 +67,7 @@ class HttpStream:
     # --- the facts ----------------------------------------------------------------------------
     @property
     def usage(self) -> Usage | None:
-        """The last usage that was reported."""
+        """The last usage that was reported; see `ProviderStream`."""
         return self._decoder.usage
 
     @property
@@ -126,14 +106,15 @@ class HttpStream:
             self._response = await asyncio.shield(self._opening)
         except asyncio.CancelledError:
             self._opening.add_done_callback(_take_note)
-            self._stop_provider()
-            # Whoever cancelled may still ask for what was sent, by `cancel`, but need not.
+            if not self._upstream.spec.bills_after_cancel:
+                self._stop_provider()
+            # Whoever cancelled may still ask for what was sent, by `cancel` or `drain`.
             self._timer = loop.call_later(CANCEL_SECONDS_MAX, self._shut)
             raise
         except ProviderFault:
             self._over = True
             raise
-        self._timer = loop.call_at(self._next_look(loop.time()), self._look)
+        self._watch()
 
     async def _request(self) -> aiohttp.ClientResponse:
         upstream = self._upstream
@@ -145,6 +126,7 @@ class HttpStream:
             due=self._due,
             first_byte_s=upstream.spec.timeouts.first_byte_s,
         )
+        self._tell_name(upstream.name_in(response))
         if response.headers.get("Content-Type", "").startswith("application/json"):
             raise upstream.faults.not_a_stream(await upstream.read(response, self._due))
         return response
@@ -193,7 +175,16 @@ class HttpStream:
                 "an event of its stream is larger than is believable"
             )
             return ()
-        return self._decoder.feed(events) if events else ()
+        deltas = self._decoder.feed(events) if events else ()
+        if self._named is not None:
+            self._tell_name(self._decoder.id)
+        return deltas
+
+    def _tell_name(self, name: str | None) -> None:
+        """Tells the provider's name of this answer, once."""
+        if name is not None and self._named is not None:
+            self._named(name)
+            self._named = None
 
     def _take_left(self, content: aiohttp.StreamReader) -> tuple[ChatDelta, ...]:
         """What came before the connection failed; aiohttp hides it behind the exception."""
@@ -228,7 +219,25 @@ class HttpStream:
             return faults.timed_out(self._late, dispatched=True)
         return faults.truncated("its stream was cut before its end")
 
+    async def drain(self) -> AsyncGenerator[tuple[ChatDelta, ...], None]:
+        """Read on for a reader that was cancelled; see `ProviderStream`."""
+        if self._response is None and self._opening is not None and not self._over:
+            self._clear_timer()
+            try:
+                self._response = await asyncio.shield(self._opening)
+            except ProviderFault:
+                self._over = True
+                raise
+            self._watch()
+        async for deltas in self:
+            yield deltas
+
     # --- waiting ------------------------------------------------------------------------------
+    def _watch(self) -> None:
+        """Limits the waits from here to the end of the stream."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(self._next_look(loop.time()), self._look)
+
     def _next_look(self, now: float) -> float:
         since = now if self._waiting_since is None else self._waiting_since
         return min(self._due, since + self._upstream.spec.timeouts.between_bytes_s)

@@ -28,7 +28,10 @@ class OpenAIChat:
         return self._upstream.spec
 
     async def complete(
-        self, call: UpstreamCall, dispatched: Callable[[], None]
+        self,
+        call: UpstreamCall,
+        dispatched: Callable[[], None],
+        named: Callable[[str], None] | None = None,
     ) -> ProviderCompletion:
         """Ask for a whole answer; see `ChatProvider`."""
         upstream = self._upstream
@@ -44,9 +47,20 @@ class OpenAIChat:
             due=due,
             first_byte_s=None,
         )
-        return decode_completion(await upstream.read(response, due), upstream.faults)
+        name = upstream.name_in(response)
+        if name is not None and named is not None:
+            named(name)
+        found = decode_completion(await upstream.read(response, due), upstream.faults)
+        if name is None and found.id is not None and named is not None:
+            named(found.id)
+        return found
 
-    def open_stream(self, call: UpstreamCall, dispatched: Callable[[], None]) -> ProviderStream:
+    def open_stream(
+        self,
+        call: UpstreamCall,
+        dispatched: Callable[[], None],
+        named: Callable[[str], None] | None = None,
+    ) -> ProviderStream:
         """Prepare a streamed answer; see `ChatProvider`."""
         upstream = self._upstream
         return HttpStream(
@@ -57,4 +71,5 @@ class OpenAIChat:
             call_id=call.call_id,
             seconds_left=call.seconds_left,
             dispatched=dispatched,
+            named=named,
         )

@@ -22,6 +22,7 @@ from omni_grpc.core.usage import Usage
 from omni_grpc.providers.calls import ProviderCompletion
 from omni_grpc.providers.errors import ProviderFault
 from omni_grpc.providers.faults import BAD_JSON, Faults
+from omni_grpc.providers.http import generation_id_of
 from omni_grpc.providers.openai.tool_calls import ToolCallNumbers
 from omni_grpc.providers.openai.wire import (
     FAILED,
@@ -60,6 +61,7 @@ def decode_completion(data: bytes, faults: Faults) -> ProviderCompletion:
     return ProviderCompletion(
         choices=tuple(_choice(choice, place) for place, choice in enumerate(wire.choices)),
         usage=usage_of(wire.usage),
+        id=generation_id_of(wire.id),
         model=wire.model,
         system_fingerprint=wire.system_fingerprint,
         service_tier=wire.service_tier,
@@ -144,7 +146,9 @@ class ChatStreamDecoder:
         self._unfinished: set[int] = set()
         self._finished: set[int] = set()
         self._numbers: dict[int, ToolCallNumbers] = {}
-        self._usage: object = None
+        self._usage: Usage | None = None
+        self._usage_is_old = False
+        self.id: str | None = None
         self.model: str | None = None
         self.system_fingerprint: str | None = None
         self.service_tier: str | None = None
@@ -153,8 +157,16 @@ class ChatStreamDecoder:
 
     @property
     def usage(self) -> Usage | None:
-        """The last usage that the stream reported."""
-        return usage_of(self._usage)
+        """The last usage that the stream reported.
+
+        Where more of the answer came after it, what it says of the completion is no count of it:
+        some providers send a first report whose completion is a placeholder.
+        """
+        if self._usage is None or not self._usage_is_old:
+            return self._usage
+        return msgspec.structs.replace(
+            self._usage, completion=None, reasoning=None, completion_audio=None
+        )
 
     @property
     def complete(self) -> bool:
@@ -163,9 +175,7 @@ class ChatStreamDecoder:
         The end is `[DONE]`, or the usage, which is the last thing before it.
         """
         return bool(
-            self._finished
-            and not self._unfinished
-            and (self.done or usage_of(self._usage) is not None)
+            self._finished and not self._unfinished and (self.done or self._usage is not None)
         )
 
     def feed(self, events: list[bytes]) -> tuple[ChatDelta, ...]:
@@ -185,8 +195,6 @@ class ChatStreamDecoder:
             if chunk.error:
                 self.fault = self._faults.stream_error(chunk.error)
                 break
-            if chunk.usage is not None:
-                self._usage = chunk.usage
             if chunk.choices:
                 self._learn(chunk)
                 for choice in chunk.choices:
@@ -196,8 +204,10 @@ class ChatStreamDecoder:
                             run = runs[choice.index] = _Run(choice.index)
                             self._see(choice.index)
                     self._take(choice, run)
-                if self.fault is not None:
-                    break
+            if chunk.usage is not None:
+                self._take_usage(chunk.usage)
+            if self.fault is not None:
+                break
         return tuple(delta for run in runs.values() if (delta := run.delta()) is not None)
 
     def _end_or_fail(self, event: bytes, error: Exception) -> None:
@@ -206,7 +216,16 @@ class ChatStreamDecoder:
         else:
             self.fault = self._faults.malformed(f"an event of its stream is no chunk ({error})")
 
+    def _take_usage(self, wire: object) -> None:
+        """The last report counts, of those that are one."""
+        usage = usage_of(wire)
+        if usage is not None:
+            self._usage = usage
+            self._usage_is_old = False
+
     def _learn(self, chunk: WireChunk) -> None:
+        if self.id is None:
+            self.id = generation_id_of(chunk.id)
         if chunk.model is not None:
             self.model = chunk.model
         if chunk.system_fingerprint is not None:
@@ -219,25 +238,29 @@ class ChatStreamDecoder:
             self._unfinished.add(index)
 
     def _take(self, choice: WireChunkChoice, run: _Run) -> None:
-        delta = choice.delta
-        if delta is not None:
-            if delta.content:
-                run.text.append(delta.content)
-            reasoning = delta.reasoning_content or delta.reasoning
-            if reasoning:
-                if run.reasoning is None:
-                    run.reasoning = []
-                run.reasoning.append(reasoning)
-            if delta.refusal:
-                run.refusal += delta.refusal
-            if delta.tool_calls:
-                self._take_tool_calls(delta, run)
+        if choice.delta is not None:
+            self._take_delta(choice.delta, run)
         if choice.logprobs is not None:
             if run.logprobs is None:
                 run.logprobs = []
             run.logprobs.append(choice.logprobs)
         if choice.finish_reason:
             self._take_finish(choice.finish_reason, run)
+
+    def _take_delta(self, delta: WireDelta, run: _Run) -> None:
+        reasoning = delta.reasoning_content or delta.reasoning
+        if delta.content or reasoning or delta.refusal or delta.tool_calls:
+            self._usage_is_old = True
+        if delta.content:
+            run.text.append(delta.content)
+        if reasoning:
+            if run.reasoning is None:
+                run.reasoning = []
+            run.reasoning.append(reasoning)
+        if delta.refusal:
+            run.refusal += delta.refusal
+        if delta.tool_calls:
+            self._take_tool_calls(delta, run)
 
     def _take_finish(self, word: str, run: _Run) -> None:
         if word == FAILED:

@@ -96,6 +96,7 @@ class WireChunkChoice(msgspec.Struct, frozen=True, gc=False):
 class WireChunk(msgspec.Struct, frozen=True, gc=False):
     """One event of a stream."""
 
+    id: object = None
     choices: tuple[WireChunkChoice, ...] | None = None
     model: str | None = None
     system_fingerprint: str | None = None
@@ -116,6 +117,7 @@ class WireChoice(msgspec.Struct, frozen=True, gc=False):
 class WireCompletion(msgspec.Struct, frozen=True, gc=False):
     """A whole answer."""
 
+    id: object = None
     choices: tuple[WireChoice, ...] | None = None
     model: str | None = None
     system_fingerprint: str | None = None
@@ -177,7 +179,8 @@ def usage_of(wire: object) -> Usage | None:
     """The tokens of a `usage` object; None where it counts neither prompt nor completion.
 
     A count that is negative, no whole number or beyond `USAGE_TOKENS_MAX` was not reported. A
-    part never exceeds its whole. An explicit zero is a zero.
+    part never exceeds its whole. An explicit zero is a zero. Where the total says that reasoning
+    stands beside the completion (xAI), it is counted into it, as everybody else does.
     """
     if not isinstance(wire, dict):
         return None
@@ -187,12 +190,17 @@ def usage_of(wire: object) -> Usage | None:
         return None
     prompt_parts = _object(wire.get("prompt_tokens_details"))
     completion_parts = _object(wire.get("completion_tokens_details"))
+    reasoning = _count(completion_parts.get("reasoning_tokens"))
+    if prompt and completion is not None and reasoning:
+        beside = completion + reasoning
+        if _count(wire.get("total_tokens")) == prompt + beside:
+            completion = beside
     return Usage(
         prompt=prompt,
         cached_read=_part(prompt_parts.get("cached_tokens"), prompt),
         prompt_audio=_part(prompt_parts.get("audio_tokens"), prompt),
         completion=completion,
-        reasoning=_part(completion_parts.get("reasoning_tokens"), completion),
+        reasoning=_part(reasoning, completion),
         completion_audio=_part(completion_parts.get("audio_tokens"), completion),
     )
 
