@@ -148,7 +148,7 @@ def _choice(asked: Asked, behaviour: Behaviour, index: int) -> Choice:
     else:
         content = _until_stop(_content(asked, behaviour, rng), asked.stop)
         pieces += [Piece("content", piece.text, piece.tokens) for piece in content]
-    kept = _within(pieces, asked.tokens_max)
+    kept = _within(pieces, None if behaviour.no_limit else asked.tokens_max)
     if len(kept) < len(pieces):
         finish = "length"
     return Choice(tuple(kept), behaviour.finish or finish)

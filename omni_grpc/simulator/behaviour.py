@@ -47,6 +47,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     refusal: bool = False
     finish: Literal["stop", "length", "content_filter"] | None = None
     cached: Annotated[int, Meta(ge=0, le=100)] = 0
+    no_limit: bool = False
 
     # when
     headers_ms: Milliseconds = 0
@@ -69,6 +70,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cut_inside: bool = False
     end_after: Position | None = None
     once: Name | None = None
+    bills_on: bool = False
+    record_ms: Milliseconds = 0
 
     # how it is written
     burst: bool = False
@@ -77,7 +80,10 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     no_done: bool = False
     bad_json_after: Position | None = None
     long_line: Annotated[int, Meta(ge=0, le=LINE_BYTES_MAX)] = 0
-    usage: Literal["right", "none", "twice", "every", "zero", "over"] = "right"
+    usage: Literal[
+        "right", "none", "twice", "corrected", "every", "early", "half", "null", "apart", "zero",
+        "over",
+    ] = "right"  # fmt: skip
     as_model: str | None = None
 
     def without_faults(self) -> "Behaviour":

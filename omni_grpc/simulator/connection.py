@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from aiohttp import web
 
-__all__ = ("Connection",)
+__all__ = ("Connection", "Sent")
 
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 
@@ -124,3 +124,22 @@ class Connection(asyncio.Protocol):
         if self.gone_at is None:
             self.gone_at = time.monotonic()
         self.wake()
+
+
+class Sent(web.StreamResponse):
+    """Tells aiohttp that the answer already went out; it sends nothing."""
+
+    def __init__(self, *, keep_alive: bool) -> None:
+        super().__init__()
+        self._is_kept = keep_alive
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection takes another request."""
+        return self._is_kept
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing: the headers went out."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing: the body went out."""

@@ -185,6 +185,7 @@ class Delivery:
         call = self._record.call
         own = {"server": "omni-grpc-simulator", "x-request-id": f"req_sim_{call}"}
         own["x-sim-call"] = str(call)
+        own["x-generation-id"] = self._record.id
         return head(status, {**own, **headers}, keep_alive=self.keep_alive)
 
     def _send_head(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
@@ -234,7 +235,7 @@ class Delivery:
 
     def _refuse(self, error: ErrorReply, headers: Mapping[str, str]) -> NoReturn:
         self._send_head(error.status, {**_body_headers(len(error.body)), **headers}, error.body)
-        self._end("error")
+        self._end("error", bills=False)
 
     def _cut(self, following: bytes, *, reset: bool) -> NoReturn:
         self._flush()
@@ -254,9 +255,17 @@ class Delivery:
             self._write(LAST_CHUNK)
         self._end(outcome)
 
-    def _end(self, outcome: Outcome) -> NoReturn:
-        self._record.outcome = outcome
-        self._record.ended_ms = self._log.now_ms()
+    def _end(self, outcome: Outcome, *, bills: bool = True) -> NoReturn:
+        record = self._record
+        if bills:
+            whole = self._behaviour.bills_on
+            record.billed_prompt_tokens = record.prompt_tokens
+            record.billed_completion_tokens = (
+                record.planned_tokens if whole else record.completion_tokens
+            )
+        record.outcome = outcome
+        record.ended_ms = self._log.now_ms()
+        record.record_ms = record.ended_ms + self._behaviour.record_ms
         if self._connection.is_gone:
             self.keep_alive = False
         raise _Over

@@ -43,6 +43,8 @@ class CallRecord(msgspec.Struct, kw_only=True):
             all or none.
         reasoning_tokens: those of them that were reasoning.
         planned_tokens: how many the whole answer has.
+        billed_prompt_tokens, billed_completion_tokens: what it bills, once the call has ended:
+            what was read and sent, or all of the answer, or nothing of what it refused.
         usage_sent: whether a usage report went out whole.
         bytes: bytes of the answer that were sent, headers and framing included.
         status: the HTTP status; 0 if no headers were sent.
@@ -52,6 +54,7 @@ class CallRecord(msgspec.Struct, kw_only=True):
         received_ms: the request was read. headers_ms, first_token_ms: those were sent.
             ended_ms: nothing more was sent. gone_ms: the end of the peer's side was read.
         notice_ms: how long after gone_ms the answer stopped.
+        record_ms: from when on `/v1/generation` tells of it.
     """
 
     call: int
@@ -68,6 +71,8 @@ class CallRecord(msgspec.Struct, kw_only=True):
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     planned_tokens: int = 0
+    billed_prompt_tokens: int = 0
+    billed_completion_tokens: int = 0
     usage_sent: bool = False
     bytes: int = 0
     status: int = 0
@@ -78,6 +83,7 @@ class CallRecord(msgspec.Struct, kw_only=True):
     ended_ms: float | None = None
     gone_ms: float | None = None
     notice_ms: float | None = None
+    record_ms: float | None = None
 
 
 class CallLog:
@@ -114,6 +120,10 @@ class CallLog:
     def after(self, call: int) -> tuple[CallRecord, ...]:
         """The records of the calls numbered above `call`, running ones too."""
         return tuple(record for record in self._records if record.call > call)
+
+    def find(self, completion_id: str) -> CallRecord | None:
+        """The record of an answer; None if it is not kept."""
+        return next((one for one in reversed(self._records) if one.id == completion_id), None)
 
     def clear(self) -> None:
         """Forget all records; the numbers go on."""

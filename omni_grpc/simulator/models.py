@@ -85,6 +85,7 @@ _TALKERS = (
     ),
     _model("empty", "tokens=0", "an answer without text"),
     _model("refusal", "refusal", "refuses, in the `refusal` field"),
+    _model("bills-on", "bills_on", "bills the whole answer, also to a caller who left"),
     _model("filter", "finish=content_filter,tokens=8", "cut by a content filter after 8 tokens"),
 )
 
@@ -122,6 +123,7 @@ _LIARS = (
     _fault("usage-every", "usage=every", "reports usage so far in every chunk, asked or not"),
     _fault("usage-zero", "usage=zero", "reports zero for everything"),
     _fault("usage-over", "usage=over", "reports more output than max_tokens allowed"),
+    _fault("no-limit", "no_limit", "pays no heed to max_tokens"),
     _fault("wrong-model", "as_model=gpt-0-sim", "says that another model answered"),
     _fault("bad-json", "bad_json_after=5", "the 6th event is broken JSON, then it goes on"),
     _fault("long-line", "long_line=262144", "the first event is one line of 256 KiB"),

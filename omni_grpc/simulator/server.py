@@ -18,9 +18,9 @@ from aiohttp import HttpVersion11, web
 from omni_grpc.catalog import tokens
 from omni_grpc.simulator.answer import compose, report
 from omni_grpc.simulator.behaviour import Behaviour, BehaviourError, parse_behaviour
-from omni_grpc.simulator.connection import Connection
+from omni_grpc.simulator.connection import Connection, Sent
 from omni_grpc.simulator.delivery import Delivery
-from omni_grpc.simulator.dialects import openai_answer
+from omni_grpc.simulator.dialects import openai_answer, openrouter_record
 from omni_grpc.simulator.dialects.openai_body import ChatBody, Rejected, read_body
 from omni_grpc.simulator.dialects.openai_request import understand
 from omni_grpc.simulator.gates import Gates
@@ -43,25 +43,6 @@ STOP_SECONDS_MAX: Final = 2.0
 
 _FAMILY: Final = "sim/"
 _MODELS: Final = {model.id: model for model in SIMULATED_MODELS}
-
-
-class _Sent(web.StreamResponse):
-    """Tells aiohttp that the answer already went out; it sends nothing."""
-
-    def __init__(self, *, keep_alive: bool) -> None:
-        super().__init__()
-        self._is_kept = keep_alive
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the connection takes another request."""
-        return self._is_kept
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing: the headers went out."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing: the body went out."""
 
 
 class Simulator:
@@ -99,6 +80,7 @@ class Simulator:
         app.add_routes(
             [
                 web.post("/v1/chat/completions", self._chat),
+                web.get("/v1/generation", self._get_generation),
                 web.get("/v1/models", self._list_models),
                 web.get("/v1/models/{id:.+}", self._get_model),
                 web.get("/sim/log", self._get_log),
@@ -201,7 +183,7 @@ class Simulator:
         record.id = f"chatcmpl-sim{self._run_id}{record.call:08d}"
         if not isinstance(connection, Connection):  # the peer left before its request was read
             record.outcome, record.ended_ms = "cancelled", self._log.now_ms()
-            return _Sent(keep_alive=False)
+            return Sent(keep_alive=False)
         delivery = Delivery(
             connection,
             record,
@@ -221,7 +203,7 @@ class Simulator:
                 record.outcome, record.ended_ms = "error", self._log.now_ms()
         if self._on_line is not None:
             self._on_line(console_line(record))
-        return _Sent(keep_alive=delivery.keep_alive)
+        return Sent(keep_alive=delivery.keep_alive)
 
     async def _answer(
         self, chat: ChatBody, header: str, record: CallRecord, delivery: Delivery
@@ -283,6 +265,14 @@ class Simulator:
         sent = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(sent.encode("utf-8", "replace"), self._key.encode()):
             raise Rejected(401, "Incorrect API key provided.")
+
+    async def _get_generation(self, request: web.Request) -> web.Response:
+        completion_id = request.query.get("id", "")
+        record = self._log.find(completion_id) if completion_id else None
+        if record is None or record.record_ms is None or self._log.now_ms() < record.record_ms:
+            raise Rejected(404, f"Generation {completion_id} not found")
+        _, facts = _find_model(record.model)
+        return _json(openrouter_record.record_body(record, facts))
 
     async def _list_models(self, request: web.Request) -> web.Response:  # noqa: ARG002
         return _json(openai_answer.models_body(SIMULATED_MODELS))

@@ -751,6 +751,7 @@ ENDS: dict[str, tuple[End, End]] = {
     "usage-every": (ANSWERED, ANSWERED),
     "usage-zero": (End(0, "answered"),) * 2,
     "usage-over": (End(OVER_HELD, "answered"),) * 2,
+    "no-limit": (ANSWERED, ANSWERED),
     "wrong-model": (ANSWERED, ANSWERED),
     "long-line": (ANSWERED, ANSWERED),
     "crlf": (ANSWERED, ANSWERED),

@@ -17,6 +17,12 @@ from msgspec import UNSET, UnsetType
 from omni_grpc.simulator.answer import Answer, Choice, Counts, Piece
 from omni_grpc.simulator.behaviour import Behaviour
 from omni_grpc.simulator.dialects.openai_body import ChatBody, Rejected
+from omni_grpc.simulator.dialects.openai_usage import (
+    UsageReport,
+    last_reports,
+    report_so_far,
+    whole_report,
+)
 from omni_grpc.simulator.models import SimulatedModel
 from omni_grpc.simulator.wire import ErrorReply, Event
 
@@ -90,26 +96,6 @@ class _Choice(msgspec.Struct, frozen=True, kw_only=True):
     finish_reason: str | None = None
 
 
-class _PromptDetails(msgspec.Struct, frozen=True):
-    cached_tokens: int
-    audio_tokens: int = 0
-
-
-class _CompletionDetails(msgspec.Struct, frozen=True):
-    reasoning_tokens: int
-    audio_tokens: int = 0
-    accepted_prediction_tokens: int = 0
-    rejected_prediction_tokens: int = 0
-
-
-class _Usage(msgspec.Struct, frozen=True):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: _PromptDetails
-    completion_tokens_details: _CompletionDetails
-
-
 class _Completion(msgspec.Struct, frozen=True):
     """A completion, or a chunk of one."""
 
@@ -119,7 +105,7 @@ class _Completion(msgspec.Struct, frozen=True):
     model: str
     system_fingerprint: str
     choices: list[_Choice]
-    usage: _Usage | UnsetType | None = UNSET
+    usage: UsageReport | UnsetType | None = UNSET
 
 
 class ChatWriter:
@@ -147,16 +133,18 @@ class ChatWriter:
     def body(self) -> bytes:
         """The plain answer."""
         choices = [self._whole(index, one) for index, one in enumerate(self._answer.choices)]
-        usage = UNSET if self._behaviour.usage == "none" else self._usage()
+        none = self._behaviour.usage == "none"
+        usage = UNSET if none else whole_report(self._counts, self._behaviour)
         return self._completion("chat.completion", choices, usage)
 
     def events(self) -> Iterator[Event]:
         """The streamed answer, choices taking turns, piece by piece."""
         every = self._behaviour.usage == "every"
+        at_first = {"every": (0, 0), "early": (1, 0)}.get(self._behaviour.usage)
         sent = reasoned = 0
         for index, choice in enumerate(self._answer.choices):
             first = _Message(role="assistant", content=_first_content(choice))
-            yield self._chunk(index, first, usage_so_far=(0, 0) if every else None)
+            yield self._chunk(index, first, usage_so_far=at_first)
         turns = zip_longest(*(choice.pieces for choice in self._answer.choices))
         for turn in turns:
             for index, piece in enumerate(turn):
@@ -177,9 +165,9 @@ class ChatWriter:
                 finish=choice.finish,
                 usage_so_far=(sent, reasoned) if every else None,
             )
-        asked = self._chat.wants_usage and self._behaviour.usage != "none"
-        for _ in range((2 if self._behaviour.usage == "twice" else 1) if asked or every else 0):
-            data = self._completion("chat.completion.chunk", [], self._usage())
+        asked = self._chat.wants_usage or every
+        for usage in last_reports(self._counts, self._behaviour) if asked else ():
+            data = self._completion("chat.completion.chunk", [], usage)
             yield Event(data, is_usage=True)
         if not self._behaviour.no_done:
             yield Event(DONE)
@@ -193,9 +181,9 @@ class ChatWriter:
         finish: str | None = None,
         usage_so_far: tuple[int, int] | None = None,
     ) -> Event:
-        usage: _Usage | UnsetType | None = None if self._chat.wants_usage else UNSET
+        usage: UsageReport | UnsetType | None = None if self._chat.wants_usage else UNSET
         if usage_so_far is not None:
-            usage = _report(self._counts.prompt, self._counts.cached, *usage_so_far)
+            usage = report_so_far(self._counts, *usage_so_far)
         choice = _Choice(
             index=index,
             delta=delta,
@@ -208,7 +196,7 @@ class ChatWriter:
         return Event(data, piece.tokens, piece.tokens if piece.kind == "reasoning" else 0)
 
     def _completion(
-        self, kind: str, choices: list[_Choice], usage: _Usage | UnsetType | None
+        self, kind: str, choices: list[_Choice], usage: UsageReport | UnsetType | None
     ) -> bytes:
         completion = _Completion(
             id=self._id,
@@ -252,16 +240,6 @@ class ChatWriter:
         content = [_logprob(piece.text, tops) for piece in pieces if piece.kind == "content"]
         refusal = [_logprob(piece.text, tops) for piece in pieces if piece.kind == "refusal"]
         return _Logprobs(content or None, refusal or None) if content or refusal else None
-
-    def _usage(self) -> _Usage:
-        counts = self._counts
-        return _report(counts.prompt, counts.cached, counts.completion, counts.reasoning)
-
-
-def _report(prompt: int, cached: int, completion: int, reasoning: int) -> _Usage:
-    prompt_details = _PromptDetails(cached)
-    details = _CompletionDetails(reasoning)
-    return _Usage(prompt, completion, prompt + completion, prompt_details, details)
 
 
 def _first_content(choice: Choice) -> str | None:
