@@ -1,4 +1,4 @@
-"""Where things are kept: PostgreSQL (a server of our own or the operator's), and a cache.
+"""Where things are kept: PostgreSQL (our own server or the operator's), journal files, a cache.
 
 Below every room but `core`. It knows no tables but its own `schema_migration`.
 """
@@ -7,7 +7,16 @@ from omni_grpc.storage.cache import BoundedCache
 from omni_grpc.storage.connection import Connection, Timeouts, connect
 from omni_grpc.storage.database import Database
 from omni_grpc.storage.embedded import EmbeddedPostgres
-from omni_grpc.storage.errors import EmbeddedPostgresError, MigrationError, StorageError
+from omni_grpc.storage.errors import (
+    EmbeddedPostgresError,
+    JournalError,
+    MigrationError,
+    StorageError,
+)
+from omni_grpc.storage.journal import SegmentReader, SegmentWriter
+from omni_grpc.storage.journal_folder import JournalFolder, abandoned
+from omni_grpc.storage.journal_frames import Damage
+from omni_grpc.storage.journal_machine import boot_id, make_durable, volatile_file_system
 from omni_grpc.storage.migrate import (
     Applied,
     Migration,
@@ -21,16 +30,25 @@ __all__ = [
     "Applied",
     "BoundedCache",
     "Connection",
+    "Damage",
     "Database",
     "EmbeddedPostgres",
     "EmbeddedPostgresError",
+    "JournalError",
+    "JournalFolder",
     "Migration",
     "MigrationError",
+    "SegmentReader",
+    "SegmentWriter",
     "StorageError",
     "Timeouts",
+    "abandoned",
+    "boot_id",
     "connect",
+    "make_durable",
     "migrate",
     "migrations_folder",
     "pending",
     "read_migrations",
+    "volatile_file_system",
 ]

@@ -1,15 +1,16 @@
-"""The faults of storage that an operator meets at start-up, never a caller on the wire.
+"""The faults of storage that an operator meets, never a caller on the wire.
 
     StorageError
     ├── EmbeddedPostgresError    the embedded server cannot be set up, started or stopped
-    └── MigrationError           the schema cannot be brought to this code's version
+    ├── MigrationError           the schema cannot be brought to this code's version
+    └── JournalError             a journal cannot be made, written or synced
 
 Each message says what happened, why, and what to do.
 """
 
 
 class StorageError(Exception):
-    """Base of the start-up faults of storage."""
+    """Base of the faults of storage."""
 
 
 class EmbeddedPostgresError(StorageError):
@@ -18,3 +19,7 @@ class EmbeddedPostgresError(StorageError):
 
 class MigrationError(StorageError):
     """The schema cannot be brought to the version that this code needs."""
+
+
+class JournalError(StorageError):
+    """A journal cannot be made, written or synced: no room, no right, a broken disk."""
