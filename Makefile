@@ -7,7 +7,7 @@ OURS := --editable gen --editable clients/python --editable .
 PROTOS := $(shell find proto -name '*.proto')
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev dev test check format gen lock bench clean
+.PHONY: help install install-dev dev test check format gen lock bench bench-ledger clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ gen: install-dev  ## Generate gen/ from proto/
 
 bench: install-dev  ## Measure the service against a mock provider on this machine
 	@$(BIN)/python bench/run.py
+
+bench-ledger: install-dev  ## Measure the ledger alone, beside one transaction a step
+	@$(BIN)/python bench/ledger.py
 
 lock: install-dev  ## Resolve the locked dependencies anew
 	@scripts/lock

@@ -216,7 +216,7 @@ def show(console: Console, machine: dict[str, str], results: Results) -> None:
     _show_rows(console, results)
     if results.live:
         _show_live(console, results)
-    _show_requirements(console, requirements(results))
+    show_requirements(console, requirements(results))
     if results.books:
         console.print(f"[bold red]The books are wrong:[/] {results.books}", highlight=False)
     else:
@@ -284,7 +284,7 @@ def _show_live(console: Console, results: Results) -> None:
     console.print(shown)
 
 
-def _show_requirements(console: Console, found: list[Requirement]) -> None:
+def show_requirements(console: Console, found: list[Requirement]) -> None:
     shown = table("Requirements", ("",), ("floor", "goal", "measured", "met"))
     shown.add_column("")
     colour = {"goal": "green", "floor": "yellow", "missed": "bold red", "not measured": "dim"}
