@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn, Protocol
+from typing import Final
 
 import structlog
 
+from omni_grpc.billing.journal_protocol import Journal, NoJournal
 from omni_grpc.billing.journal_records import (
     Acknowledged,
     Dispatched,
@@ -38,11 +39,14 @@ from omni_grpc.core.usage import Usage
 from omni_grpc.storage import (
     JournalError,
     JournalFolder,
+    Retention,
     SegmentReader,
     SegmentWriter,
     boot_id,
     make_durable,
 )
+
+__all__ = ["CallJournal", "Journal", "NoJournal"]
 
 log = structlog.get_logger(__name__)
 
@@ -71,70 +75,6 @@ ACKNOWLEDGED_MAX: Final = 4_096
 """Acknowledgements in one record, so that records stay small."""
 
 _UNWRITABLE = (JournalError, OverflowError, TypeError, ValueError)
-
-
-class Journal(Protocol):
-    """What a worker writes down about its calls."""
-
-    def opened(self, owner: str, epoch: int) -> None:
-        """The worker has its name in the ledger; before that there can be no hold."""
-
-    def dispatched(self, hold: HoldOp, granted: int, price: Price) -> None:
-        """A provider is about to be called under `hold`, which was granted `granted` nano-USD.
-
-        Raises:
-            LedgerUnavailable: that cannot be written down, so nothing may be sent.
-        """
-
-    def progress(
-        self, hold_id: HoldId, usage: Usage | None, provider_ref: str | None = None
-    ) -> None:
-        """What is known by now of a call that runs; each replaces the one before. Never raises."""
-
-    def final(self, op: FinalOp) -> None:
-        """The end of a hold, before it is told to anybody. Never raises."""
-
-    def acknowledged(self, hold_id: HoldId) -> None:
-        """The database has committed the end that was written for this hold."""
-
-    def last_acknowledged(self) -> HoldId | None:
-        """The hold whose end was acknowledged last."""
-
-    def retained(self) -> Iterator[FinalOp]:
-        """The ends that were acknowledged and are still kept, oldest first, some of them twice.
-
-        Asking for them says that the database has lost some.
-        """
-
-
-class NoJournal:
-    """The journal of a process that calls no provider."""
-
-    def opened(self, owner: str, epoch: int) -> None:
-        """Nothing is written."""
-
-    def dispatched(self, hold: HoldOp, granted: int, price: Price) -> NoReturn:  # noqa: ARG002 - the protocol's arguments
-        """Refuses."""
-        raise LedgerUnavailable("This process keeps no journal, so it may not call a provider.")
-
-    def progress(
-        self, hold_id: HoldId, usage: Usage | None, provider_ref: str | None = None
-    ) -> None:
-        """Nothing is written."""
-
-    def final(self, op: FinalOp) -> None:
-        """Nothing is written."""
-
-    def acknowledged(self, hold_id: HoldId) -> None:
-        """Nothing is written."""
-
-    def last_acknowledged(self) -> HoldId | None:
-        """None: nothing was written."""
-        return None
-
-    def retained(self) -> Iterator[FinalOp]:
-        """Nothing is kept."""
-        return iter(())
 
 
 @dataclass(slots=True, eq=False)
@@ -175,14 +115,9 @@ class CallJournal:
         self._writer = SegmentWriter(self._folder, durable)
         self._clock = clock
         self._segment_bytes_max = segment_bytes_max
-        self._keep_seconds = keep_seconds
-        self._kept_bytes_max = kept_bytes_max
+        self._kept = Retention(self._folder, seconds=keep_seconds, bytes_max=kept_bytes_max)
         self._owner: tuple[str, int] | None = None
         self._live: dict[HoldId, _Live] = {}
-        self._full: dict[int, int] = {}
-        """The bytes of each full segment that is kept, oldest first."""
-        self._quiet_since: dict[int, float] = {}
-        """Monotonic time since which nothing in a full segment is needed for a live hold."""
         self._newest_since = 0.0
         self._acknowledged: list[HoldId] = []
         self._last_acknowledged: HoldId | None = None
@@ -205,7 +140,7 @@ class CallJournal:
     @property
     def kept_bytes(self) -> int:
         """The size of all segments."""
-        return sum(self._full.values()) + self._writer.size
+        return self._kept.bytes + self._writer.size
 
     # --- what calls and the lane say ----------------------------------------------------------
     def opened(self, owner: str, epoch: int) -> None:
@@ -359,35 +294,20 @@ class CallJournal:
                 live.is_written = self._try_write(Ended(live.final))
         self._note_acknowledged()
         now = self._clock.monotonic()
-        if self._writer.records > 1 and now - self._newest_since >= self._keep_seconds:
+        writer = self._writer
+        if writer.records > 1 and now - self._newest_since >= self._kept.seconds:
             self._try(self._begin_segment)
-        needed = min((live.segment for live in self._live.values()), default=self._writer.number)
-        for number in [number for number in self._full if number < needed]:
-            self._quiet_since.setdefault(number, now)
-        for number, quiet_since in list(self._quiet_since.items()):
-            is_due = now - quiet_since >= self._keep_seconds
-            if not (is_due or self.kept_bytes > self._kept_bytes_max) or not self._drop(number):
-                break
-        if self.kept_bytes > self._kept_bytes_max and needed in self._full:
+        needed = min((live.segment for live in self._live.values()), default=writer.number)
+        self._kept.delete(before=needed, now=now, newest_bytes=writer.size)
+        if self._kept.is_over(writer.size) and needed < writer.number:
             self._carry_over(needed)
-
-    def _drop(self, number: int) -> bool:
-        """Deletes the oldest segment; none is ever deleted before an older one."""
-        try:
-            self._folder.segment(number).unlink(missing_ok=True)
-        except OSError as error:
-            log.warning("journal_segment_not_deleted", error=error.strerror)
-            return False
-        del self._full[number]
-        del self._quiet_since[number]
-        return True
 
     def _carry_over(self, number: int) -> None:
         """Frees the oldest segment of the few live holds that keep all others from deletion."""
-        kept = [live for live in self._live.values() if live.segment == number]
-        size = sum(len(record) for live in kept for record in _records(live))
-        if 2 * size <= self._full[number]:
-            for live in kept:
+        few = [live for live in self._live.values() if live.segment == number]
+        size = sum(len(record) for live in few for record in _records(live))
+        if 2 * size <= self._kept.bytes_of(number):
+            for live in few:
                 self._try(partial(self._write_again, live))
 
     # --- writing --------------------------------------------------------------------------------
@@ -415,7 +335,7 @@ class CallJournal:
         size = writer.size
         writer.begin(encode(Opened(*self._owner, boot_id(), since_ms)))
         if not is_first:
-            self._full[writer.number - 1] = size
+            self._kept.add(writer.number - 1, size)
         self._newest_since = self._clock.monotonic()
         self._unsynced.set()
 

@@ -17,6 +17,7 @@ from omni_grpc.storage.journal import SegmentReader, SegmentWriter
 from omni_grpc.storage.journal_folder import JournalFolder, abandoned
 from omni_grpc.storage.journal_frames import Damage
 from omni_grpc.storage.journal_machine import boot_id, make_durable, volatile_file_system
+from omni_grpc.storage.journal_retention import Retention
 from omni_grpc.storage.migrate import (
     Applied,
     Migration,
@@ -38,6 +39,7 @@ __all__ = [
     "JournalFolder",
     "Migration",
     "MigrationError",
+    "Retention",
     "SegmentReader",
     "SegmentWriter",
     "StorageError",

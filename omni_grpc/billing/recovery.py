@@ -1,0 +1,322 @@
+"""Recovery: what a worker knew when it died becomes true in the ledger.
+
+Each worker looks for journals whose processes are gone, takes them one by one, and ends every hold
+in them as far as the journal tells: exactly, by an estimate, or as unresolved. All it does may be
+done twice. A journal is deleted when the database has all of it; one that is damaged, or of which
+something could not be applied, is set aside for people.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Container
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Final as Constant
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from omni_grpc.billing.journal import Journal
+from omni_grpc.billing.journal_records import (
+    Acknowledged,
+    Dispatched,
+    Ended,
+    Opened,
+    Progress,
+    Record,
+    Replayed,
+    decode,
+)
+from omni_grpc.billing.lane import Lane
+from omni_grpc.billing.operations import AttemptOutcome, Code, Final, FinalOp, Origin
+from omni_grpc.billing.store import LedgerStore
+from omni_grpc.core.errors import Internal, OmniError
+from omni_grpc.core.ids import HoldId
+from omni_grpc.core.money import charge
+from omni_grpc.core.usage import UsageSource
+from omni_grpc.storage import Damage, JournalFolder, SegmentReader, abandoned, boot_id
+
+log = structlog.get_logger(__name__)
+
+RECOVER_SECONDS: Constant = 2.0
+"""How often a worker looks for journals of workers that died beside it."""
+
+RECOVER_BATCH_MAX: Constant = 128
+"""Ends that wait in the lane at once: half a batch, so that live calls are not held up."""
+
+_BITS_BELOW_TIME: Constant = 80
+"""A hold's id begins with the milliseconds of its call's beginning (UUID version 7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What became of one dead worker's journal: how many holds ended in which way."""
+
+    owner: str
+    settled: int = 0
+    """As their provider had reported."""
+    estimated: int = 0
+    """By what was known when the worker died."""
+    voided: int = 0
+    unresolved: int = 0
+    known: int = 0
+    """Decided in the database before."""
+    refused: int = 0
+    """Could not be applied; see the dead letters, and the folder that was set aside."""
+    is_damaged: bool = False
+
+
+class RecoveryObserver(Protocol):
+    """What wants to know of recovered journals; the metrics do."""
+
+    def journal_recovered(self, found: Recovered) -> None:
+        """A dead worker's journal was brought into the ledger."""
+
+
+class Recovery:
+    """Run `run()` as a task in each worker; several do not disturb each other."""
+
+    def __init__(
+        self,
+        root: Path,
+        lane: Lane,
+        store: LedgerStore,
+        journal: Journal,
+        observer: RecoveryObserver,
+    ) -> None:
+        self._root = root
+        self._lane = lane
+        self._store = store
+        self._journal = journal
+        self._observer = observer
+
+    async def run(self) -> None:
+        """Recovers for ever; ends only by cancellation."""
+        while True:
+            if self._lane.connected:
+                await self.recover()
+                await asyncio.sleep(RECOVER_SECONDS)
+            else:
+                await asyncio.sleep(RECOVER_SECONDS / 20)
+
+    async def recover(self) -> list[Recovered]:
+        """Takes every journal whose worker is gone; what cannot be brought in now is left."""
+        done: list[Recovered] = []
+        for folder in abandoned(self._root):
+            try:
+                found = await self._recover(folder)
+            except (OmniError, OSError) as error:
+                log.warning("journal_recovery_paused", folder=folder.path.name, error=str(error))
+            else:
+                self._observer.journal_recovered(found)
+                done.append(found)
+            finally:
+                folder.release()
+        return done
+
+    async def _recover(self, folder: JournalFolder) -> Recovered:
+        read = await asyncio.to_thread(_read, folder, believe=True)
+        if read.last_acknowledged is not None and await self._was_lost(read.last_acknowledged):
+            log.error("acknowledged_ends_lost", folder=folder.path.name)
+            read = await asyncio.to_thread(_read, folder, believe=False)
+        counts: Counter[str] = Counter()
+        await self._apply([one.end(hold_id) for hold_id, one in read.attempts.items()], counts)
+        if read.opened is not None:
+            await self._apply(await self._others(folder, read, read.opened), counts)
+        found = Recovered(
+            owner=read.opened.owner if read.opened else "",
+            is_damaged=read.is_damaged,
+            **counts,
+        )
+        await self._dispose(folder, read, found)
+        log.info("journal_recovered", folder=folder.path.name, **asdict(found))
+        return found
+
+    async def _was_lost(self, op: FinalOp) -> bool:
+        """Whether the database no longer knows an end that it had acknowledged.
+
+        It loses commits from the end, so if it has the last one it has all.
+        """
+        outcome = await self._lane.apply(op)
+        return outcome.code in (Code.DONE, Code.UNKNOWN)
+
+    async def _others(self, folder: JournalFolder, read: "_Read", opened: Opened) -> list[FinalOp]:
+        """The ends of the worker's open holds that are not among those that were just ended."""
+        held = await self._store.open_router_holds(opened.owner)
+        left = {hold_id: wallet for hold_id, wallet in held if hold_id not in read.attempts}
+        if not left:
+            return []
+        # An end that was acknowledged, and passed over, may be one that the database has lost.
+        known = await asyncio.to_thread(_read, folder, believe=False, only=left.keys())
+        return [
+            known.attempts[hold_id].end(hold_id)
+            if hold_id in known.attempts
+            else FinalOp(
+                id=hold_id,
+                kind=Final.VOID if read.was_never_dispatched(hold_id) else Final.UNRESOLVED,
+                origin=Origin.ROUTER,
+                wallet=wallet,
+                outcome=AttemptOutcome.FAILED,
+            )
+            for hold_id, wallet in left.items()
+        ]
+
+    async def _apply(self, ops: list[FinalOp], counts: Counter[str]) -> None:
+        """Ends holds, a few at a time, by way of this worker's own journal.
+
+        Raises:
+            LedgerUnavailable: the database went away; nobody knows which were applied.
+        """
+        for start in range(0, len(ops), RECOVER_BATCH_MAX):
+            batch = ops[start : start + RECOVER_BATCH_MAX]
+            for op in batch:
+                self._journal.final(op)
+            ends = await asyncio.gather(*map(self._lane.apply, batch), return_exceptions=True)
+            for op, end in zip(batch, ends, strict=True):
+                if isinstance(end, Internal):
+                    counts["refused"] += 1
+                elif isinstance(end, BaseException):
+                    raise end
+                else:
+                    counts[_word(op, end.code)] += 1
+
+    async def _dispose(self, folder: JournalFolder, read: "_Read", found: Recovered) -> None:
+        if not (found.is_damaged or found.refused):
+            await asyncio.to_thread(folder.remove)
+            return
+        kept = folder.set_aside()
+        log.error(
+            "journal_set_aside",
+            folder=kept.name,
+            refused=found.refused,
+            skipped_bytes=read.damage.skipped_bytes,
+            records_missing=read.damage.records_missing,
+            records_unreadable=read.unreadable,
+        )
+
+
+def _word(op: FinalOp, code: Code) -> str:
+    if code is Code.UNKNOWN and op.kind is Final.SETTLE:
+        return "refused"
+    if code is not Code.DONE:
+        return "known"
+    if op.kind is not Final.SETTLE:
+        return "voided" if op.kind is Final.VOID else "unresolved"
+    is_ours = op.usage is not None and op.usage.source is UsageSource.ESTIMATE
+    return "estimated" if is_ours and op.outcome is AttemptOutcome.CANCELLED else "settled"
+
+
+# --- what a journal tells -------------------------------------------------------------------------
+@dataclass(slots=True)
+class _Attempt:
+    """What the journal knows of one hold."""
+
+    dispatched: Dispatched | None = None
+    progress: Progress | None = None
+    final: FinalOp | None = None
+
+    def end(self, hold_id: HoldId) -> FinalOp:
+        """How the hold ends."""
+        hold = self.dispatched.hold if self.dispatched else None
+        if self.final is not None:
+            return self.final if self.final.hold else replace(self.final, hold=hold)
+        usage = self.progress.usage if self.progress else None
+        end = FinalOp(
+            id=hold_id,
+            kind=Final.UNRESOLVED,
+            origin=Origin.ROUTER,
+            wallet=hold.wallet if hold else None,
+            provider_ref=self.progress.provider_ref if self.progress else None,
+            hold=hold,
+        )
+        if self.dispatched is None or usage is None:
+            return end
+        return replace(
+            end,
+            kind=Final.SETTLE,
+            cost=charge(usage, self.dispatched.price, self.dispatched.hold.markup_ppm or 0),
+            outcome=AttemptOutcome.CANCELLED,
+            usage=msgspec.structs.replace(usage, source=UsageSource.ESTIMATE),
+        )
+
+
+@dataclass(slots=True)
+class _Read:
+    """A journal as it was read."""
+
+    damage: Damage
+    attempts: dict[HoldId, _Attempt] = field(default_factory=dict)
+    """By the order in which they were dispatched; without those whose end was acknowledged, where
+    that is believed."""
+    opened: Opened | None = None
+    since_ms: int | None = None
+    """From when on it tells of every dispatch; None where that is not known."""
+    last_acknowledged: FinalOp | None = None
+    was_replayed: bool = False
+    unreadable: int = 0
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether a record may be missing."""
+        return bool(self.damage) or self.unreadable > 0
+
+    def was_never_dispatched(self, hold_id: HoldId) -> bool:
+        """Whether the silence of the journal about a hold proves that no provider was called.
+
+        It does not after a loss of power, which may have taken the last records; nor where a
+        record is damaged, or where those of its time are deleted.
+        """
+        return (
+            self.opened is not None
+            and self.opened.boot_id == boot_id()
+            and not self.is_damaged
+            and self.since_ms is not None
+            and hold_id.int >> _BITS_BELOW_TIME >= self.since_ms
+        )
+
+    def take(self, record: Record, *, believe: bool, only: Container[HoldId] | None) -> None:
+        """Adds one record."""
+        if isinstance(record, Opened):
+            self.opened = self.opened or record
+        elif isinstance(record, Replayed):
+            self.was_replayed = True
+        elif isinstance(record, Acknowledged):
+            for hold_id in record if believe else ():
+                attempt = self.attempts.pop(hold_id, None)
+                if attempt is not None and attempt.final is not None:
+                    self.last_acknowledged = attempt.end(hold_id)
+        else:
+            hold_id = _hold_id(record)
+            if only is None or hold_id in only:
+                attempt = self.attempts.setdefault(hold_id, _Attempt())
+                if isinstance(record, Ended):
+                    attempt.final = record.op
+                elif isinstance(record, Dispatched):
+                    attempt.dispatched = record
+                else:
+                    attempt.progress = record
+
+
+def _read(folder: JournalFolder, *, believe: bool, only: Container[HoldId] | None = None) -> _Read:
+    """Reads a journal; `believe` leaves out what it notes as acknowledged by the database."""
+    segments = SegmentReader(folder)
+    read = _Read(segments.damage)
+    for number, content in enumerate(segments.records()):
+        try:
+            record = decode(content)
+        except msgspec.MsgspecError:
+            read.unreadable += 1
+            continue
+        if number == 0 and isinstance(record, Opened):
+            read.since_ms = record.since_ms
+        read.take(record, believe=believe, only=only)
+    if believe and read.was_replayed:
+        return _read(folder, believe=False, only=only)
+    return read
+
+
+def _hold_id(record: Dispatched | Progress | Ended) -> HoldId:
+    if isinstance(record, Dispatched):
+        return record.hold.id
+    return record.hold_id if isinstance(record, Progress) else record.op.id
