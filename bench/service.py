@@ -223,6 +223,7 @@ class Bench:
         self._environment = plain_environment() | {
             "DATABASE_URL": self.database_url,
             "OMNI_KEY_HASH_SECRET": secrets.token_hex(32),
+            "OMNI_JOURNAL_DIR": str(self.folder / "journal"),
             "OMNI_LOG_LEVEL": "warning",
             "OPENAI_API_KEY": "bench",
             "OMNI_PROVIDER_OPENAI_BASE_URL": f"http://127.0.0.1:{self.provider.ports['rest']}/v1",

@@ -56,6 +56,15 @@ class Metrics:
             "Ledger operations that wait for their outcome.",
             multiprocess_mode="livesum",
         )
+        self._parked = Gauge(
+            "omni_ledger_accounts_parked",
+            "Accounts that another database session has locked, so that their operations wait.",
+            multiprocess_mode="livesum",
+        )
+        self._dead_letters = Counter(
+            "omni_ledger_dead_letters",
+            "Ends of attempts that the database can never apply, kept as dead letters.",
+        )
         self._holds = Gauge(
             "omni_holds",
             "Holds in the ledger, by state.",
@@ -81,6 +90,14 @@ class Metrics:
     def connection_changed(self, connected: bool) -> None:
         """The lane's connection came or went."""
         self._connected.set(int(connected))
+
+    def accounts_parked(self, count: int) -> None:
+        """That many accounts are locked by other sessions."""
+        self._parked.set(count)
+
+    def dead_letter_written(self) -> None:
+        """The lane set an operation aside."""
+        self._dead_letters.inc()
 
     def sampled(self, running: int, queued: int) -> None:
         """What a worker looks at once a second."""

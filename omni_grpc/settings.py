@@ -21,7 +21,7 @@ from pydantic import (
     field_validator,
 )
 
-from omni_grpc.core.limits import CALLS_AT_ONCE_MAX
+from omni_grpc.core.limits import CALLS_AT_ONCE_MAX, HOLD_LEASE_SECONDS, UNRESOLVED_HOURS
 
 PREFIX: Final = "OMNI_"
 CONFIG_FILE: Final = "omni.yaml"
@@ -64,6 +64,22 @@ class Settings(BaseModel):
 
     markup_ppm: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """What is charged above the provider's price, in millionths: 50000 is 5 %."""
+
+    journal_dir: Path | None = None
+    """Where workers keep what the database does not know yet; on a disk that survives a restart.
+    $XDG_STATE_HOME/omni-grpc/journal if unset."""
+
+    hold_lease_s: Annotated[int, Field(ge=1, le=3600)] = int(HOLD_LEASE_SECONDS)
+    """After so many seconds of silence a worker's calls count as unresolved; it stops them itself
+    a sixth of that earlier. The same for all servers of a database."""
+
+    unresolved_hours: Annotated[float, Field(ge=0, le=8760)] = UNRESOLVED_HOURS
+    """After so many hours an unresolved attempt is written off: the customer gets the hold back,
+    the operator bears it. 0: never."""
+
+    replay_answers: bool = True
+    """Whether answers of calls with a request id are kept for a day, encrypted, so that a repeat
+    gets the same answer; without it a repeat is only told what the call cost."""
 
     calls_at_once_max: Annotated[int, Field(ge=1)] = CALLS_AT_ONCE_MAX
     log_level: Literal["debug", "info", "warning", "error"] = "info"

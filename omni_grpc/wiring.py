@@ -16,7 +16,15 @@ from typing import Any, Final
 import structlog
 import uvicorn
 
-from omni_grpc.billing import Lane, Leases, Ledger, LedgerStore, Reaper
+from omni_grpc.billing import (
+    CallJournal,
+    Housekeeper,
+    Lane,
+    Leases,
+    Ledger,
+    LedgerStore,
+    Reaper,
+)
 from omni_grpc.catalog import Catalog, CatalogSnapshot
 from omni_grpc.completion import Accounts, Chats, Gates, PageTokens
 from omni_grpc.core.clock import SystemClock
@@ -86,8 +94,12 @@ class Worker:
 
     def __post_init__(self) -> None:
         settings = self.settings
-        if settings.database_url is None or settings.key_hash_secret is None:
-            raise ValueError("a worker needs a database_url and a key_hash_secret")
+        if (
+            settings.database_url is None
+            or settings.key_hash_secret is None
+            or settings.journal_dir is None
+        ):
+            raise ValueError("a worker needs a database_url, a key_hash_secret and a journal_dir")
         url = settings.database_url.get_secret_value()
         secret = settings.key_hash_secret.get_secret_value().encode()
         self._clock = SystemClock()
@@ -97,13 +109,24 @@ class Worker:
         async def lane_connection() -> Connection:
             return await connect(url, application_name="omni-grpc ledger")
 
-        self._lane = Lane(lane_connection, self._clock, self._metrics)
+        self._journal = CallJournal(settings.journal_dir, self._clock)
+        self._lane = Lane(
+            lane_connection,
+            self._clock,
+            self._metrics,
+            self._journal,
+            lease_s=settings.hold_lease_s,
+        )
         self._leases = Leases(self._lane, self._clock)
         self._store = LedgerStore(self._database)
-        self._reaper = Reaper(self._lane, self._store, self._clock)
+        self._reaper = Reaper(
+            self._lane, self._store, self._clock, unresolved_hours=settings.unresolved_hours
+        )
+        self._housekeeper = Housekeeper(self._lane, self._store)
         self._ledger = Ledger(
             lane=self._lane,
             leases=self._leases,
+            journal=self._journal,
             store=self._store,
             clock=self._clock,
             markup_ppm=settings.markup_ppm,
@@ -191,7 +214,14 @@ class Worker:
         self._run(self._lane.run())
         with contextlib.suppress(OmniError):  # the poll goes on trying
             await self._catalog.load()
-        for work in (self._catalog.run(), self._leases.run(), self._reaper.run(), self._watch()):
+        for work in (
+            self._catalog.run(),
+            self._leases.run(),
+            self._reaper.run(),
+            self._housekeeper.run(),
+            self._journal.run(),
+            self._watch(),
+        ):
             self._run(work)
         try:
             self.grpc_port = await self._grpc.start(self.settings.grpc_addr)
@@ -234,6 +264,7 @@ class Worker:
         if self._serving is not None:
             self._tasks.append(self._serving)
         await asyncio.wait(self._tasks, timeout=STOP_SECONDS_MAX)
+        await self._journal.close()
         await self.providers.close()
         await self._database.close()
 

@@ -21,6 +21,7 @@ import uvloop
 from rich.console import Console
 
 from omni_grpc.cli.opening import (
+    JOURNAL_FOLDER,
     Rooms,
     data_folder,
     database_of,
@@ -80,6 +81,8 @@ async def _dev(
         settings = settings.model_copy(update={"log_format": "console", "log_level": "warning"})
     configure_logs(settings)
     settings = with_local_secret(settings, folder)
+    if settings.journal_dir is None:
+        settings = settings.model_copy(update={"journal_dir": folder / JOURNAL_FOLDER})
     where = "DATABASE_URL" if settings.database_url else f"embedded, in {folder}"
     _step(f"PostgreSQL ({where})")
     async with database_of(settings, folder) as stored:

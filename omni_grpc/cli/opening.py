@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from omni_grpc.billing import Lane, Leases, Ledger, LedgerStore
+from omni_grpc.billing import Lane, Leases, Ledger, LedgerStore, NoJournal
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.errors import LedgerUnavailable
@@ -19,6 +19,7 @@ from omni_grpc.settings import Settings, read_settings, secret_file
 from omni_grpc.storage import Connection, Database, EmbeddedPostgres, connect
 
 DATABASE_FOLDER = "postgres"
+JOURNAL_FOLDER = "journal"
 SECRET_FILE = "key_hash_secret"  # noqa: S105 - a file's name
 
 LEDGER_SECONDS_MAX = 5.0
@@ -44,6 +45,12 @@ def with_local_secret(settings: Settings, folder: Path) -> Settings:
     if settings.key_hash_secret is not None:
         return settings
     return settings.model_copy(update={"key_hash_secret": secret_file(folder / SECRET_FILE)})
+
+
+def journal_folder(settings: Settings) -> Path:
+    """Where the workers' journals are: as set, or below the user's own state."""
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return settings.journal_dir or Path(base).expanduser() / "omni-grpc" / JOURNAL_FOLDER
 
 
 @asynccontextmanager
@@ -92,7 +99,8 @@ async def rooms_of(settings: Settings) -> AsyncIterator[Rooms]:
         return await connect(url, application_name="omni-grpc command")
 
     async with Database(url, application_name="omni-grpc command") as database:
-        lane = Lane(lane_connection, clock, _Quiet())
+        journal = NoJournal()
+        lane = Lane(lane_connection, clock, _Quiet(), journal)
         running = asyncio.create_task(lane.run())
         try:
             await _connected(lane)
@@ -106,6 +114,7 @@ async def rooms_of(settings: Settings) -> AsyncIterator[Rooms]:
                 ledger=Ledger(
                     lane=lane,
                     leases=Leases(lane, clock),
+                    journal=journal,
                     store=LedgerStore(database),
                     clock=clock,
                     markup_ppm=settings.markup_ppm,
@@ -137,3 +146,9 @@ class _Quiet:
 
     def connection_changed(self, connected: bool) -> None:
         """Nothing to show."""
+
+    def accounts_parked(self, count: int) -> None:
+        """The command's own operation tells it."""
+
+    def dead_letter_written(self) -> None:
+        """The command's own operation tells it."""

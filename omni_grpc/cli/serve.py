@@ -8,12 +8,12 @@ import msgspec
 import structlog
 import uvloop
 
-from omni_grpc.cli.opening import settings_of, url_of
+from omni_grpc.cli.opening import journal_folder, settings_of, url_of
 from omni_grpc.cli.workers import run_workers
 from omni_grpc.logs import configure_logs
 from omni_grpc.providers import Providers, ProviderSettingsError, load_specs
 from omni_grpc.settings import Settings, SettingsError, read_settings
-from omni_grpc.storage import MigrationError, pending
+from omni_grpc.storage import MigrationError, pending, volatile_file_system
 
 log = structlog.get_logger(__name__)
 
@@ -27,8 +27,10 @@ def run_serve(
         SettingsError: with everything that is missing.
     """
     settings = _complete_settings(config, overrides)
+    settings = settings.model_copy(update={"journal_dir": journal_folder(settings)})
     configure_logs(settings)
     log.info("starting", **settings.redacted())
+    _warn_of_volatile_journal(journal_folder(settings))
     _check_schema(url_of(settings))
 
     def ready(grpc_port: int, rest_port: int) -> None:
@@ -44,6 +46,17 @@ def run_serve(
             beside.replace(ready_file)
 
     uvloop.run(run_workers(settings, ready))
+
+
+def _warn_of_volatile_journal(folder: Path) -> None:
+    """What a kill leaves behind must survive what kills."""
+    if kind := volatile_file_system(folder):
+        log.warning(
+            "journal_on_volatile_file_system",
+            folder=str(folder),
+            file_system=kind,
+            advice="set OMNI_JOURNAL_DIR to a folder on a disk that survives a restart",
+        )
 
 
 def _complete_settings(config: Path | None, overrides: Mapping[str, object]) -> Settings:

@@ -6,7 +6,7 @@
     ├── FieldInvalid · ContextTooLong · FeatureUnsupported     what you sent
     ├── TooLarge
     ├── ModelNotFound · ModelUnpriced · NoCapableModel         what you asked for
-    ├── NotFound · AlreadyExists · RequestIdReused
+    ├── NotFound · AlreadyExists · RequestIdReused · RequestInProgress
     ├── CreditsExhausted · CreditsHeld                         what you have
     ├── Busy · LedgerUnavailable                               what we cannot do now
     ├── Deadline · Interrupted
@@ -173,6 +173,16 @@ class RequestIdReused(OmniError):
     openai_type = "invalid_request_error"
     openai_code = "idempotency_conflict"
     retryable = False
+
+
+class RequestInProgress(OmniError):
+    """The call with this request id still runs."""
+
+    reason = "REQUEST_IN_PROGRESS"
+    grpc_code = "ABORTED"
+    http_status = 409
+    openai_type = "invalid_request_error"
+    openai_code = "request_in_progress"
 
 
 class HoldFinal(OmniError):

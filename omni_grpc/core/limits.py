@@ -80,15 +80,25 @@ OUTPUT_TOKENS_DEFAULT: Final = 4_096
 """Output limit, held and sent upstream, where the caller gives none (or the model's, if lower)."""
 
 HOLD_LEASE_SECONDS: Final = 60.0
-"""A router's hold becomes UNRESOLVED when its worker has not renewed it for this long."""
+"""A router's hold becomes UNRESOLVED when its worker has not renewed it for this long, unless the
+operator sets another time."""
 
-HOLD_RENEW_SECONDS: Final = 20.0
+HOLD_RENEW_SHARE: Final = 1 / 3
 """How often a worker renews the leases of its running calls: three tries within one lease."""
 
-HOLD_FENCE_SECONDS: Final = 50.0
-"""A worker that could not renew for this long cancels its provider call: well before the lease
-ends by the database's clock, so that nobody else decides about a call that still runs."""
+HOLD_FENCE_SHARE: Final = 5 / 6
+"""A worker that could not renew for this part of a lease cancels its provider call: well before the
+lease ends by the database's clock, so that nobody else decides about a call that still runs."""
 
 API_HOLD_SECONDS_DEFAULT: Final = 900
 API_HOLD_SECONDS_MAX: Final = 24 * 3_600
 """Holds that a team makes through BillingService free themselves after their own time to live."""
+
+UNRESOLVED_HOURS: Final = 24.0
+"""After this long an unresolved attempt is written off, unless the operator sets another time."""
+
+REQUEST_HOURS: Final = 24
+"""How long a paid call's request id, and its answer, are kept."""
+
+ANSWER_BYTES_MAX: Final = 1024 * 1024
+"""Largest answer that is kept for a repeat; of a larger one only its cost is."""

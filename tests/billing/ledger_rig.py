@@ -2,18 +2,21 @@
 
 import asyncio
 import contextlib
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
 import psycopg
 
-from omni_grpc.billing import Lane, Leases, Ledger, LedgerStore, Meter, Reaper
+from omni_grpc.billing import CallJournal, Lane, Leases, Ledger, LedgerStore, Meter, Reaper
 from omni_grpc.billing.operations import (
     AttemptOutcome,
+    ChatEnd,
     Decider,
     Final,
     FinalOp,
@@ -21,8 +24,8 @@ from omni_grpc.billing.operations import (
     Leg,
     Movement,
     Origin,
-    Outcome,
     Requested,
+    RequestEnd,
     RequestKey,
     TransferOp,
 )
@@ -31,13 +34,14 @@ from omni_grpc.core.ids import (
     HoldId,
     KeyId,
     OrgId,
+    call_id_of,
     hold_id_of,
     new_call_id,
     new_hold_id,
     uuid7,
 )
 from omni_grpc.core.money import Price, Rate, Unit
-from omni_grpc.core.usage import Usage
+from omni_grpc.core.usage import Usage, UsageSource
 from omni_grpc.storage import Database, connect
 
 T = TypeVar("T")
@@ -106,6 +110,8 @@ class Watch:
 
     batches: list[int] = field(default_factory=list)
     connected: list[bool] = field(default_factory=list)
+    parked: list[int] = field(default_factory=list)
+    dead_letters: int = 0
     on_batch: Callable[[], None] = lambda: None
 
     def batch_applied(self, size: int, seconds: float) -> None:
@@ -114,6 +120,12 @@ class Watch:
 
     def connection_changed(self, connected: bool) -> None:
         self.connected.append(connected)
+
+    def accounts_parked(self, count: int) -> None:
+        self.parked.append(count)
+
+    def dead_letter_written(self) -> None:
+        self.dead_letters += 1
 
 
 @dataclass
@@ -152,6 +164,7 @@ class Rig:
         self.store = LedgerStore(database)
         self.books_are_clean = True
         self._tasks: list[asyncio.Task[None]] = []
+        self._folder = tempfile.TemporaryDirectory()
 
     async def worker(
         self,
@@ -165,15 +178,25 @@ class Rig:
         clock = clock or RealClock()
         watch = Watch()
         address = url or self.url
+        journal = CallJournal(Path(self._folder.name), clock)
         lane = Lane(
-            lambda: connect(address, application_name="lane"), clock, watch, **lane_settings
+            lambda: connect(address, application_name="lane"),
+            clock,
+            watch,
+            journal,
+            **lane_settings,
         )
         leases = Leases(lane, clock)
         worker = Worker(
             lane=lane,
             leases=leases,
             ledger=Ledger(
-                lane=lane, leases=leases, store=self.store, clock=clock, markup_ppm=markup_ppm
+                lane=lane,
+                leases=leases,
+                journal=journal,
+                store=self.store,
+                clock=clock,
+                markup_ppm=markup_ppm,
             ),
             reaper=Reaper(lane, self.store, clock),
             watch=watch,
@@ -195,6 +218,7 @@ class Rig:
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        self._folder.cleanup()
 
 
 async def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -243,10 +267,21 @@ def final_op(
     decider: Decider = Decider.OWNER,
     wallet: int | None = None,
     leg_costs: Sequence[int] = (),
+    is_estimate: bool = False,
+    provider_ref: str | None = None,
     request: RequestKey | None = None,
+    ends: RequestEnd | None = None,
 ) -> FinalOp:
     """A final whose usage is `cost` prompt tokens at one nano-USD each."""
-    has_usage = origin is Origin.ROUTER and kind in (Final.SETTLE, Final.VOID)
+    usage = None
+    if origin is Origin.ROUTER and kind is Final.SETTLE:
+        source = UsageSource.ESTIMATE if is_estimate else UsageSource.PROVIDER
+        usage = Usage(prompt=cost, source=source)
+    outcomes = {
+        Final.SETTLE: AttemptOutcome.ANSWERED,
+        Final.VOID: AttemptOutcome.FAILED,
+        Final.WRITE_OFF: AttemptOutcome.UNKNOWN,
+    }
     return FinalOp(
         id=HoldId(hold_id),
         kind=kind,
@@ -255,14 +290,25 @@ def final_op(
         wallet=None if wallet is None else AccountId(wallet),
         cost=cost,
         leg_costs=tuple(leg_costs),
-        outcome=AttemptOutcome.ANSWERED if has_usage else None,
-        usage=Usage(prompt=cost) if has_usage and kind is Final.SETTLE else None,
+        outcome=outcomes.get(kind) if origin is Origin.ROUTER else None,
+        usage=usage,
+        provider_ref=provider_ref,
         request=request,
+        ends=ends,
     )
 
 
+def resolve_op(kind: Final, hold_id: UUID, cost: int = 0) -> FinalOp:
+    """The operator's word on an unresolved hold."""
+    return final_op(kind, hold_id, cost, decider=Decider.OPERATOR)
+
+
 def transfer_op(
-    amount: int, *, wallet: int = WALLETS[0], request: RequestKey | None = None
+    amount: int,
+    *,
+    wallet: int = WALLETS[0],
+    expire_time: datetime | None = None,
+    request: RequestKey | None = None,
 ) -> TransferOp:
     transfer_id = uuid7()
     return TransferOp(
@@ -271,8 +317,41 @@ def transfer_op(
         wallet=AccountId(wallet),
         amount=amount,
         reference="test",
+        expire_time=expire_time,
         request=request or RequestKey(1, str(transfer_id), b"grant", Requested.GRANT),
     )
 
 
-Applied = tuple[list[Outcome], Exception | None]
+def refund_op(
+    amount: int, of: UUID, *, wallet: int = WALLETS[0], request: RequestKey | None = None
+) -> TransferOp:
+    transfer_id = uuid7()
+    return TransferOp(
+        id=transfer_id,
+        kind=Movement.REFUND,
+        wallet=AccountId(wallet),
+        amount=amount,
+        reference="sorry",
+        of=of,
+        request=request or RequestKey(1, str(transfer_id), b"refund", Requested.REFUND),
+    )
+
+
+def expiry_op(of: UUID, *, wallet: int = WALLETS[0]) -> TransferOp:
+    """Takes back what is free of a grant whose time is over; the ledger finds how much."""
+    return TransferOp(id=uuid7(), kind=Movement.EXPIRY, wallet=AccountId(wallet), amount=0, of=of)
+
+
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
+FUTURE = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def chat_key(request_id: str, content: bytes = b"hello", principal: int = 1) -> RequestKey:
+    """The request id of a chat."""
+    return RequestKey(principal, request_id, content, Requested.CHAT)
+
+
+def chat_end(
+    key: RequestKey, hold_id: UUID, end: ChatEnd, sealed: bytes | None = None
+) -> RequestEnd:
+    return RequestEnd(key.principal, key.request_id, call_id_of(hold_id), end, sealed)

@@ -12,7 +12,10 @@ from omni_grpc.billing import LedgerStore, Reaper
 from omni_grpc.billing.operations import Code, HoldOp, Origin
 from omni_grpc.core.errors import LedgerUnavailable
 from omni_grpc.core.ids import AccountId
-from omni_grpc.core.limits import HOLD_FENCE_SECONDS, HOLD_LEASE_SECONDS, HOLD_RENEW_SECONDS
+from omni_grpc.core.limits import HOLD_FENCE_SHARE, HOLD_LEASE_SECONDS, HOLD_RENEW_SHARE
+
+HOLD_RENEW_SECONDS = HOLD_LEASE_SECONDS * HOLD_RENEW_SHARE
+HOLD_FENCE_SECONDS = HOLD_LEASE_SECONDS * HOLD_FENCE_SHARE
 
 
 @pytest.fixture

@@ -146,6 +146,7 @@ class Gateway:
             | {
                 "DATABASE_URL": self.database_url,
                 "OMNI_KEY_HASH_SECRET": KEY_HASH_SECRET,
+                "OMNI_JOURNAL_DIR": str(self.folder / "journal"),
                 "OMNI_PROVIDER_SIM_BASE_URL": self.simulator_url,
                 "OMNI_REFLECTION": "true",
             }

@@ -1,15 +1,17 @@
 """The rooms as a worker wires them, behind the REST API: PostgreSQL, the simulator as provider."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from rest_rig import Endings, HttpServer
 
-from omni_grpc.billing import Lane, Leases, Ledger, LedgerStore
+from omni_grpc.billing import CallJournal, Lane, Leases, Ledger, LedgerStore
 from omni_grpc.catalog import Catalog
 from omni_grpc.cli.sources import _simulated, seed_catalog
 from omni_grpc.completion import Accounts, Chats, Gates, PageTokens
@@ -77,6 +79,10 @@ class _Quiet:
 
     def connection_changed(self, connected: bool) -> None: ...
 
+    def accounts_parked(self, count: int) -> None: ...
+
+    def dead_letter_written(self) -> None: ...
+
 
 async def seed_simulator(database_url: str) -> None:
     """Fills a migrated database with the simulator's models."""
@@ -86,6 +92,13 @@ async def seed_simulator(database_url: str) -> None:
 
 @asynccontextmanager
 async def running(database_url: str) -> AsyncIterator[Whole]:
+    with tempfile.TemporaryDirectory() as folder:
+        async with _running(database_url, Path(folder)) as whole:
+            yield whole
+
+
+@asynccontextmanager
+async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
     clock = SystemClock()
 
     async def lane_connection() -> Connection:
@@ -97,10 +110,12 @@ async def running(database_url: str) -> AsyncIterator[Whole]:
     ):
         providers = Providers({"sim": ProviderSettings(base_url=simulator.base_url)})
         await providers.open()
-        lane = Lane(lane_connection, clock, _Quiet())
+        journal = CallJournal(folder, clock)
+        lane = Lane(lane_connection, clock, _Quiet(), journal)
         writing = asyncio.create_task(lane.run())
         wiring: Any = {
             "lane": lane,
+            "journal": journal,
             "leases": Leases(lane, clock),
             "store": LedgerStore(database),
             "clock": clock,
