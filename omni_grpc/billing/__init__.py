@@ -1,8 +1,11 @@
 """Billing: the double-entry ledger, its batch writer, meters, leases and the doctor's checks."""
 
+from omni_grpc.billing.dead_letters import DeadLetter
+from omni_grpc.billing.housekeeper import Housekeeper
+from omni_grpc.billing.journal import CallJournal, NoJournal
 from omni_grpc.billing.lane import Lane, LaneObserver
 from omni_grpc.billing.leases import Leases
-from omni_grpc.billing.ledger import Ledger
+from omni_grpc.billing.ledger import Ledger, Resolution
 from omni_grpc.billing.meter import AttemptCharge, Meter
 from omni_grpc.billing.model import (
     AttemptRecord,
@@ -11,10 +14,18 @@ from omni_grpc.billing.model import (
     Hold,
     HoldState,
     LedgerEntry,
+    UnresolvedAttempt,
     UsageRecord,
 )
-from omni_grpc.billing.operations import AttemptOutcome
+from omni_grpc.billing.operations import (
+    AttemptOutcome,
+    ChatEnd,
+    FinalOp,
+    RequestEnd,
+    RequestKey,
+)
 from omni_grpc.billing.reaper import Reaper
+from omni_grpc.billing.requests import RequestRepeatedError, chat_request_key
 from omni_grpc.billing.store import LedgerStore
 
 __all__ = [
@@ -22,9 +33,14 @@ __all__ = [
     "AttemptOutcome",
     "AttemptRecord",
     "Balance",
+    "CallJournal",
+    "ChatEnd",
+    "DeadLetter",
     "EntryKind",
+    "FinalOp",
     "Hold",
     "HoldState",
+    "Housekeeper",
     "Lane",
     "LaneObserver",
     "Leases",
@@ -32,6 +48,13 @@ __all__ = [
     "LedgerEntry",
     "LedgerStore",
     "Meter",
+    "NoJournal",
     "Reaper",
+    "RequestEnd",
+    "RequestKey",
+    "RequestRepeatedError",
+    "Resolution",
+    "UnresolvedAttempt",
     "UsageRecord",
+    "chat_request_key",
 ]

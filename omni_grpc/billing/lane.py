@@ -4,15 +4,16 @@ While one batch is in the database the next one gathers; an idle lane sends at o
 waits for nothing. The lane promises that an operation whose future it returned is either applied
 exactly once or refused, also when the connection, or the acknowledgement of a commit, is lost: the
 same batch is sent again under the same ids. It never drops a final: those wait, without bound,
-until the database answers. New holds are refused at once while it does not.
+until the database answers, and one that can never apply is kept as a dead letter. New holds are
+refused at once while the database does not answer.
 """
 
 import asyncio
 import itertools
 import os
 import socket
-from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -20,6 +21,8 @@ import psycopg
 import structlog
 
 from omni_grpc.billing.batch import APPLY_SQL, arguments, outcomes
+from omni_grpc.billing.dead_letters import INSERT_SQL, letter
+from omni_grpc.billing.journal import Journal
 from omni_grpc.billing.operations import (
     AttemptOutcome,
     Code,
@@ -32,17 +35,21 @@ from omni_grpc.billing.operations import (
     RequestEndOp,
     TransferOp,
 )
+from omni_grpc.billing.parking import PROBE_SECONDS, Parking
+from omni_grpc.billing.queue import LaneQueue, Result, Waiting
 from omni_grpc.billing.session import (
     STATEMENT_SECONDS_MAX,
     Connect,
     LedgerSession,
+    is_lock_timeout,
     is_of_data,
     sends_again,
     sqlstate,
 )
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import Busy, Internal, LedgerUnavailable, OmniError
-from omni_grpc.core.limits import HOLD_LEASE_SECONDS, LANE_BATCH_MAX, LANE_QUEUE_MAX
+from omni_grpc.core.ids import HoldId
+from omni_grpc.core.limits import HOLD_LEASE_SECONDS, LANE_QUEUE_MAX
 
 log = structlog.get_logger(__name__)
 
@@ -59,9 +66,23 @@ RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Pauses between attempts to connect, or to send a batch to a server that takes none; the last
 one repeats."""
 
-_FINAL_RANK = {Final.SETTLE: 0, Final.VOID: 1, Final.UNRESOLVED: 2, Final.LEASE_END: 3}
+_GREET = """
+SELECT CASE WHEN e.epoch = 0 THEN nextval('ledger_epoch') END,
+       CASE WHEN e.epoch = 0 THEN nextval('ledger_lane') END,
+       e.last IS NULL OR EXISTS (SELECT FROM posting WHERE id = e.last)
+         OR EXISTS (SELECT FROM hold WHERE id = e.last)
+  FROM (SELECT %s::bigint AS epoch, %s::uuid AS last) e
+"""
 
-Result = asyncio.Future[Outcome]
+
+_OF_REQUESTS = frozenset(
+    {
+        Code.REQUEST_REUSED,
+        Code.REQUEST_REPEATED,
+        Code.REQUEST_RUNNING,
+        Code.REQUEST_INTERRUPTED,
+    }
+)
 
 
 class LaneObserver(Protocol):
@@ -72,6 +93,12 @@ class LaneObserver(Protocol):
 
     def connection_changed(self, connected: bool) -> None:
         """The database answers, or no longer does."""
+
+    def accounts_parked(self, count: int) -> None:
+        """That many accounts are locked by other sessions, and what concerns them waits."""
+
+    def dead_letter_written(self) -> None:
+        """An operation can never apply and was set aside."""
 
 
 class Lane:
@@ -85,7 +112,9 @@ class Lane:
         connect: Connect,
         clock: Clock,
         observer: LaneObserver,
+        journal: Journal,
         *,
+        lease_s: float = HOLD_LEASE_SECONDS,
         statement_s: float = STATEMENT_SECONDS_MAX,
     ) -> None:
         self.owner = f"{socket.gethostname()}:{os.getpid()}"
@@ -94,15 +123,21 @@ class Lane:
         """Monotonic time since which the database answers; None while it does not."""
         self.was_cut = False
         """Whether the database went away once in this worker's life."""
+        self.lease_s = lease_s
         self._number = 0
         self._session = LedgerSession(connect, statement_s)
         self._clock = clock
         self._observer = observer
-        self._queue: deque[tuple[Operation, Result]] = deque()
-        self._renewals: deque[tuple[list[UUID], asyncio.Future[set[UUID]]]] = deque()
+        self._journal = journal
+        self._queue = LaneQueue()
+        self._parking = Parking(self._session)
+        self._renewals: list[tuple[list[UUID], asyncio.Future[set[UUID]]]] = []
         self._wake = asyncio.Event()
         self._closing = False
         self._unsettled = 0
+        self._last_committed: HoldId | None = None
+        """The last end of a hold that the database acknowledged. Commits are lost from the end: if
+        this one is there, all before it are."""
         self._open = 0
         """The router's holds that were granted here and whose end was not stated yet."""
         self._idle = asyncio.Event()
@@ -125,20 +160,27 @@ class Lane:
         A hold whose caller no longer waits when it is granted is voided by the lane itself.
 
         Raises:
-            LedgerUnavailable: the database does not answer; nothing is queued.
+            LedgerUnavailable: the database does not answer, or another session sits on the
+                account; nothing is queued.
             Busy: the lane is full, or closing; nothing is queued.
         """
         if self._closing:
             raise Busy("The server is stopping; send the call to another one.", retry_after_s=1.0)
         if not self.connected:
             raise _unavailable()
+        if self._parking.concerns(op):
+            raise _locked()
         if len(self._queue) >= LANE_QUEUE_MAX:
             raise Busy("The ledger has too much to do; try again shortly.", retry_after_s=0.5)
         return self._enqueue(op)
 
-    def apply(self, op: Operation) -> Result:
-        """Queues any other operation; finals are always taken."""
-        return self._enqueue(op)
+    def apply(self, op: Operation, *, impatient: bool = False) -> Result:
+        """Queues any other operation; finals are always taken.
+
+        An `impatient` caller is told LedgerUnavailable when the database goes away before the
+        outcome is known; the operation stays.
+        """
+        return self._enqueue(op, impatient=impatient)
 
     async def renew(self, ids: list[UUID]) -> set[UUID]:
         """Renews the leases of one's own open holds; returns those still owned."""
@@ -168,9 +210,11 @@ class Lane:
                 self._wake.clear()
                 while self._renewals:
                     await self._renew_next()
+                if self._parking:
+                    await self._release()
                 while self._queue:
                     await self._gather()
-                    await self._apply(self._take())
+                    await self._apply(self._queue.take())
                     if self._renewals:
                         await self._renew_next()
         finally:
@@ -185,56 +229,23 @@ class Lane:
         if self._open >= GATHER_CALLS_MIN and len(self._queue) * GATHER_SHARE < self._open:
             await asyncio.sleep(GATHER_SECONDS)
 
-    def _enqueue(self, op: Operation) -> Result:
+    def _enqueue(self, op: Operation, *, impatient: bool = False) -> Result:
         result: Result = asyncio.get_running_loop().create_future()
-        self._queue.append((op, result))
         self._unsettled += 1
         self._idle.clear()
-        self._wake.set()
+        self._queue_or_park(Waiting(op, result, impatient))
         return result
 
-    def _take(self) -> list[tuple[Operation, Result]]:
-        """The next batch: at most one final of a hold, and never one beside its own hold.
+    def _queue_or_park(self, waiting: Waiting) -> None:
+        if self._parking.concerns(waiting.op):
+            self._parking.add(waiting)
+        else:
+            self._queue.append(waiting)
+            self._wake.set()
 
-        Of several finals of one hold a settle goes before a void before a lease's end; the
-        others keep their place and find the hold decided.
-        """
-        queued = self._queue
-        if not queued:
-            return []
-        batch: list[tuple[Operation, Result]] = []
-        later: list[tuple[Operation, Result]] = []
-        place: dict[UUID, int] = {}
-        request_ids: set[tuple[int, str]] = set()
-        while queued and len(batch) < LANE_BATCH_MAX:
-            op, result = queued.popleft()
-            if op.request is not None:
-                key = (op.request.principal, op.request.request_id)
-                if key in request_ids:
-                    later.append((op, result))
-                    continue
-                request_ids.add(key)
-            at = place.get(op.id)
-            if at is None:
-                place[op.id] = len(batch)
-                batch.append((op, result))
-                continue
-            first = batch[at][0]
-            if (
-                isinstance(op, FinalOp)
-                and isinstance(first, FinalOp)
-                and _FINAL_RANK[op.kind] < _FINAL_RANK[first.kind]
-            ):
-                later.append(batch[at])
-                batch[at] = (op, result)
-            else:
-                later.append((op, result))
-        queued.extendleft(reversed(later))
-        return batch
-
-    async def _apply(self, batch: list[tuple[Operation, Result]]) -> None:
+    async def _apply(self, batch: list[Waiting]) -> None:
         """Applies `batch`, however often it must be sent; splits it where its data is at fault."""
-        operations = [op for op, _ in batch]
+        operations = [waiting.op for waiting in batch]
         pauses = itertools.chain([0.0], _pauses())
         while True:
             started = self._clock.monotonic()
@@ -246,6 +257,8 @@ class Lane:
             except (psycopg.Error, ValueError) as error:
                 if sends_again(error):
                     log.info("ledger_batch_sent_again", sqlstate=sqlstate(error))
+                    if is_lock_timeout(error) and await self._park(batch):
+                        return
                 elif is_of_data(error):
                     await self._split(batch, error)
                     return
@@ -255,18 +268,52 @@ class Lane:
                     await self._reconnect()
             else:
                 self._observer.batch_applied(len(batch), self._clock.monotonic() - started)
-                for (op, result), outcome in zip(batch, found, strict=True):
-                    self._resolve(op, result, outcome)
+                for waiting, outcome in zip(batch, found, strict=True):
+                    self._resolve(waiting.op, waiting.result, outcome)
                 return
 
-    async def _split(self, batch: list[tuple[Operation, Result]], error: Exception) -> None:
+    # --- operations that cannot be applied now, or ever ---------------------------------------
+    async def _park(self, batch: list[Waiting]) -> bool:
+        """Sets aside what concerns accounts that another session sits on; whether any does."""
+        try:
+            if not await self._parking.park(batch):
+                return False
+        except psycopg.Error:
+            return False
+        self._observer.accounts_parked(self._parking.count)
+        asyncio.get_running_loop().call_later(PROBE_SECONDS, self._wake.set)
+        for waiting in [*batch, *self._queue.remove(lambda one: self._parking.concerns(one.op))]:
+            if not self._parking.concerns(waiting.op):
+                continue
+            if isinstance(waiting.op, FinalOp):
+                self._parking.add(waiting)
+            else:
+                self._done()
+                _fail(waiting.result, _locked())
+        self._queue.prepend([one for one in batch if not self._parking.concerns(one.op)])
+        return True
+
+    async def _release(self) -> None:
+        try:
+            ready = await self._parking.release()
+        except psycopg.Error as error:
+            if not sends_again(error):
+                await self._connection_lost(error, [])
+                await self._reconnect()
+            ready = []
+        self._queue.prepend(ready)
+        self._observer.accounts_parked(self._parking.count)
+        if self._parking:
+            asyncio.get_running_loop().call_later(PROBE_SECONDS, self._wake.set)
+
+    async def _split(self, batch: list[Waiting], error: Exception) -> None:
         """Finds the operation that the database refuses, so that it alone fails."""
         if len(batch) > 1:
             middle = len(batch) // 2
             await self._apply(batch[:middle])
             await self._apply(batch[middle:])
             return
-        op, result = batch[0]
+        op, result, _ = batch[0]
         log.error(
             "ledger_operation_refused",
             operation=type(op).__name__,
@@ -274,18 +321,45 @@ class Lane:
             sqlstate=sqlstate(error),
             error=str(error).splitlines()[0] if str(error) else "",
         )
+        if isinstance(op, FinalOp) and op.origin is Origin.ROUTER:
+            await self._bury(op, error)
         self._done()
+        self._count(op, None)
         _fail(result, Internal("The ledger could not apply this operation."))
 
+    async def _bury(self, op: FinalOp, error: Exception) -> None:
+        """Keeps what nobody could send again: the end of a provider's attempt."""
+        pauses = _pauses()
+        while True:
+            try:
+                await self._session.execute(INSERT_SQL, letter(op, sqlstate(error), error))
+            except psycopg.Error as fault:
+                if is_of_data(fault):
+                    log.critical("dead_letter_refused", id=str(op.id), sqlstate=sqlstate(fault))
+                    return
+                if not sends_again(fault):
+                    await self._connection_lost(fault, [])
+                    await asyncio.sleep(next(pauses))
+                    await self._reconnect()
+            else:
+                self._observer.dead_letter_written()
+                self._journal.acknowledged(op.id)
+                return
+
+    # --- outcomes -------------------------------------------------------------------------------
     def _resolve(self, op: Operation, result: Result, outcome: Outcome) -> None:
         self._done()
         self._count(op, outcome)
-        if (
-            isinstance(op, FinalOp)
-            and (op.kind, op.origin) == (Final.SETTLE, Origin.ROUTER)
-            and outcome.code not in (Code.DONE, Code.ALREADY)
-        ):
-            log.error("settle_refused", id=str(op.id), code=outcome.code.name, cost_nanousd=op.cost)
+        if isinstance(op, FinalOp) and op.origin is Origin.ROUTER:
+            if self._give_back(op, result, outcome):
+                return
+            self._journal.acknowledged(op.id)
+            if outcome.code is Code.DONE and op.kind is not Final.LEASE_END:
+                self._last_committed = op.id
+            if op.kind is Final.SETTLE and outcome.code not in (Code.DONE, Code.ALREADY):
+                log.error(
+                    "settle_refused", id=str(op.id), code=outcome.code.name, cost_nanousd=op.cost
+                )
         if not result.done():
             result.set_result(outcome)
         elif (
@@ -296,18 +370,54 @@ class Lane:
             # Nobody waits for this hold any more, so nothing was or will be dispatched under it;
             # its lease may have ended before its acknowledgement came through (DECIDED).
             abandoned = FinalOp(
-                id=op.id, kind=Final.VOID, origin=op.origin, outcome=AttemptOutcome.FAILED
+                id=op.id,
+                kind=Final.VOID,
+                origin=op.origin,
+                wallet=op.wallet,
+                outcome=AttemptOutcome.FAILED,
             )
             self._enqueue(abandoned)
 
-    def _count(self, op: Operation, outcome: Outcome) -> None:
+    def _give_back(self, op: FinalOp, result: Result, outcome: Outcome) -> bool:
+        """Gives a database that lost a hold that hold again, then its end; whether it did.
+
+        A failover or a restored backup can lose what was acknowledged. The hold takes what room
+        its wallet has; what the charge exceeds it by is the operator's loss.
+        """
+        if outcome.code is not Code.UNKNOWN or op.hold is None:
+            return False
+        if op.kind not in (Final.SETTLE, Final.UNRESOLVED):
+            return False
+        log.error("ledger_lost_a_hold", id=str(op.id), cost_nanousd=op.cost)
+        self._unsettled += 1
+        self._idle.clear()
+        given = self._enqueue(replace(op.hold, amount_min=0))
+        given.add_done_callback(lambda done: self._given_back(op, result, done))
+        return True
+
+    def _given_back(self, op: FinalOp, result: Result, given: Result) -> None:
+        if given.cancelled() or given.exception() is not None:  # the connection was lost again
+            self._queue_or_park(Waiting(op, result))
+            return
+        if op.hold is not None and given.result().code in _OF_REQUESTS:
+            # Its request id stands for another call by now; the money is owed all the same.
+            self._unsettled += 1
+            self._queue_or_park(
+                Waiting(
+                    replace(op.hold, amount_min=0, request=None),
+                    asyncio.get_running_loop().create_future(),
+                )
+            )
+        self._queue_or_park(Waiting(replace(op, hold=None), result))
+
+    def _count(self, op: Operation, outcome: Outcome | None) -> None:
         """Counts the open calls. A team's holds are none: most end by time, in any worker."""
         if isinstance(op, TransferOp | RequestEndOp) or op.origin is not Origin.ROUTER:
             return
         if isinstance(op, FinalOp):
             if op.kind is not Final.LEASE_END:
                 self._open = max(0, self._open - 1)
-        elif outcome.code in (Code.DONE, Code.ALREADY):
+        elif outcome is not None and outcome.code in (Code.DONE, Code.ALREADY):
             self._open += 1
 
     def _done(self) -> None:
@@ -316,14 +426,14 @@ class Lane:
             self._idle.set()
 
     async def _renew_next(self) -> None:
-        ids, result = self._renewals.popleft()
+        ids, result = self._renewals.pop(0)
         try:
             rows = await self._session.execute(
                 "SELECT ledger_renew(%s::text, %s::bigint, %s::integer, %s::uuid[])",
                 [
                     self.owner,
                     self.epoch,
-                    int(HOLD_LEASE_SECONDS),
+                    round(self.lease_s),
                     "{" + ",".join(i.hex for i in ids) + "}",
                 ],
             )
@@ -337,27 +447,30 @@ class Lane:
             result.set_result({row[0] for row in rows})
 
     # --- the connection ---------------------------------------------------------------------
-    async def _connection_lost(
-        self, error: Exception, batch: Iterable[tuple[Operation, Result]]
-    ) -> None:
-        """Refuses every hold that waits; what was sent is still resolved when all is back."""
+    async def _connection_lost(self, error: Exception, batch: Iterable[Waiting]) -> None:
+        """Refuses every hold that waits; what was sent is still resolved when all is back.
+
+        A call that waits for its settle is let go at once: the settle stays.
+        """
         was_connected = self.connected
         self.connected_at = None
         self.was_cut = True
         if was_connected:
             log.error("ledger_connection_lost", error=str(error).strip() or type(error).__name__)
             self._observer.connection_changed(False)
-        for op, result in batch:
-            if not isinstance(op, FinalOp):
-                _fail(result, _unavailable())
-        kept: deque[tuple[Operation, Result]] = deque()
-        for op, result in self._queue:
-            if isinstance(op, FinalOp):
-                kept.append((op, result))
-                continue
+        self._queue.prepend(self._parking.clear())
+        self._observer.accounts_parked(0)
+        for waiting in batch:
+            if isinstance(waiting.op, HoldOp):
+                _fail(waiting.result, _unavailable())
+            elif waiting.impatient or not isinstance(waiting.op, FinalOp):
+                _fail(waiting.result, _unknown())
+        for waiting in self._queue.remove(lambda one: isinstance(one.op, HoldOp | TransferOp)):
             self._done()
-            _fail(result, _unavailable())
-        self._queue = kept
+            _fail(waiting.result, _unavailable())
+        for waiting in self._queue:
+            if waiting.impatient:
+                _fail(waiting.result, _unknown())
         await self._session.close()
 
     async def _reconnect(self) -> None:
@@ -365,10 +478,8 @@ class Lane:
         while True:
             try:
                 await self._session.open()
-                ((epoch, number),) = await self._session.execute(
-                    "SELECT CASE WHEN %s = 0 THEN nextval('ledger_epoch') END,"
-                    " CASE WHEN %s = 0 THEN nextval('ledger_lane') END",
-                    [self.epoch, self.epoch],
+                ((epoch, number, is_current),) = await self._session.execute(
+                    _GREET, [self.epoch, self._last_committed]
                 )
             except (psycopg.Error, OSError, TimeoutError, LedgerUnavailable) as error:
                 log.warning("ledger_connect_failed", error=str(error).strip())
@@ -379,14 +490,25 @@ class Lane:
             if epoch is not None:
                 self.epoch, self._number = int(epoch), int(number)
                 self.owner = f"{self.owner}:{self.epoch}"
+                self._journal.opened(self.owner, self.epoch)
+            if not is_current:
+                self._send_retained()
             self.connected_at = self._clock.monotonic()
             self._observer.connection_changed(True)
             log.info("ledger_connected", owner=self.owner, lane=self._number)
             return
 
+    def _send_retained(self) -> None:
+        """The database went back in time: tells it again what it had acknowledged."""
+        count = 0
+        for op in self._journal.retained():
+            self._enqueue(op)
+            count += 1
+        log.critical("ledger_went_back", sent_again=count)
+
     def _fail_renewals(self) -> None:
         while self._renewals:
-            _, result = self._renewals.popleft()
+            _, result = self._renewals.pop(0)
             _fail(result, _unavailable())
 
 
@@ -398,6 +520,22 @@ def _unavailable() -> LedgerUnavailable:
     return LedgerUnavailable(
         "The ledger's database does not answer, so nothing was started or charged; "
         "try again shortly.",
+        retry_after_s=1.0,
+    )
+
+
+def _unknown() -> LedgerUnavailable:
+    return LedgerUnavailable(
+        "The ledger's database went away before it answered; the outcome is not known yet. "
+        "The same call with the same request_id finds it out.",
+        retry_after_s=1.0,
+    )
+
+
+def _locked() -> LedgerUnavailable:
+    return LedgerUnavailable(
+        "The account is locked by another session of the database, so nothing was started or "
+        "charged; try again shortly.",
         retry_after_s=1.0,
     )
 

@@ -15,11 +15,11 @@ from omni_grpc.billing.lane import Lane
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import OmniError
 from omni_grpc.core.ids import HoldId
-from omni_grpc.core.limits import HOLD_FENCE_SECONDS, HOLD_RENEW_SECONDS
+from omni_grpc.core.limits import HOLD_FENCE_SHARE, HOLD_RENEW_SHARE
 
 log = structlog.get_logger(__name__)
 
-TICK_SECONDS = 1.0
+TICKS_PER_LEASE = 60
 """How often the leases are looked at: far finer than any of their times."""
 
 
@@ -35,6 +35,10 @@ class Leases:
     def __init__(self, lane: Lane, clock: Clock) -> None:
         self._lane = lane
         self._clock = clock
+        self.renew_s = lane.lease_s * HOLD_RENEW_SHARE
+        """How old a lease is when it is renewed."""
+        self.fence_s = lane.lease_s * HOLD_FENCE_SHARE
+        """How old a lease is when its call is stopped."""
         self._held: dict[HoldId, _Lease] = {}
 
     def keep(self, hold_id: HoldId, asked_at: float, lost: Callable[[], None]) -> None:
@@ -52,13 +56,13 @@ class Leases:
         """Renews what is due, fences what cannot be renewed; ends only by cancellation."""
         renewing: asyncio.Task[None] | None = None
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(self._lane.lease_s / TICKS_PER_LEASE)
             self._fence()
             if renewing is None or renewing.done():
                 renewing = asyncio.create_task(self._renew())
 
     def _fence(self) -> None:
-        oldest = self._clock.monotonic() - HOLD_FENCE_SECONDS
+        oldest = self._clock.monotonic() - self.fence_s
         for hold_id, lease in list(self._held.items()):
             if lease.renewed_at < oldest:
                 self._lose(hold_id, lease, "not_renewed_in_time")
@@ -68,7 +72,7 @@ class Leases:
         due = [
             hold_id
             for hold_id, lease in self._held.items()
-            if lease.renewed_at <= asked_at - HOLD_RENEW_SECONDS
+            if lease.renewed_at <= asked_at - self.renew_s
         ]
         if not due:
             return

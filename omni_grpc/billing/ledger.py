@@ -5,15 +5,29 @@ Every change goes through the lane; every read comes from the primary database.
 
 import asyncio
 import hashlib
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final as Constant
+from typing import Self
 from uuid import UUID
 
+from omni_grpc.billing.dead_letters import DeadLetter
+from omni_grpc.billing.journal import Journal
 from omni_grpc.billing.lane import Lane
 from omni_grpc.billing.leases import Leases
 from omni_grpc.billing.meter import Meter, short_error, wait_for_hold
-from omni_grpc.billing.model import Balance, Hold, HoldState, LedgerEntry, UsageRecord
+from omni_grpc.billing.model import (
+    Balance,
+    Hold,
+    HoldState,
+    LedgerEntry,
+    UnresolvedAttempt,
+    UsageRecord,
+)
 from omni_grpc.billing.operations import (
+    AttemptOutcome,
     Code,
+    Decider,
     Final,
     FinalOp,
     HoldOp,
@@ -25,6 +39,7 @@ from omni_grpc.billing.operations import (
     RequestKey,
     TransferOp,
 )
+from omni_grpc.billing.requests import reused
 from omni_grpc.billing.store import LedgerStore
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import (
@@ -32,20 +47,54 @@ from omni_grpc.core.errors import (
     HoldFinal,
     LedgerUnavailable,
     NotFound,
-    RequestIdReused,
 )
-from omni_grpc.core.ids import AccountId, CallId, KeyId, OrgId, new_hold_id, uuid7
+from omni_grpc.core.ids import AccountId, CallId, HoldId, KeyId, OrgId, new_hold_id, uuid7
 from omni_grpc.core.limits import LEDGER_WAIT_SECONDS_MAX
+from omni_grpc.core.money import usd_text
+from omni_grpc.core.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """An operator's word on an unresolved attempt; make one by the class methods."""
+
+    kind: Final
+    cost: int
+    outcome: AttemptOutcome
+    usage: Usage | None
+
+    @classmethod
+    def settle(cls, usage: Usage, cost: int) -> Self:
+        """The provider's own records say what was used; `cost` is that at the pinned price."""
+        return cls(Final.SETTLE, cost, AttemptOutcome.CANCELLED, usage)
+
+    @classmethod
+    def void(cls) -> Self:
+        """The provider charged nothing: the hold is freed."""
+        return cls(Final.VOID, 0, AttemptOutcome.FAILED, None)
+
+    @classmethod
+    def write_off(cls, loss: int) -> Self:
+        """The hold is freed, and the operator bears `loss`."""
+        return cls(Final.WRITE_OFF, loss, AttemptOutcome.UNKNOWN, None)
 
 
 class Ledger:
     """Holds, settles, grants and reads. Amounts are nano-USD."""
 
     def __init__(
-        self, *, lane: Lane, leases: Leases, store: LedgerStore, clock: Clock, markup_ppm: int
+        self,
+        *,
+        lane: Lane,
+        leases: Leases,
+        journal: Journal,
+        store: LedgerStore,
+        clock: Clock,
+        markup_ppm: int,
     ) -> None:
         self._lane = lane
         self._leases = leases
+        self._journal = journal
         self._store = store
         self._clock = clock
         self._markup_ppm = markup_ppm
@@ -60,6 +109,7 @@ class Ledger:
         return Meter(
             lane=self._lane,
             leases=self._leases,
+            journal=self._journal,
             clock=self._clock,
             call_id=call_id,
             account_id=account_id,
@@ -179,14 +229,25 @@ class Ledger:
 
     # --- grants -------------------------------------------------------------------------------
     async def grant(
-        self, *, account_id: AccountId, org_id: OrgId, amount: int, reason: str, request_id: str
+        self,
+        *,
+        account_id: AccountId,
+        org_id: OrgId,
+        amount: int,
+        reason: str,
+        request_id: str,
+        expire_time: datetime | None = None,
     ) -> LedgerEntry:
         """Adds credits to an account, once for a request id of the granting organisation.
+
+        Of credits with an `expire_time`, what is neither spent nor held by then is taken back;
+        credits are spent in the order in which they came.
 
         Raises:
             RequestIdReused: the request id stood for something else.
             LedgerUnavailable: not known whether it was made; the same request id finds out.
         """
+        until = () if expire_time is None else (expire_time.isoformat(),)
         outcome = await self._applied(
             TransferOp(
                 id=uuid7(),
@@ -194,13 +255,130 @@ class Ledger:
                 wallet=account_id,
                 amount=amount,
                 reference=reason,
-                request=_key(org_id, request_id, Requested.GRANT, account_id, amount, reason),
+                expire_time=expire_time,
+                request=_key(
+                    org_id, request_id, Requested.GRANT, account_id, amount, reason, *until
+                ),
             )
         )
+        return await self._entry_of(outcome, request_id)
+
+    async def refund(
+        self,
+        *,
+        account_id: AccountId,
+        org_id: OrgId,
+        charge_id: UUID,
+        amount: int,
+        reason: str,
+        request_id: str,
+    ) -> LedgerEntry:
+        """Gives back a part of a charge, or all of it; the charge itself stays as it is.
+
+        Args:
+            account_id: the account that was charged.
+            org_id: the organisation whose request id it is.
+            charge_id: the hold whose settle is refunded.
+            amount: how much; with all other refunds of that charge at most the charge.
+            reason: shown on the entry.
+            request_id: repeated with the same content, the first outcome is told.
+
+        Raises:
+            NotFound: the account has no such charge.
+            FieldInvalid: more than is left of the charge.
+            RequestIdReused: the request id stood for something else.
+            LedgerUnavailable: not known whether it was made; the same request id finds out.
+        """
+        outcome = await self._applied(
+            TransferOp(
+                id=uuid7(),
+                kind=Movement.REFUND,
+                wallet=account_id,
+                amount=amount,
+                reference=reason,
+                of=charge_id,
+                request=_key(
+                    org_id, request_id, Requested.REFUND, account_id, charge_id, amount, reason
+                ),
+            )
+        )
+        if outcome.code is Code.UNKNOWN:
+            raise NotFound("The account has no such charge.")
+        if outcome.code is Code.ABOVE_HOLD:
+            raise FieldInvalid(
+                f"Only {usd_text(outcome.amount or 0)} USD of this charge is left to be refunded.",
+                field="amount_nanousd",
+            )
+        return await self._entry_of(outcome, request_id)
+
+    # --- what nobody knows ----------------------------------------------------------------------
+    async def unresolved(self, after: UUID | None, limit: int) -> list[UnresolvedAttempt]:
+        """Up to `limit` attempts whose outcome is not known, in the order of their beginning."""
+        return await self._store.unresolved(after, limit)
+
+    async def unresolved_attempt(self, hold_id: HoldId) -> UnresolvedAttempt:
+        """One of them.
+
+        Raises:
+            NotFound: it is none.
+        """
+        found = await self._store.unresolved_attempt(hold_id)
+        if found is None:
+            raise NotFound(
+                f"There is no unresolved attempt {hold_id}: it is unknown, still runs, or is "
+                "resolved already."
+            )
+        return found
+
+    async def resolve(self, attempt: UnresolvedAttempt, resolution: Resolution) -> int:
+        """Ends an unresolved attempt by an operator's word; returns what the account is charged.
+
+        Raises:
+            NotFound: it is not unresolved any more.
+            LedgerUnavailable: not known yet whether it was done; asking again finds out.
+        """
+        outcome = await self._applied(
+            FinalOp(
+                id=attempt.hold_id,
+                kind=resolution.kind,
+                origin=Origin.ROUTER,
+                decider=Decider.OPERATOR,
+                wallet=attempt.account_id,
+                cost=resolution.cost,
+                outcome=resolution.outcome,
+                usage=resolution.usage,
+                provider_ref=attempt.provider_ref,
+            )
+        )
+        if outcome.code not in (Code.DONE, Code.ALREADY):
+            raise NotFound(f"The attempt {attempt.hold_id} is not unresolved any more.")
+        return outcome.amount or 0
+
+    async def dead_letters(self, after: int, limit: int) -> list[DeadLetter]:
+        """Up to `limit` operations that could not be applied and wait to be sent again."""
+        return await self._store.dead_letters(after, limit)
+
+    async def replay(self, letter: DeadLetter) -> Outcome:
+        """Sends a dead letter again, and notes it when it was applied.
+
+        Raises:
+            Internal: the database refuses it still; it stays where it is.
+            msgspec.MsgspecError: it cannot be read.
+        """
+        outcome = await self._applied(letter.read())
+        await self._store.dead_letter_replayed(letter.id)
+        return outcome
+
+    # --- calls that are repeated ----------------------------------------------------------------
+    async def answer(self, call_id: CallId) -> bytes | None:
+        """The sealed answer of a call that is done; None where it is not kept."""
+        return await self._store.answer(call_id)
+
+    async def _entry_of(self, outcome: Outcome, request_id: str) -> LedgerEntry:
         _refuse_reused(outcome, request_id)
         entry = await self._store.entry_of(outcome.target)
         if entry is None:
-            raise RuntimeError(f"the grant {outcome.target} has no posting")
+            raise RuntimeError(f"the transfer {outcome.target} has no posting")
         return entry
 
     async def _finish(self, op: FinalOp, account_id: AccountId) -> Hold:
@@ -258,6 +436,4 @@ def _key(org_id: OrgId, request_id: str, operation: Requested, *content: object)
 
 def _refuse_reused(outcome: Outcome, request_id: str) -> None:
     if outcome.code is Code.REQUEST_REUSED:
-        raise RequestIdReused(
-            f"The request_id {request_id!r} was used before with other content; use a new one."
-        )
+        raise reused(request_id)

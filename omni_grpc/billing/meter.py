@@ -3,31 +3,41 @@
 The meter is opened by the ledger gate, without database work, and closed by it however the call
 ends. Every hold it made is then settled, voided or left as unresolved: a hold whose attempt was
 never sent is voided, one whose outcome nobody stated is left to be resolved.
+
+What the database cannot know yet when the worker dies stands in the journal before it matters: a
+hold before its provider is called, an end before the caller hears of it.
 """
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum, auto
+from typing import Final as Constant
 
 import structlog
 
+from omni_grpc.billing.journal import Journal
 from omni_grpc.billing.lane import Lane
 from omni_grpc.billing.leases import Leases
 from omni_grpc.billing.operations import (
     AttemptOutcome,
+    ChatEnd,
     Code,
     Final,
     FinalOp,
     HoldOp,
     Origin,
     Outcome,
+    RequestEnd,
+    RequestEndOp,
+    RequestKey,
 )
+from omni_grpc.billing.requests import REQUEST_ERRORS
 from omni_grpc.core.chat import AttemptUsage, ShortCredits
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import CreditsExhausted, CreditsHeld, Internal, LedgerUnavailable
 from omni_grpc.core.ids import AccountId, CallId, HoldId, KeyId, hold_id_of
 from omni_grpc.core.limits import (
-    HOLD_LEASE_SECONDS,
     LEDGER_WAIT_SECONDS_MAX,
     SETTLE_WAIT_SECONDS_MAX,
 )
@@ -43,6 +53,13 @@ from omni_grpc.core.usage import Usage
 
 log = structlog.get_logger(__name__)
 
+PROVIDER_REF_CHARS_MAX: Constant = 128
+"""Longest name of an answer that is kept; providers' own have about 40 characters."""
+
+
+Sealer = Callable[[NanoUsd], RequestEnd | None]
+"""Makes the end of a call's request from what its last attempt was charged."""
+
 
 class _State(Enum):
     HELD = auto()
@@ -57,24 +74,26 @@ class AttemptCharge:
     def __init__(
         self,
         meter: "Meter",
-        hold_id: HoldId,
-        model: str,
+        hold: HoldOp,
+        granted: NanoUsd,
         price: Price,
         markup_ppm: int,
-        held: NanoUsd,
         output_tokens_max: int,
     ) -> None:
         self.output_tokens_max = output_tokens_max
         """What the grant covers, for each choice: the limit to send to the provider."""
-        self.model = model
+        self.model = hold.model or ""
+        self.granted = granted
+        """What is held."""
         self._meter = meter
-        self._hold_id = hold_id
+        self._hold = hold
+        self._hold_id = hold.id
         self._price = price
         self._markup_ppm = markup_ppm
-        self._held = held
         self._state = _State.HELD
         self.was_dispatched = False
         """Whether a byte of the request may have reached the provider."""
+        self._provider_ref: str | None = None
         self._settled: asyncio.Future[Outcome] | None = None
 
     @property
@@ -83,37 +102,54 @@ class AttemptCharge:
         return self._state is _State.FINAL
 
     def dispatched(self) -> None:
-        """Called right before the first byte may reach the provider."""
+        """Called right before the first byte may reach the provider.
+
+        Raises:
+            LedgerUnavailable: the journal cannot be written; nothing may be sent.
+        """
+        if self.was_dispatched:
+            return
+        self._meter.journal.dispatched(self._hold, self.granted, self._price)
         self._state = _State.DISPATCHED
         self.was_dispatched = True
 
     def provider_id(self, text: str) -> None:
         """Called once, when the provider first named its answer: the name its own records have."""
+        if text.isascii() and text.isprintable():
+            self._provider_ref = text[:PROVIDER_REF_CHARS_MAX]
 
     def progress(self, usage: Usage) -> None:
         """Called with the first of an answer and then at most once a second: usage so far."""
+        self._meter.journal.progress(self._hold_id, usage, self._provider_ref)
+
+    def cost(self, usage: Usage) -> NanoUsd:
+        """What `usage` costs at this attempt's price, also above the hold."""
+        return charge(usage, self._price, self._markup_ppm)
 
     def hand_over(self) -> None:
         """Says that a task which outlives the call will state its end."""
         self._state = _State.HANDED_OVER
 
-    def settle(self, usage: Usage, outcome: AttemptOutcome) -> NanoUsd:
+    def settle(
+        self, usage: Usage, outcome: AttemptOutcome, sealer: Sealer = lambda _charged: None
+    ) -> NanoUsd:
         """Charges what `usage` costs; returns the charge, which is never above the hold.
 
         The operation is queued before this returns, so a cancelled caller cannot lose it.
+        `sealer` makes what a repeat of the call's request is answered with.
         """
-        cost = charge(usage, self._price, self._markup_ppm)
-        self._end(Final.SETTLE, outcome, usage, cost)
-        charged = NanoUsd(min(cost, self._held))
-        if cost > self._held:
+        cost = self.cost(usage)
+        charged = NanoUsd(min(cost, self.granted))
+        self._meter.note(self._usage(outcome, usage, charged))
+        self._end(Final.SETTLE, outcome, usage, cost, sealer(charged))
+        if cost > self.granted:
             log.warning(
                 "cost_above_hold",
                 hold_id=str(self._hold_id),
                 model=self.model,
-                held_nanousd=self._held,
+                held_nanousd=self.granted,
                 cost_nanousd=cost,
             )
-        self._meter.note(self._usage(outcome, usage, charged))
         return charged
 
     def void(self, outcome: AttemptOutcome) -> None:
@@ -130,7 +166,7 @@ class AttemptCharge:
 
         The settle itself stays queued whatever becomes of the caller.
         """
-        if self._settled is None:
+        if self._settled is None or not self._meter.ledger_answers:
             return None
         try:
             outcome = await _within(SETTLE_WAIT_SECONDS_MAX, self._settled)
@@ -147,21 +183,31 @@ class AttemptCharge:
             self.leave_unresolved()
 
     def _end(
-        self, kind: Final, outcome: AttemptOutcome | None, usage: Usage | None, cost: int
+        self,
+        kind: Final,
+        outcome: AttemptOutcome | None,
+        usage: Usage | None,
+        cost: int,
+        ends: RequestEnd | None = None,
     ) -> None:
         if self._state is _State.FINAL:
             raise RuntimeError(f"hold {self._hold_id} is final already")
         self._state = _State.FINAL
-        self._settled = self._meter.finish(
-            FinalOp(
-                id=self._hold_id,
-                kind=kind,
-                origin=Origin.ROUTER,
-                cost=cost,
-                outcome=outcome,
-                usage=usage,
-            )
+        final = FinalOp(
+            id=self._hold_id,
+            kind=kind,
+            origin=Origin.ROUTER,
+            wallet=self._hold.wallet,
+            cost=cost,
+            outcome=outcome,
+            usage=usage,
+            provider_ref=self._provider_ref,
+            hold=self._hold,
+            ends=ends,
         )
+        if self.was_dispatched:
+            self._meter.journal.final(final)
+        self._settled = self._meter.finish(final)
 
     def _usage(self, outcome: AttemptOutcome, usage: Usage, cost: NanoUsd) -> AttemptUsage:
         return AttemptUsage(
@@ -181,6 +227,7 @@ class Meter:
         *,
         lane: Lane,
         leases: Leases,
+        journal: Journal,
         clock: Clock,
         call_id: CallId,
         account_id: AccountId,
@@ -189,6 +236,9 @@ class Meter:
     ) -> None:
         self.attempts: list[AttemptUsage] = []
         self.call_id = call_id
+        self.journal = journal
+        self._request: RequestKey | None = None
+        self._is_done = False
         self._lane = lane
         self._leases = leases
         self._clock = clock
@@ -197,6 +247,11 @@ class Meter:
         self._markup_ppm = markup_ppm
         self._charges: list[AttemptCharge] = []
         self._holds_asked = 0
+
+    @property
+    def ledger_answers(self) -> bool:
+        """Whether it is worth waiting for the ledger."""
+        return self._lane.connected
 
     @property
     def charged_nanousd(self) -> int:
@@ -214,6 +269,7 @@ class Meter:
         choice_count: int,
         short_credits: ShortCredits,
         lease_lost: Callable[[], None],
+        request: RequestKey | None = None,
     ) -> AttemptCharge:
         """Reserves the worst case of one attempt; no provider may be called without it.
 
@@ -226,8 +282,13 @@ class Meter:
             choice_count: how many choices are generated.
             short_credits: SHORTEN takes the output limit that the credits cover, if at least 1.
             lease_lost: called when this worker must stop the attempt; see `Leases`.
+            request: the caller's own name for the call, the same for all attempts.
 
         Raises:
+            RequestRepeated: the call with this request is done; its answer can be recalled.
+            RequestInProgress: it still runs.
+            Interrupted: it ended early, or nobody knows yet how; what it cost stands with it.
+            RequestIdReused: the request id stood for something else.
             CreditsExhausted, CreditsHeld: the account has no room; nothing is reserved.
             LedgerUnavailable, Busy: nothing is reserved that stays reserved.
         """
@@ -239,21 +300,21 @@ class Meter:
         if short_credits is ShortCredits.SHORTEN:
             least = worst_case(prompt_tokens_max, choice_count, price, self._markup_ppm)
         asked_at = self._clock.monotonic()
-        result = self._lane.hold(
-            HoldOp(
-                id=hold_id,
-                origin=Origin.ROUTER,
-                wallet=self._account_id,
-                amount_min=least,
-                amount_max=most,
-                seconds=int(HOLD_LEASE_SECONDS),
-                key_id=self._key_id,
-                model=model,
-                credential=credential,
-                price_version=price.version,
-                markup_ppm=self._markup_ppm,
-            )
+        op = HoldOp(
+            id=hold_id,
+            origin=Origin.ROUTER,
+            wallet=self._account_id,
+            amount_min=least,
+            amount_max=most,
+            seconds=round(self._lane.lease_s),
+            key_id=self._key_id,
+            model=model,
+            credential=credential,
+            price_version=price.version,
+            markup_ppm=self._markup_ppm,
+            request=request,
         )
+        result = self._lane.hold(op)
         # An id that was asked for is never asked for again: the void of a hold that was given up
         # would free the hold that took its place.
         self._holds_asked += 1
@@ -262,6 +323,10 @@ class Meter:
         except BaseException:
             self._give_up(hold_id, result)
             raise
+        if outcome.code in REQUEST_ERRORS:
+            self._holds_asked -= 1  # nothing was made under this id
+            raise REQUEST_ERRORS[outcome.code](outcome)
+        self._request = request
         if outcome.code is Code.SHORT:
             self._holds_asked -= 1  # nothing was made under this id
             raise short_error(outcome, least)
@@ -280,7 +345,8 @@ class Meter:
                 )
                 // choice_count
             )
-        held = AttemptCharge(self, hold_id, model, price, self._markup_ppm, granted, covered)
+            op = replace(op, amount_max=granted)
+        held = AttemptCharge(self, op, granted, price, self._markup_ppm, covered)
         self._charges.append(held)
         self._leases.keep(hold_id, asked_at, lease_lost)
         return held
@@ -298,6 +364,7 @@ class Meter:
                     id=hold_id,
                     kind=Final.VOID,
                     origin=Origin.ROUTER,
+                    wallet=self._account_id,
                     outcome=AttemptOutcome.FAILED,
                 )
             )
@@ -309,13 +376,19 @@ class Meter:
     def finish(self, final: FinalOp) -> asyncio.Future[Outcome]:
         """Queues the end of a hold of this call."""
         self._leases.release(final.id)
-        return self._lane.apply(final)
+        self._is_done = self._is_done or final.ends is not None
+        return self._lane.apply(final, impatient=True)
 
     def close(self) -> None:
         """Ends what nobody ended; called by the ledger gate, once, and does not wait."""
         for held in self._charges:
             if not held.final:
                 held.close()
+        request = self._request
+        if request is not None and not self._is_done and not self.charged_nanousd:
+            # It failed without a charge, as far as is known; the ledger sees for itself.
+            ends = RequestEnd(request.principal, request.request_id, self.call_id, ChatEnd.FREE)
+            self._lane.apply(RequestEndOp(self.call_id, ends))
 
 
 async def wait_for_hold(result: "asyncio.Future[Outcome]") -> Outcome:

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from omni_grpc.core.ids import AccountId, CallId
+from omni_grpc.core.ids import AccountId, CallId, HoldId, call_id_of
 from omni_grpc.core.usage import Usage
 
 
@@ -32,13 +32,15 @@ class EntryKind(StrEnum):
 
     CHARGE = "S"
     GRANT = "G"
+    REFUND = "R"
+    EXPIRY = "E"
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """One change of an account's posted balance. `position` counts them in commit order from 1.
 
-    `reference` is a call's id, the last part of a hold's name, or the reason of a grant.
+    `reference` is a call's id, the last part of a hold's name, or the reason of a grant or refund.
     """
 
     position: int
@@ -81,6 +83,30 @@ class UsageRecord:
     def cost(self) -> int:
         """The sum of what its attempts were charged so far."""
         return sum(attempt.cost or 0 for attempt in self.attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class UnresolvedAttempt:
+    """An attempt that was sent and of which nobody knows what its provider did.
+
+    `provider_ref` is the provider's name of its answer, where it came so far. Since `lease_until`
+    its worker is silent.
+    """
+
+    hold_id: HoldId
+    account_id: AccountId
+    amount: int
+    model: str
+    provider_ref: str | None
+    price_version: int
+    markup_ppm: int
+    owner: str
+    lease_until: datetime
+
+    @property
+    def call_id(self) -> CallId:
+        """The call that the attempt belongs to."""
+        return call_id_of(self.hold_id)
 
 
 class HoldState(StrEnum):

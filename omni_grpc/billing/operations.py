@@ -104,7 +104,7 @@ class ChatEnd(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RequestEnd:
-    """The end of a chat that has a request id. `sealed` is its answer, None where it is not kept."""
+    """The end of a chat that has a request id. `sealed`: its answer, None where it is not kept."""
 
     principal: int
     request_id: str

@@ -1,8 +1,11 @@
-"""The reaper: ends the leases of holds whose owners are gone.
+"""The reaper: ends the leases of holds whose owners are gone, and what nobody resolved in time.
 
 A team's own hold is voided when its time to live is over; a router's becomes UNRESOLVED, and its
 money stays reserved. The database's clock decides, under the row's lock, so a renewal between the
 reaper's look and its act wins. After an outage the reaper waits one lease for owners to come back.
+
+What is unresolved for longer than the operator's policy allows is written off: the customer gets
+the hold back, and the operator bears it as a loss.
 """
 
 import asyncio
@@ -10,16 +13,23 @@ import asyncio
 import structlog
 
 from omni_grpc.billing.lane import Lane
-from omni_grpc.billing.operations import Code, Decider, Final, FinalOp, Origin
+from omni_grpc.billing.operations import (
+    AttemptOutcome,
+    Code,
+    Decider,
+    Final,
+    FinalOp,
+    Origin,
+)
 from omni_grpc.billing.store import LedgerStore
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import OmniError
-from omni_grpc.core.ids import HoldId
-from omni_grpc.core.limits import HOLD_LEASE_SECONDS
+from omni_grpc.core.ids import AccountId, HoldId
+from omni_grpc.core.limits import UNRESOLVED_HOURS
 
 log = structlog.get_logger(__name__)
 
-REAP_SECONDS = 2.0
+REAP_SECONDS = 1.0
 """How often a worker looks for ended leases."""
 
 REAP_BATCH_MAX = 200
@@ -29,10 +39,18 @@ REAP_BATCH_MAX = 200
 class Reaper:
     """Run `run()` as a task in each worker; several reapers do not disturb each other."""
 
-    def __init__(self, lane: Lane, store: LedgerStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        store: LedgerStore,
+        clock: Clock,
+        *,
+        unresolved_hours: float = UNRESOLVED_HOURS,
+    ) -> None:
         self._lane = lane
         self._store = store
         self._clock = clock
+        self._unresolved_hours = unresolved_hours
 
     async def run(self) -> None:
         """Reaps for ever; ends only by cancellation."""
@@ -40,6 +58,7 @@ class Reaper:
             await asyncio.sleep(REAP_SECONDS)
             try:
                 await self.reap()
+                await self.write_off()
             except OmniError as error:
                 log.warning("reaper_paused", reason=error.reason)
 
@@ -49,21 +68,46 @@ class Reaper:
         if grace is None:
             return 0
         lapsed = await self._store.lapsed_holds(grace, REAP_BATCH_MAX)
-        results = [
-            self._lane.apply(
+        return await self._end(
+            [
                 FinalOp(
                     id=HoldId(hold_id),
                     kind=Final.LEASE_END,
                     origin=Origin(origin),
                     decider=Decider.TIME,
+                    wallet=AccountId(wallet),
                 )
-            )
-            for hold_id, origin in lapsed
-        ]
-        outcomes = await asyncio.gather(*results)
+                for hold_id, origin, wallet in lapsed
+            ],
+            "leases_ended",
+        )
+
+    async def write_off(self) -> int:
+        """Writes off what is unresolved for too long; returns how many. 0 hours: never."""
+        if not self._unresolved_hours or not self._lane.connected:
+            return 0
+        old = await self._store.unresolved_since(self._unresolved_hours, REAP_BATCH_MAX)
+        return await self._end(
+            [
+                FinalOp(
+                    id=attempt.hold_id,
+                    kind=Final.WRITE_OFF,
+                    origin=Origin.ROUTER,
+                    decider=Decider.TIME,
+                    wallet=attempt.account_id,
+                    cost=attempt.amount,
+                    outcome=AttemptOutcome.UNKNOWN,
+                )
+                for attempt in old
+            ],
+            "unresolved_written_off",
+        )
+
+    async def _end(self, finals: list[FinalOp], event: str) -> int:
+        outcomes = await asyncio.gather(*[self._lane.apply(final) for final in finals])
         ended = sum(outcome.code is Code.DONE for outcome in outcomes)
         if ended:
-            log.info("leases_ended", count=ended)
+            log.info(event, count=ended)
         return ended
 
     def _grace_seconds(self) -> float | None:
@@ -73,4 +117,4 @@ class Reaper:
             return None
         if not self._lane.was_cut:
             return 0.0
-        return max(0.0, HOLD_LEASE_SECONDS - (self._clock.monotonic() - connected_at))
+        return max(0.0, self._lane.lease_s - (self._clock.monotonic() - connected_at))

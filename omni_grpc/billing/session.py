@@ -17,7 +17,8 @@ import psycopg
 STATEMENT_SECONDS_MAX: Final = 5.0
 """A batch takes milliseconds; one that takes this long has lost its server."""
 
-_SEND_AGAIN: Final = frozenset({"OM001", "40P01", "40001", "55P03"})
+_LOCK_TIMEOUT: Final = "55P03"
+_SEND_AGAIN: Final = frozenset({"OM001", "40P01", "40001", _LOCK_TIMEOUT})
 """Relock, deadlock, serialization failure, lock timeout: nothing was applied, nothing is wrong."""
 
 _DATA_ERRORS: Final = ("22", "23", "OM", "P0", "XX")
@@ -82,6 +83,11 @@ def sqlstate(error: Exception) -> str:
 def sends_again(error: Exception) -> bool:
     """Whether nothing was applied and the same statement will do."""
     return sqlstate(error) in _SEND_AGAIN
+
+
+def is_lock_timeout(error: Exception) -> bool:
+    """Whether another session holds a lock for too long."""
+    return sqlstate(error) == _LOCK_TIMEOUT
 
 
 def is_of_data(error: Exception) -> bool:

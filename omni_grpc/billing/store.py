@@ -1,10 +1,12 @@
-"""What is read from the ledger's tables; nothing here writes. See migrations/0001_ledger.sql."""
+"""What is read from the ledger's tables; no money moves here. See migrations/*_ledger*.sql."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from psycopg.rows import tuple_row
 
+from omni_grpc.billing.dead_letters import DeadLetter
 from omni_grpc.billing.model import (
     AttemptRecord,
     Balance,
@@ -12,10 +14,11 @@ from omni_grpc.billing.model import (
     Hold,
     HoldState,
     LedgerEntry,
+    UnresolvedAttempt,
     UsageRecord,
 )
 from omni_grpc.billing.operations import AttemptOutcome
-from omni_grpc.core.ids import ATTEMPTS_MAX, AccountId, CallId, attempt_of, call_id_of
+from omni_grpc.core.ids import ATTEMPTS_MAX, AccountId, CallId, HoldId, attempt_of, call_id_of
 from omni_grpc.core.usage import Usage, UsageSource
 from omni_grpc.storage import Database
 
@@ -52,7 +55,7 @@ SELECT kind::text, held, amount FROM posting
  WHERE id = %s AND wallet = %s AND origin = 'a' AND n = 0
 """
 _LAPSED = """
-SELECT id, origin::text FROM hold
+SELECT id, origin::text, wallet FROM hold
  WHERE state = 'O' AND lease_until < clock_timestamp()
    AND (origin = 'a' OR lease_until < clock_timestamp() - make_interval(secs => %s))
  ORDER BY lease_until LIMIT %s
@@ -60,6 +63,34 @@ SELECT id, origin::text FROM hold
 _OPEN_HOLDS = (
     "SELECT count(*) FILTER (WHERE state = 'O'), count(*) FILTER (WHERE state = 'U') FROM hold"
 )
+_OPEN_OF_OWNER = "SELECT id, wallet FROM hold WHERE owner = %s AND state = 'O' AND origin = 'r'"
+_UNRESOLVED_COLUMNS = (
+    "id, wallet, amount, model, provider_ref, price_version, markup_ppm, owner, lease_until"
+)
+_UNRESOLVED = (
+    f"SELECT {_UNRESOLVED_COLUMNS} FROM hold WHERE state = 'U' AND id > %s ORDER BY id LIMIT %s"  # noqa: S608
+)
+_UNRESOLVED_ONE = f"SELECT {_UNRESOLVED_COLUMNS} FROM hold WHERE state = 'U' AND id = %s"  # noqa: S608
+_UNRESOLVED_SINCE = f"""
+SELECT {_UNRESOLVED_COLUMNS} FROM hold
+ WHERE state = 'U' AND lease_until < clock_timestamp() - make_interval(secs => 3600 * %s)
+ ORDER BY lease_until LIMIT %s
+"""  # noqa: S608 - columns of ours
+_DEAD_LETTERS = """
+SELECT id, target, operation, sqlstate, cause, create_time, replay_time FROM dead_letter
+ WHERE replay_time IS NULL AND id > %s ORDER BY id LIMIT %s
+"""
+_DEAD_LETTER_COUNT = "SELECT count(*) FROM dead_letter WHERE replay_time IS NULL"
+_DEAD_LETTER_REPLAYED = "UPDATE dead_letter SET replay_time = clock_timestamp() WHERE id = %s"
+_ANSWER = "SELECT sealed FROM request_answer WHERE call_id = %s"
+_DUE_LOTS = """
+SELECT id, wallet FROM credit_lot WHERE open AND expire_time <= clock_timestamp()
+ ORDER BY expire_time LIMIT %s
+"""
+_HAS_SNAPSHOT = """
+SELECT EXISTS (SELECT FROM account_snapshot
+                WHERE account = 1 AND day = (clock_timestamp() AT TIME ZONE 'UTC')::date)
+"""
 _OUTCOMES = {outcome.value: outcome.name.lower() for outcome in AttemptOutcome}
 
 
@@ -153,15 +184,87 @@ class LedgerStore:
             return Hold(hold_id, HoldState.SETTLED, held, settled=amount)
         return Hold(hold_id, HoldState.VOIDED, held)
 
-    async def lapsed_holds(self, grace_seconds: float, limit: int) -> list[tuple[UUID, str]]:
-        """Open holds past their lease: the API's at once, the router's after a grace."""
+    async def lapsed_holds(self, grace_seconds: float, limit: int) -> list[tuple[UUID, str, int]]:
+        """Open holds past their lease, with origin and wallet: the API's, after a grace all."""
         rows = await self._database.fetch_all(_LAPSED, [grace_seconds, limit], row=tuple_row)
-        return [(row[0], row[1]) for row in rows]
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    async def open_router_holds(self, owner: str) -> list[tuple[HoldId, AccountId]]:
+        """The open holds of one worker's calls, with their wallets."""
+        rows = await self._database.fetch_all(_OPEN_OF_OWNER, [owner], row=tuple_row)
+        return [(HoldId(row[0]), AccountId(row[1])) for row in rows]
+
+    # --- unresolved attempts --------------------------------------------------------------------
+    async def unresolved(self, after: UUID | None, limit: int) -> list[UnresolvedAttempt]:
+        """Unresolved attempts in the order of their ids, which is that of their beginning."""
+        rows = await self._database.fetch_all(
+            _UNRESOLVED, [after or UUID(int=0), limit], row=tuple_row
+        )
+        return [_unresolved(row) for row in rows]
+
+    async def unresolved_attempt(self, hold_id: HoldId) -> UnresolvedAttempt | None:
+        """One unresolved attempt; None if it is none, or none any more."""
+        row = await self._database.fetch_one(_UNRESOLVED_ONE, [hold_id], row=tuple_row)
+        return None if row is None else _unresolved(row)
+
+    async def unresolved_since(self, hours: float, limit: int) -> list[UnresolvedAttempt]:
+        """Those whose lease ended more than so many hours ago, oldest first."""
+        rows = await self._database.fetch_all(_UNRESOLVED_SINCE, [hours, limit], row=tuple_row)
+        return [_unresolved(row) for row in rows]
+
+    # --- dead letters ---------------------------------------------------------------------------
+    async def dead_letters(self, after: int, limit: int) -> list[DeadLetter]:
+        """Those that wait to be sent again, oldest first."""
+        rows = await self._database.fetch_all(_DEAD_LETTERS, [after, limit], row=tuple_row)
+        return [DeadLetter(*row) for row in rows]
+
+    async def dead_letter_count(self) -> int:
+        """How many wait."""
+        row = await self._database.fetch_one(_DEAD_LETTER_COUNT, [], row=tuple_row)
+        return 0 if row is None else int(row[0])
+
+    async def dead_letter_replayed(self, number: int) -> None:
+        """Notes that one was applied at last."""
+        await self._database.execute(_DEAD_LETTER_REPLAYED, [number])
+
+    # --- what goes on by time -------------------------------------------------------------------
+    async def answer(self, call_id: CallId) -> bytes | None:
+        """The sealed answer of a call that is done; None where it is not kept."""
+        row = await self._database.fetch_one(_ANSWER, [call_id], row=tuple_row)
+        return None if row is None or row[0] is None else bytes(row[0])
+
+    async def due_lots(self, limit: int) -> list[tuple[UUID, AccountId]]:
+        """Grants that expire by now and of which something may be left, with their wallets."""
+        rows = await self._database.fetch_all(_DUE_LOTS, [limit], row=tuple_row)
+        return [(row[0], AccountId(row[1])) for row in rows]
+
+    async def forget_requests(self, hours: int, limit: int) -> int:
+        """Forgets request ids of chats that are older, with their answers; how many."""
+        row = await self._database.fetch_one(
+            "SELECT ledger_forget_requests(%s, %s)", [hours, limit], row=tuple_row
+        )
+        return 0 if row is None else int(row[0])
+
+    async def has_snapshot_of_today(self) -> bool:
+        """Whether today's snapshot is whole: the first account's is written last."""
+        row = await self._database.fetch_one(_HAS_SNAPSHOT, [], row=tuple_row)
+        return bool(row and row[0])
+
+    async def snapshot(self, before: int, limit: int) -> int | None:
+        """Takes today's snapshot of the next accounts below `before`; the last one's id."""
+        row = await self._database.fetch_one(
+            "SELECT ledger_snapshot(%s, %s)", [before, limit], row=tuple_row
+        )
+        return None if row is None else row[0]
 
     async def hold_counts(self) -> tuple[int, int]:
         """How many holds are open, and how many unresolved."""
         row = await self._database.fetch_one(_OPEN_HOLDS, [], row=tuple_row)
         return (0, 0) if row is None else (row[0], row[1])
+
+
+def _unresolved(row: tuple[Any, ...]) -> UnresolvedAttempt:
+    return UnresolvedAttempt(*row)
 
 
 def _entry(
@@ -177,7 +280,7 @@ def _entry(
     return LedgerEntry(
         position=position,
         kind=EntryKind(kind),
-        amount=-amount if kind == EntryKind.CHARGE else amount,
+        amount=-amount if kind in (EntryKind.CHARGE, EntryKind.EXPIRY) else amount,
         balance_after=balance_after,
         reference=_reference(posting_id, origin, reference),
         create_time=create_time,
