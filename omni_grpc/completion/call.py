@@ -22,6 +22,8 @@ class Call:
     due: float
     principal: Principal | None = None
     meter: Meter | None = None
+    request_id: str | None = None
+    """The caller's own name for this call: a repeat under it is not paid twice."""
     cancelled_by: OmniError | None = None
     """Why the service itself cancelled the call's task; None if its caller did."""
     name: str = field(init=False)

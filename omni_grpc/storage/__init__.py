@@ -26,6 +26,7 @@ from omni_grpc.storage.migrate import (
     pending,
     read_migrations,
 )
+from omni_grpc.storage.seal import SealBrokenError, Sealer
 
 __all__ = [
     "Applied",
@@ -40,6 +41,8 @@ __all__ = [
     "Migration",
     "MigrationError",
     "Retention",
+    "SealBrokenError",
+    "Sealer",
     "SegmentReader",
     "SegmentWriter",
     "StorageError",
