@@ -18,6 +18,8 @@ from prometheus_client import (
     multiprocess,
 )
 
+from omni_grpc.billing import Recovered
+
 _CALL_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _BATCH_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5)
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -61,6 +63,21 @@ class Metrics:
             "Accounts that another database session has locked, so that their operations wait.",
             multiprocess_mode="livesum",
         )
+        self._recovered = Counter(
+            "omni_journal_recovered",
+            "Holds of dead workers that were ended by their journals, by how.",
+            ("end",),
+        )
+        self._journaled = Gauge(
+            "omni_journal_unacknowledged",
+            "Attempts in journals whose end the database has not acknowledged.",
+            multiprocess_mode="livesum",
+        )
+        self._journal_failing = Gauge(
+            "omni_journal_failing",
+            "Workers that cannot write their journal; they call no provider.",
+            multiprocess_mode="livesum",
+        )
         self._dead_letters = Counter(
             "omni_ledger_dead_letters",
             "Ends of attempts that the database can never apply, kept as dead letters.",
@@ -98,6 +115,16 @@ class Metrics:
     def dead_letter_written(self) -> None:
         """The lane set an operation aside."""
         self._dead_letters.inc()
+
+    def journal_recovered(self, found: Recovered) -> None:
+        """A dead worker's journal was brought into the ledger."""
+        for end in ("settled", "estimated", "voided", "unresolved", "refused"):
+            self._recovered.labels(end).inc(getattr(found, end))
+
+    def journal_sampled(self, unacknowledged: int, *, failing: bool) -> None:
+        """What a worker's own journal has to keep, and whether it can."""
+        self._journaled.set(unacknowledged)
+        self._journal_failing.set(int(failing))
 
     def sampled(self, running: int, queued: int) -> None:
         """What a worker looks at once a second."""

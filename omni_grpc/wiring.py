@@ -24,6 +24,7 @@ from omni_grpc.billing import (
     Ledger,
     LedgerStore,
     Reaper,
+    Recovery,
 )
 from omni_grpc.catalog import Catalog, CatalogSnapshot
 from omni_grpc.completion import Accounts, Chats, Gates, PageTokens
@@ -123,6 +124,9 @@ class Worker:
             self._lane, self._store, self._clock, unresolved_hours=settings.unresolved_hours
         )
         self._housekeeper = Housekeeper(self._lane, self._store)
+        self._recovery = Recovery(
+            settings.journal_dir, self._lane, self._store, self._journal, self._metrics
+        )
         self._ledger = Ledger(
             lane=self._lane,
             leases=self._leases,
@@ -220,6 +224,7 @@ class Worker:
             self._reaper.run(),
             self._housekeeper.run(),
             self._journal.run(),
+            self._recovery.run(),
             self._watch(),
         ):
             self._run(work)
@@ -286,6 +291,9 @@ class Worker:
                 await self._grpc.set_serving(now)
                 log.info("readiness_changed", ready=now)
             self._metrics.sampled(self._gates.running, self._lane.depth)
+            self._metrics.journal_sampled(
+                self._journal.unacknowledged, failing=self._journal.is_failing
+            )
             if now:
                 with contextlib.suppress(OmniError):
                     self._metrics.holds_counted(*await self._store.hold_counts())

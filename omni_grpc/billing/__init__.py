@@ -25,6 +25,7 @@ from omni_grpc.billing.operations import (
     RequestKey,
 )
 from omni_grpc.billing.reaper import Reaper
+from omni_grpc.billing.recovery import Recovered, Recovery
 from omni_grpc.billing.requests import RequestRepeatedError, chat_request_key
 from omni_grpc.billing.store import LedgerStore
 
@@ -50,6 +51,8 @@ __all__ = [
     "Meter",
     "NoJournal",
     "Reaper",
+    "Recovered",
+    "Recovery",
     "RequestEnd",
     "RequestKey",
     "RequestRepeatedError",
