@@ -4,14 +4,20 @@
 |---|---|---|---|
 | never sent, or refused (429, 5xx, our key) | voided | yes | PROVIDER_UNAVAILABLE |
 | the caller's content was refused | voided | no | PROVIDER_REJECTED, the provider's words |
-| connection lost before an answer | voided | yes | PROVIDER_UNAVAILABLE |
+| connection lost before an answer | voided; where it bills on unresolved | yes | the same |
 | no answer began in time | unresolved | yes | DEADLINE |
+| silent after its headers | unresolved | yes | PROVIDER_UNAVAILABLE |
 | the call's own time is over | settled at what came | no | DEADLINE |
-| the answer broke off, nothing had come | voided | yes | PROVIDER_UNAVAILABLE |
+| what came first was no answer, or an error | voided | yes | PROVIDER_UNAVAILABLE |
 | the answer broke off later | settled at what came | no | INTERRUPTED |
+
+A plain answer comes whole or not at all: of one that broke off nothing came. A lost connection is a
+cancelling to a provider: where that stops its bill, the little that it may have read is the
+operator's loss; where it bills on, nobody knows what it bills.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from omni_grpc.billing import AttemptCharge, AttemptOutcome
 from omni_grpc.completion.tally import Tally
@@ -30,34 +36,55 @@ from omni_grpc.providers import (
     StreamError,
     TimedOut,
     Truncated,
+    Unreachable,
 )
+
+_CHARGED: Final = "What came until then is charged."
+_HELD: Final = "What it may have cost is held until that is known."
+_FREE: Final = "Nothing is charged."
 
 
 async def end_attempt(
-    held: AttemptCharge, fault: ProviderFault, tally: Tally, usage: Usage | None
-) -> None:
-    """Ends an attempt's hold by its provider's fault; `usage` is what the provider reported."""
+    held: AttemptCharge, fault: ProviderFault, tally: Tally, usage: Usage | None, *, bills_on: bool
+) -> bool:
+    """Ends an attempt's hold by its provider's fault; whether it is known what it cost.
+
+    Args:
+        held: the hold.
+        fault: what the provider did.
+        tally: what came of an answer.
+        usage: what the provider reported of it.
+        bills_on: whether it bills a call to its end, whoever leaves it.
+    """
     if not held.was_dispatched:
         held.void(AttemptOutcome.FAILED)
+    elif _is_unknown(fault, tally, bills_on=bills_on):
+        held.leave_unresolved()
+        return False
     elif isinstance(fault, TimedOut):
-        if fault.wait == "connect":
-            held.void(AttemptOutcome.FAILED)
-        elif fault.wait == "first_byte" and tally.empty:
-            held.leave_unresolved()
-        else:
-            held.settle(usage or await tally.count(), AttemptOutcome.CANCELLED)
+        held.settle(await tally.filled(usage), AttemptOutcome.CANCELLED)
     elif isinstance(fault, Truncated | Malformed | StreamError) and not tally.empty:
-        held.settle(usage or await tally.count(), AttemptOutcome.FAILED)
+        held.settle(await tally.filled(usage), AttemptOutcome.FAILED)
     elif isinstance(fault, Rejected):
         held.void(AttemptOutcome.REFUSED)
     else:
         held.void(AttemptOutcome.FAILED)
+    return True
+
+
+def _is_unknown(fault: ProviderFault, tally: Tally, *, bills_on: bool) -> bool:
+    """Whether the provider worked for an unknown time and for nobody."""
+    if not tally.empty:
+        return False
+    if isinstance(fault, TimedOut):
+        return fault.wait in ("first_byte", "between_bytes")
+    return bills_on and isinstance(fault, Unreachable | Truncated)
 
 
 async def settle_cancelled(held: AttemptCharge, tally: Tally, usage: Usage | None) -> None:
     """Ends the hold of an attempt whose caller went away."""
     if held.was_dispatched:
-        held.settle(usage or await tally.count(), AttemptOutcome.CANCELLED)
+        held.settle(await tally.filled(usage), AttemptOutcome.CANCELLED)
     else:
         held.void(AttemptOutcome.CANCELLED)
 
@@ -67,8 +94,13 @@ def is_final(fault: ProviderFault) -> bool:
     return isinstance(fault, Rejected) or (isinstance(fault, TimedOut) and fault.wait == "total")
 
 
-def caller_error(faults: Sequence[ProviderFault], charged_nanousd: int) -> OmniError:
-    """The one error that stands for a call's failed attempts."""
+def caller_error(
+    faults: Sequence[ProviderFault], charged_nanousd: int, *, unresolved: bool
+) -> OmniError:
+    """The one error that stands for a call's failed attempts.
+
+    `unresolved` says that it is not known what one of them cost.
+    """
     last = faults[-1]
     error: OmniError
     if isinstance(last, Rejected):
@@ -79,15 +111,13 @@ def caller_error(faults: Sequence[ProviderFault], charged_nanousd: int) -> OmniE
         )
         error.http_status = last.status or ProviderRejected.http_status
     elif isinstance(last, TimedOut) and last.wait in ("first_byte", "total"):
-        error = Deadline(f"{_causes(faults)}. What it may have cost is held until that is known.")
-        if last.wait == "total":
-            error = Deadline(f"{_causes(faults)}. What came until then is charged.")
+        error = Deadline(f"{_causes(faults)}. {_HELD if unresolved else _CHARGED}")
     elif charged_nanousd:
-        error = Interrupted(f"{_causes(faults)}. What came until then is charged.")
+        error = Interrupted(f"{_causes(faults)}. {_CHARGED}")
     else:
         advice = [fault.retry_after_s for fault in faults if fault.retry_after_s is not None]
         error = ProviderUnavailable(
-            f"No provider could answer, and nothing is charged. {_causes(faults)}.",
+            f"No provider could answer. {_HELD if unresolved else _FREE} {_causes(faults)}.",
             retry_after_s=min(advice, default=1.0),
         )
     error.charged_nanousd = charged_nanousd
@@ -98,9 +128,9 @@ def broken_off(fault: ProviderFault, charged_nanousd: int) -> OmniError:
     """The error of a stream that failed after its first byte went to the caller."""
     error: OmniError
     if isinstance(fault, TimedOut) and fault.wait == "total":
-        error = Deadline(f"{_causes([fault])}. What came until then is charged.")
+        error = Deadline(f"{_causes([fault])}. {_CHARGED}")
     else:
-        error = Interrupted(f"The answer broke off. {_causes([fault])}. What came is charged.")
+        error = Interrupted(f"The answer broke off. {_causes([fault])}. {_CHARGED}")
     error.charged_nanousd = charged_nanousd
     return error
 

@@ -55,6 +55,7 @@ class ProviderStream(Protocol):
 
         Raises:
             ProviderFault: there was none, by its class why.
+            OmniError: that of `dispatched`, and nothing was sent.
         """
         ...
 
@@ -141,11 +142,12 @@ class ChatProvider(Protocol):
         """Ask for a whole answer.
 
         `dispatched` is called once, right before the first byte of the request may reach the
-        provider, and `named` at most once, as soon as the provider has named its answer; neither
-        may raise. Cancelling closes the connection at once.
+        provider; nothing is sent if it raises an OmniError. `named` is called at most once, as
+        soon as the provider has named its answer. Cancelling closes the connection at once.
 
         Raises:
             ProviderFault: by its class, what went wrong.
+            OmniError: that of `dispatched`.
             FieldInvalid: the request holds something that is no JSON.
         """
         ...

@@ -36,10 +36,10 @@ class Dispatch:
         self.transport: asyncio.WriteTransport | None = None
 
     def start(self, transport: asyncio.WriteTransport) -> None:
-        """The first byte leaves next."""
+        """The first byte leaves next, unless whoever is told of it refuses."""
         self.transport = transport
-        self.started = True
         self._dispatched()
+        self.started = True
 
     def half_close(self) -> bool:
         """End our side of the connection, which tells the provider to stop.
@@ -107,6 +107,7 @@ class RequestBody(Payload):
         Raises:
             ConnectionGoneError: nothing was written, since the provider has closed the
                 connection, or nobody waits for an answer any more.
+            OmniError: nothing was written, since whoever was told of it refused.
         """
         del content_length  # it is the whole body's
         transport = writer.transport

@@ -13,6 +13,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
+from omni_grpc.core.errors import OmniError
 from omni_grpc.core.patience import Patience
 from omni_grpc.providers.dispatch import ConnectionGoneError, Dispatch, RequestBody
 from omni_grpc.providers.errors import ProviderFault, Wait
@@ -156,6 +157,7 @@ class Upstream:
 
         Raises:
             ProviderFault: there was no such status line.
+            OmniError: `dispatch` refused to be sent.
         """
         for _ in range(CONNECTIONS_TRIED_MAX):
             try:
@@ -224,6 +226,8 @@ class Upstream:
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error.__cause__, ConnectionGoneError):
                 return None
+            if isinstance(error.__cause__, OmniError):
+                raise error.__cause__ from None
             raise self._failure(error, dispatched=dispatch.started) from error
 
     async def _check(self, response: aiohttp.ClientResponse) -> None:

@@ -14,6 +14,7 @@ import aiohttp
 from yarl import URL
 
 from omni_grpc.core.chat import ChatDelta
+from omni_grpc.core.errors import OmniError
 from omni_grpc.core.usage import Usage
 from omni_grpc.providers.decoder import StreamDecoder
 from omni_grpc.providers.dispatch import Dispatch
@@ -106,12 +107,12 @@ class HttpStream:
             self._response = await asyncio.shield(self._opening)
         except asyncio.CancelledError:
             self._opening.add_done_callback(_take_note)
-            if not self._upstream.spec.bills_after_cancel:
+            if not (self._upstream.spec.bills_after_cancel and self._dispatch.started):
                 self._stop_provider()
             # Whoever cancelled may still ask for what was sent, by `cancel` or `drain`.
             self._timer = loop.call_later(CANCEL_SECONDS_MAX, self._shut)
             raise
-        except ProviderFault:
+        except (ProviderFault, OmniError):
             self._over = True
             raise
         self._watch()
@@ -285,7 +286,7 @@ class HttpStream:
         deltas: tuple[ChatDelta, ...] = ()
         try:
             if self._stop_provider():
-                with contextlib.suppress(*_READ_FAILED, ProviderFault):
+                with contextlib.suppress(*_READ_FAILED, ProviderFault, OmniError):
                     async with asyncio.timeout(CANCEL_SECONDS_MAX):
                         if self._response is None:
                             self._response = await asyncio.shield(self._opening)
