@@ -26,6 +26,7 @@ from omni_grpc.billing.journal import Journal
 from omni_grpc.billing.operations import (
     AttemptOutcome,
     Code,
+    Decider,
     Final,
     FinalOp,
     HoldOp,
@@ -343,7 +344,7 @@ class Lane:
                     await self._reconnect()
             else:
                 self._observer.dead_letter_written()
-                self._journal.acknowledged(op.id)
+                self._acknowledge(op)
                 return
 
     # --- outcomes -------------------------------------------------------------------------------
@@ -353,7 +354,7 @@ class Lane:
         if isinstance(op, FinalOp) and op.origin is Origin.ROUTER:
             if self._give_back(op, result, outcome):
                 return
-            self._journal.acknowledged(op.id)
+            self._acknowledge(op)
             if outcome.code is Code.DONE and op.kind is not Final.LEASE_END:
                 self._last_committed = op.id
             if op.kind is Final.SETTLE and outcome.code not in (Code.DONE, Code.ALREADY):
@@ -377,6 +378,11 @@ class Lane:
                 outcome=AttemptOutcome.FAILED,
             )
             self._enqueue(abandoned)
+
+    def _acknowledge(self, op: FinalOp) -> None:
+        """Tells the journal, which waits for the owner's own word and not for another's on it."""
+        if op.decider is Decider.OWNER:
+            self._journal.acknowledged(op.id)
 
     def _give_back(self, op: FinalOp, result: Result, outcome: Outcome) -> bool:
         """Gives a database that lost a hold that hold again, then its end; whether it did.
