@@ -28,6 +28,8 @@ ALTER TABLE request DROP CONSTRAINT request_operation_check;
 ALTER TABLE request ADD CONSTRAINT request_operation_check
   CHECK (operation IN ('G', 'H', 'S', 'V', 'C', 'R')) NOT VALID;
 CREATE INDEX request_chat ON request (create_time) WHERE operation = 'C';
+-- From a refund to who asked for it, as request_grant is.
+CREATE INDEX request_refund ON request (target) WHERE operation = 'R';
 
 -- A finished chat, for whoever repeats its request id; sealed by a key that the database never
 -- has. NULL: it is known to be done, but its answer is not kept.
@@ -338,7 +340,8 @@ BEGIN
                  CASE p.kind WHEN 'S' THEN p.amount + p.loss ELSE 0 END AS said,
                  least(f.cost, p.held) - p.amount AS due
             FROM posting p
-           WHERE p.id = f.id AND p.n = 0 AND p.origin = 'r' AND CASE p.kind
+           WHERE p.id = f.id AND p.n = 0 AND p.origin = 'r'
+             AND (f.wallet IS NULL OR f.wallet = p.wallet) AND CASE p.kind
                    WHEN 'S' THEN f.cost > p.amount + p.loss AND EXISTS (
                      SELECT FROM usage_record u WHERE u.hold_id = f.id AND u.estimated)
                    ELSE p.decider <> 'o' END OFFSET 0) g
@@ -461,14 +464,18 @@ BEGIN
       ELSIF refunded + r.amount > charged THEN
         code := 7; grant_amount := charged - refunded;
       ELSE
-        -- Back into the budget windows that were charged, in proportion.
-        SELECT g.legs, (SELECT array_agg((div(m::numeric * (refunded + r.amount), charged)
-                                        - div(m::numeric * refunded, charged))::bigint ORDER BY k)
+        -- Back into the budget windows that were charged, in proportion to all that was refunded;
+        -- less what they were given back before, since a correction may have raised the charge.
+        SELECT g.legs, (SELECT array_agg(greatest(0, div(m::numeric * (refunded + r.amount), charged)
+                                 - coalesce((SELECT sum(b.leg_amounts[k]) FROM posting b
+                                              WHERE b.of = r.of AND b.kind = 'R'), 0))::bigint
+                                 ORDER BY k)
                           FROM unnest(g.leg_amounts) WITH ORDINALITY x(m, k))
           INTO leg_ids, leg_grant FROM posting g WHERE g.id = r.of AND g.n = 0;
       END IF;
     ELSIF r.kind = 'E' THEN
-      grant_amount := ledger_lot_unspent(r.of);
+      SELECT ledger_lot_unspent(l.id) INTO grant_amount FROM credit_lot l
+       WHERE l.id = r.of AND l.wallet = r.wallet;
       code := CASE WHEN grant_amount > 0 THEN 0 ELSE 1 END;
     END IF;
     IF code = 0 THEN
@@ -558,7 +565,7 @@ BEGIN
             IF p IS NOT NULL THEN
               -- A hold that asks for nothing at least is always granted: it brings back a lost one.
               IF room[p] < r.low AND r.low > 0 THEN code := 4; who := p;
-              ELSE grant_amount := greatest(0, least(r.high, room[p]));
+              ELSE grant_amount := greatest(r.low, least(r.high, room[p]));
                    room[p] := room[p] - grant_amount;
                    waiting[p] := waiting[p] + grant_amount; END IF;
             END IF;
@@ -567,6 +574,7 @@ BEGIN
               p := array_position(tight, leg_ids[i]);
               CONTINUE WHEN p IS NULL OR room[p] >= leg_max[i];
               IF room[p] < leg_min[i] AND leg_min[i] > 0 THEN code := 4; who := p; EXIT; END IF;
+              CONTINUE WHEN leg_max[i] = leg_min[i];  -- nothing is asked of it
               -- room[p] < leg_max[i], so the share is below one and the divisor above zero
               IF worst IS NULL OR greatest(0, room[p] - leg_min[i])::numeric * worst_den
                                   < worst_num * (leg_max[i] - leg_min[i]) THEN
