@@ -27,7 +27,7 @@ PREFIX: Final = "OMNI_"
 CONFIG_FILE: Final = "omni.yaml"
 SECRET_BYTES_MIN: Final = 32
 
-_PROVIDER_URL: Final = re.compile(r"OMNI_PROVIDER_([A-Z][A-Z0-9_]*)_BASE_URL")
+_PROVIDER: Final = re.compile(r"OMNI_PROVIDER_([A-Z][A-Z0-9_]*)_(?:(BASE_URL)|BILLS_AFTER_CANCEL)")
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
 
 
@@ -89,6 +89,10 @@ class Settings(BaseModel):
 
     provider_base_urls: dict[str, str] = {}
     """By provider id; OMNI_PROVIDER_<ID>_BASE_URL."""
+
+    provider_bills_after_cancel: dict[str, bool] = {}
+    """By provider id, where another address is another company's: whether a cancelled call goes on
+    costing there; OMNI_PROVIDER_<ID>_BILLS_AFTER_CANCEL."""
 
     @field_validator("grpc_addr", "rest_addr")
     @classmethod
@@ -187,9 +191,10 @@ def _from_environment(
         name = variable.removeprefix(PREFIX).lower()
         if variable == "DATABASE_URL":
             name = "database_url"
-        elif match := _PROVIDER_URL.fullmatch(variable):
-            urls = values.get("provider_base_urls") or {}
-            values["provider_base_urls"] = {**urls, match.group(1).lower(): value}
+        elif match := _PROVIDER.fullmatch(variable):
+            name = "provider_base_urls" if match[2] else "provider_bills_after_cancel"
+            values[name] = {**(values.get(name) or {}), match[1].lower(): value}
+            names[name] = variable
             continue
         elif not variable.startswith(PREFIX) or variable in _OTHERS:
             continue

@@ -74,9 +74,14 @@ def provider_settings(settings: Settings) -> dict[str, ProviderSettings]:
     return {
         provider: ProviderSettings(
             base_url=settings.provider_base_urls.get(provider),
+            bills_after_cancel=settings.provider_bills_after_cancel.get(provider),
             api_key=settings.provider_keys.get(provider),
         )
-        for provider in {*settings.provider_keys, *settings.provider_base_urls}
+        for provider in {
+            *settings.provider_keys,
+            *settings.provider_base_urls,
+            *settings.provider_bills_after_cancel,
+        }
     }
 
 
@@ -139,7 +144,9 @@ class Worker:
         self._catalog = Catalog(self._database)
         ids = self.providers.ids()
         self._router = Router(self._snapshot, ids)
-        self._chats = Chats(self._router, self.providers, self._clock)
+        self._chats = Chats(
+            self._router, self.providers, self._clock, lease_s=settings.hold_lease_s
+        )
         self._gates = Gates(self._identity, self._ledger, self._clock, settings.calls_at_once_max)
         accounts = Accounts(self._identity, self._ledger)
         tokens = PageTokens(secret)
@@ -249,6 +256,7 @@ class Worker:
         log.info("stopping", running=self._gates.running)
         self._stopping = True
         await self._grpc.set_serving(False)
+        drain_until = self._clock.monotonic() + DRAIN_SECONDS_MAX
         drained = await self._gates.drain(DRAIN_SECONDS_MAX)
         if not drained:
             log.warning("calls_cut_short", running=self._gates.running)
@@ -257,7 +265,7 @@ class Worker:
         await self._app.cut_short(STOP_SECONDS_MAX)
         self._rest.should_exit = True
         self._rest.force_exit = not drained
-        await self._chats.drain()
+        await self._chats.drain(max(0.0, drain_until - self._clock.monotonic()))
         await self._lane.close(SETTLE_SECONDS_MAX)
         await self._close()
         log.info("stopped")

@@ -56,6 +56,13 @@ def test_providers_are_read_by_their_customary_names() -> None:
     assert read({"OPENAI_API_KEY": " "}).provider_keys == {}
 
 
+def test_what_another_address_does_after_a_cancel_can_be_set() -> None:
+    found = read({"OMNI_PROVIDER_OPENAI_BILLS_AFTER_CANCEL": "true"})
+    assert found.provider_bills_after_cancel == {"openai": True}
+    with pytest.raises(SettingsError, match="OMNI_PROVIDER_SIM_BILLS_AFTER_CANCEL"):
+        read({"OMNI_PROVIDER_SIM_BILLS_AFTER_CANCEL": "perhaps"})
+
+
 def test_secrets_do_not_show() -> None:
     found = read(
         {

@@ -11,12 +11,13 @@ from contextlib import aclosing
 
 from omni_grpc.completion.attempts import RunningAttempt, StreamPart, meter_of
 from omni_grpc.completion.call import Call
-from omni_grpc.completion.endings import DRAIN_SECONDS_MAX, Endings
+from omni_grpc.completion.endings import Endings
 from omni_grpc.completion.faults import caller_error, is_final
 from omni_grpc.completion.stops import LeaseStop
 from omni_grpc.completion.tally import COUNTED_BYTES_INLINE
 from omni_grpc.core.chat import ChatCompletion, ChatRequest, Choice
 from omni_grpc.core.clock import Clock
+from omni_grpc.core.limits import HOLD_LEASE_SECONDS
 from omni_grpc.providers import ProviderFault, Providers
 from omni_grpc.routing import Attempt, Router, prompt_upper_bound
 
@@ -32,13 +33,13 @@ class Chats:
         providers: Providers,
         clock: Clock,
         *,
-        drain_s: float = DRAIN_SECONDS_MAX,
+        lease_s: float = HOLD_LEASE_SECONDS,
     ) -> None:
-        """`drain_s` is how long a provider that bills on is read on; half a lease at most."""
+        """`lease_s` is how long a hold outlives the last renewal of its lease."""
         self._router = router
         self._providers = providers
         self._clock = clock
-        self._endings = Endings(drain_s)
+        self._endings = Endings(lease_s)
 
     async def complete(self, call: Call, request: ChatRequest) -> ChatCompletion:
         """Completes a chat whole.

@@ -17,8 +17,11 @@ from omni_grpc.completion.stops import LeaseStop
 log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS_MAX: Final = 30.0
-"""How long a provider is read on: most answers end sooner, and with a lease of a minute that is
-renewed every twenty seconds a hold outlives it also where its last renewal failed."""
+"""How long a provider is read on: most answers end sooner."""
+
+DRAIN_LEASE_SHARE: Final = 0.5
+"""Nor longer than this part of a lease, which is renewed when a third of it is over: so a hold
+outlives the reading also where its renewals fail from then on."""
 
 DRAINS_AT_ONCE_MAX: Final = 256
 """Providers read on at once in one worker, a sixteenth of its calls: whoever opens and leaves long
@@ -28,8 +31,8 @@ calls again and again fills no more of it, and pays by our count of what came.""
 class Endings:
     """The endings of all calls of a worker."""
 
-    def __init__(self, drain_s: float = DRAIN_SECONDS_MAX) -> None:
-        self.drain_s = drain_s
+    def __init__(self, lease_s: float) -> None:
+        self.drain_s = min(DRAIN_SECONDS_MAX, lease_s * DRAIN_LEASE_SHARE)
         """How long a provider is read on at most."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._readings: set[asyncio.Task[Any]] = set()
