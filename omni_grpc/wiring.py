@@ -27,7 +27,7 @@ from omni_grpc.billing import (
     Recovery,
 )
 from omni_grpc.catalog import Catalog, CatalogSnapshot
-from omni_grpc.completion import Accounts, Chats, Gates, PageTokens
+from omni_grpc.completion import SEAL_PURPOSE, Accounts, Chats, Gates, PageTokens, Repeats
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.errors import LedgerUnavailable, OmniError
 from omni_grpc.core.limits import DRAIN_SECONDS_MAX
@@ -44,7 +44,7 @@ from omni_grpc.providers import Providers, ProviderSettings
 from omni_grpc.rest_api import RestProtocol, build_app
 from omni_grpc.routing import Router
 from omni_grpc.settings import Settings
-from omni_grpc.storage import Connection, Database, connect
+from omni_grpc.storage import Connection, Database, Sealer, connect
 
 log = structlog.get_logger(__name__)
 
@@ -144,8 +144,10 @@ class Worker:
         self._catalog = Catalog(self._database)
         ids = self.providers.ids()
         self._router = Router(self._snapshot, ids)
+        sealer = Sealer(secret, SEAL_PURPOSE) if settings.replay_answers else None
+        repeats = Repeats(self._ledger, sealer)
         self._chats = Chats(
-            self._router, self.providers, self._clock, lease_s=settings.hold_lease_s
+            self._router, self.providers, repeats, self._clock, lease_s=settings.hold_lease_s
         )
         self._gates = Gates(self._identity, self._ledger, self._clock, settings.calls_at_once_max)
         accounts = Accounts(self._identity, self._ledger)

@@ -6,7 +6,7 @@ from omni_grpc.billing.journal import CallJournal, NoJournal
 from omni_grpc.billing.lane import Lane, LaneObserver
 from omni_grpc.billing.leases import Leases
 from omni_grpc.billing.ledger import Ledger, Resolution
-from omni_grpc.billing.meter import AttemptCharge, Meter
+from omni_grpc.billing.meter import AttemptCharge, Meter, Sealer
 from omni_grpc.billing.model import (
     AttemptRecord,
     Balance,
@@ -57,6 +57,7 @@ __all__ = [
     "RequestKey",
     "RequestRepeatedError",
     "Resolution",
+    "Sealer",
     "UnresolvedAttempt",
     "UsageRecord",
     "chat_request_key",

@@ -5,5 +5,17 @@ from omni_grpc.completion.call import Call
 from omni_grpc.completion.chats import ChatEvent, Chats
 from omni_grpc.completion.gates import Gates
 from omni_grpc.completion.pages import PageTokens, page_size
+from omni_grpc.completion.repeats import SEAL_PURPOSE, Repeats
 
-__all__ = ["Account", "Accounts", "Call", "ChatEvent", "Chats", "Gates", "PageTokens", "page_size"]
+__all__ = [
+    "SEAL_PURPOSE",
+    "Account",
+    "Accounts",
+    "Call",
+    "ChatEvent",
+    "Chats",
+    "Gates",
+    "PageTokens",
+    "Repeats",
+    "page_size",
+]

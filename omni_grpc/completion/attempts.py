@@ -13,15 +13,25 @@ from typing import Any, Final
 
 import structlog
 
-from omni_grpc.billing import AttemptCharge, AttemptOutcome, Meter
+from omni_grpc.billing import (
+    AttemptCharge,
+    AttemptOutcome,
+    Meter,
+    RequestEnd,
+    RequestKey,
+    Sealer,
+)
 from omni_grpc.completion.call import Call
 from omni_grpc.completion.endings import Endings
 from omni_grpc.completion.faults import broken_off, end_attempt, settle_cancelled
+from omni_grpc.completion.gathering import Gathering
+from omni_grpc.completion.repeats import Repeats
 from omni_grpc.completion.stops import LeaseStop, in_time
 from omni_grpc.completion.tally import Tally
-from omni_grpc.core.chat import ChatDelta, ChatRequest, ChatStarted
+from omni_grpc.core.chat import ChatCompletion, ChatDelta, ChatRequest, ChatStarted, Choice
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import Interrupted, OmniError
+from omni_grpc.core.money import NanoUsd
 from omni_grpc.core.usage import Usage
 from omni_grpc.providers import (
     ChatProvider,
@@ -76,6 +86,8 @@ class RunningAttempt:
         provider: ChatProvider,
         lease: LeaseStop,
         endings: Endings,
+        repeats: Repeats,
+        request_key: RequestKey | None,
         clock: Clock,
     ) -> None:
         self.held = held
@@ -88,6 +100,9 @@ class RunningAttempt:
         self._bills_on = provider.spec.bills_after_cancel
         self._lease = lease
         self._endings = endings
+        self._repeats = repeats
+        self._request_key = request_key
+        self._gathering = Gathering() if request_key and repeats.keeps_answers else None
         self._clock = clock
         self._tally = Tally(request, attempt.offer.provider_model)
         choices = request.sampling.choice_count or 1
@@ -132,7 +147,11 @@ class RunningAttempt:
             await self._leave(self._end_left_answer())
             raise
         self._tally.add_choices(found.choices)
-        await self._settle_answered(found.usage)
+
+        def seal(_charged: NanoUsd) -> RequestEnd | None:
+            return self._request_end(found.choices, found.system_fingerprint, found.service_tier)
+
+        await self._settle_answered(found.usage, seal)
         return found
 
     async def _answer(self) -> ProviderCompletion:
@@ -202,7 +221,7 @@ class RunningAttempt:
         is_over = False
         try:
             with in_time(self._call, self._clock, bills_on=self._bills_on):
-                tally.add(first)
+                self._take(first)
                 yield self._started()
                 if first:
                     await self._tell_progress(stream)
@@ -213,7 +232,7 @@ class RunningAttempt:
                         deltas = await anext(stream)
                     except StopAsyncIteration:
                         break
-                    tally.add(deltas)
+                    self._take(deltas)
                     if monotonic() >= self._progress_due:
                         await self._tell_progress(stream)
                     yield deltas
@@ -226,10 +245,24 @@ class RunningAttempt:
             await self._leave(self._end_left_stream(stream))
             raise
         await stream.aclose()
-        await self._settle_answered(stream.usage)
+        if cut := await self._conclude(stream, is_over=is_over):
+            yield cut
+
+    async def _conclude(self, stream: ProviderStream, *, is_over: bool) -> tuple[ChatDelta, ...]:
+        """Settles a whole answer; what says of each choice that the service cut it."""
+        cut: tuple[ChatDelta, ...] = ()
         if is_over:
             log.warning("output_limit_ignored", model=self.model, call_id=self._call.name)
-            yield tally.cut()
+            cut = self._tally.cut()
+            if self._gathering is not None:
+                self._gathering.add(cut)
+
+        def seal(_charged: NanoUsd) -> RequestEnd | None:
+            choices = () if self._gathering is None else self._gathering.choices()
+            return self._request_end(choices, stream.system_fingerprint, stream.service_tier)
+
+        await self._settle_answered(stream.usage, seal)
+        return cut
 
     async def _end_left_stream(self, stream: ProviderStream) -> None:
         """Stops the provider, then charges what it had sent until then, or what it says."""
@@ -255,6 +288,11 @@ class RunningAttempt:
                 if self._tally.exceeds(self._tokens_max):
                     return
 
+    def _take(self, deltas: tuple[ChatDelta, ...]) -> None:
+        self._tally.add(deltas)
+        if self._gathering is not None:
+            self._gathering.add(deltas)
+
     def _started(self) -> ChatStarted:
         return ChatStarted(
             call_id=self._call.name,
@@ -264,6 +302,42 @@ class RunningAttempt:
         )
 
     # --- both ---------------------------------------------------------------------------------
+    def completion(
+        self,
+        choices: tuple[Choice, ...],
+        system_fingerprint: str | None,
+        service_tier: str | None,
+        balance_nanousd: int | None,
+    ) -> ChatCompletion:
+        """How the call ended, once this attempt is settled."""
+        meter = meter_of(self._call)
+        attempts = tuple(meter.attempts)
+        return ChatCompletion(
+            call_id=self._call.name,
+            model=self.model,
+            create_time=self._call.create_time,
+            choices=choices,
+            usage=attempts[-1].usage,
+            attempts=attempts,
+            cost_nanousd=meter.charged_nanousd,
+            balance_nanousd=balance_nanousd,
+            system_fingerprint=system_fingerprint,
+            service_tier=service_tier,
+        )
+
+    def _request_end(
+        self,
+        choices: tuple[Choice, ...],
+        system_fingerprint: str | None,
+        service_tier: str | None,
+    ) -> RequestEnd | None:
+        """What a repeat of the call's request is answered with; None without a request id."""
+        key = self._request_key
+        if key is None:
+            return None
+        completion = self.completion(choices, system_fingerprint, service_tier, None)
+        return self._repeats.end(self._call, key, completion, self.held.output_tokens_max)
+
     def _upstream(self) -> UpstreamCall:
         more = PROVIDER_SECONDS_MORE + (self._endings.drain_s if self._bills_on else 0.0)
         return UpstreamCall(
@@ -290,14 +364,14 @@ class RunningAttempt:
             usage = await self._tally.so_far()
         self.held.progress(usage)
 
-    async def _settle_answered(self, usage: Usage | None) -> None:
+    async def _settle_answered(self, usage: Usage | None, seal: Sealer) -> None:
         """Charges a whole answer: by the provider's count, or by our own where it gave none."""
         if usage is not None and usage.prompt is not None and usage.completion is not None:
-            self.held.settle(usage, AttemptOutcome.ANSWERED)
+            self.held.settle(usage, AttemptOutcome.ANSWERED, seal)
             return
 
         async def settle() -> None:
-            self.held.settle(await self._tally.filled(usage), AttemptOutcome.ANSWERED)
+            self.held.settle(await self._tally.filled(usage), AttemptOutcome.ANSWERED, seal)
 
         await asyncio.shield(self._endings.start(self.held, settle()))
 

@@ -9,13 +9,15 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from omni_grpc.billing import RequestKey, RequestRepeatedError
 from omni_grpc.completion.attempts import RunningAttempt, StreamPart, meter_of
 from omni_grpc.completion.call import Call
 from omni_grpc.completion.endings import Endings
 from omni_grpc.completion.faults import caller_error, is_final
+from omni_grpc.completion.repeats import Repeats
 from omni_grpc.completion.stops import LeaseStop
 from omni_grpc.completion.tally import COUNTED_BYTES_INLINE
-from omni_grpc.core.chat import ChatCompletion, ChatRequest, Choice
+from omni_grpc.core.chat import ChatCompletion, ChatRequest
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.limits import HOLD_LEASE_SECONDS
 from omni_grpc.providers import ProviderFault, Providers
@@ -31,6 +33,7 @@ class Chats:
         self,
         router: Router,
         providers: Providers,
+        repeats: Repeats,
         clock: Clock,
         *,
         lease_s: float = HOLD_LEASE_SECONDS,
@@ -38,18 +41,23 @@ class Chats:
         """`lease_s` is how long a hold outlives the last renewal of its lease."""
         self._router = router
         self._providers = providers
+        self._repeats = repeats
         self._clock = clock
         self._endings = Endings(lease_s)
 
     async def complete(self, call: Call, request: ChatRequest) -> ChatCompletion:
-        """Completes a chat whole.
+        """Completes a chat whole. The repeat of a done request gets the first answer.
 
         Raises:
             OmniError: why there is no answer; `charged_nanousd` says what it cost all the same.
         """
         failed = _Failed()
+        key = self._repeats.key(call, request)
         for attempt in await self._plan(request):
-            running = await self._begin(call, request, attempt)
+            try:
+                running = await self._begin(call, request, attempt, key)
+            except RequestRepeatedError as repeated:
+                return (await self._repeats.recall(repeated.call_id)).completion
             try:
                 found = await running.complete()
             except ProviderFault as fault:
@@ -57,12 +65,9 @@ class Chats:
                 if is_final(fault):
                     break
                 continue
-            return await _completion(
-                call,
-                running,
-                choices=found.choices,
-                system_fingerprint=found.system_fingerprint,
-                service_tier=found.service_tier,
+            balance = await running.held.balance()
+            return running.completion(
+                found.choices, found.system_fingerprint, found.service_tier, balance
             )
         raise failed.error(call)
 
@@ -70,13 +75,21 @@ class Chats:
         """Streams a chat: ChatStarted, tuples of deltas, then one ChatCompletion.
 
         The iterator must be closed (`contextlib.aclosing`); closing it early cancels the provider.
+        The repeat of a done request streams the first answer, all of it in one event.
 
         Raises:
             OmniError: before ChatStarted, why there is no answer; after it, why it broke off.
         """
         failed = _Failed()
+        key = self._repeats.key(call, request)
         for attempt in await self._plan(request):
-            running = await self._begin(call, request, attempt)
+            try:
+                running = await self._begin(call, request, attempt, key)
+            except RequestRepeatedError as repeated:
+                kept = await self._repeats.recall(repeated.call_id)
+                for event in kept.events():
+                    yield event
+                return
             try:
                 first = await running.open()
             except ProviderFault as fault:
@@ -87,13 +100,8 @@ class Chats:
             async with aclosing(running.rest(first)) as parts:
                 async for part in parts:
                     yield part
-            yield await _completion(
-                call,
-                running,
-                choices=(),
-                system_fingerprint=running.system_fingerprint,
-                service_tier=running.service_tier,
-            )
+            balance = await running.held.balance()
+            yield running.completion((), running.system_fingerprint, running.service_tier, balance)
             return
         raise failed.error(call)
 
@@ -110,7 +118,9 @@ class Chats:
             return await asyncio.to_thread(self._router.plan, request)
         return self._router.plan(request)
 
-    async def _begin(self, call: Call, request: ChatRequest, attempt: Attempt) -> RunningAttempt:
+    async def _begin(
+        self, call: Call, request: ChatRequest, attempt: Attempt, key: RequestKey | None
+    ) -> RunningAttempt:
         call.seconds_left(self._clock)
         lease = LeaseStop(call)
         held = await meter_of(call).hold(
@@ -122,6 +132,7 @@ class Chats:
             choice_count=request.sampling.choice_count or 1,
             short_credits=request.short_credits,
             lease_lost=lease,
+            request=key,
         )
         return RunningAttempt(
             call=call,
@@ -131,6 +142,8 @@ class Chats:
             provider=self._providers.get(attempt.offer.provider),
             lease=lease,
             endings=self._endings,
+            repeats=self._repeats,
+            request_key=key,
             clock=self._clock,
         )
 
@@ -150,28 +163,3 @@ class _Failed:
         """The one error for all of them."""
         charged = meter_of(call).charged_nanousd
         return caller_error(self._faults, charged, unresolved=self._is_unresolved)
-
-
-async def _completion(
-    call: Call,
-    running: RunningAttempt,
-    *,
-    choices: tuple[Choice, ...],
-    system_fingerprint: str | None,
-    service_tier: str | None,
-) -> ChatCompletion:
-    meter = meter_of(call)
-    balance = await running.held.balance()
-    attempts = tuple(meter.attempts)
-    return ChatCompletion(
-        call_id=call.name,
-        model=running.model,
-        create_time=call.create_time,
-        choices=choices,
-        usage=attempts[-1].usage,
-        attempts=attempts,
-        cost_nanousd=meter.charged_nanousd,
-        balance_nanousd=balance,
-        system_fingerprint=system_fingerprint,
-        service_tier=service_tier,
-    )

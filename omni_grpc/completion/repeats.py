@@ -3,6 +3,7 @@
 What a repeat may do the ledger decides, in the transaction of its hold; here is only the answer.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -10,7 +11,8 @@ import structlog
 
 from omni_grpc.billing import ChatEnd, Ledger, RequestEnd, RequestKey, chat_request_key
 from omni_grpc.completion.call import Call
-from omni_grpc.core.chat import ChatCompletion, ChatRequest, Choice
+from omni_grpc.completion.gathering import deltas_of
+from omni_grpc.core.chat import ChatCompletion, ChatDelta, ChatRequest, ChatStarted
 from omni_grpc.core.errors import Interrupted, OmniError
 from omni_grpc.core.ids import CallId
 from omni_grpc.core.limits import ANSWER_BYTES_MAX
@@ -27,6 +29,19 @@ class KeptAnswer(msgspec.Struct, frozen=True):
 
     completion: ChatCompletion
     output_tokens_max: int
+
+    def events(self) -> Iterator[ChatStarted | tuple[ChatDelta, ...] | ChatCompletion]:
+        """What a stream of it has."""
+        completion = self.completion
+        yield ChatStarted(
+            call_id=completion.call_id,
+            model=completion.model,
+            create_time=completion.create_time,
+            output_tokens_max=self.output_tokens_max,
+        )
+        if deltas := tuple(deltas_of(completion.choices)):
+            yield deltas
+        yield msgspec.structs.replace(completion, choices=())
 
 
 class Repeats:
@@ -86,8 +101,3 @@ class Repeats:
         )
         error.charged_nanousd = cost
         return error
-
-
-def choices_of(completion: ChatCompletion, gathered: tuple[Choice, ...]) -> ChatCompletion:
-    """A streamed call's completion with the choices that its deltas carried."""
-    return msgspec.structs.replace(completion, choices=gathered)

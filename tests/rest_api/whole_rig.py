@@ -14,7 +14,7 @@ from rest_rig import Endings, HttpServer
 from omni_grpc.billing import CallJournal, Lane, Leases, Ledger, LedgerStore
 from omni_grpc.catalog import Catalog
 from omni_grpc.cli.sources import _simulated, seed_catalog
-from omni_grpc.completion import Accounts, Chats, Gates, PageTokens
+from omni_grpc.completion import Accounts, Chats, Gates, PageTokens, Repeats
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.limits import CALLS_AT_ONCE_MAX
 from omni_grpc.identity import Identity
@@ -22,7 +22,7 @@ from omni_grpc.providers import Providers, ProviderSettings
 from omni_grpc.rest_api import build_app
 from omni_grpc.routing import Router
 from omni_grpc.simulator import SIMULATED_MODELS, CallRecord, Simulator
-from omni_grpc.storage import Connection, Database, connect
+from omni_grpc.storage import Connection, Database, Sealer, connect
 
 SECRET = b"a server secret for tests, 32 bytes and more"
 
@@ -125,7 +125,8 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
         identity = Identity(database, key_hash_secret=SECRET, clock=clock)
         catalog = Catalog(database)
         await catalog.load()
-        chats = Chats(Router(lambda: catalog.snapshot, providers.ids()), providers, clock)
+        router = Router(lambda: catalog.snapshot, providers.ids())
+        chats = Chats(router, providers, Repeats(ledger, Sealer(SECRET, b"tests")), clock)
         endings = Endings()
 
         async def ready() -> bool:
