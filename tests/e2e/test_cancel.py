@@ -6,145 +6,26 @@ The simulator's own log says what it sent and what it read; each test compares t
 import asyncio
 import random
 import socket
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import grpc
 import psycopg
 import pytest
-from gateway import Gateway, RestCall, SimulatorThread, Tenant, asking, running, soon
-from omni.router.v1 import router_service_pb2 as pb
-from omni.router.v1 import router_service_pb2_grpc as pb_grpc
+from books import CREDITS, SETTLED_SECONDS_MAX, check_account, cost, settled
+from gateway import Gateway, SimulatorThread, Tenant, running, soon
+from left_chats import CHATS, marked, on_both_transports, reached
 from omni_grpc_client import AsyncOmni, NotFound, UsageRecord
 
-from omni_grpc.catalog.tokens import count_text
 from omni_grpc.simulator import CallRecord
 
-CREDITS = 10**9
-MODEL = "sim/fast"
 TOKENS = 6
 NOTICED_MS_MAX = 2_000
-SETTLED_SECONDS_MAX = 10
-
-on_both_transports = pytest.mark.parametrize("transport", ["grpc", "rest"])
-
-
-class GrpcChat:
-    """One chat over gRPC."""
-
-    def __init__(self, channel: grpc.aio.Channel, call: Any) -> None:
-        self._channel = channel
-        self._call = call
-        self.text = ""
-
-    @classmethod
-    async def send(
-        cls, gateway: Gateway, tenant: Tenant, prompt: str, *, stream: bool, timeout_s: float = 60
-    ) -> "GrpcChat":
-        channel = grpc.aio.insecure_channel(gateway.grpc)
-        message = pb.Message(role=pb.ROLE_USER, parts=[pb.Part(text=prompt)])
-        asked = pb.ChatPrompt(model=MODEL, messages=[message])
-        stub = pb_grpc.RouterServiceStub(channel)
-        given: dict[str, Any] = {
-            "metadata": (("authorization", f"Bearer {tenant.api_key}"),),
-            "timeout": timeout_s,
-        }
-        if stream:
-            return cls(channel, stub.StreamChat(pb.StreamChatRequest(prompt=asked), **given))
-        return cls(channel, stub.CompleteChat(pb.CompleteChatRequest(prompt=asked), **given))
-
-    async def read(self, tokens: int) -> None:
-        """Reads events until that many tokens of text came; at 0, the first event alone."""
-        while True:
-            event = await self._call.read()
-            self.text += event.delta.text
-            if count_text(self.text) >= tokens:
-                return
-
-    async def end(self) -> str:
-        """Waits for the end; the status."""
-        return (await self._call.code()).name
-
-    async def leave(self) -> None:
-        self._call.cancel()
-        await self._channel.close()
-
-
-class RestChat:
-    """One chat over REST."""
-
-    def __init__(self, call: RestCall) -> None:
-        self._call = call
-        self._events: Any = None
-        self.text = ""
-
-    @classmethod
-    async def send(
-        cls, gateway: Gateway, tenant: Tenant, prompt: str, *, stream: bool, timeout_s: float = 60
-    ) -> "RestChat":
-        body = {
-            "model": MODEL,
-            "messages": [{"role": "user", "content": prompt}],
-            "stream": stream,
-        }
-        limit = {"x_omni_timeout_ms": str(round(timeout_s * 1000))}
-        return cls(await RestCall.send(gateway, tenant.api_key, body, **limit))
-
-    async def read(self, tokens: int) -> None:
-        """Reads events until that many tokens of text came; at 0, the first event alone."""
-        if self._events is None:
-            status, _ = await self._call.head()
-            assert status == 200
-            self._events = self._call.events()
-        while True:
-            event = await anext(self._events)
-            self.text += event["choices"][0]["delta"].get("content") or ""
-            if count_text(self.text) >= tokens:
-                return
-
-    async def end(self) -> str:
-        """Waits for the end; the reason, of an answer or of a stream's last event."""
-        if self._events is None:
-            status, headers = await self._call.head()
-            if headers["content-type"] == "application/json":
-                body = await self._call.body(headers)
-                return str(body["error"]["omni"]["reason"]) if status != 200 else "OK"
-            self._events = self._call.events()
-        last: dict[str, Any] = {}
-        async for event in self._events:
-            last = event
-        return str(last["error"]["omni"]["reason"]) if "error" in last else "OK"
-
-    async def leave(self) -> None:
-        self._call.close()
-
-
-CHATS: dict[str, type[GrpcChat] | type[RestChat]] = {"grpc": GrpcChat, "rest": RestChat}
-
-
-def _marked(behaviour: str) -> tuple[str, str]:
-    """A prompt for the behaviour, and a mark by which the log's record of its call is found."""
-    mark = f"once={uuid.uuid4().hex}"
-    return asking(f"{behaviour},{mark}"), mark
-
-
-async def _reached(simulator: SimulatorThread, mark: str, tokens: int = 0) -> CallRecord:
-    """The record of a marked call once its provider sent that many tokens."""
-    record = await soon(lambda: simulator.record_asked(mark))
-    assert record is not None
-    assert await soon(lambda: record.prompt_tokens > 0 and record.completion_tokens >= tokens)
-    return record
 
 
 async def _charged(gateway: Gateway, tenant: Tenant, record: CallRecord) -> UsageRecord:
     """The usage record of a call, when it is charged; it must be for what the provider sent."""
-    call_id = record.headers["x-client-request-id"]
-    async with AsyncOmni(gateway.grpc, api_key=tenant.api_key) as omni:
-        async with asyncio.timeout(SETTLED_SECONDS_MAX):
-            while (usage := await omni.usage(call_id)).attempts[0].cost_nanousd is None:
-                await asyncio.sleep(0.01)
+    usage = await settled(gateway, tenant, record)
     assert record.outcome != "running"
     (attempt,) = usage.attempts
     assert attempt.prompt_tokens == record.prompt_tokens
@@ -154,20 +35,7 @@ async def _charged(gateway: Gateway, tenant: Tenant, record: CallRecord) -> Usag
 
 
 def _cost(record: CallRecord) -> int:
-    """By the prices of sim/fast, in nano-USD: whole for a token of either kind."""
-    return record.prompt_tokens * 150 + record.completion_tokens * 600
-
-
-async def _check_account(gateway: Gateway, tenant: Tenant, *costs: int) -> None:
-    """Nothing is held, and the account's only entries are its credits and these charges."""
-    async with AsyncOmni(gateway.grpc, api_key=tenant.api_key) as omni:
-        async with asyncio.timeout(SETTLED_SECONDS_MAX):
-            while (balance := await omni.balance()).held_nanousd:
-                await asyncio.sleep(0.01)
-        assert balance.unresolved_nanousd == 0
-        assert balance.available_nanousd == CREDITS - sum(costs)
-        entries = [entry.amount_nanousd async for entry in omni.ledger_entries()]
-    assert sorted(entries) == sorted([CREDITS, *(-cost for cost in costs)])
+    return cost(record.prompt_tokens, record.completion_tokens)
 
 
 async def _check_cancelled(
@@ -182,7 +50,7 @@ async def _check_cancelled(
     assert record.notice_ms < NOTICED_MS_MAX
     usage = await _charged(gateway, tenant, record)
     assert usage.attempts[0].outcome == "cancelled"
-    await _check_account(gateway, tenant, _cost(record))
+    await check_account(gateway, tenant, _cost(record))
 
 
 # --- while nothing of an answer has come ------------------------------------------------------
@@ -209,9 +77,9 @@ async def test_a_call_left_before_its_answer_costs_the_prompt_that_was_read(
     behaviour: str,
 ) -> None:
     simulator.close_gate("never")
-    prompt, mark = _marked(behaviour)
+    prompt, mark = marked(behaviour)
     chat = await CHATS[transport].send(gateway, tenant, prompt, stream=stream)
-    record = await _reached(simulator, mark)
+    record = await reached(simulator, mark)
     left_ms = simulator.now_ms()
     await chat.leave()
     await _check_cancelled(gateway, tenant, record, left_ms)
@@ -232,10 +100,10 @@ async def test_a_stream_left_after_each_delta_costs_the_tokens_that_were_sent(
 ) -> None:
     """At the last of them nothing but the finish reason and the usage is missing."""
     simulator.close_gate("never")
-    prompt, mark = _marked(f"tokens={TOKENS},{wait}={tokens}")
+    prompt, mark = marked(f"tokens={TOKENS},{wait}={tokens}")
     chat = await CHATS[transport].send(gateway, tenant, prompt, stream=True)
     await chat.read(tokens)
-    record = await _reached(simulator, mark, tokens)
+    record = await reached(simulator, mark, tokens)
     left_ms = simulator.now_ms()
     await chat.leave()
     await _check_cancelled(gateway, tenant, record, left_ms)
@@ -247,10 +115,10 @@ async def test_what_the_client_never_read_is_charged_as_it_was_sent(
     gateway: Gateway, tenant: Tenant, simulator: SimulatorThread, transport: str
 ) -> None:
     """The client leaves at the first event, when the provider has sent five tokens."""
-    prompt, mark = _marked("tokens=40,hang_after=5")
+    prompt, mark = marked("tokens=40,hang_after=5")
     chat = await CHATS[transport].send(gateway, tenant, prompt, stream=True)
     await chat.read(0)
-    record = await _reached(simulator, mark, 5)
+    record = await reached(simulator, mark, 5)
     left_ms = simulator.now_ms()
     await chat.leave()
     await _check_cancelled(gateway, tenant, record, left_ms)
@@ -261,13 +129,13 @@ async def test_a_stream_left_when_all_was_sent_is_charged_once(
     gateway: Gateway, tenant: Tenant, simulator: SimulatorThread, transport: str
 ) -> None:
     """The books say answered or cancelled, by who came first; the cost is the same."""
-    prompt, mark = _marked(f"tokens={TOKENS}")
+    prompt, mark = marked(f"tokens={TOKENS}")
     chat = await CHATS[transport].send(gateway, tenant, prompt, stream=True)
     await chat.read(TOKENS)
     await chat.leave()
-    record = await _reached(simulator, mark, TOKENS)
+    record = await reached(simulator, mark, TOKENS)
     await _charged(gateway, tenant, record)
-    await _check_account(gateway, tenant, _cost(record))
+    await check_account(gateway, tenant, _cost(record))
 
 
 # --- deadlines --------------------------------------------------------------------------------
@@ -282,9 +150,9 @@ async def test_a_deadline_ends_a_call_and_charges_what_was_sent(
     stream: bool,
     tokens: str,
 ) -> None:
-    prompt, mark = _marked(f"hang_after={tokens}")
+    prompt, mark = marked(f"hang_after={tokens}")
     chat = await CHATS[transport].send(gateway, tenant, prompt, stream=stream, timeout_s=0.5)
-    record = await _reached(simulator, mark)
+    record = await reached(simulator, mark)
     assert await chat.end() in {"DEADLINE", "DEADLINE_EXCEEDED"}
     await chat.leave()
     await _check_cancelled(gateway, tenant, record, record.received_ms + 500)
@@ -298,13 +166,13 @@ async def test_a_call_left_while_its_hold_is_awaited_is_never_sent_nor_charged(
 ) -> None:
     async with AsyncOmni(gateway.grpc, api_key=tenant.api_key) as omni:
         await omni.balance()  # the key is known now, so that nothing but the hold is awaited
-    prompt, mark = _marked("tokens=1")
+    prompt, mark = marked("tokens=1")
     with _wallet_locked(gateway, tenant) as connection:
         chat = await CHATS[transport].send(gateway, tenant, prompt, stream=stream)
         assert await soon(lambda: _waits_for_lock(connection))
         await chat.leave()
         await asyncio.sleep(0.05)  # the service hears of it before the hold is granted
-    await _check_account(gateway, tenant)
+    await check_account(gateway, tenant)
     assert simulator.record_asked(mark) is None
 
 
@@ -314,7 +182,7 @@ async def test_a_stream_left_while_its_settle_is_awaited_is_charged_as_answered(
 ) -> None:
     gate = f"settle-{transport}"
     simulator.close_gate(gate)
-    prompt, mark = _marked(f"tokens={TOKENS},gate={gate},gate_after=3")
+    prompt, mark = marked(f"tokens={TOKENS},gate={gate},gate_after=3")
     chat = await CHATS[transport].send(gateway, tenant, prompt, stream=True)
     await chat.read(3)
     with _wallet_locked(gateway, tenant) as connection:
@@ -322,10 +190,10 @@ async def test_a_stream_left_while_its_settle_is_awaited_is_charged_as_answered(
         assert await soon(lambda: _waits_for_lock(connection))
         await chat.leave()
         await asyncio.sleep(0.05)
-    record = await _reached(simulator, mark, TOKENS)
+    record = await reached(simulator, mark, TOKENS)
     usage = await _charged(gateway, tenant, record)
     assert usage.attempts[0].outcome == "answered"
-    await _check_account(gateway, tenant, _cost(record))
+    await check_account(gateway, tenant, _cost(record))
 
 
 @on_both_transports
@@ -343,7 +211,7 @@ async def test_a_call_left_while_its_provider_is_being_connected_costs_nothing(
                     while not (await omni.balance()).held_nanousd:
                         await asyncio.sleep(0.01)
             await chat.leave()
-            await _check_account(own_gateway, tenant)
+            await check_account(own_gateway, tenant)
 
 
 @contextmanager
@@ -398,7 +266,7 @@ async def test_sixty_streams_left_at_random_moments_cost_what_the_log_says(
 
     async def call(number: int) -> str:
         behaviour = f"tokens={rng.randrange(1, 100)},delay_ms={rng.uniform(1, 5):.3f}"
-        prompt, mark = _marked(behaviour)
+        prompt, mark = marked(behaviour)
         patience_s, by_deadline = rng.uniform(0.02, 0.4), number % 5 == 0
         chat = await CHATS["rest" if number % 2 else "grpc"].send(
             gateway, tenant, prompt, stream=True, timeout_s=patience_s if by_deadline else 60
@@ -422,7 +290,7 @@ async def test_calls_left_in_their_first_milliseconds_leave_no_hold(
 
     async def call(number: int) -> str:
         stream = number % 4 < 2
-        prompt, mark = _marked("tokens=3" if stream else "hang_after=headers")
+        prompt, mark = marked("tokens=3" if stream else "hang_after=headers")
         chat = await CHATS["rest" if number % 2 else "grpc"].send(
             gateway, tenant, prompt, stream=stream
         )
@@ -455,4 +323,4 @@ async def _check_all_charged(
                 differences.append((attempt, record))
     assert not differences
     assert called
-    await _check_account(gateway, tenant, *map(_cost, called))
+    await check_account(gateway, tenant, *map(_cost, called))

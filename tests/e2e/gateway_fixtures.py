@@ -1,0 +1,96 @@
+"""Fixtures for tests against a real gateway; a folder's conftest imports those it wants."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gateway import KEY_HASH_SECRET, Gateway, SimulatorThread, Tenant, running
+
+from omni_grpc.cli.sources import all_facts, seed_catalog
+from omni_grpc.identity import Identity
+from omni_grpc.storage import Database, EmbeddedPostgres, migrate
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), settings={"fsync": "off"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template(postgres: EmbeddedPostgres) -> tuple[str, str]:
+    """A migrated, seeded database with an operator, to be copied; and the admin key in it."""
+    url = postgres.create_database("e2e_template")
+    migrate(url)
+
+    async def fill() -> str:
+        async with Database(url, application_name="tests") as database:
+            await seed_catalog(database, all_facts())
+            identity = Identity(database, key_hash_secret=KEY_HASH_SECRET.encode())
+            return (await identity.bootstrap()).secret
+
+    return "e2e_template", asyncio.run(fill())
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Iterator[SimulatorThread]:
+    thread = SimulatorThread()
+    thread.start()
+    yield thread
+    thread.stop()
+
+
+@pytest.fixture(scope="session")
+def gateway(
+    postgres: EmbeddedPostgres,
+    template: tuple[str, str],
+    simulator: SimulatorThread,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Gateway]:
+    """One gateway for all tests that do not break it; its books are checked at the end."""
+    name, admin_key = template
+    url = postgres.create_database("e2e_shared", template=name)
+    folder = tmp_path_factory.mktemp("gateway")
+    with running(Gateway(url, simulator.base_url, folder, admin_key)) as started:
+        yield started
+    check_books(url, folder)
+
+
+@pytest.fixture
+def own_gateway(
+    postgres: EmbeddedPostgres,
+    template: tuple[str, str],
+    simulator: SimulatorThread,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[Gateway]:
+    """A gateway of the test's own, not started yet; its books are checked at the end."""
+    name, admin_key = template
+    database = f"e2e_{abs(hash(request.node.nodeid)):x}"
+    url = postgres.create_database(database, template=name)
+    made = Gateway(url, simulator.base_url, tmp_path, admin_key)
+    yield made
+    made.stop()
+    check_books(url, tmp_path)
+    postgres.drop_database(database)
+
+
+@pytest.fixture
+def tenant(gateway: Gateway) -> Tenant:
+    return gateway.tenant()
+
+
+def check_books(url: str, folder: Path) -> None:
+    """`omni-grpc doctor` finds nothing."""
+    found = subprocess.run(
+        [sys.executable, "-m", "omni_grpc", "doctor"],
+        env={"DATABASE_URL": url, "PATH": "/usr/bin:/bin", "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr

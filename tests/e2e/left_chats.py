@@ -1,0 +1,138 @@
+"""Chats on either transport that a test can leave at any moment."""
+
+import uuid
+from typing import Any
+
+import grpc
+import pytest
+from gateway import Gateway, RestCall, SimulatorThread, Tenant, asking, soon
+from omni.router.v1 import router_service_pb2 as pb
+from omni.router.v1 import router_service_pb2_grpc as pb_grpc
+
+from omni_grpc.catalog.tokens import count_text
+from omni_grpc.simulator import CallRecord
+
+MODEL = "sim/fast"
+
+on_both_transports = pytest.mark.parametrize("transport", ["grpc", "rest"])
+
+
+class GrpcChat:
+    """One chat over gRPC."""
+
+    def __init__(self, channel: grpc.aio.Channel, call: Any) -> None:
+        self._channel = channel
+        self._call = call
+        self.text = ""
+
+    @classmethod
+    async def send(
+        cls,
+        gateway: Gateway,
+        tenant: Tenant,
+        prompt: str,
+        *,
+        stream: bool,
+        timeout_s: float = 60,
+        model: str = MODEL,
+    ) -> "GrpcChat":
+        channel = grpc.aio.insecure_channel(gateway.grpc)
+        message = pb.Message(role=pb.ROLE_USER, parts=[pb.Part(text=prompt)])
+        asked = pb.ChatPrompt(model=model, messages=[message])
+        stub = pb_grpc.RouterServiceStub(channel)
+        given: dict[str, Any] = {
+            "metadata": (("authorization", f"Bearer {tenant.api_key}"),),
+            "timeout": timeout_s,
+        }
+        if stream:
+            return cls(channel, stub.StreamChat(pb.StreamChatRequest(prompt=asked), **given))
+        return cls(channel, stub.CompleteChat(pb.CompleteChatRequest(prompt=asked), **given))
+
+    async def read(self, tokens: int) -> None:
+        """Reads events until that many tokens of text came; at 0, the first event alone."""
+        while True:
+            event = await self._call.read()
+            self.text += event.delta.text
+            if count_text(self.text) >= tokens:
+                return
+
+    async def end(self) -> str:
+        """Waits for the end; the status."""
+        return (await self._call.code()).name
+
+    async def leave(self) -> None:
+        self._call.cancel()
+        await self._channel.close()
+
+
+class RestChat:
+    """One chat over REST."""
+
+    def __init__(self, call: RestCall) -> None:
+        self._call = call
+        self._events: Any = None
+        self.text = ""
+
+    @classmethod
+    async def send(
+        cls,
+        gateway: Gateway,
+        tenant: Tenant,
+        prompt: str,
+        *,
+        stream: bool,
+        timeout_s: float = 60,
+        model: str = MODEL,
+    ) -> "RestChat":
+        body = {
+            "model": model,
+            "messages": [{"role": "user", "content": prompt}],
+            "stream": stream,
+        }
+        limit = {"x_omni_timeout_ms": str(round(timeout_s * 1000))}
+        return cls(await RestCall.send(gateway, tenant.api_key, body, **limit))
+
+    async def read(self, tokens: int) -> None:
+        """Reads events until that many tokens of text came; at 0, the first event alone."""
+        if self._events is None:
+            status, _ = await self._call.head()
+            assert status == 200
+            self._events = self._call.events()
+        while True:
+            event = await anext(self._events)
+            self.text += event["choices"][0]["delta"].get("content") or ""
+            if count_text(self.text) >= tokens:
+                return
+
+    async def end(self) -> str:
+        """Waits for the end; the reason, of an answer or of a stream's last event."""
+        if self._events is None:
+            status, headers = await self._call.head()
+            if headers["content-type"] == "application/json":
+                body = await self._call.body(headers)
+                return str(body["error"]["omni"]["reason"]) if status != 200 else "OK"
+            self._events = self._call.events()
+        last: dict[str, Any] = {}
+        async for event in self._events:
+            last = event
+        return str(last["error"]["omni"]["reason"]) if "error" in last else "OK"
+
+    async def leave(self) -> None:
+        self._call.close()
+
+
+CHATS: dict[str, type[GrpcChat] | type[RestChat]] = {"grpc": GrpcChat, "rest": RestChat}
+
+
+def marked(behaviour: str) -> tuple[str, str]:
+    """A prompt for the behaviour, and a mark by which the log's record of its call is found."""
+    mark = f"once={uuid.uuid4().hex}"
+    return asking(f"{behaviour},{mark}"), mark
+
+
+async def reached(simulator: SimulatorThread, mark: str, tokens: int = 0) -> CallRecord:
+    """The record of a marked call once its provider sent that many tokens."""
+    record = await soon(lambda: simulator.record_asked(mark))
+    assert record is not None
+    assert await soon(lambda: record.prompt_tokens > 0 and record.completion_tokens >= tokens)
+    return record
