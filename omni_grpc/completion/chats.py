@@ -10,12 +10,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from omni_grpc.billing import RequestKey, RequestRepeatedError
-from omni_grpc.completion.attempts import RunningAttempt, StreamPart, meter_of
+from omni_grpc.completion.attempts import HeldAttempt, RunningAttempt, meter_of
 from omni_grpc.completion.call import Call
 from omni_grpc.completion.endings import Endings
 from omni_grpc.completion.faults import caller_error, is_final
+from omni_grpc.completion.plain import PlainAttempt
 from omni_grpc.completion.repeats import Repeats
 from omni_grpc.completion.stops import LeaseStop
+from omni_grpc.completion.streamed import StreamedAttempt, StreamPart
 from omni_grpc.completion.tally import COUNTED_BYTES_INLINE
 from omni_grpc.core.chat import ChatCompletion, ChatRequest
 from omni_grpc.core.clock import Clock
@@ -55,7 +57,7 @@ class Chats:
         key = self._repeats.key(call, request)
         for attempt in await self._plan(request):
             try:
-                running = await self._begin(call, request, attempt, key)
+                running = PlainAttempt(await self._begin(call, request, attempt, key))
             except RequestRepeatedError as repeated:
                 return (await self._repeats.recall(repeated.call_id)).completion
             try:
@@ -84,7 +86,7 @@ class Chats:
         key = self._repeats.key(call, request)
         for attempt in await self._plan(request):
             try:
-                running = await self._begin(call, request, attempt, key)
+                running = StreamedAttempt(await self._begin(call, request, attempt, key))
             except RequestRepeatedError as repeated:
                 kept = await self._repeats.recall(repeated.call_id)
                 for event in kept.events():
@@ -120,10 +122,10 @@ class Chats:
 
     async def _begin(
         self, call: Call, request: ChatRequest, attempt: Attempt, key: RequestKey | None
-    ) -> RunningAttempt:
+    ) -> HeldAttempt:
         call.seconds_left(self._clock)
         lease = LeaseStop(call)
-        held = await meter_of(call).hold(
+        charge = await meter_of(call).hold(
             model=attempt.offer.id,
             credential="house",
             price=attempt.price,
@@ -134,11 +136,11 @@ class Chats:
             lease_lost=lease,
             request=key,
         )
-        return RunningAttempt(
+        return HeldAttempt(
             call=call,
             request=request,
             attempt=attempt,
-            held=held,
+            charge=charge,
             provider=self._providers.get(attempt.offer.provider),
             lease=lease,
             endings=self._endings,
