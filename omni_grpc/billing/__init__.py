@@ -1,5 +1,6 @@
 """Billing: the double-entry ledger, its batch writer, meters, leases and the doctor's checks."""
 
+from omni_grpc.billing.charges import charge_of_call
 from omni_grpc.billing.dead_letters import DeadLetter
 from omni_grpc.billing.housekeeper import Housekeeper
 from omni_grpc.billing.journal import CallJournal, NoJournal
@@ -27,6 +28,7 @@ from omni_grpc.billing.operations import (
 from omni_grpc.billing.reaper import Reaper
 from omni_grpc.billing.recovery import Recovered, Recovery
 from omni_grpc.billing.requests import RequestRepeatedError, chat_request_key
+from omni_grpc.billing.resolving import Resolver
 from omni_grpc.billing.store import LedgerStore
 
 __all__ = [
@@ -57,8 +59,10 @@ __all__ = [
     "RequestKey",
     "RequestRepeatedError",
     "Resolution",
+    "Resolver",
     "Sealer",
     "UnresolvedAttempt",
     "UsageRecord",
+    "charge_of_call",
     "chat_request_key",
 ]

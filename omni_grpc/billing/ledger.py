@@ -18,6 +18,7 @@ from omni_grpc.billing.leases import Leases
 from omni_grpc.billing.meter import Meter, short_error, wait_for_hold
 from omni_grpc.billing.model import (
     Balance,
+    Decision,
     Hold,
     HoldState,
     LedgerEntry,
@@ -312,9 +313,17 @@ class Ledger:
         return await self._entry_of(outcome, request_id)
 
     # --- what nobody knows ----------------------------------------------------------------------
-    async def unresolved(self, after: UUID | None, limit: int) -> list[UnresolvedAttempt]:
-        """Up to `limit` attempts whose outcome is not known, in the order of their beginning."""
-        return await self._store.unresolved(after, limit)
+    async def unresolved(
+        self, after: UUID | None, limit: int, account_id: AccountId | None = None
+    ) -> list[UnresolvedAttempt]:
+        """Up to `limit` attempts whose outcome is not known, in the order of their beginning.
+
+        Args:
+            after: the hold after which to go on; None for the first.
+            limit: how many.
+            account_id: whose; None for all accounts.
+        """
+        return await self._store.unresolved(after, limit, account_id)
 
     async def unresolved_attempt(self, hold_id: HoldId) -> UnresolvedAttempt:
         """One of them.
@@ -353,6 +362,10 @@ class Ledger:
         if outcome.code not in (Code.DONE, Code.ALREADY):
             raise NotFound(f"The attempt {attempt.hold_id} is not unresolved any more.")
         return outcome.amount or 0
+
+    async def decision(self, hold_id: HoldId) -> Decision | None:
+        """How an attempt's hold ended at first; None while it has not."""
+        return await self._store.decision(hold_id)
 
     async def dead_letters(self, after: int, limit: int) -> list[DeadLetter]:
         """Up to `limit` operations that could not be applied and wait to be sent again."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from omni_grpc.billing.operations import Decider, Final
 from omni_grpc.core.ids import AccountId, CallId, HoldId, call_id_of
 from omni_grpc.core.usage import Usage
 
@@ -58,7 +59,10 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """What one attempt of a call used and cost. `cost` is None while it is not final."""
+    """What one attempt of a call used and cost. `cost` is None while it is not final.
+
+    `provider_ref` is the provider's name of its answer, where it gave one.
+    """
 
     number: int
     model: str
@@ -69,6 +73,7 @@ class AttemptRecord:
     markup_ppm: int
     usage: Usage | None
     end_time: datetime | None
+    provider_ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,19 @@ class UnresolvedAttempt:
     def call_id(self) -> CallId:
         """The call that the attempt belongs to."""
         return call_id_of(self.hold_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The first word on an attempt's hold: a posting's kind, who said it, and what it costs whom.
+
+    `charged` is the account's, `loss` the operator's.
+    """
+
+    kind: Final
+    decider: Decider
+    charged: int
+    loss: int
 
 
 class HoldState(StrEnum):

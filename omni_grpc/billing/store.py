@@ -10,6 +10,7 @@ from omni_grpc.billing.dead_letters import DeadLetter
 from omni_grpc.billing.model import (
     AttemptRecord,
     Balance,
+    Decision,
     EntryKind,
     Hold,
     HoldState,
@@ -17,7 +18,7 @@ from omni_grpc.billing.model import (
     UnresolvedAttempt,
     UsageRecord,
 )
-from omni_grpc.billing.operations import AttemptOutcome
+from omni_grpc.billing.operations import AttemptOutcome, Decider, Final
 from omni_grpc.core.ids import ATTEMPTS_MAX, AccountId, CallId, HoldId, attempt_of, call_id_of
 from omni_grpc.core.usage import Usage, UsageSource
 from omni_grpc.storage import Database
@@ -39,7 +40,7 @@ SELECT entry, kind::text, amount, balance_after, id, origin::text, reference, cr
 _ATTEMPTS = """
 SELECT u.hold_id, u.wallet, u.model, u.outcome::text, p.held, p.amount, u.price_version,
        u.markup_ppm, u.estimated, u.prompt, u.cached_read, u.cached_write, u.prompt_audio,
-       u.completion, u.reasoning, u.completion_audio, p.create_time
+       u.completion, u.reasoning, u.completion_audio, p.create_time, u.provider_ref
   FROM usage_record u
   JOIN LATERAL (SELECT sum(amount)::bigint AS amount, max(held) AS held,
                        max(create_time) AS create_time
@@ -47,7 +48,7 @@ SELECT u.hold_id, u.wallet, u.model, u.outcome::text, p.held, p.amount, u.price_
  WHERE u.hold_id BETWEEN %s AND %s
 """
 _RUNNING = """
-SELECT id, wallet, model, state::text, amount, price_version, markup_ppm
+SELECT id, wallet, model, state::text, amount, price_version, markup_ppm, provider_ref
   FROM hold WHERE id BETWEEN %s AND %s AND origin = 'r'
 """
 _API_HOLD_FINAL = """
@@ -67,10 +68,15 @@ _OPEN_OF_OWNER = "SELECT id, wallet FROM hold WHERE owner = %s AND state = 'O' A
 _UNRESOLVED_COLUMNS = (
     "id, wallet, amount, model, provider_ref, price_version, markup_ppm, owner, lease_until"
 )
-_UNRESOLVED = (
-    f"SELECT {_UNRESOLVED_COLUMNS} FROM hold WHERE state = 'U' AND id > %s ORDER BY id LIMIT %s"  # noqa: S608
-)
+_UNRESOLVED = f"""
+SELECT {_UNRESOLVED_COLUMNS} FROM hold
+ WHERE state = 'U' AND id > %s AND (%s::bigint IS NULL OR wallet = %s) ORDER BY id LIMIT %s
+"""  # noqa: S608 - columns of ours
 _UNRESOLVED_ONE = f"SELECT {_UNRESOLVED_COLUMNS} FROM hold WHERE state = 'U' AND id = %s"  # noqa: S608
+_DECISION = """
+SELECT kind::text, decider::text, amount, loss FROM posting
+ WHERE id = %s AND n = 0 AND origin = 'r'
+"""
 _UNRESOLVED_SINCE = f"""
 SELECT {_UNRESOLVED_COLUMNS} FROM hold
  WHERE state = 'U' AND lease_until < clock_timestamp() - make_interval(secs => 3600 * %s)
@@ -150,6 +156,7 @@ class LedgerStore:
                     source=UsageSource.ESTIMATE if row[8] else UsageSource.PROVIDER,
                 ),
                 end_time=row[16],
+                provider_ref=row[17],
             )
             for row in final
         ] + [
@@ -163,6 +170,7 @@ class LedgerStore:
                 markup_ppm=row[6],
                 usage=None,
                 end_time=None,
+                provider_ref=row[7],
             )
             for row in running
         ]
@@ -195,10 +203,12 @@ class LedgerStore:
         return [(HoldId(row[0]), AccountId(row[1])) for row in rows]
 
     # --- unresolved attempts --------------------------------------------------------------------
-    async def unresolved(self, after: UUID | None, limit: int) -> list[UnresolvedAttempt]:
+    async def unresolved(
+        self, after: UUID | None, limit: int, account_id: AccountId | None
+    ) -> list[UnresolvedAttempt]:
         """Unresolved attempts in the order of their ids, which is that of their beginning."""
         rows = await self._database.fetch_all(
-            _UNRESOLVED, [after or UUID(int=0), limit], row=tuple_row
+            _UNRESOLVED, [after or UUID(int=0), account_id, account_id, limit], row=tuple_row
         )
         return [_unresolved(row) for row in rows]
 
@@ -206,6 +216,11 @@ class LedgerStore:
         """One unresolved attempt; None if it is none, or none any more."""
         row = await self._database.fetch_one(_UNRESOLVED_ONE, [hold_id], row=tuple_row)
         return None if row is None else _unresolved(row)
+
+    async def decision(self, hold_id: HoldId) -> Decision | None:
+        """The first word on an attempt's hold; None while there is none."""
+        row = await self._database.fetch_one(_DECISION, [hold_id], row=tuple_row)
+        return None if row is None else Decision(Final(row[0]), Decider(row[1]), row[2], row[3])
 
     async def unresolved_since(self, hours: float, limit: int) -> list[UnresolvedAttempt]:
         """Those whose lease ended more than so many hours ago, oldest first."""

@@ -6,6 +6,7 @@ from omni_grpc.completion.chats import ChatEvent, Chats
 from omni_grpc.completion.gates import Gates
 from omni_grpc.completion.pages import PageTokens, page_size
 from omni_grpc.completion.repeats import SEAL_PURPOSE, Repeats
+from omni_grpc.completion.request_ids import checked_request_id
 
 __all__ = [
     "SEAL_PURPOSE",
@@ -17,5 +18,6 @@ __all__ = [
     "Gates",
     "PageTokens",
     "Repeats",
+    "checked_request_id",
     "page_size",
 ]

@@ -52,6 +52,10 @@ class Accounts:
             raise NotFound(f"There is no account {name!r}.") from None
         return Account(org.account_id, name)
 
+    async def name_of(self, account_id: AccountId) -> str:
+        """An account's name, for those who may see all of them."""
+        return f"accounts/{(await self._identity.org_of_account(account_id)).slug}"
+
     async def usage(self, principal: Principal, call_id: CallId) -> tuple[UsageRecord, str]:
         """A call's usage record and its account's name.
 
@@ -65,8 +69,7 @@ class Accounts:
             return record, f"accounts/{principal.org_slug}"
         if Scope.ADMIN not in principal.scopes:
             raise _no_record(call_id)
-        org = await self._identity.org_of_account(record.account_id)
-        return record, f"accounts/{org.slug}"
+        return record, await self.name_of(record.account_id)
 
 
 def _no_record(call_id: CallId) -> NotFound:
