@@ -25,8 +25,9 @@ from omni_grpc.billing import (
     LedgerStore,
     Reaper,
     Recovery,
+    Resolver,
 )
-from omni_grpc.catalog import Catalog, CatalogSnapshot
+from omni_grpc.catalog import Catalog, CatalogSnapshot, CatalogStore
 from omni_grpc.completion import SEAL_PURPOSE, Accounts, Chats, Gates, PageTokens, Repeats
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.errors import LedgerUnavailable, OmniError
@@ -155,7 +156,12 @@ class Worker:
         self._grpc = GrpcServer(
             gates=self._gates,
             router=RouterServicer(self._chats),
-            billing=BillingServicer(self._ledger, accounts, tokens),
+            billing=BillingServicer(
+                self._ledger,
+                accounts,
+                tokens,
+                Resolver(self._ledger, CatalogStore(self._database).prices),
+            ),
             catalog=CatalogServicer(self._snapshot, ids, tokens),
             admin=AdminServicer(self._identity, tokens),
             clock=self._clock,

@@ -245,10 +245,15 @@ class Ledger:
         credits are spent in the order in which they came.
 
         Raises:
+            FieldInvalid: `expire_time` is over.
             RequestIdReused: the request id stood for something else.
             LedgerUnavailable: not known whether it was made; the same request id finds out.
         """
         until = () if expire_time is None else (expire_time.isoformat(),)
+        key = _key(org_id, request_id, Requested.GRANT, account_id, amount, reason, *until)
+        is_late = expire_time is not None and expire_time <= self._clock.now()
+        if is_late and not await self._store.is_known(key):  # no repeat of one that was in time
+            raise FieldInvalid("expire_time must be in the future.", field="expire_time")
         outcome = await self._applied(
             TransferOp(
                 id=uuid7(),
@@ -257,9 +262,7 @@ class Ledger:
                 amount=amount,
                 reference=reason,
                 expire_time=expire_time,
-                request=_key(
-                    org_id, request_id, Requested.GRANT, account_id, amount, reason, *until
-                ),
+                request=key,
             )
         )
         return await self._entry_of(outcome, request_id)

@@ -18,7 +18,7 @@ from omni_grpc.billing.model import (
     UnresolvedAttempt,
     UsageRecord,
 )
-from omni_grpc.billing.operations import AttemptOutcome, Decider, Final
+from omni_grpc.billing.operations import AttemptOutcome, Decider, Final, RequestKey
 from omni_grpc.core.ids import ATTEMPTS_MAX, AccountId, CallId, HoldId, attempt_of, call_id_of
 from omni_grpc.core.usage import Usage, UsageSource
 from omni_grpc.storage import Database
@@ -37,6 +37,7 @@ _ENTRY_OF = """
 SELECT entry, kind::text, amount, balance_after, id, origin::text, reference, create_time
   FROM posting WHERE id = %s AND n = 0 AND entry IS NOT NULL
 """
+_KNOWN = "SELECT 1 FROM request WHERE principal = %s AND request_id = %s AND fingerprint = %s"
 _ATTEMPTS = """
 SELECT u.hold_id, u.wallet, u.model, u.outcome::text, p.held, p.amount, u.price_version,
        u.markup_ppm, u.estimated, u.prompt, u.cached_read, u.cached_write, u.prompt_audio,
@@ -127,6 +128,11 @@ class LedgerStore:
         """The entry that a posting made."""
         row = await self._database.fetch_one(_ENTRY_OF, [posting_id], row=tuple_row)
         return None if row is None else _entry(*row)
+
+    async def is_known(self, key: RequestKey) -> bool:
+        """Whether this was requested before, under this request id and with this content."""
+        asked = [key.principal, key.request_id, key.fingerprint]
+        return await self._database.fetch_one(_KNOWN, asked, row=tuple_row) is not None
 
     async def usage(self, call_id: CallId) -> UsageRecord | None:
         """A call's attempts, running ones included; None if no attempt was ever held."""

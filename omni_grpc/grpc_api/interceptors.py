@@ -36,7 +36,10 @@ _SCOPES = {
     "/omni.billing.": Scope.BILLING,
     "/omni.admin.": Scope.ADMIN,
 }
-_METHOD_SCOPES = {"/omni.billing.v1.BillingService/GrantCredits": Scope.ADMIN}
+_METHOD_SCOPES = {
+    f"/omni.billing.v1.BillingService/{method}": Scope.ADMIN
+    for method in ("GrantCredits", "RefundCharge", "ListUnresolvedAttempts", "ResolveAttempt")
+}
 """Methods that need another scope than their service does."""
 
 # What grpc.aio hands to a handler; its own types leave requests and responses open.

@@ -7,7 +7,7 @@ import grpc
 from omni.router.v1 import router_service_pb2 as pb
 from omni.router.v1 import router_service_pb2_grpc as pb_grpc
 
-from omni_grpc.completion import Chats
+from omni_grpc.completion import Call, Chats, checked_request_id
 from omni_grpc.core.chat import ChatCompletion, ChatStarted
 from omni_grpc.grpc_api import chat_response
 from omni_grpc.grpc_api.chat_request import chat_request
@@ -26,14 +26,14 @@ class RouterServicer(pb_grpc.RouterServiceServicer):
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> pb.CompleteChatResponse:
         """Completes a chat whole."""
-        completion = await self._chats.complete(current_call(), chat_request(request.prompt))
+        completion = await self._chats.complete(_call(request), chat_request(request.prompt))
         return pb.CompleteChatResponse(completion=chat_response.completion(completion))
 
     async def StreamChat(  # type: ignore[override]  # writes instead of yielding
         self, request: pb.StreamChatRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> None:
         """Streams a chat; what arrives together from the provider leaves as few messages."""
-        events = self._chats.stream(current_call(), chat_request(request.prompt))
+        events = self._chats.stream(_call(request), chat_request(request.prompt))
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, tuple):
@@ -45,3 +45,11 @@ class RouterServicer(pb_grpc.RouterServiceServicer):
                     await context.write(
                         pb.StreamChatResponse(completion=chat_response.completion(event))
                     )
+
+
+def _call(request: pb.CompleteChatRequest | pb.StreamChatRequest) -> Call:
+    """The current call, with the name that its caller gave it."""
+    call = current_call()
+    if request.request_id:
+        call.request_id = checked_request_id(request.request_id, field="request_id")
+    return call

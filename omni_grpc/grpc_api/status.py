@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 from omni_grpc.core.errors import (
     CreditsExhausted,
     FieldInvalid,
+    Interrupted,
     ModelNotFound,
     OmniError,
 )
@@ -69,8 +70,8 @@ def _details(
 ]:
     metadata = dict(error.metadata)
     if call_id is not None:
-        metadata["call_id"] = call_id
-    if error.charged_nanousd:
+        metadata.setdefault("call_id", call_id)  # a repeat is told of the call that it repeats
+    if error.charged_nanousd or isinstance(error, Interrupted):
         metadata["charged_nanousd"] = str(error.charged_nanousd)
     details: list[
         error_details_pb2.ErrorInfo

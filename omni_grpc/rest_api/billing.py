@@ -23,7 +23,12 @@ TRANSACTIONS_PATH: Final = "/v1/transactions"
 CALL_PATH: Final = "/v1/calls/{id}"
 
 _PAGE_SIZE_DIGITS_MAX: Final = 9
-_KINDS: Final = {EntryKind.CHARGE: "charge", EntryKind.GRANT: "grant"}
+_KINDS: Final = {
+    EntryKind.CHARGE: "charge",
+    EntryKind.GRANT: "grant",
+    EntryKind.REFUND: "refund",
+    EntryKind.EXPIRY: "expiry",
+}
 _NO_USAGE: Final = Usage()
 
 _JsonObject = dict[str, object]
@@ -149,5 +154,6 @@ def _attempt(attempt: AttemptRecord) -> _JsonObject:
         "completion_audio_token_count": usage.completion_audio,
         "estimated": usage.source is UsageSource.ESTIMATE,
         "end_time": attempt.end_time,
+        "provider_ref": attempt.provider_ref,
     }
     return found

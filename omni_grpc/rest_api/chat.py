@@ -37,6 +37,7 @@ class ChatRoute:
     async def __call__(self, exchange: Exchange, call: Call) -> None:
         """Reads the body, completes the chat, sends the answer."""
         with self._gates.metered(call):
+            call.request_id = exchange.request_id()
             order = read_chat(await exchange.body())
             with exchange.watched():
                 if order.stream:

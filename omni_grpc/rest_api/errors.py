@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from omni_grpc.core.errors import ApiKeyMissing, OmniError
+from omni_grpc.core.errors import ApiKeyMissing, Interrupted, OmniError
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -35,7 +35,7 @@ class MethodNotAllowed(OmniError):
 def error_body(error: OmniError, call_id: str) -> bytes:
     """The JSON of an error; also the data of an error event in a stream."""
     facts = {"reason": error.reason} | error.metadata
-    if error.charged_nanousd:
+    if error.charged_nanousd or isinstance(error, Interrupted):
         facts["charged_nanousd"] = str(error.charged_nanousd)
     field = error.field
     return _encode(

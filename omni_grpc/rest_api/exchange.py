@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Message, Receive, Scope, Send
 
+from omni_grpc.completion import checked_request_id
 from omni_grpc.core.errors import Deadline, FieldInvalid, OmniError, TooLarge
 from omni_grpc.core.limits import REQUEST_BYTES_MAX
 from omni_grpc.rest_api.errors import Headers, error_body, error_headers
@@ -29,6 +30,7 @@ STREAM_ERROR_SECONDS_MAX: Final = 5.0
 """How long the last words of a failed stream may wait for a reader that may be the cause."""
 
 TIMEOUT_HEADER: Final = b"x-omni-timeout-ms"
+REQUEST_ID_HEADER: Final = b"idempotency-key"
 _TIMEOUT_DIGITS_MAX: Final = 15
 
 BASE_HEADERS: Final[Headers] = [
@@ -107,6 +109,17 @@ class Exchange:
             name = TIMEOUT_HEADER.decode()
             raise FieldInvalid(f"The header {name} must be whole milliseconds.", field=name)
         return int(value) / 1000
+
+    def request_id(self) -> str | None:
+        """The caller's own name for a paid call, from `Idempotency-Key`.
+
+        Raises:
+            FieldInvalid: it is empty, too long, or has other than printable ASCII characters.
+        """
+        value = self._headers.get(REQUEST_ID_HEADER)
+        if value is None:
+            return None
+        return checked_request_id(value.decode("latin-1"), field=REQUEST_ID_HEADER.decode())
 
     def presented_key(self) -> str | None:
         """The API key of `Authorization: Bearer`, else of `X-API-Key`; it may be any text."""

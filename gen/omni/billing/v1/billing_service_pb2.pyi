@@ -16,6 +16,8 @@ class LedgerEntryKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LEDGER_ENTRY_KIND_UNSPECIFIED: _ClassVar[LedgerEntryKind]
     LEDGER_ENTRY_KIND_GRANT: _ClassVar[LedgerEntryKind]
     LEDGER_ENTRY_KIND_CHARGE: _ClassVar[LedgerEntryKind]
+    LEDGER_ENTRY_KIND_REFUND: _ClassVar[LedgerEntryKind]
+    LEDGER_ENTRY_KIND_EXPIRY: _ClassVar[LedgerEntryKind]
 
 class HoldState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -26,6 +28,8 @@ class HoldState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 LEDGER_ENTRY_KIND_UNSPECIFIED: LedgerEntryKind
 LEDGER_ENTRY_KIND_GRANT: LedgerEntryKind
 LEDGER_ENTRY_KIND_CHARGE: LedgerEntryKind
+LEDGER_ENTRY_KIND_REFUND: LedgerEntryKind
+LEDGER_ENTRY_KIND_EXPIRY: LedgerEntryKind
 HOLD_STATE_UNSPECIFIED: HoldState
 HOLD_STATE_OPEN: HoldState
 HOLD_STATE_SETTLED: HoldState
@@ -74,18 +78,44 @@ class GetUsageRecordResponse(_message.Message):
     def __init__(self, usage_record: _Optional[_Union[UsageRecord, _Mapping]] = ...) -> None: ...
 
 class GrantCreditsRequest(_message.Message):
-    __slots__ = ("account", "amount_nanousd", "reason", "request_id")
+    __slots__ = ("account", "amount_nanousd", "reason", "request_id", "expire_time")
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_NANOUSD_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     account: str
     amount_nanousd: int
     reason: str
     request_id: str
-    def __init__(self, account: _Optional[str] = ..., amount_nanousd: _Optional[int] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, account: _Optional[str] = ..., amount_nanousd: _Optional[int] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GrantCreditsResponse(_message.Message):
+    __slots__ = ("ledger_entry",)
+    LEDGER_ENTRY_FIELD_NUMBER: _ClassVar[int]
+    ledger_entry: LedgerEntry
+    def __init__(self, ledger_entry: _Optional[_Union[LedgerEntry, _Mapping]] = ...) -> None: ...
+
+class RefundChargeRequest(_message.Message):
+    __slots__ = ("account", "call_id", "hold", "attempt_number", "amount_nanousd", "reason", "request_id")
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    HOLD_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    account: str
+    call_id: str
+    hold: str
+    attempt_number: int
+    amount_nanousd: int
+    reason: str
+    request_id: str
+    def __init__(self, account: _Optional[str] = ..., call_id: _Optional[str] = ..., hold: _Optional[str] = ..., attempt_number: _Optional[int] = ..., amount_nanousd: _Optional[int] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class RefundChargeResponse(_message.Message):
     __slots__ = ("ledger_entry",)
     LEDGER_ENTRY_FIELD_NUMBER: _ClassVar[int]
     ledger_entry: LedgerEntry
@@ -139,6 +169,70 @@ class ReleaseHoldResponse(_message.Message):
     hold: Hold
     def __init__(self, hold: _Optional[_Union[Hold, _Mapping]] = ...) -> None: ...
 
+class ListUnresolvedAttemptsRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListUnresolvedAttemptsResponse(_message.Message):
+    __slots__ = ("unresolved_attempts", "next_page_token")
+    UNRESOLVED_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    unresolved_attempts: _containers.RepeatedCompositeFieldContainer[UnresolvedAttempt]
+    next_page_token: str
+    def __init__(self, unresolved_attempts: _Optional[_Iterable[_Union[UnresolvedAttempt, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ResolveAttemptRequest(_message.Message):
+    __slots__ = ("name", "settlement", "voiding", "write_off")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SETTLEMENT_FIELD_NUMBER: _ClassVar[int]
+    VOIDING_FIELD_NUMBER: _ClassVar[int]
+    WRITE_OFF_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    settlement: Settlement
+    voiding: Voiding
+    write_off: WriteOff
+    def __init__(self, name: _Optional[str] = ..., settlement: _Optional[_Union[Settlement, _Mapping]] = ..., voiding: _Optional[_Union[Voiding, _Mapping]] = ..., write_off: _Optional[_Union[WriteOff, _Mapping]] = ...) -> None: ...
+
+class ResolveAttemptResponse(_message.Message):
+    __slots__ = ("attempt_record",)
+    ATTEMPT_RECORD_FIELD_NUMBER: _ClassVar[int]
+    attempt_record: AttemptRecord
+    def __init__(self, attempt_record: _Optional[_Union[AttemptRecord, _Mapping]] = ...) -> None: ...
+
+class Settlement(_message.Message):
+    __slots__ = ("prompt_token_count", "cached_read_token_count", "cached_write_token_count", "prompt_audio_token_count", "completion_token_count", "reasoning_token_count", "completion_audio_token_count")
+    PROMPT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CACHED_READ_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CACHED_WRITE_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_AUDIO_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REASONING_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_AUDIO_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    prompt_token_count: int
+    cached_read_token_count: int
+    cached_write_token_count: int
+    prompt_audio_token_count: int
+    completion_token_count: int
+    reasoning_token_count: int
+    completion_audio_token_count: int
+    def __init__(self, prompt_token_count: _Optional[int] = ..., cached_read_token_count: _Optional[int] = ..., cached_write_token_count: _Optional[int] = ..., prompt_audio_token_count: _Optional[int] = ..., completion_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., completion_audio_token_count: _Optional[int] = ...) -> None: ...
+
+class Voiding(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WriteOff(_message.Message):
+    __slots__ = ("loss_nanousd",)
+    LOSS_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    loss_nanousd: int
+    def __init__(self, loss_nanousd: _Optional[int] = ...) -> None: ...
+
 class Balance(_message.Message):
     __slots__ = ("account", "posted_nanousd", "held_nanousd", "unresolved_nanousd", "available_nanousd", "read_time")
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
@@ -184,7 +278,7 @@ class UsageRecord(_message.Message):
     def __init__(self, call_id: _Optional[str] = ..., account: _Optional[str] = ..., cost_nanousd: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[AttemptRecord, _Mapping]]] = ...) -> None: ...
 
 class AttemptRecord(_message.Message):
-    __slots__ = ("attempt_number", "model", "outcome", "held_nanousd", "cost_nanousd", "price_version", "markup_ppm", "prompt_token_count", "cached_read_token_count", "cached_write_token_count", "prompt_audio_token_count", "completion_token_count", "reasoning_token_count", "completion_audio_token_count", "estimated", "end_time")
+    __slots__ = ("attempt_number", "model", "outcome", "held_nanousd", "cost_nanousd", "price_version", "markup_ppm", "prompt_token_count", "cached_read_token_count", "cached_write_token_count", "prompt_audio_token_count", "completion_token_count", "reasoning_token_count", "completion_audio_token_count", "estimated", "end_time", "provider_ref")
     ATTEMPT_NUMBER_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
@@ -201,6 +295,7 @@ class AttemptRecord(_message.Message):
     COMPLETION_AUDIO_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     ESTIMATED_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_REF_FIELD_NUMBER: _ClassVar[int]
     attempt_number: int
     model: str
     outcome: str
@@ -217,7 +312,32 @@ class AttemptRecord(_message.Message):
     completion_audio_token_count: int
     estimated: bool
     end_time: _timestamp_pb2.Timestamp
-    def __init__(self, attempt_number: _Optional[int] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., held_nanousd: _Optional[int] = ..., cost_nanousd: _Optional[int] = ..., price_version: _Optional[int] = ..., markup_ppm: _Optional[int] = ..., prompt_token_count: _Optional[int] = ..., cached_read_token_count: _Optional[int] = ..., cached_write_token_count: _Optional[int] = ..., prompt_audio_token_count: _Optional[int] = ..., completion_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., completion_audio_token_count: _Optional[int] = ..., estimated: _Optional[bool] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    provider_ref: str
+    def __init__(self, attempt_number: _Optional[int] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., held_nanousd: _Optional[int] = ..., cost_nanousd: _Optional[int] = ..., price_version: _Optional[int] = ..., markup_ppm: _Optional[int] = ..., prompt_token_count: _Optional[int] = ..., cached_read_token_count: _Optional[int] = ..., cached_write_token_count: _Optional[int] = ..., prompt_audio_token_count: _Optional[int] = ..., completion_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., completion_audio_token_count: _Optional[int] = ..., estimated: _Optional[bool] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., provider_ref: _Optional[str] = ...) -> None: ...
+
+class UnresolvedAttempt(_message.Message):
+    __slots__ = ("name", "call_id", "attempt_number", "model", "held_nanousd", "price_version", "markup_ppm", "provider_ref", "worker", "lease_time")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    HELD_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    PRICE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MARKUP_PPM_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_REF_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    LEASE_TIME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    call_id: str
+    attempt_number: int
+    model: str
+    held_nanousd: int
+    price_version: int
+    markup_ppm: int
+    provider_ref: str
+    worker: str
+    lease_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., call_id: _Optional[str] = ..., attempt_number: _Optional[int] = ..., model: _Optional[str] = ..., held_nanousd: _Optional[int] = ..., price_version: _Optional[int] = ..., markup_ppm: _Optional[int] = ..., provider_ref: _Optional[str] = ..., worker: _Optional[str] = ..., lease_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Hold(_message.Message):
     __slots__ = ("name", "state", "amount_nanousd", "settled_nanousd", "expire_time")

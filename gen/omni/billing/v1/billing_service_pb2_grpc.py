@@ -58,6 +58,11 @@ class BillingServiceStub:
                 request_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.GrantCreditsRequest.SerializeToString,
                 response_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.GrantCreditsResponse.FromString,
                 _registered_method=True)
+        self.RefundCharge = channel.unary_unary(
+                '/omni.billing.v1.BillingService/RefundCharge',
+                request_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.RefundChargeRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.RefundChargeResponse.FromString,
+                _registered_method=True)
         self.CreateHold = channel.unary_unary(
                 '/omni.billing.v1.BillingService/CreateHold',
                 request_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.CreateHoldRequest.SerializeToString,
@@ -72,6 +77,16 @@ class BillingServiceStub:
                 '/omni.billing.v1.BillingService/ReleaseHold',
                 request_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ReleaseHoldRequest.SerializeToString,
                 response_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ReleaseHoldResponse.FromString,
+                _registered_method=True)
+        self.ListUnresolvedAttempts = channel.unary_unary(
+                '/omni.billing.v1.BillingService/ListUnresolvedAttempts',
+                request_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ListUnresolvedAttemptsRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ListUnresolvedAttemptsResponse.FromString,
+                _registered_method=True)
+        self.ResolveAttempt = channel.unary_unary(
+                '/omni.billing.v1.BillingService/ResolveAttempt',
+                request_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ResolveAttemptRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ResolveAttemptResponse.FromString,
                 _registered_method=True)
 
 
@@ -107,7 +122,18 @@ class BillingServiceServicer:
         """Adds credits to an account. Scope: `admin`.
 
         Repeating a `request_id` with the same content returns the first outcome; with other content it
-        fails with ALREADY_EXISTS. The same holds for CreateHold, SettleHold and ReleaseHold.
+        fails with ALREADY_EXISTS. The same holds for RefundCharge, CreateHold, SettleHold and
+        ReleaseHold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefundCharge(self, request, context):
+        """Gives back a part of a charge, or all of it. Scope: `admin`.
+
+        The charge stays as it is; the refund is an entry of its own. All refunds of a charge together
+        never exceed it: what is above fails with INVALID_ARGUMENT, which names what is left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,6 +163,26 @@ class BillingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUnresolvedAttempts(self, request, context):
+        """Lists the attempts that were sent to a provider and of which nobody knows what it did, in the
+        order of their beginning. Their money stays reserved. Scope: `admin`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveAttempt(self, request, context):
+        """Ends an unresolved attempt by what its provider says, or by a decision. Scope: `admin`.
+
+        An attempt is resolved once, so its name is all the idempotency that this needs: repeating a
+        resolution returns the same outcome. Another one fails with FAILED_PRECONDITION, reason
+        HOLD_FINAL, also where the attempt's own worker came back and ended it. An attempt that still
+        runs is NOT_FOUND here.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BillingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -160,6 +206,11 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     request_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.GrantCreditsRequest.FromString,
                     response_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.GrantCreditsResponse.SerializeToString,
             ),
+            'RefundCharge': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefundCharge,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.RefundChargeRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.RefundChargeResponse.SerializeToString,
+            ),
             'CreateHold': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateHold,
                     request_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.CreateHoldRequest.FromString,
@@ -174,6 +225,16 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.ReleaseHold,
                     request_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ReleaseHoldRequest.FromString,
                     response_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ReleaseHoldResponse.SerializeToString,
+            ),
+            'ListUnresolvedAttempts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUnresolvedAttempts,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ListUnresolvedAttemptsRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ListUnresolvedAttemptsResponse.SerializeToString,
+            ),
+            'ResolveAttempt': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveAttempt,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ResolveAttemptRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ResolveAttemptResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -299,6 +360,33 @@ class BillingService:
             _registered_method=True)
 
     @staticmethod
+    def RefundCharge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/RefundCharge',
+            omni_dot_billing_dot_v1_dot_billing__service__pb2.RefundChargeRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_billing__service__pb2.RefundChargeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CreateHold(request,
             target,
             options=(),
@@ -369,6 +457,60 @@ class BillingService:
             '/omni.billing.v1.BillingService/ReleaseHold',
             omni_dot_billing_dot_v1_dot_billing__service__pb2.ReleaseHoldRequest.SerializeToString,
             omni_dot_billing_dot_v1_dot_billing__service__pb2.ReleaseHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUnresolvedAttempts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/ListUnresolvedAttempts',
+            omni_dot_billing_dot_v1_dot_billing__service__pb2.ListUnresolvedAttemptsRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_billing__service__pb2.ListUnresolvedAttemptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveAttempt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/ResolveAttempt',
+            omni_dot_billing_dot_v1_dot_billing__service__pb2.ResolveAttemptRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_billing__service__pb2.ResolveAttemptResponse.FromString,
             options,
             channel_credentials,
             insecure,

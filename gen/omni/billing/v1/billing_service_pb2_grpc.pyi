@@ -47,7 +47,14 @@ class BillingServiceStub:
     """Adds credits to an account. Scope: `admin`.
 
     Repeating a `request_id` with the same content returns the first outcome; with other content it
-    fails with ALREADY_EXISTS. The same holds for CreateHold, SettleHold and ReleaseHold.
+    fails with ALREADY_EXISTS. The same holds for RefundCharge, CreateHold, SettleHold and
+    ReleaseHold.
+    """
+    RefundCharge: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.RefundChargeRequest, _billing_service_pb2.RefundChargeResponse]
+    """Gives back a part of a charge, or all of it. Scope: `admin`.
+
+    The charge stays as it is; the refund is an entry of its own. All refunds of a charge together
+    never exceed it: what is above fails with INVALID_ARGUMENT, which names what is left.
     """
     CreateHold: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.CreateHoldRequest, _billing_service_pb2.CreateHoldResponse]
     """Sets credits aside for work of one's own that is about to be done.
@@ -59,6 +66,18 @@ class BillingServiceStub:
     """Charges part or all of a hold and frees the rest. Touches only holds made by CreateHold."""
     ReleaseHold: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.ReleaseHoldRequest, _billing_service_pb2.ReleaseHoldResponse]
     """Frees a hold without a charge. Touches only holds made by CreateHold."""
+    ListUnresolvedAttempts: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.ListUnresolvedAttemptsRequest, _billing_service_pb2.ListUnresolvedAttemptsResponse]
+    """Lists the attempts that were sent to a provider and of which nobody knows what it did, in the
+    order of their beginning. Their money stays reserved. Scope: `admin`.
+    """
+    ResolveAttempt: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.ResolveAttemptRequest, _billing_service_pb2.ResolveAttemptResponse]
+    """Ends an unresolved attempt by what its provider says, or by a decision. Scope: `admin`.
+
+    An attempt is resolved once, so its name is all the idempotency that this needs: repeating a
+    resolution returns the same outcome. Another one fails with FAILED_PRECONDITION, reason
+    HOLD_FINAL, also where the attempt's own worker came back and ended it. An attempt that still
+    runs is NOT_FOUND here.
+    """
 
 @_typing.type_check_only
 class BillingServiceAsyncStub(BillingServiceStub):
@@ -79,7 +98,14 @@ class BillingServiceAsyncStub(BillingServiceStub):
     """Adds credits to an account. Scope: `admin`.
 
     Repeating a `request_id` with the same content returns the first outcome; with other content it
-    fails with ALREADY_EXISTS. The same holds for CreateHold, SettleHold and ReleaseHold.
+    fails with ALREADY_EXISTS. The same holds for RefundCharge, CreateHold, SettleHold and
+    ReleaseHold.
+    """
+    RefundCharge: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.RefundChargeRequest, _billing_service_pb2.RefundChargeResponse]  # type: ignore[assignment]
+    """Gives back a part of a charge, or all of it. Scope: `admin`.
+
+    The charge stays as it is; the refund is an entry of its own. All refunds of a charge together
+    never exceed it: what is above fails with INVALID_ARGUMENT, which names what is left.
     """
     CreateHold: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.CreateHoldRequest, _billing_service_pb2.CreateHoldResponse]  # type: ignore[assignment]
     """Sets credits aside for work of one's own that is about to be done.
@@ -91,6 +117,18 @@ class BillingServiceAsyncStub(BillingServiceStub):
     """Charges part or all of a hold and frees the rest. Touches only holds made by CreateHold."""
     ReleaseHold: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.ReleaseHoldRequest, _billing_service_pb2.ReleaseHoldResponse]  # type: ignore[assignment]
     """Frees a hold without a charge. Touches only holds made by CreateHold."""
+    ListUnresolvedAttempts: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.ListUnresolvedAttemptsRequest, _billing_service_pb2.ListUnresolvedAttemptsResponse]  # type: ignore[assignment]
+    """Lists the attempts that were sent to a provider and of which nobody knows what it did, in the
+    order of their beginning. Their money stays reserved. Scope: `admin`.
+    """
+    ResolveAttempt: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.ResolveAttemptRequest, _billing_service_pb2.ResolveAttemptResponse]  # type: ignore[assignment]
+    """Ends an unresolved attempt by what its provider says, or by a decision. Scope: `admin`.
+
+    An attempt is resolved once, so its name is all the idempotency that this needs: repeating a
+    resolution returns the same outcome. Another one fails with FAILED_PRECONDITION, reason
+    HOLD_FINAL, also where the attempt's own worker came back and ended it. An attempt that still
+    runs is NOT_FOUND here.
+    """
 
 class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps each account's prepaid credits in an append-only, double-entry ledger.
@@ -132,7 +170,20 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Adds credits to an account. Scope: `admin`.
 
         Repeating a `request_id` with the same content returns the first outcome; with other content it
-        fails with ALREADY_EXISTS. The same holds for CreateHold, SettleHold and ReleaseHold.
+        fails with ALREADY_EXISTS. The same holds for RefundCharge, CreateHold, SettleHold and
+        ReleaseHold.
+        """
+
+    @_abc_1.abstractmethod
+    def RefundCharge(
+        self,
+        request: _billing_service_pb2.RefundChargeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_service_pb2.RefundChargeResponse, _abc.Awaitable[_billing_service_pb2.RefundChargeResponse]]:
+        """Gives back a part of a charge, or all of it. Scope: `admin`.
+
+        The charge stays as it is; the refund is an entry of its own. All refunds of a charge together
+        never exceed it: what is above fails with INVALID_ARGUMENT, which names what is left.
         """
 
     @_abc_1.abstractmethod
@@ -162,5 +213,29 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_billing_service_pb2.ReleaseHoldResponse, _abc.Awaitable[_billing_service_pb2.ReleaseHoldResponse]]:
         """Frees a hold without a charge. Touches only holds made by CreateHold."""
+
+    @_abc_1.abstractmethod
+    def ListUnresolvedAttempts(
+        self,
+        request: _billing_service_pb2.ListUnresolvedAttemptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_service_pb2.ListUnresolvedAttemptsResponse, _abc.Awaitable[_billing_service_pb2.ListUnresolvedAttemptsResponse]]:
+        """Lists the attempts that were sent to a provider and of which nobody knows what it did, in the
+        order of their beginning. Their money stays reserved. Scope: `admin`.
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveAttempt(
+        self,
+        request: _billing_service_pb2.ResolveAttemptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_service_pb2.ResolveAttemptResponse, _abc.Awaitable[_billing_service_pb2.ResolveAttemptResponse]]:
+        """Ends an unresolved attempt by what its provider says, or by a decision. Scope: `admin`.
+
+        An attempt is resolved once, so its name is all the idempotency that this needs: repeating a
+        resolution returns the same outcome. Another one fails with FAILED_PRECONDITION, reason
+        HOLD_FINAL, also where the attempt's own worker came back and ended it. An attempt that still
+        runs is NOT_FOUND here.
+        """
 
 def add_BillingServiceServicer_to_server(servicer: BillingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

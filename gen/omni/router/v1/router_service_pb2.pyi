@@ -68,10 +68,12 @@ USAGE_SOURCE_PROVIDER: UsageSource
 USAGE_SOURCE_ESTIMATE: UsageSource
 
 class CompleteChatRequest(_message.Message):
-    __slots__ = ("prompt",)
+    __slots__ = ("prompt", "request_id")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     prompt: ChatPrompt
-    def __init__(self, prompt: _Optional[_Union[ChatPrompt, _Mapping]] = ...) -> None: ...
+    request_id: str
+    def __init__(self, prompt: _Optional[_Union[ChatPrompt, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CompleteChatResponse(_message.Message):
     __slots__ = ("completion",)
@@ -80,10 +82,12 @@ class CompleteChatResponse(_message.Message):
     def __init__(self, completion: _Optional[_Union[ChatCompletion, _Mapping]] = ...) -> None: ...
 
 class StreamChatRequest(_message.Message):
-    __slots__ = ("prompt",)
+    __slots__ = ("prompt", "request_id")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     prompt: ChatPrompt
-    def __init__(self, prompt: _Optional[_Union[ChatPrompt, _Mapping]] = ...) -> None: ...
+    request_id: str
+    def __init__(self, prompt: _Optional[_Union[ChatPrompt, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class StreamChatResponse(_message.Message):
     __slots__ = ("started", "delta", "completion")

@@ -33,6 +33,19 @@ class RouterServiceStub:
 
     Failures carry `google.rpc.ErrorInfo` (domain `omni`, a stable `reason`) in their status details.
     A failed call that was charged all the same says so in `ErrorInfo.metadata["charged_nanousd"]`.
+
+    A call with a `request_id` can be sent again after any failure without being paid twice. For 24
+    hours a repeat with the same prompt, streamed or not, is answered by what became of the first:
+
+    - it was answered: the same completion, which was charged once;
+    - it still runs: ABORTED, reason REQUEST_IN_PROGRESS, with RetryInfo;
+    - it ended early and was charged, or its outcome is not known: ABORTED, reason INTERRUPTED, with
+    `charged_nanousd` and the first call's `call_id` in the metadata. The same is said of an answer
+    that is too large to be kept, or where the operator keeps none;
+    - it failed without a charge: the repeat runs as a new call.
+
+    With another prompt it fails with ALREADY_EXISTS, reason REQUEST_ID_REUSED. The request ids of an
+    organisation's chats and of its calls of BillingService are one set; organisations share none.
     """
 
     def __init__(self, channel):
@@ -61,6 +74,19 @@ class RouterServiceServicer:
 
     Failures carry `google.rpc.ErrorInfo` (domain `omni`, a stable `reason`) in their status details.
     A failed call that was charged all the same says so in `ErrorInfo.metadata["charged_nanousd"]`.
+
+    A call with a `request_id` can be sent again after any failure without being paid twice. For 24
+    hours a repeat with the same prompt, streamed or not, is answered by what became of the first:
+
+    - it was answered: the same completion, which was charged once;
+    - it still runs: ABORTED, reason REQUEST_IN_PROGRESS, with RetryInfo;
+    - it ended early and was charged, or its outcome is not known: ABORTED, reason INTERRUPTED, with
+    `charged_nanousd` and the first call's `call_id` in the metadata. The same is said of an answer
+    that is too large to be kept, or where the operator keeps none;
+    - it failed without a charge: the repeat runs as a new call.
+
+    With another prompt it fails with ALREADY_EXISTS, reason REQUEST_ID_REUSED. The request ids of an
+    organisation's chats and of its calls of BillingService are one set; organisations share none.
     """
 
     def CompleteChat(self, request, context):
@@ -74,7 +100,8 @@ class RouterServiceServicer:
         """Completes a chat and streams the answer as it is generated.
 
         The stream carries one `started` event, `delta` events, then exactly one `completion` event,
-        then ends with status OK. A stream without a `completion` failed, and its status says why.
+        then ends with status OK. A stream without a `completion` failed, and its status says why. The
+        stream of an answer that is told again has one `delta` for each choice.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,6 +136,19 @@ class RouterService:
 
     Failures carry `google.rpc.ErrorInfo` (domain `omni`, a stable `reason`) in their status details.
     A failed call that was charged all the same says so in `ErrorInfo.metadata["charged_nanousd"]`.
+
+    A call with a `request_id` can be sent again after any failure without being paid twice. For 24
+    hours a repeat with the same prompt, streamed or not, is answered by what became of the first:
+
+    - it was answered: the same completion, which was charged once;
+    - it still runs: ABORTED, reason REQUEST_IN_PROGRESS, with RetryInfo;
+    - it ended early and was charged, or its outcome is not known: ABORTED, reason INTERRUPTED, with
+    `charged_nanousd` and the first call's `call_id` in the metadata. The same is said of an answer
+    that is too large to be kept, or where the operator keeps none;
+    - it failed without a charge: the repeat runs as a new call.
+
+    With another prompt it fails with ALREADY_EXISTS, reason REQUEST_ID_REUSED. The request ids of an
+    organisation's chats and of its calls of BillingService are one set; organisations share none.
     """
 
     @staticmethod
