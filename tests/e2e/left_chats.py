@@ -35,10 +35,13 @@ class GrpcChat:
         stream: bool,
         timeout_s: float = 60,
         model: str = MODEL,
+        output_tokens_max: int | None = None,
     ) -> "GrpcChat":
         channel = grpc.aio.insecure_channel(gateway.grpc)
         message = pb.Message(role=pb.ROLE_USER, parts=[pb.Part(text=prompt)])
-        asked = pb.ChatPrompt(model=model, messages=[message])
+        asked = pb.ChatPrompt(
+            model=model, messages=[message], max_output_token_count=output_tokens_max
+        )
         stub = pb_grpc.RouterServiceStub(channel)
         given: dict[str, Any] = {
             "metadata": (("authorization", f"Bearer {tenant.api_key}"),),
@@ -83,12 +86,15 @@ class RestChat:
         stream: bool,
         timeout_s: float = 60,
         model: str = MODEL,
+        output_tokens_max: int | None = None,
     ) -> "RestChat":
-        body = {
+        body: dict[str, Any] = {
             "model": model,
             "messages": [{"role": "user", "content": prompt}],
             "stream": stream,
         }
+        if output_tokens_max is not None:
+            body["max_tokens"] = output_tokens_max
         limit = {"x_omni_timeout_ms": str(round(timeout_s * 1000))}
         return cls(await RestCall.send(gateway, tenant.api_key, body, **limit))
 

@@ -1,0 +1,291 @@
+"""Clients that go away from a provider that bills on: it is read on, and what it says is charged.
+
+The simulator's log says what it sent and what it billed; each test compares the books with it.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from books import check_account, cost, settled
+from gateway import Gateway, SimulatorThread, Tenant, running, soon
+from gateway_fixtures import check_books
+from left_chats import CHATS, marked, on_both_transports, reached
+from omni_grpc_client import AttemptRecord
+
+from omni_grpc.completion.endings import DRAINS_AT_ONCE_MAX
+from omni_grpc.simulator import CallRecord
+from omni_grpc.storage import EmbeddedPostgres
+
+LEASE_S = 6
+CAP_S = LEASE_S / 2
+BILLS_ON = {
+    "OMNI_PROVIDER_SIM_BILLS_AFTER_CANCEL": "true",
+    "OMNI_HOLD_LEASE_S": str(LEASE_S),
+}
+
+streamed_or_plain = pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    postgres: EmbeddedPostgres,
+    template: tuple[str, str],
+    simulator: SimulatorThread,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Gateway]:
+    """A gateway whose provider bills on, with a short lease: its provider is read on for 3 s."""
+    name, admin_key = template
+    url = postgres.create_database("e2e_drain", template=name)
+    folder = tmp_path_factory.mktemp("drain")
+    with running(Gateway(url, simulator.base_url, folder, admin_key, environment=BILLS_ON)) as it:
+        yield it
+    check_books(url, folder)
+
+
+@pytest.fixture
+def tenant(gateway: Gateway) -> Tenant:
+    return gateway.tenant()
+
+
+async def _leave(
+    gateway: Gateway,
+    tenant: Tenant,
+    simulator: SimulatorThread,
+    transport: str,
+    behaviour: str,
+    *,
+    stream: bool,
+    read: int | None = None,
+) -> tuple[CallRecord, float]:
+    """Leaves a call once the provider has it, or once so many tokens were read; its record."""
+    prompt, mark = marked(f"bills_on,{behaviour}")
+    chat = await CHATS[transport].send(gateway, tenant, prompt, stream=stream)
+    if stream and read is not None:
+        await chat.read(read)
+    record = await reached(simulator, mark)
+    left_ms = simulator.now_ms()
+    await chat.leave()
+    return record, left_ms
+
+
+async def _attempt(gateway: Gateway, tenant: Tenant, record: CallRecord) -> AttemptRecord:
+    (attempt,) = (await settled(gateway, tenant, record)).attempts
+    return attempt
+
+
+def _counts(attempt: AttemptRecord) -> tuple[int | None, int | None]:
+    return attempt.prompt_tokens, attempt.completion_tokens
+
+
+# --- read to the end --------------------------------------------------------------------------
+@on_both_transports
+@streamed_or_plain
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        "tokens=30,delay_ms=10",
+        "tokens=30,headers_ms=500",
+        "tokens=30,first_ms=500",
+        "tokens=30,pause_after=request,pause_s=0.5",
+        "tokens=30,pause_after=headers,pause_s=0.5",
+    ],
+)
+async def test_a_call_that_was_left_is_charged_by_what_the_provider_says_at_its_end(
+    gateway: Gateway,
+    tenant: Tenant,
+    simulator: SimulatorThread,
+    transport: str,
+    stream: bool,
+    behaviour: str,
+) -> None:
+    read = 3 if "delay_ms" in behaviour else None
+    record, left_ms = await _leave(
+        gateway, tenant, simulator, transport, behaviour, stream=stream, read=read
+    )
+    attempt = await _attempt(gateway, tenant, record)
+    assert record.outcome == "finished"
+    assert record.ended_ms is not None
+    assert record.ended_ms > left_ms
+    assert (attempt.outcome, attempt.estimated) == ("cancelled", False)
+    assert _counts(attempt) == (record.prompt_tokens, 30)
+    assert record.billed_completion_tokens == 30
+    await check_account(gateway, tenant, cost(record.prompt_tokens, 30))
+
+
+@on_both_transports
+async def test_usage_that_never_comes_is_counted_to_the_end(
+    gateway: Gateway, tenant: Tenant, simulator: SimulatorThread, transport: str
+) -> None:
+    behaviour = "tokens=30,delay_ms=10,usage=none"
+    record, _ = await _leave(gateway, tenant, simulator, transport, behaviour, stream=True, read=3)
+    attempt = await _attempt(gateway, tenant, record)
+    assert (attempt.outcome, attempt.estimated) == ("cancelled", True)
+    assert _counts(attempt) == (record.prompt_tokens, 30)
+    await check_account(gateway, tenant, cost(record.prompt_tokens, 30))
+
+
+@on_both_transports
+@streamed_or_plain
+async def test_a_call_past_its_deadline_is_read_on_while_its_caller_is_told_at_once(
+    gateway: Gateway, tenant: Tenant, simulator: SimulatorThread, transport: str, stream: bool
+) -> None:
+    prompt, mark = marked("bills_on,tokens=30,delay_ms=50")
+    chat = await CHATS[transport].send(gateway, tenant, prompt, stream=stream, timeout_s=0.5)
+    assert await chat.end() in {"DEADLINE", "DEADLINE_EXCEEDED"}
+    record = await reached(simulator, mark)
+    assert simulator.now_ms() - record.received_ms < 1_200
+    assert record.outcome == "running"
+    await chat.leave()
+    attempt = await _attempt(gateway, tenant, record)
+    assert (attempt.estimated, attempt.completion_tokens) == (False, 30)
+    await check_account(gateway, tenant, cost(record.prompt_tokens, 30))
+
+
+# --- not to the end ---------------------------------------------------------------------------
+@on_both_transports
+@pytest.mark.parametrize("hang", ["request", "headers", "5"])
+async def test_a_stream_without_an_end_is_left_at_the_cap_and_charged_by_our_count(
+    gateway: Gateway, tenant: Tenant, simulator: SimulatorThread, transport: str, hang: str
+) -> None:
+    came = 5 if hang == "5" else 0
+    record, left_ms = await _leave(
+        gateway, tenant, simulator, transport, f"tokens=30,hang_after={hang}",
+        stream=True, read=came or None,
+    )  # fmt: skip
+    attempt = await _attempt(gateway, tenant, record)
+    assert (attempt.outcome, attempt.estimated) == ("cancelled", True)
+    assert _counts(attempt) == (record.prompt_tokens, came)
+    assert record.gone_ms is not None
+    assert CAP_S - 0.1 < (record.gone_ms - left_ms) / 1000 < CAP_S + 1
+    assert record.billed_completion_tokens == 30
+    await check_account(gateway, tenant, cost(record.prompt_tokens, came))
+
+
+@on_both_transports
+async def test_a_plain_call_without_an_end_is_left_at_the_cap_and_charged_its_prompt(
+    gateway: Gateway, tenant: Tenant, simulator: SimulatorThread, transport: str
+) -> None:
+    record, left_ms = await _leave(
+        gateway, tenant, simulator, transport, "tokens=30,hang_after=request", stream=False
+    )
+    attempt = await _attempt(gateway, tenant, record)
+    assert (attempt.outcome, attempt.estimated) == ("cancelled", True)
+    assert record.gone_ms is not None
+    assert CAP_S - 0.1 < (record.gone_ms - left_ms) / 1000 < CAP_S + 1
+    await check_account(gateway, tenant, cost(record.prompt_tokens, 0))
+
+
+@streamed_or_plain
+async def test_a_provider_that_refuses_after_all_costs_nothing(
+    gateway: Gateway, tenant: Tenant, simulator: SimulatorThread, stream: bool
+) -> None:
+    record, _ = await _leave(
+        gateway, tenant, simulator, "rest", "headers_ms=300,status=503", stream=stream
+    )
+    attempt = await _attempt(gateway, tenant, record)
+    assert (attempt.outcome, attempt.cost_nanousd) == ("failed", 0)
+    await check_account(gateway, tenant)
+
+
+async def test_an_answer_that_breaks_off_unseen_is_charged_as_far_as_it_came(
+    gateway: Gateway, tenant: Tenant, simulator: SimulatorThread
+) -> None:
+    record, _ = await _leave(
+        gateway, tenant, simulator, "rest", "tokens=30,delay_ms=20,error_after=12",
+        stream=True, read=3,
+    )  # fmt: skip
+    attempt = await _attempt(gateway, tenant, record)
+    assert (attempt.outcome, attempt.estimated, attempt.completion_tokens) == ("failed", True, 12)
+    await check_account(gateway, tenant, cost(record.prompt_tokens, 12))
+
+
+async def test_a_call_that_was_left_before_it_was_sent_is_never_sent(
+    gateway: Gateway, tenant: Tenant, simulator: SimulatorThread
+) -> None:
+    """Calls that are left in their first milliseconds, while they are held for and sent."""
+    called = []
+    for number in range(40):
+        prompt, mark = marked("bills_on,tokens=3")
+        chat = await CHATS["rest"].send(gateway, tenant, prompt, stream=number % 2 == 0)
+        await asyncio.sleep(number / 10_000)
+        await chat.leave()
+        called.append(mark)
+    await asyncio.sleep(0.3)
+    records = [record for mark in called if (record := simulator.record_asked(mark))]
+    for record in records:
+        attempt = await _attempt(gateway, tenant, record)
+        assert _counts(attempt) == (record.prompt_tokens, 3)
+    await check_account(gateway, tenant, *(cost(one.prompt_tokens, 3) for one in records))
+
+
+# --- bounds -----------------------------------------------------------------------------------
+async def test_no_more_providers_are_read_on_than_may_be(
+    gateway: Gateway, tenant: Tenant, simulator: SimulatorThread
+) -> None:
+    """Those above the limit are stopped at once; all are charged by our count of what came."""
+    above = 8
+
+    async def one() -> tuple[CallRecord, float]:
+        return await _leave(
+            gateway, tenant, simulator, "rest", "tokens=9,hang_after=2", stream=True, read=2
+        )
+
+    left = []
+    for _ in range(DRAINS_AT_ONCE_MAX // 8):
+        left += await asyncio.gather(*(one() for _ in range(8)))
+    assert simulator.now_ms() - left[0][1] < CAP_S * 1000, "too slow: the first were let go"
+    left += await asyncio.gather(*(one() for _ in range(above)))
+    assert await soon(lambda: all(record.gone_ms is not None for record, _ in left))
+    quick = [record for record, left_ms in left if record.gone_ms - left_ms < 1_000]
+    assert len(quick) == above
+    for record, _ in left:
+        assert (await _attempt(gateway, tenant, record)).completion_tokens == 2
+    await check_account(gateway, tenant, *(cost(one.prompt_tokens, 2) for one, _ in left))
+
+
+async def test_an_unseen_answer_is_read_no_further_than_its_hold_reaches(
+    gateway: Gateway, tenant: Tenant, simulator: SimulatorThread
+) -> None:
+    prompt, mark = marked("bills_on,tokens=20000,delay_ms=1,no_limit")
+    chat = await CHATS["rest"].send(gateway, tenant, prompt, stream=True, output_tokens_max=100)
+    await chat.read(3)
+    await chat.leave()
+    record = await reached(simulator, mark)
+    attempt = await _attempt(gateway, tenant, record)
+    assert record.outcome == "cancelled"
+    assert record.completion_tokens < 1_000
+    assert attempt.cost_nanousd == attempt.held_nanousd
+    await check_account(gateway, tenant, attempt.cost_nanousd)
+
+
+# --- a stop of the service --------------------------------------------------------------------
+@streamed_or_plain
+@pytest.mark.parametrize("behaviour", ["tokens=30,delay_ms=50", "tokens=30,hang_after=5"])
+async def test_a_stopping_service_waits_for_the_providers_it_reads_on_and_settles(
+    own_gateway: Gateway, simulator: SimulatorThread, stream: bool, behaviour: str
+) -> None:
+    own_gateway.environment |= BILLS_ON
+    with running(own_gateway):
+        tenant = own_gateway.tenant()
+        record, _ = await _leave(
+            own_gateway, tenant, simulator, "grpc", behaviour, stream=stream,
+            read=3 if stream else None,
+        )  # fmt: skip
+        began = asyncio.get_running_loop().time()
+        await asyncio.to_thread(own_gateway.stop)
+        assert asyncio.get_running_loop().time() - began < CAP_S + 3
+    own_gateway.grpc = own_gateway.rest = ""
+    with running(own_gateway):
+        attempt = await _attempt(own_gateway, tenant, record)
+        ended = "hang" not in behaviour
+        came = 30 if ended else 5 if stream else 0
+        assert (attempt.outcome, attempt.estimated) == ("cancelled", not ended)
+        assert _counts(attempt) == (record.prompt_tokens, came)
+        await check_account(own_gateway, tenant, cost(record.prompt_tokens, came))
+
+
+def test_the_page_of_the_ledger_says_how_long_and_how_many() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text()
+    assert f"at most {DRAINS_AT_ONCE_MAX} at once" in page
