@@ -15,7 +15,7 @@ from omni_grpc.billing.operations import FinalOp
 
 INSERT_SQL: Final = (
     "INSERT INTO dead_letter (target, operation, sqlstate, cause)"
-    " VALUES (%s::uuid, %s::text, %s::text, %s::text)"
+    " VALUES (%s::uuid, %s::text, %s::text, %s::text) RETURNING id"
 )
 
 
