@@ -653,8 +653,8 @@ BEGIN
                   AND (g.kind = 'V' OR g.amount = f_cost[q.ord])) END;
   END IF;
 
-  -- 8. Chats that end: D, done, with the answer where it is kept; F, failed without a charge, so
-  -- that its request id is free for a new attempt.
+  -- 8. Chats that end: D, done and settled, with the answer where it is kept; F, failed without a
+  -- charge, so that its request id is free for a new attempt.
   IF cardinality(r_call) > 0 THEN
     INSERT INTO request_answer (call_id, sealed)
     SELECT DISTINCT ON (x.call) x.call, x.answer
@@ -662,6 +662,8 @@ BEGIN
            AS x(principal, request_id, call, state, answer)
       JOIN request e USING (principal, request_id)
      WHERE x.state = 'D' AND e.operation = 'C' AND e.target = x.call
+       AND EXISTS (SELECT FROM posting g
+                    WHERE g.id BETWEEN x.call AND ledger_last_attempt(x.call) AND g.kind = 'S')
      ORDER BY x.call
     ON CONFLICT DO NOTHING;
     DELETE FROM request e

@@ -66,7 +66,7 @@ async def test_a_void_beats_a_lease_end(worker: Worker) -> None:
 
 
 async def test_one_request_id_twice_in_the_queue_is_done_once(worker: Worker) -> None:
-    request = RequestKey(1, "mine", b"5", Requested.HOLD)
+    request = RequestKey(1, "mine", b"5", Requested.GRANT)
     results = [
         worker.lane.apply(transfer_op(5, request=request)),
         worker.lane.apply(transfer_op(5, request=request)),

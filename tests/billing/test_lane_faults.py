@@ -60,7 +60,7 @@ async def test_a_grant_is_made_once_wherever_its_connection_breaks(
     how: Break, worker: Worker, proxy: CutProxy
 ) -> None:
     proxy.arm(how)
-    request = RequestKey(1, "mine", b"5", Requested.HOLD)
+    request = RequestKey(1, "mine", b"5", Requested.GRANT)
     with pytest.raises(LedgerUnavailable):
         await worker.lane.apply(transfer_op(5, request=request))
     await settled(worker)
@@ -194,18 +194,25 @@ async def test_a_worker_keeps_its_epoch_over_an_outage_and_its_holds_stay_its_ow
 
 
 # --- a database that answers but cannot ---------------------------------------------------------
+def rename_function(sql: psycopg.Connection, before: str, after: str) -> None:
+    """With all its signatures."""
+    rows = sql.execute("SELECT oid::regprocedure::text FROM pg_proc WHERE proname = %s", [before])
+    for (signature,) in rows.fetchall():
+        sql.execute(f"ALTER FUNCTION {signature} RENAME TO {after}")
+
+
 async def test_finals_wait_for_a_schema_that_does_not_fit(
     worker: Worker, sql: psycopg.Connection
 ) -> None:
     """Old code on a new schema, or rights taken away: no fault of an operation's data."""
     op = hold_op(5)
     await worker.lane.hold(op)
-    sql.execute("ALTER FUNCTION ledger_apply RENAME TO ledger_apply_gone")
+    rename_function(sql, "ledger_apply", "ledger_apply_gone")
     settle = worker.lane.apply(final_op(Final.SETTLE, op.id, 3))
     with pytest.raises(LedgerUnavailable):
         await worker.lane.hold(hold_op(5))
     assert not settle.done()
-    sql.execute("ALTER FUNCTION ledger_apply_gone RENAME TO ledger_apply")
+    rename_function(sql, "ledger_apply_gone", "ledger_apply")
     assert (await settle).code is Code.DONE
     await settled(worker)
     assert await balance(worker) == (97, 0)

@@ -7,7 +7,14 @@ from uuid import UUID
 
 from omni_grpc.billing.invariants.model import Invariant, Violation
 from omni_grpc.billing.invariants.replay import ENTRY_MAX, Replay
-from omni_grpc.billing.invariants.rows import Charged, Span, Sums, SystemBooks, Wallet
+from omni_grpc.billing.invariants.rows import (
+    Charged,
+    Snapshot,
+    Span,
+    Sums,
+    SystemBooks,
+    Wallet,
+)
 from omni_grpc.billing.invariants.store import BooksStore
 from omni_grpc.core.limits import HOLD_LEASE_SECONDS
 from omni_grpc.core.money import Price, charge
@@ -73,7 +80,9 @@ class _Checkup:
         await self._check_pending()
         await self._check_leases()
         await self._check_wallets()
+        await self._check_snapshots()
         await self._check_postings()
+        await self._check_lots()
         await self._check_usage()
         await self._check_requests()
         order = list(Invariant)
@@ -169,6 +178,35 @@ class _Checkup:
             stored = Sums(wallet.credits, wallet.debits, wallet.entry_count)
             recomputed = replay.sums(wallet.id)._replace(entry_count=wallet.entry_count)
             self._compare(wallet.id, recomputed, stored)
+            self._compare_snapshot(wallet, replay.at_snapshot(wallet.id))
+
+    def _compare_snapshot(self, wallet: Wallet, then: tuple[int, int] | None) -> None:
+        snapshot = (wallet.snapshot_credits, wallet.snapshot_debits)
+        if then is not None and then != snapshot:
+            what = "its last snapshot is not what its entries had come to"
+            self._add(Invariant.I12, what, f"account {wallet.id}", then, snapshot)
+
+    async def _check_snapshots(self) -> None:
+        after = (-1, "-infinity")
+        while found := await self._store.next_snapshots(after):
+            upto, rows = found
+            for snapshot in await self._store.snapshots(after, upto):
+                self._check_snapshot(snapshot)
+            after = upto
+            self._advance("snapshots", rows)
+
+    def _check_snapshot(self, snapshot: Snapshot) -> None:
+        where = f"snapshot of account {snapshot.account} on {snapshot.day}"
+        there = (snapshot.entry_count, snapshot.credits, snapshot.debits)
+        most = (snapshot.entry_count_max, snapshot.credits_max, snapshot.debits_max)
+        if any(limit is None or count > limit for count, limit in zip(there, most, strict=True)):
+            what = "it has more than the account had later"
+            self._add(Invariant.I12, what, where, f"at most {most}", there)
+        elif snapshot.credits - snapshot.debits != snapshot.balance:
+            what = "its balance is not the one after its last entry"
+            self._add(
+                Invariant.I12, what, where, snapshot.balance, snapshot.credits - snapshot.debits
+            )
 
     def _compare(self, account: int, recomputed: Sums, stored: Sums) -> None:
         for name, expected, found in zip(Sums._fields, recomputed, stored, strict=True):
@@ -220,8 +258,15 @@ class _Checkup:
                     expected = f"a price: {error}"
             if expected != charged.cost:
                 what = "the charge does not follow from what was used"
-                where = f"posting {charged.id}/{charged.n}"
+                where = f"attempt {charged.id}"
                 self._add(Invariant.I10, what, where, expected, charged.cost)
+
+    async def _check_lots(self) -> None:
+        async for span in _spans(self._store.next_lots):
+            for lot, expected, found in await self._store.lots_astray(span):
+                what = "a grant that expires is not what its postings say"
+                self._add(Invariant.I2, what, f"lot {lot}", expected, found)
+            self._advance("lots", span.rows)
 
     # --- usage records and requests -------------------------------------------------------------
     async def _check_usage(self) -> None:
@@ -240,6 +285,11 @@ class _Checkup:
                 self._add(Invariant.I13, what, where, asked, outcome)
             after = upto
             self._advance("requests", rows)
+        async for span in _spans(self._store.next_answers):
+            for call_id in await self._store.answers_astray(span):
+                what = "an answer is kept of a call that was never settled"
+                self._add(Invariant.I13, what, f"answer {call_id}", "a settle", "none")
+            self._advance("answers", span.rows)
 
 
 async def _spans(following: Callable[[UUID], Awaitable[Span | None]]) -> AsyncIterator[Span]:

@@ -15,13 +15,13 @@ class Invariant(StrEnum):
     I3 = "I3", "what is pending equals the sum of the open and unresolved holds"
     I4 = "I4", "replayed in commit order, no wallet was ever below zero"
     I5 = "I5", "an attempt is open or final, and final once"
-    I6 = "I6", "no settle is above its hold"
-    I7 = "I7", "the operator's loss is what was reported above the holds"
+    I6 = "I6", "no settle is above its hold, and no refund above its settle"
+    I7 = "I7", "the operator's loss is what was reported above the holds or written off"
     I8 = "I8", "no open hold is past its lease"
     I9 = "I9", "every final attempt has its usage record, and every usage record its attempt"
     I10 = "I10", "every charge recomputes from usage, price version and markup"
-    I11 = "I11", "every grant was asked for once, with its amount"
-    I12 = "I12", "the stored balance is the one after the last entry"
+    I11 = "I11", "every grant and refund was asked for once, with its amount"
+    I12 = "I12", "the stored balance is the one after the last entry, and snapshots fit"
     I13 = "I13", "every request id has one outcome"
 
     def __new__(cls, value: str, meaning: str) -> Self:

@@ -15,10 +15,12 @@ ENTRY_MAX: Final = 2**63 - 1
 class _Book:
     """Where the replay of one wallet stands."""
 
-    __slots__ = ("balance", "credits", "debits", "entry_count", "position")
+    __slots__ = ("balance", "credits", "debits", "entry_count", "position", "snapshot", "then")
 
-    def __init__(self, entry_count: int) -> None:
-        self.entry_count = entry_count
+    def __init__(self, wallet: Wallet) -> None:
+        self.entry_count = wallet.entry_count
+        self.snapshot = wallet.snapshot_entry
+        self.then = (0, 0) if self.snapshot == 0 else None
         self.credits = 0
         self.debits = 0
         self.position = 0
@@ -29,7 +31,7 @@ class Replay:
     """Takes entries by wallet and position, and says what is wrong with them."""
 
     def __init__(self, wallets: Sequence[Wallet]) -> None:
-        self._books = {wallet.id: _Book(wallet.entry_count) for wallet in wallets}
+        self._books = {wallet.id: _Book(wallet) for wallet in wallets}
 
     def add(self, entry: Entry) -> Iterator[Violation]:
         """Take the next entry; yields what is wrong with it."""
@@ -51,6 +53,11 @@ class Replay:
             yield _violation(entry, what, str(expected), entry.balance_after)
         if entry.balance_after < 0:
             yield _violation(entry, "the balance was below zero", "at least 0", entry.balance_after)
+        if entry.lot_place not in (None, book.credits):
+            what = "a grant that expires has another place among the credits"
+            yield _violation(entry, what, str(book.credits), entry.lot_place, Invariant.I2)
+        if entry.entry == book.snapshot:
+            book.then = (book.credits, book.debits)
         # The stored balance goes on from here, so that one fault is told once.
         book.position, book.balance = entry.entry, entry.balance_after
 
@@ -61,12 +68,18 @@ class Replay:
             return (last.wallet, ENTRY_MAX)
         return (last.wallet, last.entry)
 
+    def at_snapshot(self, wallet: int) -> tuple[int, int] | None:
+        """Credits and debits when a wallet's last snapshot was taken; None if that was not met."""
+        return self._books[wallet].then
+
     def sums(self, wallet: int) -> Sums:
         """What was replayed of a wallet."""
         book = self._books[wallet]
         return Sums(book.credits, book.debits, book.position)
 
 
-def _violation(entry: Entry, what: str, expected: str, found: int) -> Violation:
+def _violation(
+    entry: Entry, what: str, expected: str, found: object, invariant: Invariant = Invariant.I4
+) -> Violation:
     where = f"account {entry.wallet} entry {entry.entry}"
-    return Violation(Invariant.I4, what, where, expected, str(found))
+    return Violation(invariant, what, where, expected, str(found))

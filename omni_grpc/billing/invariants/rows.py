@@ -28,6 +28,9 @@ class Wallet(NamedTuple):
     entry_count: int
     last_entry: int
     last_balance: int
+    snapshot_entry: int | None
+    snapshot_credits: int | None
+    snapshot_debits: int | None
 
 
 class Entry(NamedTuple):
@@ -38,6 +41,26 @@ class Entry(NamedTuple):
     is_credit: bool
     amount: int
     balance_after: int
+    lot_place: int | None
+    """Of a grant that expires: all credits up to it, as its lot says."""
+
+
+class Snapshot(NamedTuple):
+    """What an account had on a day, and the most that it can have had.
+
+    That is what its next snapshot says, or the account itself. `balance` is what the entry says
+    that it counted to; that of a wallet's last snapshot is found by the replay.
+    """
+
+    account: int
+    day: str
+    entry_count: int
+    credits: int
+    debits: int
+    entry_count_max: int | None
+    credits_max: int | None
+    debits_max: int | None
+    balance: int
 
 
 class Sums(NamedTuple):
@@ -60,12 +83,16 @@ class Suspect(NamedTuple):
     held: int
     loss: int
     loss_account: int | None
+    of: UUID | None
     first_kind: str | None
     first_decider: str | None
     wallet_kind: int | None
     usage_wallet: int | None
     asked: int | None
     asked_amount: int | None
+    charged: Decimal | None
+    refunded: Decimal | None
+    lot_wallet: int | None
     wrong: list[bool | None]
 
 
@@ -87,10 +114,20 @@ FAULT_KINDS: Final = (
     FaultKind(
         Invariant.I5,
         "a word that admits no correction was corrected",
-        "a settle after a void that its owner did not decide",
+        "a settle after a word that its owner did not decide, or that was lower",
         "{kind} after {first_kind} by {first_decider}",
     ),
     FaultKind(Invariant.I6, "more was charged than was held", "at most {held}", "{amount}"),
+    FaultKind(Invariant.I6, "it refunds no charge of its wallet", "a settle", "{of}"),
+    FaultKind(
+        Invariant.I6, "more was refunded than was charged", "at most {charged}", "{refunded}"
+    ),
+    FaultKind(
+        Invariant.I6,
+        "a budget window was given back more than it was charged",
+        "at most what {of} charged",
+        "more",
+    ),
     FaultKind(
         Invariant.I7,
         "a loss was booked while its hold had room",
@@ -109,16 +146,21 @@ FAULT_KINDS: Final = (
         "{wallet}",
         "{usage_wallet}",
     ),
-    FaultKind(Invariant.I11, "a grant was not asked for once", "1 request", "{asked}"),
-    FaultKind(Invariant.I11, "a grant is not what was asked for", "{asked_amount}", "{amount}"),
+    FaultKind(Invariant.I11, "it was not asked for once", "1 request", "{asked}"),
+    FaultKind(Invariant.I11, "it is not what was asked for", "{asked_amount}", "{amount}"),
+    FaultKind(
+        Invariant.I2,
+        "it takes back what was not granted to its wallet for a time",
+        "a lot of wallet {wallet}",
+        "{lot_wallet}",
+    ),
 )
 
 
 class Charged(NamedTuple):
-    """A router's settle, and what its attempt used."""
+    """What an attempt was charged and cost above it, corrections included, and what it used."""
 
     id: UUID
-    n: int
     cost: Decimal
     price_version: int
     markup_ppm: int
@@ -133,7 +175,7 @@ class Charged(NamedTuple):
     @property
     def usage(self) -> Usage:
         """What it used."""
-        return Usage(*self[5:])
+        return Usage(*self[4:])
 
 
 @dataclass(frozen=True, slots=True)

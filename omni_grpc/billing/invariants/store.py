@@ -12,6 +12,7 @@ from omni_grpc.billing.invariants.rows import (
     FAULT_KINDS,
     Charged,
     Entry,
+    Snapshot,
     Span,
     Sums,
     Suspect,
@@ -78,6 +79,19 @@ class BooksStore:
         rows = await self._database.fetch_all(statements.LAPSED, [grace_s, limit], row=tuple_row)
         return [(row[0], row[1], row[2]) for row in rows]
 
+    async def next_snapshots(self, after: tuple[int, str]) -> tuple[tuple[int, str], int] | None:
+        """The key that ends the next slice of snapshots, and its size; None behind the last."""
+        row = await self._database.fetch_one(
+            statements.LAST_SNAPSHOT, [*after, self._rows], row=tuple_row
+        )
+        return None if row is None else ((row[0], row[1]), row[2])
+
+    async def snapshots(self, after: tuple[int, str], upto: tuple[int, str]) -> list[Snapshot]:
+        """The snapshots of a slice, each beside what came after it."""
+        return await self._database.fetch_all(
+            statements.SNAPSHOTS, [*after, *upto], row=args_row(Snapshot)
+        )
+
     async def next_postings(self, after: UUID) -> Span | None:
         """The next slice of postings by id; None behind the last."""
         return await self._next(statements.LAST_POSTING, after)
@@ -122,6 +136,25 @@ class BooksStore:
         """The router's settles of a slice with what they were computed from."""
         return await self._database.fetch_all(
             statements.CHARGES, span._asdict(), row=args_row(Charged)
+        )
+
+    async def next_lots(self, after: UUID) -> Span | None:
+        """The next slice of grants that expire; None behind the last."""
+        return await self._next(statements.LAST_LOT, after)
+
+    async def lots_astray(self, span: Span) -> list[tuple[UUID, str, str]]:
+        """Lots of a slice that are not what the postings say: which, what they say, what it is."""
+        rows = await self._database.fetch_all(statements.LOTS, span._asdict(), row=tuple_row)
+        return [(row[0], row[2], row[1]) for row in rows]
+
+    async def next_answers(self, after: UUID) -> Span | None:
+        """The next slice of kept answers; None behind the last."""
+        return await self._next(statements.LAST_ANSWER, after)
+
+    async def answers_astray(self, span: Span) -> list[UUID]:
+        """Calls whose answer is kept though nothing of them was settled."""
+        return await self._database.fetch_all(
+            statements.ANSWERS_ASTRAY, span._asdict(), row=scalar_row
         )
 
     async def usage_alone(self, span: Span) -> list[UUID]:
