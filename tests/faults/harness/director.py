@@ -1,0 +1,120 @@
+"""Performs a history in a world, and says what is wrong afterwards."""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from harness.billing_log import BillingLog, Wanted
+from harness.history import History, Play
+from harness.model import differences
+from harness.world import UNRESOLVED_SECONDS_MAX, World
+from omni_grpc.core.errors import LedgerUnavailable
+
+PATIENCE_SECONDS = 15.0
+"""How long what waits for the database may take to be written once all is mended."""
+
+STEP_SECONDS_MAX = 60.0
+GRANT = "credits"
+
+
+@dataclass(eq=False)
+class Performance:
+    """What came of a history."""
+
+    history: History
+    findings: list[str]
+    late: dict[int, list[str]] = field(default_factory=dict)
+    """What was found of earlier histories, by their seeds, when their orphans were due."""
+    overlaps: Counter[tuple[int, str]] = field(default_factory=Counter)
+    calls: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(eq=False)
+class Debt:
+    """A play whose orphans must be listed as unresolved when it is due."""
+
+    play: Play
+    due_s: float
+
+
+class Director:
+    """Performs one history after the other in its world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._plays = 0
+        self._debts: list[Debt] = []
+
+    async def perform(self, history: History) -> Performance:
+        """Performs a history; its findings say all that is wrong, also of plays before it."""
+        began = time.monotonic()
+        play = await self._begin(history)
+        for kind, step in history.steps:
+            play.kind = kind
+            async with asyncio.timeout(STEP_SECONDS_MAX):
+                await step.run(play)
+        await play.finish()
+        await play.billing.resolve(self.world.servers)
+        findings = await self._settled(play)
+        findings += [str(violation) for violation in await self.world.check()]
+        findings += self.world.ended()
+        if not findings and await self._has_orphans(play):
+            self._debts.append(Debt(play, time.monotonic() + UNRESOLVED_SECONDS_MAX))
+        else:
+            self._forget(play)
+        late = await self.collect()
+        for server in self.world.servers:
+            server.proxy.batches.clear()
+        seconds = time.monotonic() - began
+        return Performance(history, findings, late, play.overlaps, len(play.calls), seconds)
+
+    async def collect(self, *, all_of_them: bool = False) -> dict[int, list[str]]:
+        """Looks at the debts that are due, or waits for all of them; what is wrong, by seed."""
+        found: dict[int, list[str]] = {}
+        while self._debts and (all_of_them or self._debts[0].due_s < time.monotonic()):
+            debt = self._debts.pop(0)
+            await asyncio.sleep(max(0.0, debt.due_s - time.monotonic()))
+            wrong = differences(debt.play, await self.world.books(debt.play.tenant), late=True)
+            if wrong:
+                found[debt.play.history.seed] = wrong
+            self._forget(debt.play)
+        return found
+
+    async def _begin(self, history: History) -> Play:
+        self._plays += 1
+        tenant = await self.world.tenant()
+        keys = {"": self.world.admin_key, tenant.slug: tenant.api_key}
+        billing = BillingLog(keys)
+        play = Play(self.world, history, f"p{self._plays}-", tenant, billing)
+        if history.credits:
+            wanted = Wanted(
+                verb="grant", request_id=f"{play.prefix}{GRANT}", amount=history.credits,
+                account=tenant.slug,
+            )  # fmt: skip
+            await billing.send(wanted, self.world.servers[0])
+            await billing.resolve(self.world.servers)
+        return play
+
+    async def _settled(self, play: Play) -> list[str]:
+        """What the model finds, once it finds nothing or patience is over."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        pause = 0.01
+        while True:
+            try:
+                found = differences(play, await self.world.books(play.tenant))
+            except LedgerUnavailable as error:
+                found = [f"the database does not answer: {error.message}"]
+            if not found or time.monotonic() > until:
+                return found
+            await asyncio.sleep(pause)
+            pause = min(0.2, 1.5 * pause)
+
+    async def _has_orphans(self, play: Play) -> bool:
+        """Whether a killed server's calls are not final yet."""
+        books = await self.world.books(play.tenant)
+        return any(row.origin == "r" for row in books.holds)
+
+    def _forget(self, play: Play) -> None:
+        self.world.provider.forget(play.prefix)

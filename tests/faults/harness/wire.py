@@ -1,0 +1,116 @@
+"""PostgreSQL's wire protocol, as far as the proxy must understand it: messages and ledger batches.
+
+A batch is read from the parameters of its Bind message by the names that the database itself gives
+to the arguments of `ledger_apply`, so that a new argument does not make the proxy blind.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+LEDGER_NAME = "omni-grpc ledger"
+"""The application name by which a lane's connection is known."""
+
+LAYOUT_SQL = """
+SELECT proargnames::text[], pronargs FROM pg_proc WHERE proname = 'ledger_apply'
+"""
+_SSL, _GSS = 80877103, 80877104
+
+Layout = Mapping[int, Mapping[str, int]]
+"""Of each version of `ledger_apply`, by its number of arguments: where each argument stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """What one batch asks of the ledger."""
+
+    owner: str = ""
+    finals: tuple[tuple[UUID, str], ...] = ()
+    holds: tuple[tuple[UUID, int], ...] = ()
+    transfers: tuple[UUID, ...] = ()
+
+    def holds_for(self, wallet: int) -> bool:
+        return any(account == wallet for _, account in self.holds)
+
+    def ends(self, hold_id: UUID, kinds: str = "SVUW") -> bool:
+        return any(found == hold_id and kind in kinds for found, kind in self.finals)
+
+
+def is_encryption_request(packet: bytes) -> bool:
+    return len(packet) == 8 and struct.unpack("!I", packet[4:8])[0] in (_SSL, _GSS)
+
+
+def startup_parameters(packet: bytes) -> dict[str, str]:
+    words = packet[8:].split(b"\0")
+    pairs = zip(words[::2], words[1::2], strict=False)
+    return {name.decode(): value.decode() for name, value in pairs if name}
+
+
+def split_messages(buffer: bytearray) -> Iterator[bytes]:
+    """Takes the whole messages out of `buffer`."""
+    while len(buffer) >= 5:
+        size = 1 + struct.unpack_from("!I", buffer, 1)[0]
+        if len(buffer) < size:
+            return
+        yield bytes(buffer[:size])
+        del buffer[:size]
+
+
+def parsed_statement(message: bytes) -> tuple[bytes, bytes]:
+    """The name and the SQL of a Parse message."""
+    name, _, rest = message[5:].partition(b"\0")
+    return name, rest.partition(b"\0")[0]
+
+
+def bound_parameters(message: bytes) -> tuple[bytes, list[bytes | None]]:
+    """The statement's name and the parameters of a Bind message."""
+    _, _, rest = message[5:].partition(b"\0")
+    name, _, rest = rest.partition(b"\0")
+    (formats,) = struct.unpack_from("!H", rest)
+    at = 2 + 2 * formats
+    (count,) = struct.unpack_from("!H", rest, at)
+    at += 2
+    found: list[bytes | None] = []
+    for _ in range(count):
+        (size,) = struct.unpack_from("!i", rest, at)
+        at += 4
+        found.append(None if size < 0 else rest[at : at + size])
+        at += max(size, 0)
+    return name, found
+
+
+def sqlstate_of(message: bytes) -> str:
+    """The SQLSTATE of an ErrorResponse."""
+    for field in message[5:].split(b"\0"):
+        if field[:1] == b"C":
+            return field[1:].decode()
+    return ""
+
+
+def backend_pid(message: bytes) -> int:
+    """The process of a BackendKeyData message."""
+    return int(struct.unpack_from("!I", message, 5)[0])
+
+
+def layout_of(rows: list[tuple[list[str], int]]) -> Layout:
+    """Where the arguments of each `ledger_apply` stand; of LAYOUT_SQL's rows."""
+    return {
+        count: {name: place for place, name in enumerate(names[:count])} for names, count in rows
+    }
+
+
+def operations_of(parameters: list[bytes | None], layout: Layout) -> Operations:
+    """What a batch holds, by the parameters of its Bind message."""
+    places = layout[len(parameters)]
+
+    def column(name: str) -> list[str]:
+        text = (parameters[places[name]] or b"{}").decode()[1:-1]
+        return [word.strip('"') for word in text.split(",")] if text else []
+
+    return Operations(
+        owner=(parameters[places["p_owner"]] or b"").decode(),
+        finals=tuple(zip(map(UUID, column("f_id")), column("f_kind"), strict=True)),
+        holds=tuple(zip(map(UUID, column("h_id")), map(int, column("h_wallet")), strict=True)),
+        transfers=tuple(map(UUID, column("t_id"))),
+    )

@@ -1,0 +1,201 @@
+"""What histories happen to: replicas, their proxies, PostgreSQL and the provider, all breakable.
+
+A world outlives many histories. Each history ends by mending it: what was stopped goes on, what
+was killed is started anew.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from harness import wire
+from harness.books import Books
+from harness.postgres import Postgres
+from harness.provider import Provider
+from harness.proxy import DatabaseProxy
+from harness.servers import KEY_HASH_SECRET, Nursery, Server
+from omni_grpc.billing.invariants import Violation, check
+from omni_grpc.catalog import CatalogStore
+from omni_grpc.catalog.model import Alias
+from omni_grpc.cli.sources import SIMULATOR_ID, all_facts, seed_catalog
+from omni_grpc.core.errors import LedgerUnavailable
+from omni_grpc.identity import Identity
+from omni_grpc.settings import Settings
+from omni_grpc.storage import Database, migrate
+
+LEASE_SECONDS = 3
+"""Short, so that a lease can end within a history. Its worker renews it each second."""
+
+REAP_SECONDS = 2.0
+UNRESOLVED_SECONDS_MAX = 2 * LEASE_SECONDS + REAP_SECONDS + 3.0
+"""When an orphan is listed at the latest: its lease, a lease's grace after an outage, a look."""
+
+UP_SECONDS_MAX = 15.0
+
+ALIASES = {
+    "faults/500-then-fast": ("sim/error-500", "sim/fast"),
+    "faults/429-then-fast": ("sim/error-429", "sim/fast"),
+    "faults/cut-then-fast": ("sim/cut", "sim/fast"),
+    "faults/all-fail": ("sim/error-503", "sim/error-500", "sim/error-502"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """An organisation of one history: its wallet, its key."""
+
+    slug: str
+    account_id: int
+    org_id: int
+    api_key: str
+
+
+class World:
+    """Use as `async with World(...) as world`."""
+
+    def __init__(self, *, replicas: int = 3, workers: tuple[int, ...] = (1, 1, 1)) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="omni-faults-"))
+        self.folder.chmod(0o755)  # PostgreSQL may run under another account
+        self.provider = Provider()
+        self.servers: list[Server] = []
+        self.deaths = 0
+        self._workers = workers[:replicas]
+        self._nursery = Nursery(self.folder / "nursery.log")
+        self._postgres_nursery = Nursery(self.folder / "postgres-nursery.log")
+        self.postgres = Postgres(self._postgres_nursery, self.folder / "postgres")
+        self._stack = contextlib.AsyncExitStack()
+        self._numbers = itertools.count(1)
+        self.admin_key = ""
+        self.prices: dict[int, tuple[int, int]] = {}
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        for nursery in (self._nursery, self._postgres_nursery):
+            await nursery.start()
+            self._stack.push_async_callback(nursery.stop)
+        await self.postgres.start()
+        await asyncio.to_thread(migrate, self.postgres.url())
+        self.database = await self._stack.enter_async_context(
+            Database(self.postgres.url(), application_name="faults")
+        )
+        self.identity = Identity(self.database, key_hash_secret=KEY_HASH_SECRET.encode())
+        await self._fill()
+        rows = await self.database.fetch_all(wire.LAYOUT_SQL, row=tuple_row)
+        await self._stack.enter_async_context(self.provider)
+        for number, workers in enumerate(self._workers):
+            proxy = await self._stack.enter_async_context(
+                DatabaseProxy(lambda: self.postgres.socket_path, wire.layout_of(rows))
+            )
+            folder = self.folder / f"replica-{number}"
+            folder.mkdir()
+            self.servers.append(
+                Server(number, self._nursery, proxy, folder, self._environment(), workers)
+            )
+        await asyncio.gather(*(server.start() for server in self.servers))
+
+    async def _fill(self) -> None:
+        facts = [fact for fact in all_facts() if fact.provider == SIMULATOR_ID]
+        await seed_catalog(self.database, facts)
+        store = CatalogStore(self.database)
+        for name, targets in ALIASES.items():
+            await store.set_alias(Alias(name=name, targets=targets), actor="faults")
+        self.admin_key = (await self.identity.bootstrap()).secret
+
+    def _environment(self) -> dict[str, str]:
+        wanted = {
+            "OMNI_HOLD_LEASE_S": str(LEASE_SECONDS),
+            "OMNI_JOURNAL_DIR": str(self.folder / "journal"),
+            "OMNI_UNRESOLVED_HOURS": "24",
+            "OMNI_REPLAY_ANSWERS": "true",
+        }
+        known = {f"OMNI_{name.upper()}" for name in Settings.model_fields}
+        return {
+            "OMNI_KEY_HASH_SECRET": KEY_HASH_SECRET,
+            "OMNI_PROVIDER_SIM_BASE_URL": self.provider.base_url,
+            **{name: value for name, value in wanted.items() if name in known},
+        }
+
+    # --- for histories ------------------------------------------------------------------------
+    async def tenant(self) -> Tenant:
+        """A new organisation without credits."""
+        slug = f"t{next(self._numbers)}"
+        org = await self.identity.create_org(slug)
+        key = await self.identity.create_api_key(slug, display_name="", created_by="faults")
+        return Tenant(slug, int(org.account_id), int(org.org_id), key.secret)
+
+    async def books(self, tenant: Tenant) -> Books:
+        return await Books.read(self.database, tenant.account_id)
+
+    async def check(self) -> list[Violation]:
+        """The doctor's invariants."""
+        store = CatalogStore(self.database)
+        return await check(self.database, prices=store.prices, lease_grace_s=UNRESOLVED_SECONDS_MAX)
+
+    async def session(self) -> "psycopg.AsyncConnection[tuple[Any, ...]]":
+        """A session beside the service's own; its caller closes it."""
+        return await psycopg.AsyncConnection.connect(self.postgres.url(), connect_timeout=5)
+
+    async def kill(self, server: Server) -> bool:
+        """kill -9 of a replica, counted."""
+        killed = await server.kill()
+        self.deaths += killed
+        return killed
+
+    # --- putting it together again ------------------------------------------------------------
+    async def mend(self) -> None:
+        """Everything runs and is connected again.
+
+        Raises:
+            NurseryError: something cannot be started.
+        """
+        self.provider.gates.open_all()
+        for server in self.servers:
+            server.proxy.release()
+            server.thaw()
+        self.postgres.thaw()
+        if self.postgres.postmaster() is None:
+            await self.postgres.start()
+        await asyncio.gather(*(server.start() for server in self.servers if not server.alive))
+        await self._until_database_answers()
+
+    async def _until_database_answers(self) -> None:
+        until = time.monotonic() + UP_SECONDS_MAX
+        while True:
+            try:
+                await self.database.fetch_one("SELECT 1", row=tuple_row)
+            except LedgerUnavailable:
+                if time.monotonic() > until:
+                    raise
+                if self.postgres.postmaster() is None:
+                    await self.postgres.start()
+                await asyncio.sleep(0.02)
+            else:
+                return
+
+    def ended(self) -> list[str]:
+        """Replicas that ended although nobody killed them, with their last words."""
+        return [
+            f"replica {server.number} ended by itself: {server.log_tail()}"
+            for server in self.servers
+            if server.alive and not server.runs()
+        ]
