@@ -12,7 +12,7 @@ from collections.abc import Container
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final as Constant
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import structlog
@@ -32,7 +32,7 @@ from omni_grpc.billing.lane import Lane
 from omni_grpc.billing.operations import AttemptOutcome, Code, Final, FinalOp, Origin
 from omni_grpc.billing.store import LedgerStore
 from omni_grpc.core.errors import Internal, OmniError
-from omni_grpc.core.ids import HoldId
+from omni_grpc.core.ids import AccountId, HoldId
 from omni_grpc.core.money import charge
 from omni_grpc.core.usage import UsageSource
 from omni_grpc.storage import Damage, JournalFolder, SegmentReader, abandoned, boot_id
@@ -121,7 +121,7 @@ class Recovery:
             log.error("acknowledged_ends_lost", folder=folder.path.name)
             read = await asyncio.to_thread(_read, folder, believe=False)
         counts: Counter[str] = Counter()
-        await self._apply([one.end(hold_id) for hold_id, one in read.attempts.items()], counts)
+        await self._apply([_end(hold_id, one) for hold_id, one in read.attempts.items()], counts)
         if read.opened is not None:
             await self._apply(await self._others(folder, read, read.opened), counts)
         found = Recovered(
@@ -141,7 +141,7 @@ class Recovery:
         outcome = await self._lane.apply(op)
         return outcome.code in (Code.DONE, Code.UNKNOWN)
 
-    async def _others(self, folder: JournalFolder, read: "_Read", opened: Opened) -> list[FinalOp]:
+    async def _others(self, folder: JournalFolder, read: "_Read", opened: Opened) -> "list[_End]":
         """The ends of the worker's open holds that are not among those that were just ended."""
         held = await self._store.open_router_holds(opened.owner)
         left = {hold_id: wallet for hold_id, wallet in held if hold_id not in read.attempts}
@@ -150,36 +150,32 @@ class Recovery:
         # An end that was acknowledged, and passed over, may be one that the database has lost.
         known = await asyncio.to_thread(_read, folder, believe=False, only=left.keys())
         return [
-            known.attempts[hold_id].end(hold_id)
+            _end(hold_id, known.attempts[hold_id])
             if hold_id in known.attempts
-            else FinalOp(
-                id=hold_id,
-                kind=Final.VOID if read.was_never_dispatched(hold_id) else Final.UNRESOLVED,
-                origin=Origin.ROUTER,
-                wallet=wallet,
-                outcome=AttemptOutcome.FAILED,
-            )
+            else _silent_end(hold_id, wallet, is_free=read.was_never_dispatched(hold_id))
             for hold_id, wallet in left.items()
         ]
 
-    async def _apply(self, ops: list[FinalOp], counts: Counter[str]) -> None:
-        """Ends holds, a few at a time, by way of this worker's own journal.
-
-        Raises:
-            LedgerUnavailable: the database went away; nobody knows which were applied.
-        """
-        for start in range(0, len(ops), RECOVER_BATCH_MAX):
-            batch = ops[start : start + RECOVER_BATCH_MAX]
-            for op in batch:
-                self._journal.final(op)
-            ends = await asyncio.gather(*map(self._lane.apply, batch), return_exceptions=True)
-            for op, end in zip(batch, ends, strict=True):
-                if isinstance(end, Internal):
+    async def _apply(self, ends: "list[_End]", counts: Counter[str]) -> None:
+        """Ends holds, a few at a time, by way of this worker's own journal."""
+        for start in range(0, len(ends), RECOVER_BATCH_MAX):
+            batch = ends[start : start + RECOVER_BATCH_MAX]
+            for end in batch:
+                self._journal.final(end.op)
+            outcomes = await asyncio.gather(
+                *[self._lane.apply(end.op) for end in batch], return_exceptions=True
+            )
+            for end, outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, Internal):
                     counts["refused"] += 1
-                elif isinstance(end, BaseException):
-                    raise end
+                elif isinstance(outcome, BaseException):
+                    raise outcome
+                elif outcome.code is Code.DONE:
+                    counts[end.word] += 1
+                elif outcome.code is Code.UNKNOWN and end.op.kind is Final.SETTLE:
+                    counts["refused"] += 1
                 else:
-                    counts[_word(op, end.code)] += 1
+                    counts["known"] += 1
 
     async def _dispose(self, folder: JournalFolder, read: "_Read", found: Recovered) -> None:
         if not (found.is_damaged or found.refused):
@@ -196,15 +192,58 @@ class Recovery:
         )
 
 
-def _word(op: FinalOp, code: Code) -> str:
-    if code is Code.UNKNOWN and op.kind is Final.SETTLE:
-        return "refused"
-    if code is not Code.DONE:
-        return "known"
-    if op.kind is not Final.SETTLE:
-        return "voided" if op.kind is Final.VOID else "unresolved"
-    is_ours = op.usage is not None and op.usage.source is UsageSource.ESTIMATE
-    return "estimated" if is_ours and op.outcome is AttemptOutcome.CANCELLED else "settled"
+# --- how holds end --------------------------------------------------------------------------------
+class _End(NamedTuple):
+    """How a hold ends, and the field of `Recovered` that counts it."""
+
+    op: FinalOp
+    word: str
+
+
+_WORDS: Constant = {
+    Final.SETTLE: "settled",
+    Final.VOID: "voided",
+    Final.UNRESOLVED: "unresolved",
+}
+
+
+def _end(hold_id: HoldId, attempt: "_Attempt") -> _End:
+    """How a hold ends of which the journal tells."""
+    op = _final(hold_id, attempt)
+    is_estimate = attempt.final is None and op.kind is Final.SETTLE
+    return _End(op, "estimated" if is_estimate else _WORDS.get(op.kind, "known"))
+
+
+def _final(hold_id: HoldId, attempt: "_Attempt") -> FinalOp:
+    hold = attempt.dispatched.hold if attempt.dispatched else None
+    if attempt.final is not None:
+        return attempt.final if attempt.final.hold else replace(attempt.final, hold=hold)
+    usage = attempt.progress.usage if attempt.progress else None
+    end = FinalOp(
+        id=hold_id,
+        kind=Final.UNRESOLVED,
+        origin=Origin.ROUTER,
+        wallet=hold.wallet if hold else None,
+        provider_ref=attempt.progress.provider_ref if attempt.progress else None,
+        hold=hold,
+    )
+    if attempt.dispatched is None or usage is None:
+        return end
+    return replace(
+        end,
+        kind=Final.SETTLE,
+        cost=charge(usage, attempt.dispatched.price, attempt.dispatched.hold.markup_ppm or 0),
+        outcome=AttemptOutcome.CANCELLED,
+        usage=msgspec.structs.replace(usage, source=UsageSource.ESTIMATE),
+    )
+
+
+def _silent_end(hold_id: HoldId, wallet: AccountId, *, is_free: bool) -> _End:
+    """How a hold ends of which the journal tells nothing."""
+    kind = Final.VOID if is_free else Final.UNRESOLVED
+    outcome = AttemptOutcome.FAILED if is_free else None
+    op = FinalOp(id=hold_id, kind=kind, origin=Origin.ROUTER, wallet=wallet, outcome=outcome)
+    return _End(op, _WORDS[kind])
 
 
 # --- what a journal tells -------------------------------------------------------------------------
@@ -215,30 +254,6 @@ class _Attempt:
     dispatched: Dispatched | None = None
     progress: Progress | None = None
     final: FinalOp | None = None
-
-    def end(self, hold_id: HoldId) -> FinalOp:
-        """How the hold ends."""
-        hold = self.dispatched.hold if self.dispatched else None
-        if self.final is not None:
-            return self.final if self.final.hold else replace(self.final, hold=hold)
-        usage = self.progress.usage if self.progress else None
-        end = FinalOp(
-            id=hold_id,
-            kind=Final.UNRESOLVED,
-            origin=Origin.ROUTER,
-            wallet=hold.wallet if hold else None,
-            provider_ref=self.progress.provider_ref if self.progress else None,
-            hold=hold,
-        )
-        if self.dispatched is None or usage is None:
-            return end
-        return replace(
-            end,
-            kind=Final.SETTLE,
-            cost=charge(usage, self.dispatched.price, self.dispatched.hold.markup_ppm or 0),
-            outcome=AttemptOutcome.CANCELLED,
-            usage=msgspec.structs.replace(usage, source=UsageSource.ESTIMATE),
-        )
 
 
 @dataclass(slots=True)
@@ -285,7 +300,7 @@ class _Read:
             for hold_id in record if believe else ():
                 attempt = self.attempts.pop(hold_id, None)
                 if attempt is not None and attempt.final is not None:
-                    self.last_acknowledged = attempt.end(hold_id)
+                    self.last_acknowledged = _final(hold_id, attempt)
         else:
             hold_id = _hold_id(record)
             if only is None or hold_id in only:
