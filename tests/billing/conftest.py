@@ -51,3 +51,10 @@ async def rig(url: str, database: Database) -> AsyncIterator[Rig]:
     await rig.close()
     if rig.books_are_clean:
         assert await check(database, prices=load_prices) == []
+
+
+@pytest.fixture
+async def clean_books(database: Database) -> AsyncIterator[None]:
+    """The books of a test that uses no rig are checked at the end."""
+    yield
+    assert await check(database, prices=load_prices) == []

@@ -1,112 +1,54 @@
 """The ledger's batch function in plain Python: slow, obvious, written from its contract.
 
 It decides one operation after the other on dictionaries. Leases that are over are those of holds
-made with a negative time, until they are renewed.
+made with a negative time, until they are renewed. A wallet's credits are a pile: what is spent
+comes off its oldest, so what is left of a grant that expires is there to be read.
 """
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import UUID
 
+from model_books import (
+    FUNDING,
+    LOSSES,
+    REVENUE,
+    Asked,
+    Books,
+    Credit,
+    Lot,
+    OpenHold,
+    Said,
+    Used,
+    Word,
+)
+
 from omni_grpc.billing.operations import (
+    ChatEnd,
     Code,
+    Decider,
     Final,
     FinalOp,
     HoldOp,
+    Movement,
     Operation,
     Origin,
+    Requested,
+    RequestEnd,
+    RequestEndOp,
+    RequestKey,
     TransferOp,
 )
+from omni_grpc.core.ids import call_id_of
+from omni_grpc.core.usage import UsageSource
 
 INT64_MAX = 2**63 - 1
-FUNDING, REVENUE, LOSSES = 1, 100, 200
-WALLET, BUDGET = 1, 2
 
 
 class Refused(Exception):
     """The whole batch is refused; nothing of it happened."""
-
-
-@dataclass
-class Account:
-    kind: int
-    credits: int = 0
-    debits: int = 0
-    pending: int = 0
-    limit: int | None = None
-    entries: int = 0
-
-    @property
-    def posted(self) -> int:
-        return self.credits - self.debits
-
-    @property
-    def room(self) -> int | None:
-        """What holds may still take; None is no limit."""
-        if self.kind == WALLET:
-            return self.posted - self.pending
-        if self.limit is not None:
-            return self.posted - self.pending + self.limit
-        return None
-
-
-@dataclass
-class OpenHold:
-    origin: str
-    wallet: int
-    amount: int
-    legs: dict[int, int]
-    owner: str
-    epoch: int
-    is_over: bool
-    state: str = "O"
-
-
-@dataclass
-class Word:
-    """One posting."""
-
-    kind: str
-    origin: str
-    decider: str
-    wallet: int
-    amount: int
-    held: int = 0
-    loss: int = 0
-    legs: dict[int, int] | None = None
-    entry: int | None = None
-    balance_after: int | None = None
-
-
-@dataclass
-class Asked:
-    """A request row."""
-
-    fingerprint: bytes
-    operation: str
-    target: UUID
-    amount: int | None
-
-
-@dataclass(frozen=True)
-class Said:
-    """The answer to an operation, as far as the contract states it."""
-
-    code: Code
-    target: UUID
-    amount: int | None = None
-    posted: int | None = None
-    pending: int | None = None
-    short_account: int | None = None
-
-
-@dataclass
-class Books:
-    accounts: dict[int, Account] = field(default_factory=dict)
-    holds: dict[UUID, OpenHold] = field(default_factory=dict)
-    words: dict[UUID, list[Word]] = field(default_factory=dict)
-    requests: dict[tuple[int, str], Asked] = field(default_factory=dict)
 
 
 class Model:
@@ -114,14 +56,16 @@ class Model:
         self.books = books
         self.owner = owner
         self.epoch = epoch
+        self.piles: dict[int, list[Credit]] = {}
+        """The credits of each wallet, oldest first."""
 
     def apply(self, batch: Sequence[Operation]) -> list[Said]:
         """Raises Refused as a whole, or answers every operation."""
-        before = copy.deepcopy(self.books)
+        before = copy.deepcopy((self.books, self.piles))
         try:
             return self._apply(batch)
         except Refused:
-            self.books = before
+            self.books, self.piles = before
             raise
 
     def renew(self, ids: Sequence[UUID]) -> set[UUID]:
@@ -133,43 +77,62 @@ class Model:
                 owned.add(hold_id)
         return owned
 
+    def lapse(self) -> None:
+        """A long time passes."""
+        for hold in self.books.holds.values():
+            hold.is_over = True
+        for asked in self.books.requests.values():
+            if asked.operation == Requested.CHAT:
+                asked.is_over = True
+        for lot in self.books.lots.values():
+            lot.is_over = True
+
+    def forget(self) -> int:
+        """Chats' request ids grow old."""
+        old = [key for key, asked in self.books.requests.items() if asked.operation == "C"]
+        for key in old:
+            self.books.answers.pop(self.books.requests.pop(key).target, None)
+        return len(old)
+
     def _is_mine(self, hold: OpenHold) -> bool:
         return (hold.owner, hold.epoch) == (self.owner, self.epoch)
 
     def _apply(self, batch: Sequence[Operation]) -> list[Said]:
-        ids = [op.id for op in batch]
-        keys = [(op.request.principal, op.request.request_id) for op in batch if op.request]
+        ids = [op.id for op in batch if not isinstance(op, RequestEndOp)]
+        keys = [_key(op.request) for op in batch if op.request]
         if len(set(ids)) < len(ids) or len(set(keys)) < len(keys):
             raise Refused
-        answers: dict[UUID, Said] = {}
-        asked: list[Operation] = []
-        for op in batch:
-            known = op.request and self.books.requests.get(
-                (op.request.principal, op.request.request_id)
-            )
-            if op.request and known:
-                is_same = known.fingerprint == op.request.fingerprint
-                code = Code.REQUEST_REPEATED if is_same else Code.REQUEST_REUSED
-                answers[op.id] = Said(code, known.target, known.amount)
-            elif op.request:
-                asked.append(op)
+        answers: list[Said | None] = [None] * len(batch)
+        asked: list[tuple[Operation, RequestKey]] = []
+        for place, op in enumerate(batch):
+            if op.request:
+                answers[place] = self._repeated(op, op.request, asked)
         self._need_accounts(batch)
-        todo = [op for op in batch if op.id not in answers]
-        self._finals([op for op in todo if isinstance(op, FinalOp)], answers)
-        for op in todo:
-            if isinstance(op, TransferOp):
-                answers[op.id] = self._transfer(op)
-        self._room_for_answers([op for op in todo if isinstance(op, TransferOp)], answers)
-        first_room = {key: account.posted for key, account in self.books.accounts.items()}
-        for op in todo:
-            if isinstance(op, HoldOp):
-                answers[op.id] = self._hold(op, first_room)
-        for op in asked:
-            self._remember(op)
+        todo = [(place, op) for place, op in enumerate(batch) if answers[place] is None]
+        self._finals([(place, op) for place, op in todo if isinstance(op, FinalOp)], answers)
+        self._transfers_and_holds(todo, answers)
+        for asked_op, request in asked:
+            self._remember(asked_op, request)
+        ends = [op.ends for op in batch if isinstance(op, FinalOp | RequestEndOp) and op.ends]
+        for end in sorted(ends, key=lambda end: end.end):  # what is done, then what is free
+            self._end_request(end)
         for account in self.books.accounts.values():
             if max(account.credits, account.debits, account.pending) > INT64_MAX:
                 raise Refused
-        return [answers[op.id] for op in batch]
+        return [answer for answer in answers if answer]
+
+    def _transfers_and_holds(
+        self, todo: list[tuple[int, Operation]], answers: list[Said | None]
+    ) -> None:
+        for place, op in todo:
+            if isinstance(op, TransferOp):
+                answers[place] = self._transfer(op)
+        first_posted = {key: account.posted for key, account in self.books.accounts.items()}
+        for place, op in todo:
+            if isinstance(op, HoldOp):
+                answers[place] = self._hold(op, first_posted)
+            elif isinstance(op, RequestEndOp):
+                answers[place] = Said(Code.DONE, op.id)
 
     def _need_accounts(self, batch: Sequence[Operation]) -> None:
         for op in batch:
@@ -182,23 +145,23 @@ class Model:
                 raise Refused
 
     # --- finals ---------------------------------------------------------------------------------
-    def _finals(self, finals: Sequence[FinalOp], answers: dict[UUID, Said]) -> None:
+    def _finals(self, finals: list[tuple[int, FinalOp]], answers: list[Said | None]) -> None:
         free = {key: account.room for key, account in self.books.accounts.items()}
-        touched: dict[UUID, int] = {}
-        for op in finals:
+        touched: dict[int, int] = {}
+        for place, op in finals:
             hold = self.books.holds.get(op.id)
             if hold and hold.origin == op.origin and op.wallet in (None, hold.wallet):
-                answers[op.id] = self._end(op, hold)
+                said = self._end(op, hold)
             else:
-                answers[op.id] = self._after_the_end(op, free)
-            if answers[op.id].code is Code.DONE and op.id in self.books.words:
-                touched[op.id] = self.books.words[op.id][0].wallet
-        for hold_id, wallet in touched.items():
-            answers[hold_id] = self._with_balance(answers[hold_id], wallet)
-
-    def _with_balance(self, said: Said, wallet: int) -> Said:
-        account = self.books.accounts[wallet]
-        return Said(said.code, said.target, said.amount, account.posted, account.pending)
+                said = self._after_the_end(op, free)
+            answers[place] = said
+            if said.code is Code.DONE and op.id in self.books.words:
+                touched[place] = self.books.words[op.id][0].wallet
+        for place, wallet in touched.items():
+            account = self.books.accounts[wallet]
+            known = answers[place]
+            assert known
+            answers[place] = replace(known, posted=account.posted, pending=account.pending)
 
     def _end(self, op: FinalOp, hold: OpenHold) -> Said:
         is_router = hold.origin == Origin.ROUTER
@@ -208,91 +171,163 @@ class Model:
             if op.kind is Final.LEASE_END and not hold.is_over:
                 return Said(Code.RENEWED, op.id)
             hold.state = "U"
+            hold.provider_ref = op.provider_ref or hold.provider_ref
             return Said(Code.DONE, op.id)
         if op.kind is Final.LEASE_END and not hold.is_over:
             return Said(Code.RENEWED, op.id)
+        if op.kind is not Final.LEASE_END and op.decider is not Decider.OWNER and hold.state == "O":
+            return Said(Code.NOT_UNRESOLVED, op.id)
         if op.kind is Final.SETTLE and not is_router and op.cost > hold.amount:
             return Said(Code.ABOVE_HOLD, op.id)
         del self.books.holds[op.id]
-        wallet = self.books.accounts[hold.wallet]
-        wallet.pending -= hold.amount
+        self.books.accounts[hold.wallet].pending -= hold.amount
         for leg, amount in hold.legs.items():
             self.books.accounts[leg].pending -= amount
+        word = self._last_word(op, hold)
+        self._post(op.id, word)
+        for leg, amount in (word.legs or {}).items():
+            self.books.accounts[leg].debits += amount
+            self.books.accounts[leg].entries += amount > 0
+        if is_router:
+            self.books.used[op.id] = _used(op, hold.wallet, hold.provider_ref)
+        return Said(Code.DONE, op.id, word.amount)
+
+    def _last_word(self, op: FinalOp, hold: OpenHold) -> Word:
+        if op.kind is Final.WRITE_OFF:
+            return Word("W", hold.origin, op.decider, hold.wallet, 0, hold.amount, op.cost)
         if op.kind is not Final.SETTLE:
-            decider = "t" if op.kind is Final.LEASE_END else op.decider
-            self._post(op.id, Word("V", hold.origin, decider, hold.wallet, 0, held=hold.amount))
-            return Said(Code.DONE, op.id, 0)
+            decider = Decider.TIME if op.kind is Final.LEASE_END else op.decider
+            return Word("V", hold.origin, decider, hold.wallet, 0, hold.amount)
         charged = min(op.cost, hold.amount)
         costs = [*op.leg_costs, *[op.cost] * len(hold.legs)]
         legs = {
             leg: min(cost, amount)
             for (leg, amount), cost in zip(hold.legs.items(), costs, strict=False)
         }
-        self._post(
-            op.id,
-            Word(
-                "S", hold.origin, op.decider, hold.wallet, charged, hold.amount,
-                op.cost - charged, legs or None,
-            ),
+        return Word(
+            "S", hold.origin, op.decider, hold.wallet, charged, hold.amount, op.cost - charged,
+            legs or None,
         )  # fmt: skip
-        for leg, amount in legs.items():
-            self.books.accounts[leg].debits += amount
-            self.books.accounts[leg].entries += amount > 0
-        return Said(Code.DONE, op.id, charged)
 
     def _after_the_end(self, op: FinalOp, free: dict[int, int | None]) -> Said:
         words = self.books.words.get(op.id, [])
-        if op.kind is Final.SETTLE and op.origin is Origin.ROUTER and len(words) == 1:
-            void = words[0]
-            if void.kind == "V" and void.origin == Origin.ROUTER and void.decider != "o":
-                room = free[void.wallet]
-                assert room is not None
-                charged = min(op.cost, void.held, max(room, 0))
-                free[void.wallet] = room - charged
-                loss = op.cost - charged
-                word = Word("S", "r", "o", void.wallet, charged, void.held, loss)
-                self._post(op.id, word)
-                return Said(Code.DONE, op.id, charged)
-        last = words[-1] if words else None
-        if last is None or last.origin != op.origin or op.wallet not in (None, last.wallet):
+        if not words or words[0].origin != op.origin or op.wallet not in (None, words[0].wallet):
             return Said(Code.UNKNOWN, op.id)
+        first, last = words[0], words[-1]
+        if op.kind is Final.SETTLE and op.origin is Origin.ROUTER and len(words) == 1:
+            stated = first.amount + first.loss if first.kind == "S" else 0
+            if (
+                self.books.used[op.id].is_estimated and op.cost > stated
+                if first.kind == "S"
+                else first.decider != Decider.OWNER
+            ):
+                room = free[first.wallet]
+                assert room is not None
+                charged = max(0, min(op.cost, first.held) - first.amount)
+                charged = min(charged, max(0, room))
+                free[first.wallet] = room - charged
+                loss = op.cost - stated - charged
+                word = Word("S", "r", op.decider, first.wallet, charged, first.held, loss)
+                self._post(op.id, word)
+                known = self.books.used[op.id]
+                self.books.used[op.id] = _used(op, known.wallet, known.provider_ref)
+                return Said(Code.DONE, op.id, charged)
+        cost = sum(word.amount + word.loss for word in words if word.kind == "S")
         is_same = (
-            (op.kind is Final.SETTLE and last.kind == "S" and last.amount + last.loss == op.cost)
+            (op.kind is Final.SETTLE and last.kind == "S" and cost == op.cost)
             or (op.kind is Final.VOID and last.kind == "V")
+            or (op.kind is Final.WRITE_OFF and last.kind == "W")
             or op.kind is Final.LEASE_END
         )
-        return Said(Code.ALREADY if is_same else Code.DECIDED, op.id, last.amount)
+        amount = sum(word.amount for word in words)
+        return Said(Code.ALREADY if is_same else Code.DECIDED, op.id, amount)
 
     def _post(self, word_id: UUID, word: Word) -> None:
+        """Every movement of money, but for what budget windows mirror of it."""
         if word.amount < 0 or word.loss < 0:
             raise Refused
         wallet = self.books.accounts[word.wallet]
-        if word.kind == "G":
+        other = self.books.accounts[REVENUE if word.kind in "SWR" else FUNDING]
+        losses = self.books.accounts[LOSSES]
+        if word.kind in "GR":
             wallet.credits += word.amount
-            self.books.accounts[FUNDING].debits += word.amount
+            other.debits += word.amount
+            self.piles.setdefault(word.wallet, []).append(Credit(word_id, word.amount))
         else:
             wallet.debits += word.amount
-            self.books.accounts[REVENUE].credits += word.amount + word.loss
-            self.books.accounts[LOSSES].debits += word.loss
+            other.credits += word.amount + word.loss
+            losses.debits += word.loss
+            if word.kind == "E":
+                (lot,) = [pile for pile in self.piles[word.wallet] if pile.id == word.of]
+                lot.left -= word.amount
+            else:
+                _spend(self.piles.get(word.wallet, []), word.amount)
         if word.amount:
             wallet.entries += 1
             word.entry, word.balance_after = wallet.entries, wallet.posted
         self.books.words.setdefault(word_id, []).append(word)
 
-    # --- transfers and holds --------------------------------------------------------------------
+    # --- transfers ------------------------------------------------------------------------------
     def _transfer(self, op: TransferOp) -> Said:
         if op.id in self.books.words:
-            return Said(Code.ALREADY, op.id, op.amount)
+            said = Said(Code.ALREADY, op.id, self.books.words[op.id][0].amount)
+        elif op.kind is Movement.EXPIRY:
+            said = self._expire(op)
+        elif op.kind is Movement.REFUND:
+            said = self._refund(op)
+        else:
+            said = self._move(op, Word("G", "o", "o", op.wallet, op.amount))
+            if op.expire_time:
+                is_over = op.expire_time < datetime.now(UTC)
+                self.books.lots[op.id] = Lot(op.wallet, op.amount, is_over)
+        if op.kind is Movement.EXPIRY and op.of in self.books.lots:
+            lot = self.books.lots[op.of]
+            (pile,) = [pile for pile in self.piles[lot.wallet] if pile.id == op.of]
+            lot.open = lot.open and pile.left > 0
+        return said
+
+    def _move(self, op: TransferOp, word: Word) -> Said:
+        if word.amount <= 0:
+            raise Refused
+        self._post(op.id, word)
+        wallet = self.books.accounts[op.wallet]
+        return Said(Code.DONE, op.id, word.amount, wallet.posted, wallet.pending)
+
+    def _refund(self, op: TransferOp) -> Said:
+        words = self.books.words.get(op.of, []) if op.of else []
+        charges = [word for word in words if word.kind == "S" and word.wallet == op.wallet]
+        if not charges:
+            return Said(Code.UNKNOWN, op.id)
+        charged = sum(word.amount for word in charges)
+        before = [w for ws in self.books.words.values() for w in ws if w.of == op.of]
+        refunded = sum(word.amount for word in before)
+        if refunded + op.amount > charged:
+            return Said(Code.ABOVE_HOLD, op.id, charged - refunded)
         if op.amount <= 0:
             raise Refused
-        self._post(op.id, Word("G", "o", "o", op.wallet, op.amount))
-        return Said(Code.DONE, op.id, op.amount)
+        back = None
+        if words[0].legs:
+            back = {}
+            for leg, amount in words[0].legs.items():
+                given = sum((word.legs or {})[leg] for word in before)
+                back[leg] = max(0, amount * (refunded + op.amount) // charged - given)
+                self.books.accounts[leg].credits += back[leg]
+                self.books.accounts[leg].entries += back[leg] > 0
+        return self._move(op, Word("R", "o", "o", op.wallet, op.amount, legs=back, of=op.of))
 
-    def _room_for_answers(self, transfers: Sequence[TransferOp], answers: dict[UUID, Said]) -> None:
-        for op in transfers:
-            if answers[op.id].code is Code.DONE:
-                answers[op.id] = self._with_balance(answers[op.id], op.wallet)
+    def _expire(self, op: TransferOp) -> Said:
+        lot = self.books.lots.get(op.of) if op.of else None
+        if lot is None or lot.wallet != op.wallet or not lot.open or not lot.is_over:
+            return Said(Code.ALREADY, op.id)
+        free = copy.deepcopy(self.piles[lot.wallet])
+        _spend(free, self.books.accounts[lot.wallet].pending)
+        (left,) = [pile.left for pile in free if pile.id == op.of]
+        if not left:
+            return Said(Code.ALREADY, op.id, 0)
+        lot.expired += left
+        return self._move(op, Word("E", "o", "t", op.wallet, left, of=op.of))
 
+    # --- holds ----------------------------------------------------------------------------------
     def _hold(self, op: HoldOp, first_posted: dict[int, int]) -> Said:
         opened = self.books.holds.get(op.id)
         if opened:
@@ -314,11 +349,14 @@ class Model:
             account = self.books.accounts[number]
             if account.room is None or account.room >= high:
                 continue
-            if account.room < low:
+            if account.room < low and low > 0:
                 posted = first_posted[number]
                 return Said(Code.SHORT, op.id, None, posted, account.pending, number)
-            if share is None or (account.room - low) * share[1] < share[0] * (high - low):
-                share = (account.room - low, high - low)
+            if high == low:
+                continue  # nothing is asked of it
+            over = max(0, account.room - low)
+            if share is None or over * share[1] < share[0] * (high - low):
+                share = (over, high - low)
         grants = [
             high if share is None else low + (high - low) * share[0] // share[1]
             for _, low, high in parts
@@ -335,18 +373,56 @@ class Model:
         return Said(Code.DONE, op.id, grants[0])
 
     # --- requests -------------------------------------------------------------------------------
-    def _remember(self, op: Operation) -> None:
+    def _repeated(
+        self, op: Operation, request: RequestKey, asked: list[tuple[Operation, RequestKey]]
+    ) -> Said | None:
+        """What a request id says that was there before; None where the operation goes on."""
+        known = self.books.requests.get(_key(request))
+        if known is None:
+            asked.append((op, request))
+            return None
+        if known.fingerprint != request.fingerprint:
+            return Said(Code.REQUEST_REUSED, known.target, known.amount)
+        if request.operation is not Requested.CHAT:
+            return Said(Code.REQUEST_REPEATED, known.target, known.amount)
+        call = known.target
+        if call == call_id_of(op.id):
+            return None
+        if call in self.books.answers:
+            return Said(Code.REQUEST_REPEATED, call)
+        holds = [hold for key, hold in self.books.holds.items() if call_id_of(key) == call]
+        if not known.is_over or any(hold.state == "O" for hold in holds):
+            return Said(Code.REQUEST_RUNNING, call)
+        charged = self._charged(call)
+        if holds or charged:
+            return Said(Code.REQUEST_INTERRUPTED, call, charged)
+        asked.append((op, request))
+        return None
+
+    def _charged(self, call: UUID) -> int | None:
+        """What a call was charged; None where nothing of it was settled."""
+        words = [w for key, ws in self.books.words.items() if call_id_of(key) == call for w in ws]
+        settles = [word.amount for word in words if word.kind == "S"]
+        return sum(settles) if settles else None
+
+    def _remember(self, op: Operation, request: RequestKey) -> None:
         """A request whose operation was refused is free again."""
-        assert op.request
-        amount: int | None
+        asked = Asked(request.fingerprint, request.operation, op.id)
+        self.books.requests.pop(_key(request), None)
         if isinstance(op, TransferOp):
-            kind, amount = "G", op.amount
-        elif isinstance(op, HoldOp):
-            if op.id not in self.books.holds:
+            if op.id not in self.books.words:
                 return
-            kind, amount = "H", self.books.holds[op.id].amount
+            asked.amount = op.amount
+        elif isinstance(op, HoldOp):
+            hold = self.books.holds.get(op.id)
+            if hold is None:
+                return
+            if request.operation is Requested.CHAT:
+                asked.target, asked.is_over = call_id_of(op.id), hold.is_over
+            else:
+                asked.amount = hold.amount
         else:
-            kind = str(op.kind)
+            assert isinstance(op, FinalOp)
             words = self.books.words.get(op.id, [])
             if not any(
                 word.kind == op.kind
@@ -356,6 +432,42 @@ class Model:
                 for word in words
             ):
                 return
-            amount = words[0].amount
-        key = (op.request.principal, op.request.request_id)
-        self.books.requests[key] = Asked(op.request.fingerprint, kind, op.id, amount)
+            asked.amount = words[0].amount
+        self.books.requests[_key(request)] = asked
+
+    def _end_request(self, ends: RequestEnd) -> None:
+        known = self.books.requests.get((ends.principal, ends.request_id))
+        if known is None or known.operation != "C" or known.target != ends.call_id:
+            return
+        if ends.end is ChatEnd.DONE:
+            if self._charged(ends.call_id) is not None:
+                self.books.answers.setdefault(ends.call_id, ends.sealed)
+        elif not self._charged(ends.call_id) and not any(
+            call_id_of(key) == ends.call_id for key in self.books.holds
+        ):
+            del self.books.requests[ends.principal, ends.request_id]
+
+
+def _key(request: RequestKey) -> tuple[int, str]:
+    return request.principal, request.request_id
+
+
+def _used(op: FinalOp, wallet: int, known_ref: str | None) -> Used:
+    if op.outcome is None:
+        raise Refused
+    usage = op.usage
+    return Used(
+        wallet,
+        op.outcome,
+        usage is not None and usage.source is UsageSource.ESTIMATE,
+        usage.prompt if usage else None,
+        op.provider_ref or known_ref,
+    )
+
+
+def _spend(pile: list[Credit], amount: int) -> None:
+    """Takes from the oldest credits first."""
+    for credit in pile:
+        taken = min(credit.left, amount)
+        credit.left -= taken
+        amount -= taken
