@@ -56,7 +56,8 @@ class Records:
             return None  # no provider gave this name, and it could not be asked for as it is
         upstream = self._upstream
         url = upstream.url("generation").with_query({"id": generation_id})
-        due = asyncio.get_running_loop().time() + LOOKUP_SECONDS_MAX
+        patience_s = min(LOOKUP_SECONDS_MAX, upstream.spec.timeouts.total_s)
+        due = asyncio.get_running_loop().time() + patience_s
         try:
             body = await upstream.get(url, due)
         except ProviderFault as fault:

@@ -24,10 +24,10 @@ def make_call(
 
 
 def make_spec(timeouts: Timeouts | None = None, **more: object) -> ProviderSpec:
+    more.setdefault("bills_after_cancel", False)
     return ProviderSpec(
-        id="p", dialect="openai", key_env="P_KEY", bills_after_cancel=False,
-        timeouts=timeouts or Timeouts(), **more,
-    )  # fmt: skip
+        id="p", dialect="openai", key_env="P_KEY", timeouts=timeouts or Timeouts(), **more
+    )
 
 
 class Dispatched:

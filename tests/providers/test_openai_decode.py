@@ -238,6 +238,25 @@ def test_usage_is_read_with_all_its_parts():
             {"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 9}},
             Usage(prompt=1, cached_read=1),
         ),
+        (
+            # xAI: 1 token of text, 386 of reasoning beside it
+            {
+                "prompt_tokens": 12,
+                "completion_tokens": 1,
+                "total_tokens": 399,
+                "completion_tokens_details": {"reasoning_tokens": 386},
+            },
+            Usage(prompt=12, completion=387, reasoning=386),
+        ),
+        (
+            # without a total that says so, reasoning is a part of the completion
+            {
+                "prompt_tokens": 12,
+                "completion_tokens": 1,
+                "completion_tokens_details": {"reasoning_tokens": 386},
+            },
+            Usage(prompt=12, completion=1, reasoning=1),
+        ),
         ({}, None),
         ([], None),
         ("many", None),
@@ -314,6 +333,60 @@ def test_the_last_usage_counts_wherever_it_stands():
     )
     assert told.decoder.usage == Usage(prompt=1, completion=2)
     assert told.decoder.complete
+
+
+def test_usage_before_more_of_the_answer_counts_its_prompt_alone():
+    """Some providers send a placeholder first; a stream that is cut has nothing else."""
+    early = {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": None}
+    told = Streamed(
+        event({"choices": [{"index": 0, "delta": {"role": "assistant"}}], "usage": early}),
+        delta(content="a"),
+        delta(content="b"),
+    )
+    assert told.decoder.usage == Usage(prompt=9)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"content": "b"}, {"reasoning_content": "b"}, {"refusal": "b"},
+        {"tool_calls": [{"index": 0, "function": {"name": "f"}}]},
+    ],
+)  # fmt: skip
+def test_whatever_lengthens_the_answer_makes_its_usage_old(more):
+    told = Streamed(usage(9, 1), delta(**more))
+    assert told.decoder.usage == Usage(prompt=9)
+
+
+def test_what_does_not_lengthen_the_answer_leaves_its_usage_as_it_is():
+    told = Streamed(delta(content="a"), usage(9, 1), delta(role="assistant"), delta(finish="stop"))
+    assert told.decoder.usage == Usage(prompt=9, completion=1)
+
+
+def test_usage_in_every_chunk_is_that_of_the_last():
+    def so_far(count: int) -> bytes:
+        choice = {"index": 0, "delta": {"content": "a"}}
+        counts = {"prompt_tokens": 9, "completion_tokens": count}
+        return event({"choices": [choice], "usage": counts})
+
+    told = Streamed(*(so_far(count) for count in range(1, 6)))
+    assert told.decoder.usage == Usage(prompt=9, completion=5)
+
+
+@pytest.mark.parametrize("last", ["lots", {}, {"prompt_tokens": None, "completion_tokens": None}])
+def test_a_last_usage_that_is_none_leaves_the_one_before(last):
+    told = Streamed(
+        delta(content="a", finish="stop"), usage(9, 1), event({"choices": [], "usage": last})
+    )
+    assert told.decoder.usage == Usage(prompt=9, completion=1)
+
+
+def test_usage_that_comes_with_an_error_is_kept():
+    choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": "error"}
+    counts = {"prompt_tokens": 9, "completion_tokens": 1}
+    told = Streamed(event({"choices": [choice], "usage": counts}))
+    assert told.decoder.fault is not None
+    assert told.decoder.usage == Usage(prompt=9, completion=1)
 
 
 def test_odd_usage_is_no_usage():
