@@ -45,6 +45,10 @@ RECOVER_SECONDS: Constant = 2.0
 RECOVER_BATCH_MAX: Constant = 128
 """Ends that wait in the lane at once: half a batch, so that live calls are not held up."""
 
+LATE_SECONDS: Constant = 1.0
+"""A server process of the database may commit the last batch of a worker that is dead already;
+after this long, two hundred times what a batch takes, its open holds are looked at again."""
+
 _BITS_BELOW_TIME: Constant = 80
 """A hold's id begins with the milliseconds of its call's beginning (UUID version 7)."""
 
@@ -84,12 +88,15 @@ class Recovery:
         store: LedgerStore,
         journal: Journal,
         observer: RecoveryObserver,
+        *,
+        late_s: float = LATE_SECONDS,
     ) -> None:
         self._root = root
         self._lane = lane
         self._store = store
         self._journal = journal
         self._observer = observer
+        self._late_s = late_s
 
     async def run(self) -> None:
         """Recovers for ever; ends only by cancellation."""
@@ -102,18 +109,19 @@ class Recovery:
 
     async def recover(self) -> list[Recovered]:
         """Takes every journal whose worker is gone; what cannot be brought in now is left."""
-        done: list[Recovered] = []
-        for folder in abandoned(self._root):
-            try:
-                found = await self._recover(folder)
-            except (OmniError, OSError) as error:
-                log.warning("journal_recovery_paused", folder=folder.path.name, error=str(error))
-            else:
-                self._observer.journal_recovered(found)
-                done.append(found)
-            finally:
-                folder.release()
-        return done
+        found = await asyncio.gather(*map(self._try, abandoned(self._root)))
+        return [one for one in found if one is not None]
+
+    async def _try(self, folder: JournalFolder) -> Recovered | None:
+        try:
+            found = await self._recover(folder)
+        except (OmniError, OSError) as error:
+            log.warning("journal_recovery_paused", folder=folder.path.name, error=str(error))
+            return None
+        finally:
+            folder.release()
+        self._observer.journal_recovered(found)
+        return found
 
     async def _recover(self, folder: JournalFolder) -> Recovered:
         read = await asyncio.to_thread(_read, folder, believe=True)
@@ -122,13 +130,13 @@ class Recovery:
             read = await asyncio.to_thread(_read, folder, believe=False)
         counts: Counter[str] = Counter()
         await self._apply([_end(hold_id, one) for hold_id, one in read.attempts.items()], counts)
+        owner = ""
         if read.opened is not None:
-            await self._apply(await self._others(folder, read, read.opened), counts)
-        found = Recovered(
-            owner=read.opened.owner if read.opened else "",
-            is_damaged=read.is_damaged,
-            **counts,
-        )
+            owner = read.opened.owner
+            await self._apply(await self._others(folder, read, owner), counts)
+            await asyncio.sleep(self._late_s)
+            await self._apply(await self._others(folder, read, owner), counts)
+        found = Recovered(owner, is_damaged=read.is_damaged, **counts)
         await self._dispose(folder, read, found)
         log.info("journal_recovered", folder=folder.path.name, **asdict(found))
         return found
@@ -141,9 +149,9 @@ class Recovery:
         outcome = await self._lane.apply(op)
         return outcome.code in (Code.DONE, Code.UNKNOWN)
 
-    async def _others(self, folder: JournalFolder, read: "_Read", opened: Opened) -> "list[_End]":
+    async def _others(self, folder: JournalFolder, read: "_Read", owner: str) -> "list[_End]":
         """The ends of the worker's open holds that are not among those that were just ended."""
-        held = await self._store.open_router_holds(opened.owner)
+        held = await self._store.open_router_holds(owner)
         left = {hold_id: wallet for hold_id, wallet in held if hold_id not in read.attempts}
         if not left:
             return []

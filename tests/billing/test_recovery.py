@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -82,6 +83,53 @@ asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
 """
 
 
+BUSY = """
+import asyncio, os, random, sys
+from dataclasses import replace
+from pathlib import Path
+from ledger_rig import UNIT_PRICE, RealClock, Watch, final_op, hold_op, until
+from omni_grpc.billing import CallJournal, Lane
+from omni_grpc.billing.operations import Code, Final
+from omni_grpc.core.usage import Usage
+from omni_grpc.storage import connect
+
+def say(*words):  # one write, so that a kill leaves whole lines
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+async def calls(lane, journal):
+    while True:
+        hold = hold_op(10)
+        outcome = await lane.hold(hold)
+        if outcome.code is Code.SHORT:
+            await asyncio.sleep(0.01)
+            continue
+        if random.random() < 0.1:
+            await lane.apply(replace(final_op(Final.VOID, hold.id), wallet=hold.wallet))
+            continue
+        journal.dispatched(hold, 10, UNIT_PRICE)
+        say("sent", hold.id, 0)
+        for tokens in range(random.randrange(4)):
+            await asyncio.sleep(random.random() / 500)
+            journal.progress(hold.id, Usage(prompt=tokens))
+            say("told", hold.id, tokens)
+        cost = random.randrange(4, 10)
+        op = replace(final_op(Final.SETTLE, hold.id, cost), hold=hold, wallet=hold.wallet)
+        journal.final(op)
+        say("busy")
+        say("ended", hold.id, cost)
+        await lane.apply(op)
+
+async def main(url, root):
+    journal = CallJournal(root, RealClock(), segment_bytes_max=20_000)
+    lane = Lane(lambda: connect(url, application_name="busy"), RealClock(), Watch(), journal)
+    running = asyncio.gather(lane.run(), journal.run())
+    await until(lambda: lane.connected)
+    await asyncio.gather(*[calls(lane, journal) for _ in range(12)])
+
+asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
+"""
+
+
 class Recoveries:
     """Notes what recoveries tell their observer."""
 
@@ -114,7 +162,9 @@ class House:
 
     def recovery(self, worker: Worker | None = None) -> Recovery:
         one = worker or self.worker
-        return Recovery(self.root, one.lane, self.rig.store, one.lane._journal, Recoveries())
+        return Recovery(
+            self.root, one.lane, self.rig.store, one.lane._journal, Recoveries(), late_s=0.0
+        )
 
     async def recover(self) -> Recovered:
         """Recovers the one journal there is."""
@@ -567,6 +617,25 @@ async def test_a_lease_that_ended_before_is_resolved_by_the_journal(house: House
     assert house.state(never_sent.id) == ("U", 10)  # an operator's word, or the policy, ends it
 
 
+async def test_a_hold_that_is_committed_after_its_worker_died_is_found_as_well(
+    house: House,
+) -> None:
+    victim = await house.victim()
+    early = await victim.hold()
+    dead = victim.lane
+    await victim.die()
+    heir = house.worker.lane
+    recovery = Recovery(house.root, heir, house.rig.store, heir._journal, Recoveries(), late_s=0.3)
+    recovering = asyncio.create_task(recovery.recover())
+    await until(lambda: house.state(early.id)[0] == "V")
+    late = hold_op(10)
+    heir.owner, owner = dead.owner, heir.owner
+    await heir.hold(late)
+    heir.owner = owner
+    assert await recovering == [Recovered(dead.owner, voided=2)]
+    assert house.state(late.id) == ("V", 0)
+
+
 # --- again, together, interrupted -----------------------------------------------------------------
 async def test_a_journal_that_is_brought_in_twice_changes_nothing_the_second_time(
     house: House,
@@ -676,21 +745,22 @@ def wait_for_line(stream: IO[str], wanted: str) -> None:
 
 
 # --- real processes -------------------------------------------------------------------------------
+def process(script: str, house: House) -> "subprocess.Popen[str]":
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "billing")])
+    return subprocess.Popen(
+        [sys.executable, "-c", script, house.rig.url, str(house.root)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
 async def test_workers_that_are_killed_are_recovered_by_the_one_that_runs(house: House) -> None:
     seen = Recoveries()
     heir = house.worker
     recovery = Recovery(house.root, heir.lane, house.rig.store, heir.lane._journal, seen)
     house.rig.start(recovery.run())
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "billing")])
-    victims = [
-        subprocess.Popen(  # noqa: ASYNC220 - forks at once, and its output is read in a thread
-            [sys.executable, "-c", VICTIM, house.rig.url, str(house.root)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": path},
-        )
-        for _ in range(2)
-    ]
+    victims = [process(VICTIM, house) for _ in range(2)]
     try:
         for victim in victims:
             assert victim.stdout
@@ -707,4 +777,38 @@ async def test_workers_that_are_killed_are_recovered_by_the_one_that_runs(house:
         expected = Recovered(found.owner, settled=1, estimated=1, voided=1, unresolved=1)
         assert found == expected
     assert await house.balance() == (GRANT - 2 * (3 + 5), 0, 20)
+    assert house.names() == []
+
+
+@pytest.mark.parametrize("after_s", [0.02, 0.11, 0.31])
+async def test_a_busy_worker_killed_at_any_moment_charged_what_it_had_said(
+    house: House, after_s: float
+) -> None:
+    await house.worker.grant(100_000)
+    victim = process(BUSY, house)
+    try:
+        assert victim.stdout
+        await asyncio.to_thread(wait_for_line, victim.stdout, "busy\n")
+        await asyncio.sleep(after_s)  # any moment will do
+    finally:
+        victim.kill()
+        said, _ = victim.communicate()
+    found = await house.recover()
+    assert found.refused == 0
+    assert not found.is_damaged
+    last: dict[HoldId, tuple[str, int]] = {}
+    for line in said.splitlines():
+        if line.startswith(("sent", "told", "ended")):
+            word, hold_id, number = line.split()
+            last[HoldId(UUID(hold_id))] = (word, int(number))
+    assert last
+    for hold_id, (word, number) in last.items():
+        kind, amount = house.state(hold_id)
+        if word == "ended":
+            assert (kind, amount) == ("S", number)
+        elif kind == "S":  # it was killed after a record and before its words
+            assert amount >= number
+        else:
+            assert (word, kind) == ("sent", "U")
+    assert house.sql.execute("SELECT count(*) FROM hold WHERE state = 'O'").fetchone() == (0,)
     assert house.names() == []
