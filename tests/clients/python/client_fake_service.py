@@ -244,6 +244,22 @@ def entry(number: int) -> billing_pb.LedgerEntry:
     )
 
 
+def unresolved(number: int) -> billing_pb.UnresolvedAttempt:
+    found = billing_pb.UnresolvedAttempt(
+        name=f"accounts/acme/unresolvedAttempts/{number}",
+        call_id=f"call_{number}",
+        attempt_number=1,
+        model="openrouter/a/b",
+        held_nanousd=9_000_000,
+        price_version=7,
+        markup_ppm=50_000,
+        provider_ref=f"gen-{number}",
+        worker="host/1",
+    )
+    found.lease_time.FromSeconds(1_750_000_000)
+    return found
+
+
 def _hold(name: str, state: int, **fields: object) -> billing_pb.Hold:
     return billing_pb.Hold(name=name, state=state, amount_nanousd=5_000, **fields)
 
@@ -320,6 +336,46 @@ class Billing(billing_grpc.BillingServiceServicer):
             return billing_pb.GrantCreditsResponse(ledger_entry=written)
 
         return await self.fake.unary(request, context, "GrantCredits", answer)
+
+    async def RefundCharge(self, request, context):
+        def answer(_: Message) -> Message:
+            written = billing_pb.LedgerEntry(
+                name=f"{request.account}/ledgerEntries/2",
+                kind=billing_pb.LEDGER_ENTRY_KIND_REFUND,
+                amount_nanousd=request.amount_nanousd,
+                balance_after_nanousd=request.amount_nanousd,
+                reference=request.reason,
+            )
+            return billing_pb.RefundChargeResponse(ledger_entry=written)
+
+        return await self.fake.unary(request, context, "RefundCharge", answer)
+
+    async def ListUnresolvedAttempts(self, request, context):
+        def answer(_: Message) -> Message:
+            numbers, token = _page(3, request)
+            return billing_pb.ListUnresolvedAttemptsResponse(
+                unresolved_attempts=[unresolved(number) for number in numbers],
+                next_page_token=token,
+            )
+
+        return await self.fake.unary(request, context, "ListUnresolvedAttempts", answer)
+
+    async def ResolveAttempt(self, request, context):
+        def answer(_: Message) -> Message:
+            kind = request.WhichOneof("resolution")
+            outcome = {"settlement": "cancelled", "voiding": "failed", "write_off": "unknown"}
+            return billing_pb.ResolveAttemptResponse(
+                attempt_record=billing_pb.AttemptRecord(
+                    attempt_number=1,
+                    model="openai/gpt-4o-mini",
+                    outcome=outcome[kind],
+                    held_nanousd=9_000_000,
+                    cost_nanousd=COST_NANOUSD if kind == "settlement" else 0,
+                    prompt_token_count=request.settlement.prompt_token_count,
+                )
+            )
+
+        return await self.fake.unary(request, context, "ResolveAttempt", answer)
 
     async def CreateHold(self, request, context):
         def answer(_: Message) -> Message:

@@ -65,7 +65,7 @@ class _InThreads:
         method = getattr(self._omni, name)
         if name == "stream_chat":
             return lambda *args, **options: _Stream(method(*args, **options))
-        if name in {"ledger_entries", "models", "list_api_keys"}:
+        if name in {"ledger_entries", "models", "list_api_keys", "unresolved_attempts"}:
             return lambda *args, **options: _Pages(method(*args, **options))
 
         async def call(*args, **options):

@@ -1,7 +1,7 @@
 """Billing, catalog and administration: each method, its request, and what it returns."""
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from client_fake_service import COST_NANOUSD, LEDGER_ENTRIES, answers, fails
@@ -95,6 +95,60 @@ async def test_a_grant_is_written_with_its_reason(omni, service):
     (request,) = service.requests("GrantCredits")
     assert request.account == "accounts/acme"
     assert uuid.UUID(request.request_id)
+
+
+async def test_a_grant_may_expire(omni, service):
+    moment = datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=1)))
+    await omni.grant_credits("acme", 1, expire_time=moment)
+    await omni.grant_credits("acme", 1)
+    first, second = service.requests("GrantCredits")
+    assert first.expire_time.ToDatetime(tzinfo=UTC) == moment
+    assert not second.HasField("expire_time")
+    with pytest.raises(ValueError, match="time zone"):
+        await omni.grant_credits("acme", 1, expire_time=moment.replace(tzinfo=None))
+
+
+async def test_a_refund_names_a_call_or_a_hold(omni, service):
+    entry = await omni.refund_charge("acme", 7, call_id="call_1", attempt_number=2, reason="sorry")
+    assert (entry.kind, entry.amount_nanousd, entry.reference) == ("refund", 7, "sorry")
+    hold = await omni.create_hold(5_000)
+    await omni.refund_charge("accounts/acme", 8, hold=hold, request_id="mine")
+    await omni.refund_charge("acme", 9, hold=hold.name)
+    first, second, third = service.requests("RefundCharge")
+    assert (first.account, first.call_id, first.attempt_number) == ("accounts/acme", "call_1", 2)
+    assert uuid.UUID(first.request_id)
+    assert (second.hold, second.request_id) == (hold.name, "mine")
+    assert not second.HasField("attempt_number")
+    assert third.hold == hold.name
+    for both_or_none in ({}, {"call_id": "call_1", "hold": hold}):
+        with pytest.raises(TypeError, match="either call_id or hold"):
+            await omni.refund_charge("acme", 7, **both_or_none)
+
+
+async def test_unresolved_attempts_are_listed_and_resolved(omni, service):
+    found = [attempt async for attempt in omni.unresolved_attempts("acme", page_size=2)]
+    assert [one.call_id for one in found] == ["call_0", "call_1", "call_2"]
+    assert [one.parent for one in service.requests("ListUnresolvedAttempts")] == [
+        "accounts/acme"
+    ] * 2
+    attempt = found[0]
+    assert (attempt.held_nanousd, attempt.provider_ref) == (9_000_000, "gen-0")
+    assert attempt.lease_time == MOMENT
+    settled = await omni.settle_attempt(attempt, 10, 0, cached_read_tokens=3)
+    assert (settled.outcome, settled.cost_nanousd, settled.prompt_tokens) == (
+        "cancelled", COST_NANOUSD, 10,
+    )  # fmt: skip
+    assert (await omni.void_attempt(attempt.name)).cost_nanousd == 0
+    assert (await omni.write_off_attempt(attempt)).outcome == "unknown"
+    await omni.write_off_attempt(attempt, 0)
+    settle, void, write_off, without_loss = service.requests("ResolveAttempt")
+    assert {one.name for one in (settle, void, write_off)} == {attempt.name}
+    assert settle.settlement.HasField("completion_token_count")
+    assert settle.settlement.cached_read_token_count == 3
+    assert not settle.settlement.HasField("reasoning_token_count")
+    assert void.WhichOneof("resolution") == "voiding"
+    assert not write_off.write_off.HasField("loss_nanousd")
+    assert without_loss.write_off.HasField("loss_nanousd")
 
 
 async def test_a_hold_is_made_settled_and_released(omni, service):
@@ -199,6 +253,9 @@ async def test_every_rpc_of_the_contract_is_reachable(omni, service):
     _ = [entry async for entry in omni.ledger_entries()]
     await omni.usage("call")
     await omni.grant_credits("acme", 1)
+    await omni.refund_charge("acme", 1, call_id="call")
+    _ = [attempt async for attempt in omni.unresolved_attempts()]
+    await omni.void_attempt("accounts/acme/unresolvedAttempts/1")
     hold = await omni.create_hold(1)
     await omni.settle_hold(hold, 1)
     await omni.release_hold(hold)

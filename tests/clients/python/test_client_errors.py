@@ -138,9 +138,9 @@ async def test_an_interrupted_call_tells_what_it_cost(omni, service):
     ],
 )
 async def test_a_reason_is_its_class(omni, service, code, reason, cls, parent):
-    service.script("CompleteChat", fails(code, reason))
+    service.script("CreateOrg", fails(code, reason))
     with pytest.raises(cls) as caught:
-        await omni.chat(MODEL, "hi")
+        await omni.create_org("acme")
     assert caught.value.reason == reason
     assert isinstance(caught.value, parent)
 
@@ -155,9 +155,9 @@ async def test_a_reason_that_this_client_does_not_know_is_the_class_of_its_code(
 
 
 async def test_a_reason_of_another_domain_is_not_ours(omni, service):
-    service.script("CompleteChat", fails(StatusCode.UNAVAILABLE, "BUSY", domain="proxy.example"))
+    service.script("CreateOrg", fails(StatusCode.UNAVAILABLE, "BUSY", domain="proxy.example"))
     with pytest.raises(Unavailable) as caught:
-        await omni.chat(MODEL, "hi")
+        await omni.create_org("acme")
     assert type(caught.value) is Unavailable
     assert caught.value.reason is None
     assert caught.value.charged_nanousd is None
@@ -177,9 +177,9 @@ async def test_a_reason_of_another_domain_is_not_ours(omni, service):
     ],
 )
 async def test_a_failure_without_details_is_the_class_of_its_code(omni, service, code, cls):
-    service.script("CompleteChat", fails(code, message="plain"))
+    service.script("CreateOrg", fails(code, message="plain"))
     with pytest.raises(cls, match="plain") as caught:
-        await omni.chat(MODEL, "hi")
+        await omni.create_org("acme")
     assert type(caught.value) is cls
     assert caught.value.reason is None
     assert caught.value.code is code
@@ -207,9 +207,9 @@ async def test_details_that_cannot_be_read_leave_the_code(omni, service, details
         metadata = (("grpc-status-details-bin", details),)
         await context.abort(StatusCode.UNAVAILABLE, "plain", trailing_metadata=metadata)
 
-    service.script("CompleteChat", behave)
+    service.script("CreateOrg", behave)
     with pytest.raises(Unavailable, match="plain"):
-        await omni.chat(MODEL, "hi")
+        await omni.create_org("acme")
 
 
 async def test_an_amount_that_is_no_number_is_not_known(omni, service):

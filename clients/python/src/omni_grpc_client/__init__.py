@@ -52,6 +52,7 @@ from omni_grpc_client.errors import (
     ProviderUnavailable,
     RateLimited,
     RequestIdReused,
+    RequestInProgress,
     ResourceExhausted,
     ScopeMissing,
     TooLarge,
@@ -79,6 +80,7 @@ from omni_grpc_client.prompt import (
 )
 from omni_grpc_client.sync import Omni
 from omni_grpc_client.sync_stream import ChatStream
+from omni_grpc_client.unresolved import SettledParts, UnresolvedAttempt
 
 __all__ = [
     "Aborted",
@@ -140,8 +142,10 @@ __all__ = [
     "Rate",
     "RateLimited",
     "RequestIdReused",
+    "RequestInProgress",
     "ResourceExhausted",
     "ScopeMissing",
+    "SettledParts",
     "Started",
     "Timeouts",
     "TokenLogprob",
@@ -153,6 +157,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
+    "UnresolvedAttempt",
     "Usage",
     "UsageRecord",
     "assistant",

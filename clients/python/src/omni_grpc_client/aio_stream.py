@@ -9,8 +9,10 @@ from omni.router.v1 import router_service_pb2 as pb
 
 from omni_grpc_client.aio_wire import AsyncWire, task_is_cancelled
 from omni_grpc_client.answer import Completion
+from omni_grpc_client.errors import OmniError
 from omni_grpc_client.failures import cancelled, error_of
 from omni_grpc_client.gathering import Piece
+from omni_grpc_client.retrying import Retries
 from omni_grpc_client.stream import Stream
 
 _Call: TypeAlias = "grpc.aio.UnaryStreamCall[pb.StreamChatRequest, pb.StreamChatResponse]"
@@ -19,34 +21,42 @@ _Call: TypeAlias = "grpc.aio.UnaryStreamCall[pb.StreamChatRequest, pb.StreamChat
 class AsyncChatStream(Stream):
     """A chat that is being answered; made by `AsyncOmni.stream_chat`.
 
-    Entering it sends the call and waits until a provider answers, so a refusal is raised there.
+    Entering it sends the call and waits until a provider answers, so a refusal is raised there;
+    until then the call is sent again where that is safe, and after it never.
     Iterating yields the pieces and raises `OmniError` if the call fails on the way; what came
     before stays in `answer`. Leaving it before its end cancels the call.
     """
 
     def __init__(self, wire: AsyncWire, request: pb.StreamChatRequest, timeout_s: float) -> None:
-        super().__init__()
+        super().__init__(request.request_id)
         self._wire = wire
         self._request = request
         self._timeout_s = timeout_s
         self._call: _Call | None = None
+        self._cancelled = False
 
     async def __aenter__(self) -> Self:
         if self._call is not None:
             raise RuntimeError("a stream is entered once: ask for another")
-        connection = self._wire.connection
-        self._call = self._wire.stubs.router.StreamChat(
-            self._request,
-            timeout=self._timeout_s,
-            metadata=connection.metadata,
-            wait_for_ready=connection.wait_for_ready,
-        )
-        try:
-            self._take_first(await self._event(self._call))
-        except BaseException:
-            self.cancel()
-            raise
-        return self
+        retries = Retries(self._wire.throttle, self._timeout_s)
+        while True:
+            self._call = self._send(retries.left_s())
+            try:
+                self._take_first(await self._event(self._call))
+            except OmniError as error:
+                self._call.cancel()
+                pause_s = retries.pause_s(error)
+                if pause_s is None:
+                    raise
+                await asyncio.sleep(pause_s)
+                if self._cancelled or self._wire.is_closed:
+                    raise self._told(cancelled()) from error
+            except BaseException:
+                self.cancel()
+                raise
+            else:
+                retries.succeeded()
+                return self
 
     async def __aexit__(
         self,
@@ -80,8 +90,18 @@ class AsyncChatStream(Stream):
 
         Whoever iterates gets `Cancelled`. After the end it changes nothing.
         """
+        self._cancelled = True
         if self._call is not None:
             self._call.cancel()
+
+    def _send(self, timeout_s: float) -> _Call:
+        connection = self._wire.connection
+        return self._wire.stubs.router.StreamChat(
+            self._request,
+            timeout=timeout_s,
+            metadata=connection.metadata,
+            wait_for_ready=connection.wait_for_ready,
+        )
 
     async def _event(self, call: _Call) -> pb.StreamChatResponse | None:
         """The next event; None at the end."""

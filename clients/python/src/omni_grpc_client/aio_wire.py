@@ -9,9 +9,11 @@ from omni.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from omni.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from omni.router.v1.router_service_pb2_grpc import RouterServiceStub
 
-from omni_grpc_client.calls import Call
+from omni_grpc_client.calls import Call, Kind
 from omni_grpc_client.connection import Connection
+from omni_grpc_client.errors import OmniError
 from omni_grpc_client.failures import cancelled, error_of
+from omni_grpc_client.retrying import Retries, Throttle
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -40,8 +42,9 @@ class AsyncWire:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.throttle = Throttle()
         self._stubs: AsyncStubs | None = None
-        self._closed = False
+        self.is_closed = False
 
     @property
     def stubs(self) -> AsyncStubs:
@@ -50,7 +53,7 @@ class AsyncWire:
         Raises:
             RuntimeError: the client is closed.
         """
-        if self._closed:
+        if self.is_closed:
             raise RuntimeError("this client is closed")
         if self._stubs is None:
             self._stubs = AsyncStubs(self.connection)
@@ -62,15 +65,39 @@ class AsyncWire:
         call: Call[_Request, _Response, _Value],
         timeout: float | None,  # noqa: ASYNC109 - it travels as the call's deadline
     ) -> _Value:
-        """Sends a call and reads its response.
+        """Sends a call and reads its response; a chat is sent again where that is safe.
 
         Raises:
             OmniError: it failed.
         """
+        timeout_s = self.connection.timeouts.of(call.kind, timeout)
+        if call.kind is not Kind.CHAT:
+            return await self._try(method, call, timeout_s)
+        retries = Retries(self.throttle, timeout_s)
+        while True:
+            try:
+                value = await self._try(method, call, retries.left_s())
+            except OmniError as error:
+                pause_s = retries.pause_s(error)
+                if pause_s is None:
+                    raise
+                await asyncio.sleep(pause_s)
+                if self.is_closed:
+                    raise cancelled(call.request_id) from error
+            else:
+                retries.succeeded()
+                return value
+
+    async def _try(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response],
+        call: Call[_Request, _Response, _Value],
+        timeout_s: float,
+    ) -> _Value:
         try:
             response = await method(
                 call.request,
-                timeout=self.connection.timeouts.of(call.kind, timeout),
+                timeout=timeout_s,
                 metadata=self.connection.metadata,
                 wait_for_ready=self.connection.wait_for_ready,
             )
@@ -84,7 +111,7 @@ class AsyncWire:
 
     async def close(self) -> None:
         """Closes the channel; what runs on it is cancelled."""
-        self._closed = True
+        self.is_closed = True
         if self._stubs is not None:
             await self._stubs.channel.close()
 

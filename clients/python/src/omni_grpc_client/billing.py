@@ -50,10 +50,10 @@ class LedgerEntry:
 
     Attributes:
         name: `accounts/{account}/ledgerEntries/{ledger_entry}`.
-        kind: `grant` or `charge`; more may come.
-        amount_nanousd: the change; negative when spent.
+        kind: `grant`, `charge`, `refund` or `expiry`; more may come.
+        amount_nanousd: the change; negative when spent or expired.
         balance_after_nanousd: the posted balance after it.
-        reference: the call's id, the hold's name, or the reason of a grant.
+        reference: the call's id, the hold's name, or the reason of a grant or refund.
         create_time: when it was written.
     """
 
@@ -73,13 +73,15 @@ class AttemptRecord:
     Attributes:
         attempt_number: position within the call, from 1.
         model: the offer that was tried, `provider/model`.
-        outcome: `answered`, `refused`, `failed`, `cancelled`, `running` or `unresolved`.
+        outcome: `answered`, `refused`, `failed`, `cancelled`, `running`, `unresolved`, or
+            `unknown` once it was written off.
         held_nanousd: what was held for it.
         cost_nanousd: what it was charged; None while that is not final.
         price_version: the price that it was charged at.
         markup_ppm: the markup on the provider's price, in millionths.
         estimated: whether the counts are the service's own.
         end_time: when it was settled or freed; None while it is not final.
+        provider_ref: the provider's name of its answer; empty where it gave none.
     """
 
     attempt_number: int
@@ -98,6 +100,7 @@ class AttemptRecord:
     completion_audio_tokens: int | None
     estimated: bool
     end_time: datetime | None
+    provider_ref: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +132,15 @@ class Hold:
     settled_nanousd: int | None
     expire_time: datetime | None
     raw: pb.Hold = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """What a refund gives back of: a call's attempt, or a hold."""
+
+    call_id: str | None
+    attempt_number: int | None
+    hold: Hold | str | None
 
 
 def get_balance(account: str) -> Call[pb.GetBalanceRequest, pb.GetBalanceResponse, Balance]:
@@ -167,11 +179,43 @@ def get_usage_record(
 
 
 def grant_credits(
-    account: str, amount_nanousd: int, reason: str, request_id: str | None
+    account: str,
+    amount_nanousd: int,
+    reason: str,
+    expire_time: datetime | None,
+    request_id: str | None,
 ) -> Call[pb.GrantCreditsRequest, pb.GrantCreditsResponse, LedgerEntry]:
     """GrantCredits."""
     request = pb.GrantCreditsRequest(
         account=resource("accounts", account),
+        amount_nanousd=amount_nanousd,
+        reason=reason,
+        request_id=new_request_id(request_id),
+    )
+    if expire_time is not None:
+        if expire_time.tzinfo is None:
+            raise ValueError("expire_time needs a time zone: datetime.now(UTC) + timedelta(…)")
+        request.expire_time.FromDatetime(expire_time)
+    return Call(
+        request=request,
+        parse=lambda response: _entry(response.ledger_entry),
+        kind=Kind.WRITE,
+        request_id=request.request_id,
+    )
+
+
+def refund_charge(
+    account: str, amount_nanousd: int, charge: Charge, reason: str, request_id: str | None
+) -> Call[pb.RefundChargeRequest, pb.RefundChargeResponse, LedgerEntry]:
+    """RefundCharge."""
+    if (charge.call_id is None) == (charge.hold is None):
+        raise TypeError("name either call_id or hold: what was charged")
+    hold = charge.hold
+    request = pb.RefundChargeRequest(
+        account=resource("accounts", account),
+        call_id=charge.call_id,
+        hold=hold.name if isinstance(hold, Hold) else hold,
+        attempt_number=charge.attempt_number,
         amount_nanousd=amount_nanousd,
         reason=reason,
         request_id=new_request_id(request_id),
@@ -266,12 +310,13 @@ def _usage_record(raw: pb.UsageRecord) -> UsageRecord:
         call_id=raw.call_id,
         account=raw.account,
         cost_nanousd=count_of(raw, "cost_nanousd"),
-        attempts=tuple(_attempt(one) for one in raw.attempts),
+        attempts=tuple(attempt_record(one) for one in raw.attempts),
         raw=raw,
     )
 
 
-def _attempt(raw: pb.AttemptRecord) -> AttemptRecord:
+def attempt_record(raw: pb.AttemptRecord) -> AttemptRecord:
+    """What one attempt used and cost."""
     return AttemptRecord(
         attempt_number=raw.attempt_number,
         model=raw.model,
@@ -289,6 +334,7 @@ def _attempt(raw: pb.AttemptRecord) -> AttemptRecord:
         completion_audio_tokens=count_of(raw, "completion_audio_token_count"),
         estimated=raw.estimated,
         end_time=time_of(raw, "end_time"),
+        provider_ref=raw.provider_ref,
     )
 
 

@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call(Generic[Request, Response, Value]):
-    """A call that has not been sent. `request_id` is set where the call moves money."""
+    """A call that has not been sent. `request_id` is set where the call moves or costs money."""
 
     request: Request
     parse: Callable[[Response], Value]

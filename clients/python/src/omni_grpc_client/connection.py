@@ -34,8 +34,8 @@ MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
 each place are far above gRPC's own 4 MiB."""
 
 RETRY_ATTEMPTS_MAX: Final = 4
-"""The first try and three more, after about 0.1, 0.2 and 0.4 s: over a lost connection or a busy
-moment, not over an outage."""
+"""What gRPC repeats has a first try and three more, after about 0.1, 0.2 and 0.4 s: over a lost
+connection or a busy moment, not over an outage."""
 
 RECONNECT_BACKOFF_MS: Final = 100
 """The first pause before a lost connection is made again, growing to the maximum. gRPC's own first
@@ -50,17 +50,21 @@ RETRIED_METHODS: Final[Mapping[str, tuple[str, ...]]] = {
         "GetBalance",
         "ListLedgerEntries",
         "GetUsageRecord",
+        "ListUnresolvedAttempts",
         # These move money and carry a request id, so the service does a repeat only once.
         "GrantCredits",
+        "RefundCharge",
         "CreateHold",
         "SettleHold",
         "ReleaseHold",
+        # An attempt is resolved once, whoever says it how often.
+        "ResolveAttempt",
     ),
     "omni.catalog.v1.CatalogService": ("GetModel", "ListModels"),
     "omni.admin.v1.AdminService": ("ListApiKeys",),
 }
-"""What gRPC repeats on UNAVAILABLE. Chats are not here: a chat carries no request id yet, and its
-first try may have been generated and charged. Neither is what creates keys and organisations."""
+"""What gRPC repeats on UNAVAILABLE. Chats are not here, since they are repeated for more than that,
+by `retrying`. What creates keys and organisations is not repeated at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

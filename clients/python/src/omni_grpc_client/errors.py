@@ -25,7 +25,8 @@
     │   ├── RateLimited
     │   └── TooLarge
     ├── Aborted
-    │   └── Interrupted          charged, and ended early        .charged_nanousd  .call_id
+    │   ├── Interrupted          charged, and ended early        .charged_nanousd  .call_id
+    │   └── RequestInProgress    its first sending still runs    .retry_after_s  .call_id
     ├── Unavailable              try again later                 .retry_after_s
     │   ├── Busy
     │   ├── LedgerUnavailable
@@ -65,11 +66,13 @@ class OmniError(Exception):
         code: the gRPC status; None if this client refused the request before sending it.
         metadata: the facts that the service gave with it.
         retry_after_s: when a repeat may succeed; None if the service gave no time.
+        retry_forbidden: whether the service asked not to be asked the same again.
         charged_nanousd: what the failed call cost all the same. None means not known: the
             connection broke or the deadline passed, and `usage(call_id)` tells.
-        call_id: the server's name of the call, where it is known.
-        request_id: the idempotency key of a call that moves money. Repeating the call with it
-            does nothing twice.
+        call_id: the server's name of the call, where it is known; of a repeat's failure, that of
+            the call which it repeats.
+        request_id: the idempotency key of a chat, or of a call that moves money. Repeating the
+            call with it does nothing twice.
     """
 
     reason: str | None = None
@@ -91,6 +94,7 @@ class OmniError(Exception):
         self.code = code
         self.metadata = dict(metadata or {})
         self.retry_after_s = retry_after_s
+        self.retry_forbidden = False
         self.charged_nanousd = charged_nanousd
         self.violations = tuple(violations)
         self.call_id = self.metadata.get("call_id")
@@ -271,9 +275,19 @@ class Aborted(OmniError):
 
 
 class Interrupted(Aborted):
-    """A call that was charged ended early: `charged_nanousd` is what it cost."""
+    """A call ended early, or its answer is gone: `charged_nanousd` is what it cost so far.
+
+    Its `request_id` stands for that call for 24 hours, so ask again with a new one. Where nobody
+    knows yet what it cost, `usage(call_id)` tells later.
+    """
 
     reason = "INTERRUPTED"
+
+
+class RequestInProgress(Aborted):
+    """The call with this `request_id` still runs; its answer comes by repeating it later."""
+
+    reason = "REQUEST_IN_PROGRESS"
 
 
 class Unavailable(OmniError):

@@ -23,6 +23,7 @@ from omni_grpc_client.errors import (
 )
 
 DOMAIN = "omni"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
 
 _NANOS_PER_SECOND = 1_000_000_000
 
@@ -64,6 +65,7 @@ def error_of(failure: grpc.RpcError, request_id: str | None = None) -> OmniError
         violations=_violations(details),
         request_id=request_id,
     )
+    error.retry_forbidden = _forbids_retry(failure)
     error.reason = reason  # also where None: the class of a code may name a reason of its own
     if known:
         # The contract: a failed call that was charged says so, so silence means nothing was.
@@ -117,6 +119,16 @@ def _details(failure: grpc.RpcError) -> dict[str, object]:
                     continue
                 found[detail.DESCRIPTOR.full_name] = detail
     return found
+
+
+def _forbids_retry(failure: grpc.RpcError) -> bool:
+    """What gRPC's own retries read: a push-back that is negative, or no number."""
+    # The two APIs' stubs disagree about what either gives: pairs.
+    trailers = cast("Sequence[tuple[str, str | bytes]]", failure.trailing_metadata() or ())
+    for key, value in trailers:
+        if key == PUSHBACK_KEY:
+            return not (isinstance(value, str) and value.isdecimal())
+    return False
 
 
 def _retry_after_s(details: Mapping[str, object]) -> float | None:

@@ -10,7 +10,9 @@ from omni_grpc_client.gathering import Gathering, Piece, Started
 class Stream:
     """A chat that is being answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        """The idempotency key of the call: repeating it with this never costs twice."""
         self._gathering = Gathering()
 
     @property
@@ -55,7 +57,8 @@ class Stream:
             )
 
     def _told(self, error: OmniError) -> OmniError:
-        """The error with the call's id, by which its usage can be asked."""
+        """The error with the call's id, by which its usage can be asked, and its request id."""
+        error.request_id = self.request_id
         if error.call_id is None and self._gathering.started is not None:
             error.call_id = self._gathering.started.call_id
         return error

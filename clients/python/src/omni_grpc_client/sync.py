@@ -1,13 +1,14 @@
 """The synchronous client, on gRPC's own threads. `aio.py` has the same methods for asyncio."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Self, Unpack
 
-from omni_grpc_client import admin, billing, catalog, chat
+from omni_grpc_client import admin, billing, catalog, chat, unresolved
 from omni_grpc_client.admin import ApiKey, NewApiKey, Org
 from omni_grpc_client.answer import Completion
-from omni_grpc_client.billing import Balance, Hold, LedgerEntry, UsageRecord
+from omni_grpc_client.billing import AttemptRecord, Balance, Hold, LedgerEntry, UsageRecord
 from omni_grpc_client.calls import Kind, Page
 from omni_grpc_client.catalog import Model
 from omni_grpc_client.client import Client
@@ -15,6 +16,7 @@ from omni_grpc_client.pages import Pages
 from omni_grpc_client.prompt import ChatOptions, Messages
 from omni_grpc_client.sync_stream import ChatStream
 from omni_grpc_client.sync_wire import Wire
+from omni_grpc_client.unresolved import SettledParts, UnresolvedAttempt
 
 
 class Omni(Client):
@@ -53,20 +55,24 @@ class Omni(Client):
         model: str,
         messages: Messages,
         *,
+        request_id: str | None = None,
         timeout: float | None = None,
         **options: Unpack[ChatOptions],
     ) -> Completion:
         """Completes a chat and returns the answer whole, with its usage and cost.
 
-        It is not repeated after a failure, since its first try may have been charged.
+        It is sent again when the connection is lost or the service cannot now, and is charged
+        once: the service knows it by its request id.
 
         Args:
             model: `provider/model`, a bare model id, an alias, or `omni/auto`.
             messages: a text, or messages as `Message` values or dicts in OpenAI's shape.
+            request_id: the idempotency key; a new one if you name none. For 24 hours the same
+                call with the same key gives the same answer, and is not charged again.
             timeout: seconds that it may take.
             **options: see `ChatOptions`.
         """
-        call = chat.complete_chat(model, messages, options)
+        call = chat.complete_chat(model, messages, options, request_id)
         return self._wire.run(self._wire.stubs.router.CompleteChat, call, timeout)
 
     def stream_chat(
@@ -74,6 +80,7 @@ class Omni(Client):
         model: str,
         messages: Messages,
         *,
+        request_id: str | None = None,
         timeout: float | None = None,
         **options: Unpack[ChatOptions],
     ) -> ChatStream:
@@ -88,7 +95,7 @@ class Omni(Client):
         """
         return ChatStream(
             self._wire,
-            chat.stream_chat(model, messages, options),
+            chat.stream_chat(model, messages, options, request_id),
             self._connection.timeouts.of(Kind.CHAT, timeout),
         )
 
@@ -125,16 +132,40 @@ class Omni(Client):
         amount_nanousd: int,
         *,
         reason: str = "",
+        expire_time: datetime | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> LedgerEntry:
         """Adds credits to an account; needs the scope `admin`.
 
-        `request_id` is the idempotency key of this and of the calls on holds. Without it the
-        client makes one and keeps it over its own retries; name one to repeat a call later.
+        What is left of them at `expire_time`, which has a time zone, is taken back.
+
+        `request_id` is the idempotency key of this, of refunds and of the calls on holds. Without
+        it the client makes one and keeps it over its own retries; name one to repeat a call later.
         """
-        call = billing.grant_credits(account, amount_nanousd, reason, request_id)
+        call = billing.grant_credits(account, amount_nanousd, reason, expire_time, request_id)
         return self._wire.run(self._wire.stubs.billing.GrantCredits, call, timeout)
+
+    def refund_charge(
+        self,
+        account: str,
+        amount_nanousd: int,
+        *,
+        call_id: str | None = None,
+        attempt_number: int | None = None,
+        hold: Hold | str | None = None,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> LedgerEntry:
+        """Gives back a part of what a call or a hold was charged; needs the scope `admin`.
+
+        Name either `call_id` or `hold`. Where several attempts of a call were charged,
+        `attempt_number` says which. Refunds of a charge never exceed it.
+        """
+        charge = billing.Charge(call_id=call_id, attempt_number=attempt_number, hold=hold)
+        call = billing.refund_charge(account, amount_nanousd, charge, reason, request_id)
+        return self._wire.run(self._wire.stubs.billing.RefundCharge, call, timeout)
 
     def create_hold(
         self,
@@ -167,6 +198,58 @@ class Omni(Client):
         """Frees a hold without a charge."""
         call = billing.release_hold(hold, request_id)
         return self._wire.run(self._wire.stubs.billing.ReleaseHold, call, timeout)
+
+    # --- attempts of which nobody knows what became ---------------------------------------------
+    def unresolved_attempts(
+        self,
+        account: str = "",
+        *,
+        page_size: int | None = None,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Pages[UnresolvedAttempt]:
+        """Attempts whose outcome is not known, of all accounts or of one; needs `admin`."""
+
+        def fetch(token: str) -> Page[UnresolvedAttempt]:
+            call = unresolved.list_unresolved_attempts(account, page_size, token)
+            return self._wire.run(self._wire.stubs.billing.ListUnresolvedAttempts, call, timeout)
+
+        return Pages(fetch, page_token)
+
+    def settle_attempt(
+        self,
+        attempt: UnresolvedAttempt | str,
+        prompt_tokens: int,
+        completion_tokens: int,
+        *,
+        timeout: float | None = None,
+        **parts: Unpack[SettledParts],
+    ) -> AttemptRecord:
+        """Charges an unresolved attempt by what its provider says; needs the scope `admin`.
+
+        The price is the one that was pinned before it was sent. Saying the same again changes
+        nothing, here and in `void_attempt` and `write_off_attempt`.
+        """
+        call = unresolved.settle_attempt(attempt, prompt_tokens, completion_tokens, parts)
+        return self._wire.run(self._wire.stubs.billing.ResolveAttempt, call, timeout)
+
+    def void_attempt(
+        self, attempt: UnresolvedAttempt | str, *, timeout: float | None = None
+    ) -> AttemptRecord:
+        """Frees what an unresolved attempt holds: its provider charges nothing."""
+        call = unresolved.void_attempt(attempt)
+        return self._wire.run(self._wire.stubs.billing.ResolveAttempt, call, timeout)
+
+    def write_off_attempt(
+        self,
+        attempt: UnresolvedAttempt | str,
+        loss_nanousd: int | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> AttemptRecord:
+        """Frees what it holds, and books a loss to the operator: what it held if none is named."""
+        call = unresolved.write_off_attempt(attempt, loss_nanousd)
+        return self._wire.run(self._wire.stubs.billing.ResolveAttempt, call, timeout)
 
     # --- catalog ------------------------------------------------------------------------------
     def model(self, name: str, *, timeout: float | None = None) -> Model:

@@ -1,5 +1,6 @@
 """The synchronous stream of one chat."""
 
+import threading
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol, Self
@@ -8,8 +9,10 @@ import grpc
 from omni.router.v1 import router_service_pb2 as pb
 
 from omni_grpc_client.answer import Completion
-from omni_grpc_client.failures import error_of
+from omni_grpc_client.errors import OmniError
+from omni_grpc_client.failures import cancelled, error_of
 from omni_grpc_client.gathering import Piece
+from omni_grpc_client.retrying import Retries
 from omni_grpc_client.stream import Stream
 from omni_grpc_client.sync_wire import Wire
 
@@ -23,34 +26,41 @@ class _Call(Protocol):
 class ChatStream(Stream):
     """A chat that is being answered; made by `Omni.stream_chat`.
 
-    Entering it sends the call and waits until a provider answers, so a refusal is raised there.
+    Entering it sends the call and waits until a provider answers, so a refusal is raised there;
+    until then the call is sent again where that is safe, and after it never.
     Iterating yields the pieces and raises `OmniError` if the call fails on the way; what came
     before stays in `answer`. Leaving it before its end cancels the call.
     """
 
     def __init__(self, wire: Wire, request: pb.StreamChatRequest, timeout_s: float) -> None:
-        super().__init__()
+        super().__init__(request.request_id)
         self._wire = wire
         self._request = request
         self._timeout_s = timeout_s
         self._call: _Call | None = None
+        self._cancelled = threading.Event()
 
     def __enter__(self) -> Self:
         if self._call is not None:
             raise RuntimeError("a stream is entered once: ask for another")
-        connection = self._wire.connection
-        self._call = self._wire.stubs.router.StreamChat(
-            self._request,
-            timeout=self._timeout_s,
-            metadata=connection.metadata,
-            wait_for_ready=connection.wait_for_ready,
-        )
-        try:
-            self._take_first(self._event(self._call))
-        except BaseException:
-            self.cancel()
-            raise
-        return self
+        retries = Retries(self._wire.throttle, self._timeout_s)
+        while True:
+            self._call = self._send(retries.left_s())
+            try:
+                self._take_first(self._event(self._call))
+            except OmniError as error:
+                self._call.cancel()
+                pause_s = retries.pause_s(error)
+                if pause_s is None:
+                    raise
+                if self._cancelled.wait(pause_s) or self._wire.is_closed:
+                    raise self._told(cancelled()) from error
+            except BaseException:
+                self.cancel()
+                raise
+            else:
+                retries.succeeded()
+                return self
 
     def __exit__(
         self,
@@ -84,8 +94,18 @@ class ChatStream(Stream):
 
         Another thread that iterates gets `Cancelled`. After the end it changes nothing.
         """
+        self._cancelled.set()
         if self._call is not None:
             self._call.cancel()
+
+    def _send(self, timeout_s: float) -> _Call:
+        connection = self._wire.connection
+        return self._wire.stubs.router.StreamChat(
+            self._request,
+            timeout=timeout_s,
+            metadata=connection.metadata,
+            wait_for_ready=connection.wait_for_ready,
+        )
 
     def _event(self, call: _Call) -> pb.StreamChatResponse | None:
         """The next event; None at the end."""

@@ -1,5 +1,6 @@
 """Sends calls over gRPC's synchronous API: the channel, the stubs, and the failures of both."""
 
+import threading
 from typing import TypeVar
 
 import grpc
@@ -8,9 +9,11 @@ from omni.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from omni.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from omni.router.v1.router_service_pb2_grpc import RouterServiceStub
 
-from omni_grpc_client.calls import Call
+from omni_grpc_client.calls import Call, Kind
 from omni_grpc_client.connection import Connection
-from omni_grpc_client.failures import error_of
+from omni_grpc_client.errors import OmniError
+from omni_grpc_client.failures import cancelled, error_of
+from omni_grpc_client.retrying import Retries, Throttle
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -37,8 +40,14 @@ class Wire:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.throttle = Throttle()
         self._stubs = Stubs(connection)
-        self._closed = False
+        self._closed = threading.Event()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed.is_set()
 
     @property
     def stubs(self) -> Stubs:
@@ -47,7 +56,7 @@ class Wire:
         Raises:
             RuntimeError: the client is closed.
         """
-        if self._closed:
+        if self.is_closed:
             raise RuntimeError("this client is closed")
         return self._stubs
 
@@ -58,15 +67,38 @@ class Wire:
         call: Call[_Request, _Response, _Value],
         timeout: float | None,
     ) -> _Value:
-        """Sends a call and reads its response.
+        """Sends a call and reads its response; a chat is sent again where that is safe.
 
         Raises:
             OmniError: it failed.
         """
+        timeout_s = self.connection.timeouts.of(call.kind, timeout)
+        if call.kind is not Kind.CHAT:
+            return self._try(method, call, timeout_s)
+        retries = Retries(self.throttle, timeout_s)
+        while True:
+            try:
+                value = self._try(method, call, retries.left_s())
+            except OmniError as error:
+                pause_s = retries.pause_s(error)
+                if pause_s is None:
+                    raise
+                if self._closed.wait(pause_s):
+                    raise cancelled(call.request_id) from error
+            else:
+                retries.succeeded()
+                return value
+
+    def _try(
+        self,
+        method: "grpc.UnaryUnaryMultiCallable[_Request, _Response]",
+        call: Call[_Request, _Response, _Value],
+        timeout_s: float,
+    ) -> _Value:
         try:
             response = method(
                 call.request,
-                timeout=self.connection.timeouts.of(call.kind, timeout),
+                timeout=timeout_s,
                 metadata=self.connection.metadata,
                 wait_for_ready=self.connection.wait_for_ready,
             )
@@ -76,5 +108,5 @@ class Wire:
 
     def close(self) -> None:
         """Closes the channel; what runs on it is cancelled."""
-        self._closed = True
+        self._closed.set()
         self._stubs.channel.close()
