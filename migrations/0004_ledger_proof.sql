@@ -191,8 +191,9 @@ DECLARE
   tight bigint[]; room bigint[]; owned bigint[]; waiting bigint[];
   r record; i int; p int; code smallint; grant_amount bigint; worst int; worst_num numeric;
   worst_den numeric; leg_ids bigint[]; leg_min bigint[]; leg_max bigint[]; leg_grant bigint[];
-  who bigint; ok_ord int[] := '{}'; ok_amount bigint[] := '{}'; ok_legs text[] := '{}';
-  ok_until timestamptz[] := '{}'; first_id uuid; last_id uuid;
+  who bigint; first_id uuid; last_id uuid;
+  has_legs boolean; accounts bigint[]; needs bigint[]; takes bigint[];
+  ok_amount bigint[]; ok_legs text[]; ok_until timestamptz[];
   charged numeric; refunded numeric; entry_no bigint; credited bigint;
 BEGIN
   IF (SELECT count(*) <> count(DISTINCT x) FROM unnest(f_id || h_id || t_id) x) THEN
@@ -269,13 +270,19 @@ BEGIN
   -- a hold never change, so where each final found its hold nothing needs a second look.
   SELECT count(DISTINCT x.id), array_agg(x.acct) INTO held_finals, ids
     FROM (SELECT h.id, unnest(h.wallet || h.legs) AS acct FROM hold h WHERE h.id = ANY (f_id)) x;
-  SELECT array_agg(DISTINCT x) INTO ids FROM (
-    SELECT unnest(ARRAY[revenue, losses] || h_wallet || t_wallet || ids) AS x
-    UNION ALL SELECT unnest(l::bigint[]) FROM unnest(h_legs) l WHERE l IS NOT NULL
-    UNION ALL SELECT funding WHERE cardinality(t_id) > 0
-    UNION ALL SELECT unnest(g.wallet || g.legs) FROM posting g
-               WHERE held_finals < cardinality(f_id) AND g.id = ANY (f_id)
-    UNION ALL SELECT unnest(g.wallet || g.legs) FROM posting g WHERE g.id = ANY (t_of)) z;
+  ids := ARRAY[revenue, losses] || h_wallet || t_wallet || ids;
+  has_legs := EXISTS (SELECT FROM unnest(h_legs) l WHERE l IS NOT NULL);
+  IF has_legs THEN
+    ids := ids || ARRAY(SELECT unnest(l::bigint[]) FROM unnest(h_legs) l WHERE l IS NOT NULL);
+  END IF;
+  IF cardinality(t_id) > 0 THEN
+    ids := ids || funding
+               || ARRAY(SELECT unnest(g.wallet || g.legs) FROM posting g WHERE g.id = ANY (t_of));
+  END IF;
+  IF held_finals < cardinality(f_id) THEN
+    ids := ids || ARRAY(SELECT unnest(g.wallet || g.legs) FROM posting g WHERE g.id = ANY (f_id));
+  END IF;
+  SELECT array_agg(DISTINCT x) INTO ids FROM unnest(ids) x;
   PERFORM 1 FROM account a WHERE a.id = ANY (ids) ORDER BY a.id FOR NO KEY UPDATE;
   GET DIAGNOSTICS found = ROW_COUNT;
   IF found <> cardinality(ids) THEN
@@ -292,39 +299,105 @@ BEGIN
     RAISE EXCEPTION 'a hold appeared while its accounts were being locked' USING ERRCODE = 'OM001';
   END IF;
 
-  -- 2. Finals.
+  -- 2. Finals of holds that are there: nearly all. An origin reaches only its own holds, and a
+  -- caller only those of its own wallet. Others than the owner end unresolved holds only.
   IF cardinality(f_id) > 0 THEN
     RETURN QUERY
+    WITH gone AS (
+      DELETE FROM hold h
+       USING unnest(f_id, f_kind, f_origin, f_decider, f_wallet, f_cost, f_leg_costs, f_outcome,
+             f_estimated, f_prompt, f_cached_read, f_cached_write, f_prompt_audio, f_completion,
+             f_reasoning, f_completion_audio, f_provider_ref)
+             WITH ORDINALITY AS f(id, kind, origin, decider, wallet, cost, leg_costs, outcome,
+             estimated, prompt, cached_read, cached_write, prompt_audio, completion, reasoning,
+             completion_audio, provider_ref, ord)
+       WHERE h.id = f.id AND h.origin = f.origin AND (f.wallet IS NULL OR f.wallet = h.wallet)
+         AND f.ord <> ALL (skip_f) AND (f.decider = 'o' OR f.kind = 'L' OR h.state = 'U')
+         AND CASE f.kind WHEN 'S' THEN f.origin = 'r' OR f.cost <= h.amount
+                         WHEN 'L' THEN h.origin = 'a' AND h.lease_until < clock_timestamp()
+                         ELSE f.kind IN ('V', 'W') END
+      RETURNING f.*, h.amount AS held, h.legs, h.leg_amounts, h.model, h.price_version,
+                h.markup_ppm, h.key_id, h.wallet AS payer,
+                coalesce(f.provider_ref, h.provider_ref) AS reference,
+                CASE f.kind WHEN 'S' THEN least(f.cost, h.amount) ELSE 0 END AS charged,
+                CASE f.kind WHEN 'S' THEN greatest(f.cost - h.amount, 0)
+                            WHEN 'W' THEN f.cost ELSE 0 END AS loss),
+    entered AS MATERIALIZED (
+      SELECT g.*,
+             CASE WHEN g.kind = 'S' AND g.legs IS NOT NULL THEN (
+               SELECT array_agg(least(coalesce(c, g.cost), m) ORDER BY k)
+                 FROM unnest(g.leg_costs::bigint[], g.leg_amounts) WITH ORDINALITY z(c, m, k)
+                WHERE m IS NOT NULL) END AS leg_charged,
+             CASE WHEN g.charged > 0 THEN a.entry_count + count(*) FILTER (WHERE g.charged > 0)
+                  OVER (PARTITION BY g.payer ORDER BY g.ord) END AS entry,
+             CASE WHEN g.charged > 0 THEN a.credits_posted - a.debits_posted - sum(g.charged)
+                  OVER (PARTITION BY g.payer ORDER BY g.ord) END AS balance_after,
+             a.credits_posted - a.debits_posted AS posted_before, a.debits_pending AS pending_before
+        FROM gone g JOIN account a ON a.id = g.payer),
+    posted AS (
+      INSERT INTO posting (id, kind, origin, decider, wallet, amount, legs, leg_amounts, held,
+                           loss, other_account, loss_account, entry, balance_after)
+      SELECT id, CASE WHEN kind IN ('S', 'W') THEN kind ELSE 'V'::"char" END, origin,
+             CASE kind WHEN 'L' THEN 't'::"char" ELSE decider END, payer, charged, legs,
+             leg_charged, held, loss, CASE WHEN kind IN ('S', 'W') THEN revenue END,
+             CASE WHEN loss > 0 THEN losses END, entry, balance_after
+        FROM entered),
+    used AS (
+      INSERT INTO usage_record (hold_id, wallet, key_id, model, price_version, markup_ppm,
+          outcome, estimated, prompt, cached_read, cached_write, prompt_audio,
+          completion, reasoning, completion_audio, provider_ref)
+      SELECT id, payer, key_id, model, price_version, markup_ppm, outcome,
+             estimated, prompt, cached_read, cached_write, prompt_audio, completion, reasoning,
+             completion_audio, reference
+        FROM gone WHERE origin = 'r'),
+    delta AS (
+      SELECT acct, sum(c)::bigint AS charged, sum(fr)::bigint AS freed,
+             sum(e)::bigint AS entries, sum(cr)::bigint AS credited
+        FROM (SELECT payer AS acct, charged AS c, held AS fr, (charged > 0)::int AS e, 0 AS cr
+                FROM entered
+              UNION ALL
+              SELECT z.a, coalesce(z.c, 0), coalesce(z.m, 0), (coalesce(z.c, 0) > 0)::int, 0
+                FROM entered w, unnest(w.legs, w.leg_charged, w.leg_amounts) z(a, c, m)
+              UNION ALL SELECT revenue, 0, 0, 0, charged + loss FROM entered
+              UNION ALL SELECT losses, loss, 0, 0, 0 FROM entered WHERE loss > 0) y
+       GROUP BY acct),
+    moved AS (
+      UPDATE account a SET debits_posted = a.debits_posted + d.charged,
+             debits_pending = a.debits_pending - d.freed,
+             credits_posted = a.credits_posted + d.credited,
+             entry_count = a.entry_count + d.entries
+        FROM delta d WHERE a.id = d.acct AND (d.charged, d.freed, d.credited) <> (0, 0, 0)
+      RETURNING a.id, a.credits_posted - a.debits_posted AS posted, a.debits_pending AS pending)
+    SELECT 'f'::"char", e.ord::int, 0::smallint, e.id, e.charged,
+           coalesce(v.posted, e.posted_before), coalesce(v.pending, e.pending_before),
+           NULL::bigint, NULL::timestamptz
+      FROM entered e LEFT JOIN moved v ON v.id = e.payer;
+    GET DIAGNOSTICS found = ROW_COUNT;
+  END IF;
+
+  -- The others: holds that stay, holds that were ended before, and those that nobody knows.
+  IF found + cardinality(skip_f) < cardinality(f_id) THEN
+    RETURN QUERY
     WITH f AS MATERIALIZED (
-      SELECT * FROM unnest(f_id, f_kind, f_origin, f_decider, f_wallet, f_cost, f_leg_costs,
+      SELECT * FROM unnest(f_id, f_kind, f_origin, f_decider, f_wallet, f_cost,
           f_outcome, f_estimated, f_prompt, f_cached_read, f_cached_write, f_prompt_audio,
           f_completion, f_reasoning, f_completion_audio, f_provider_ref)
-        WITH ORDINALITY AS t(id, kind, origin, decider, wallet, cost, leg_costs, outcome,
+        WITH ORDINALITY AS t(id, kind, origin, decider, wallet, cost, outcome,
           estimated, prompt, cached_read, cached_write, prompt_audio, completion, reasoning,
           completion_audio, provider_ref, ord)
-       WHERE t.ord <> ALL (skip_f)),
-    -- An origin reaches only its own holds, and a caller only those of its own wallet. Whoever is
-    -- not the owner decides about unresolved holds only.
+       WHERE t.ord <> ALL (skip_f) AND NOT EXISTS (  -- not ended just now
+             SELECT FROM posting p
+              WHERE p.id = t.id AND p.n = 0 AND p.xmin = pg_current_xact_id()::xid)),
     mine AS MATERIALIZED (
-      SELECT f.*, h.amount AS held, h.legs, h.leg_amounts, h.state, h.model,
-             h.price_version, h.markup_ppm, h.key_id, h.wallet AS payer,
-             h.lease_until < clock_timestamp() AS lapsed,
-             f.decider = 'o' OR f.kind = 'L' OR h.state = 'U' AS may,
-             coalesce(f.provider_ref, h.provider_ref) AS reference
+      SELECT f.id, f.kind, f.provider_ref, h.state, h.origin, h.lease_until,
+             f.decider = 'o' OR f.kind = 'L' OR h.state = 'U' AS may
         FROM f JOIN hold h USING (id, origin) WHERE f.wallet IS NULL OR f.wallet = h.wallet),
-    rest AS MATERIALIZED (
-      SELECT f.* FROM f WHERE NOT EXISTS (SELECT FROM mine m WHERE m.id = f.id)),
     unknown AS (
-      UPDATE hold h SET state = 'U', provider_ref = m.reference FROM mine m
+      UPDATE hold h SET state = 'U', provider_ref = coalesce(m.provider_ref, h.provider_ref)
+        FROM mine m
        WHERE h.id = m.id AND h.origin = 'r' AND h.state = 'O'
          AND (m.kind = 'U' OR (m.kind = 'L' AND h.lease_until < clock_timestamp()))
       RETURNING h.id),
-    gone AS (
-      DELETE FROM hold h USING mine m
-       WHERE h.id = m.id AND m.may AND (
-             (m.kind = 'S' AND (m.origin = 'r' OR m.cost <= m.held)) OR m.kind IN ('V', 'W')
-             OR (m.kind = 'L' AND h.origin = 'a' AND h.lease_until < clock_timestamp()))
-      RETURNING m.*),
     -- A settle by the router is posted all the same after a void or a write-off that it did not
     -- decide, and corrects a smaller one that was an estimate: as far as the wallet has room, the
     -- rest is the operator's loss.
@@ -334,7 +407,7 @@ BEGIN
                - coalesce(sum(g.due) OVER (
                    PARTITION BY g.wallet ORDER BY f.ord
                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)), 0)::bigint AS charged
-        FROM rest f
+        FROM f
         CROSS JOIN LATERAL (
           SELECT p.held, p.wallet,
                  CASE p.kind WHEN 'S' THEN p.amount + p.loss ELSE 0 END AS said,
@@ -348,46 +421,20 @@ BEGIN
         JOIN account a ON a.id = g.wallet
        WHERE f.kind = 'S' AND f.origin = 'r'
          AND NOT EXISTS (SELECT FROM posting l WHERE l.id = f.id AND l.n = 1)),
-    word AS (
-      SELECT g.id, 0 AS n, CASE WHEN g.kind IN ('S', 'W') THEN g.kind ELSE 'V'::"char" END AS kind,
-             g.origin, CASE g.kind WHEN 'L' THEN 't'::"char" ELSE g.decider END AS decider,
-             g.payer, g.ord, g.held, g.held AS freed, g.legs, g.leg_amounts AS leg_freed,
-             CASE g.kind WHEN 'S' THEN least(g.cost, g.held) ELSE 0 END AS charged,
-             CASE g.kind WHEN 'S' THEN greatest(g.cost - g.held, 0)
-                         WHEN 'W' THEN g.cost ELSE 0 END AS loss,
-             CASE g.kind WHEN 'S' THEN (
-               SELECT array_agg(least(coalesce(c, g.cost), m) ORDER BY k)
-                 FROM unnest(g.leg_costs::bigint[], g.leg_amounts) WITH ORDINALITY z(c, m, k)
-                WHERE m IS NOT NULL)
-             END AS leg_charged
-        FROM gone g
-      UNION ALL
-      SELECT l.id, 1, 'S', 'r', l.decider, l.payer, l.ord, l.held, 0, NULL, NULL,
-             l.charged, l.more - l.charged, NULL
-        FROM late l),
     entered AS MATERIALIZED (
-      SELECT w.*,
-             CASE WHEN w.charged > 0 THEN a.entry_count + count(*) FILTER (WHERE w.charged > 0)
-                  OVER (PARTITION BY w.payer ORDER BY w.ord) END AS entry,
-             CASE WHEN w.charged > 0 THEN a.credits_posted - a.debits_posted - sum(w.charged)
-                  OVER (PARTITION BY w.payer ORDER BY w.ord) END AS balance_after,
-             a.credits_posted - a.debits_posted AS posted_before, a.debits_pending AS pending_before
-        FROM word w JOIN account a ON a.id = w.payer),
+      SELECT l.*, l.more - l.charged AS loss,
+             CASE WHEN l.charged > 0 THEN a.entry_count + count(*) FILTER (WHERE l.charged > 0)
+                  OVER (PARTITION BY l.payer ORDER BY l.ord) END AS entry,
+             CASE WHEN l.charged > 0 THEN a.credits_posted - a.debits_posted - sum(l.charged)
+                  OVER (PARTITION BY l.payer ORDER BY l.ord) END AS balance_after,
+             a.credits_posted - a.debits_posted AS posted_before, a.debits_pending AS pending_now
+        FROM late l JOIN account a ON a.id = l.payer),
     posted AS (
-      INSERT INTO posting (id, n, kind, origin, decider, wallet, amount, legs, leg_amounts, held,
-                           loss, other_account, loss_account, entry, balance_after)
-      SELECT id, n, kind, origin, decider, payer, charged, legs, leg_charged, held, loss,
-             CASE WHEN kind IN ('S', 'W') THEN revenue END, CASE WHEN loss > 0 THEN losses END,
-             entry, balance_after
-        FROM entered RETURNING id),
-    used AS (
-      INSERT INTO usage_record (hold_id, wallet, key_id, model, price_version, markup_ppm,
-          outcome, estimated, prompt, cached_read, cached_write, prompt_audio,
-          completion, reasoning, completion_audio, provider_ref)
-      SELECT id, payer, key_id, model, price_version, markup_ppm, outcome,
-             estimated, prompt, cached_read, cached_write, prompt_audio, completion, reasoning,
-             completion_audio, reference
-        FROM gone WHERE origin = 'r' RETURNING 1),
+      INSERT INTO posting (id, n, kind, origin, decider, wallet, amount, held, loss,
+                           other_account, loss_account, entry, balance_after)
+      SELECT id, 1, 'S', 'r', decider, payer, charged, held, loss, revenue,
+             CASE WHEN loss > 0 THEN losses END, entry, balance_after
+        FROM entered),
     -- A late settle's usage replaces that of the word which it corrects.
     corrected AS (
       UPDATE usage_record u SET outcome = l.outcome, estimated = l.estimated, prompt = l.prompt,
@@ -395,31 +442,25 @@ BEGIN
              prompt_audio = l.prompt_audio, completion = l.completion, reasoning = l.reasoning,
              completion_audio = l.completion_audio,
              provider_ref = coalesce(l.provider_ref, u.provider_ref)
-        FROM late l WHERE u.hold_id = l.id RETURNING 1),
+        FROM late l WHERE u.hold_id = l.id),
     delta AS (
-      SELECT acct, sum(c)::bigint AS charged, sum(fr)::bigint AS freed,
-             sum(e)::bigint AS entries, sum(cr)::bigint AS credited
-        FROM (SELECT payer AS acct, charged AS c, freed AS fr, (charged > 0)::int AS e, 0 AS cr
-                FROM entered
-              UNION ALL
-              SELECT z.a, coalesce(z.c, 0), coalesce(z.m, 0), (coalesce(z.c, 0) > 0)::int, 0
-                FROM entered w, unnest(w.legs, w.leg_charged, w.leg_freed) z(a, c, m)
-              UNION ALL SELECT revenue, 0, 0, 0, charged + loss FROM entered
-              UNION ALL SELECT losses, loss, 0, 0, 0 FROM entered) y
+      SELECT acct, sum(c)::bigint AS charged, sum(e)::bigint AS entries, sum(cr)::bigint AS credited
+        FROM (SELECT payer AS acct, charged AS c, (charged > 0)::int AS e, 0 AS cr FROM entered
+              UNION ALL SELECT revenue, 0, 0, charged + loss FROM entered
+              UNION ALL SELECT losses, loss, 0, 0 FROM entered) y
        GROUP BY acct),
     moved AS (
       UPDATE account a SET debits_posted = a.debits_posted + d.charged,
-             debits_pending = a.debits_pending - d.freed,
              credits_posted = a.credits_posted + d.credited,
              entry_count = a.entry_count + d.entries
-        FROM delta d WHERE a.id = d.acct AND (d.charged, d.freed, d.credited) <> (0, 0, 0)
-      RETURNING a.id, a.credits_posted - a.debits_posted AS posted, a.debits_pending AS pending),
+        FROM delta d WHERE a.id = d.acct AND (d.charged, d.credited) <> (0, 0)
+      RETURNING a.id, a.credits_posted - a.debits_posted AS posted),
     earlier AS (
       SELECT g.id, (array_agg(g.kind ORDER BY g.n DESC))[1] AS kind,
              (array_agg(g.origin))[1] AS origin, min(g.wallet) AS wallet,
              sum(g.amount)::bigint AS amount,
              (sum(g.amount) + sum(g.loss) FILTER (WHERE g.kind = 'S'))::bigint AS cost
-        FROM posting g JOIN rest USING (id) GROUP BY g.id)
+        FROM posting g JOIN f USING (id) GROUP BY g.id)
     SELECT 'f'::"char", f.ord::int, (CASE
              WHEN e.id IS NOT NULL THEN 0
              WHEN u.id IS NOT NULL THEN 0
@@ -435,7 +476,7 @@ BEGIN
              WHEN f.kind = 'L' THEN 1
              ELSE 2 END)::smallint,
            f.id, coalesce(e.charged, b.amount), coalesce(v.posted, e.posted_before),
-           coalesce(v.pending, e.pending_before), NULL::bigint, NULL::timestamptz
+           e.pending_now, NULL::bigint, NULL::timestamptz
       FROM f LEFT JOIN entered e ON e.id = f.id LEFT JOIN unknown u ON u.id = f.id
              LEFT JOIN mine m ON m.id = f.id LEFT JOIN earlier b ON b.id = f.id
              LEFT JOIN moved v ON v.id = e.payer;
@@ -466,7 +507,8 @@ BEGIN
       ELSE
         -- Back into the budget windows that were charged, in proportion to all that was refunded;
         -- less what they were given back before, since a correction may have raised the charge.
-        SELECT g.legs, (SELECT array_agg(greatest(0, div(m::numeric * (refunded + r.amount), charged)
+        SELECT g.legs, (SELECT array_agg(greatest(0,
+                                 div(m::numeric * (refunded + r.amount), charged)
                                  - coalesce((SELECT sum(b.leg_amounts[k]) FROM posting b
                                               WHERE b.of = r.of AND b.kind = 'R'), 0))::bigint
                                  ORDER BY k)
@@ -514,22 +556,29 @@ BEGIN
 
   -- 4. Holds: which accounts cannot take the whole batch at its largest?
   IF cardinality(h_id) > 0 THEN
+    ok_amount := array_fill(NULL::bigint, ARRAY[cardinality(h_id)]);
+    ok_legs := array_fill(NULL::text, ARRAY[cardinality(h_id)]);
+    ok_until := array_fill(NULL::timestamptz, ARRAY[cardinality(h_id)]);
+    accounts := h_wallet; needs := h_max;
+    IF has_legs THEN
+      SELECT h_wallet || array_agg(y.a ORDER BY x.o, y.o), h_max || array_agg(y.m ORDER BY x.o, y.o)
+        INTO accounts, needs
+        FROM unnest(h_legs, h_leg_maxs) WITH ORDINALITY x(l, m, o),
+             unnest(l::bigint[], m::bigint[]) WITH ORDINALITY y(a, m, o) WHERE l IS NOT NULL;
+    END IF;
     SELECT array_agg(s.acct), array_agg(s.room), array_agg(s.posted), array_agg(s.pending)
       INTO tight, room, owned, waiting
       FROM (
-        SELECT a.id AS acct, v.room, v.posted, a.debits_pending AS pending, n.need
-          FROM (SELECT acct, sum(need) AS need FROM (
-                  SELECT w, m FROM unnest(h_wallet, h_max) x(w, m)
-                  UNION ALL
-                  SELECT y.a, y.m FROM unnest(h_legs, h_leg_maxs) x(l, m),
-                         unnest(l::bigint[], m::bigint[]) y(a, m) WHERE l IS NOT NULL
-                ) z(acct, need) GROUP BY acct) n
+        SELECT a.id AS acct, v.room, v.posted, a.debits_pending AS pending
+          FROM (SELECT acct, sum(need) AS need FROM unnest(accounts, needs) z(acct, need)
+                 GROUP BY acct) n
           JOIN account a ON a.id = n.acct
           CROSS JOIN LATERAL (SELECT
             a.credits_posted - a.debits_posted AS posted,
             a.credits_posted - a.debits_posted - a.debits_pending + coalesce(a.debit_limit, 0)
               AS room) v
          WHERE (a.kind = 1 OR (a.kind = 2 AND a.debit_limit IS NOT NULL)) AND n.need > v.room) s;
+    accounts := '{}'; takes := '{}';
 
     -- 5. Decide in arrival order. A hold that fits only in part is granted what the tightest of
     -- its accounts can take, if that is at least its minimum; the others in proportion.
@@ -600,10 +649,13 @@ BEGIN
         END IF;
       END IF;
       IF code = 0 THEN
-        ok_ord := ok_ord || r.ord; ok_amount := ok_amount || grant_amount;
-        ok_legs := ok_legs || leg_grant::text;
         until := clock_timestamp() + make_interval(secs => h_seconds[r.ord]);
-        ok_until := ok_until || until;
+        ok_amount[r.ord] := grant_amount; ok_legs[r.ord] := leg_grant::text;
+        ok_until[r.ord] := until;
+        accounts := accounts || r.wallet; takes := takes || grant_amount;
+        IF leg_grant IS NOT NULL THEN
+          accounts := accounts || r.legs::bigint[]; takes := takes || leg_grant;
+        END IF;
       END IF;
       grp := 'h'; ord := r.ord; rc := code; target := r.id;
       amount := CASE WHEN code IN (0, 1) THEN grant_amount END;
@@ -612,19 +664,19 @@ BEGIN
     END LOOP;
 
     -- 6. Write what was granted.
-    WITH i AS (
-      INSERT INTO hold (id, origin, wallet, amount, legs, leg_amounts, key_id, model, credential,
-                        price_version, markup_ppm, owner, epoch, lease_until)
-      SELECT h_id[o], h_origin[o], h_wallet[o], g, h_legs[o]::bigint[], l::bigint[], h_key[o],
-             h_model[o], h_credential[o], h_price_version[o], h_markup_ppm[o], p_owner, p_epoch, u
-        FROM unnest(ok_ord, ok_amount, ok_legs, ok_until) z(o, g, l, u)
-      RETURNING wallet, amount, legs, leg_amounts),
-    s AS (
-      SELECT acct, sum(m)::bigint AS held FROM (
-        SELECT wallet, amount FROM i
-        UNION ALL SELECT y.a, y.m FROM i, unnest(i.legs, i.leg_amounts) y(a, m)
-      ) z(acct, m) GROUP BY acct)
-    UPDATE account a SET debits_pending = a.debits_pending + s.held FROM s WHERE a.id = s.acct;
+    INSERT INTO hold (id, origin, wallet, amount, legs, leg_amounts, key_id, model, credential,
+                      price_version, markup_ppm, owner, epoch, lease_until)
+    SELECT id, origin, wallet, amount, legs::bigint[], leg_amounts::bigint[], key, model,
+           credential, price_version, markup_ppm, p_owner, p_epoch, until
+      FROM unnest(h_id, h_origin, h_wallet, h_legs, h_key, h_model, h_credential,
+                  h_price_version, h_markup_ppm, ok_amount, ok_legs, ok_until)
+           AS h(id, origin, wallet, legs, key, model, credential, price_version, markup_ppm,
+                amount, leg_amounts, until)
+     WHERE amount IS NOT NULL;
+    UPDATE account a SET debits_pending = a.debits_pending + s.taken
+      FROM (SELECT acct, sum(m)::bigint AS taken FROM unnest(accounts, takes) z(acct, m)
+             GROUP BY acct) s
+     WHERE a.id = s.acct;
   END IF;
 
   -- 7. A request id remembers what was done; one whose operation was refused is free again.

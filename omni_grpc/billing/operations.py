@@ -198,8 +198,8 @@ Operation = HoldOp | FinalOp | TransferOp | RequestEndOp
 class Outcome:
     """What became of one operation.
 
-    `amount` is what was granted, charged or credited. `posted` and `pending` are the wallet's
-    after the batch, or those of `short_account` where the code is SHORT.
+    `amount` is what was granted, charged or credited. `posted` and `pending` are the wallet's after
+    the operation and others of its batch, or those of `short_account` where the code is SHORT.
     """
 
     code: Code

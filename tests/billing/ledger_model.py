@@ -146,22 +146,26 @@ class Model:
 
     # --- finals ---------------------------------------------------------------------------------
     def _finals(self, finals: list[tuple[int, FinalOp]], answers: list[Said | None]) -> None:
-        free = {key: account.room for key, account in self.books.accounts.items()}
-        touched: dict[int, int] = {}
+        """Holds that are there end first; what comes late takes the room that is left then."""
+        late: list[tuple[int, FinalOp]] = []
         for place, op in finals:
             hold = self.books.holds.get(op.id)
             if hold and hold.origin == op.origin and op.wallet in (None, hold.wallet):
-                said = self._end(op, hold)
+                answers[place] = self._end(op, hold)
             else:
-                said = self._after_the_end(op, free)
-            answers[place] = said
-            if said.code is Code.DONE and op.id in self.books.words:
-                touched[place] = self.books.words[op.id][0].wallet
-        for place, wallet in touched.items():
-            account = self.books.accounts[wallet]
+                late.append((place, op))
+        self._tell_balances([(place, op) for place, op in finals if answers[place]], answers)
+        free = {key: account.room for key, account in self.books.accounts.items()}
+        for place, op in late:
+            answers[place] = self._after_the_end(op, free)
+        self._tell_balances(late, answers)
+
+    def _tell_balances(self, finals: list[tuple[int, FinalOp]], answers: list[Said | None]) -> None:
+        for place, op in finals:
             known = answers[place]
-            assert known
-            answers[place] = replace(known, posted=account.posted, pending=account.pending)
+            if known and known.code is Code.DONE and op.id in self.books.words:
+                account = self.books.accounts[self.books.words[op.id][0].wallet]
+                answers[place] = replace(known, posted=account.posted, pending=account.pending)
 
     def _end(self, op: FinalOp, hold: OpenHold) -> Said:
         is_router = hold.origin == Origin.ROUTER

@@ -133,9 +133,9 @@ class SlowStore(LedgerStore):
 
     worker: Worker
 
-    async def lapsed_holds(self, grace_seconds: float, limit: int) -> list[tuple[UUID, str]]:
+    async def lapsed_holds(self, grace_seconds: float, limit: int) -> list[tuple[UUID, str, int]]:
         found = await super().lapsed_holds(grace_seconds, limit)
-        assert await self.worker.lane.renew([hold_id for hold_id, _ in found])
+        assert await self.worker.lane.renew([hold_id for hold_id, *_ in found])
         return found
 
 
