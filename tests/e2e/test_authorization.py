@@ -14,7 +14,17 @@ from typing import Any
 import grpc
 import omni
 import pytest
-from gateway import Gateway, HttpConnection, Refusal, bearer, chat_body, refusal
+from gateway import (
+    Gateway,
+    HttpConnection,
+    Refusal,
+    Tenant,
+    asking,
+    bearer,
+    chat_body,
+    refusal,
+    running,
+)
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -22,7 +32,7 @@ from omni.admin.v1 import admin_service_pb2 as admin
 from omni.billing.v1 import billing_service_pb2 as billing
 from omni.catalog.v1 import catalog_service_pb2 as catalog
 from omni.router.v1 import router_service_pb2 as router
-from omni_grpc_client import Omni
+from omni_grpc_client import Omni, OmniError
 
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.ids import CallId, hold_id_of, new_call_id, new_hold_id
@@ -48,7 +58,10 @@ def request_id() -> str:
 
 @dataclass
 class Scene:
-    """Organisation A, which has things, and B, which asks for them."""
+    """Organisation A, which has things, and B, which asks for them.
+
+    `unresolved` is an attempt of A of which nobody knows what its provider did.
+    """
 
     gateway: Gateway
     channel: grpc.Channel
@@ -56,6 +69,7 @@ class Scene:
     b: str
     keys: dict[str, str | None]
     call_id: str
+    unresolved: str
 
     def hold(self) -> str:
         """The name of a new open hold of A."""
@@ -78,7 +92,7 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(gateway: Gateway) -> Iterator[Scene]:
+def scene(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     a, b = gateway.tenant(), gateway.tenant()
     with gateway.admin() as client:
         keys: dict[str, str | None] = {"none": None, "admin": gateway.admin_key}
@@ -88,8 +102,22 @@ def scene(gateway: Gateway) -> Iterator[Scene]:
         client.grant_credits("accounts/operator", 10**9)
     with Omni(gateway.grpc, api_key=a.api_key) as client:
         call_id = client.chat("sim/fast", "Hello").call_id
+    unresolved = _unresolved(gateway, a, tmp_path_factory.mktemp("bills-on"))
     with grpc.insecure_channel(gateway.grpc) as channel:
-        yield Scene(gateway, channel, a.org, b.org, keys, call_id)
+        yield Scene(gateway, channel, a.org, b.org, keys, call_id, unresolved)
+
+
+def _unresolved(gateway: Gateway, tenant: Tenant, folder: Path) -> str:
+    """Leaves an attempt of the tenant unresolved, by a server whose provider bills to the end."""
+    bills_on = {"OMNI_PROVIDER_SIM_BILLS_AFTER_CANCEL": "true"}
+    beside = Gateway(
+        gateway.database_url, gateway.simulator_url, folder, gateway.admin_key, 1, bills_on
+    )
+    with running(beside):
+        with Omni(beside.grpc, api_key=tenant.api_key) as client, pytest.raises(OmniError):
+            client.chat("sim/fast", asking("cut=rst,cut_after=headers"), timeout=5)
+        with beside.admin() as client:
+            return next(iter(client.unresolved_attempts(tenant.account))).name
 
 
 def _methods() -> dict[str, MethodDescriptor]:
@@ -129,6 +157,22 @@ RPCS: dict[str, tuple[Callable[[Scene], Message], tuple[str, ...]]] = {
     "BillingService.GrantCredits": (
         lambda scene: billing.GrantCreditsRequest(
             account=f"accounts/{scene.a}", amount_nanousd=1, request_id=request_id()
+        ),
+        ADMIN,
+    ),
+    "BillingService.RefundCharge": (
+        lambda scene: billing.RefundChargeRequest(
+            account=f"accounts/{scene.a}", call_id=scene.call_id, amount_nanousd=1,
+            request_id=request_id(),
+        ),
+        ADMIN,
+    ),
+    "BillingService.ListUnresolvedAttempts": (
+        lambda scene: billing.ListUnresolvedAttemptsRequest(parent=f"accounts/{scene.a}"), ADMIN,
+    ),
+    "BillingService.ResolveAttempt": (  # once and for all, however often it is said
+        lambda scene: billing.ResolveAttemptRequest(
+            name=scene.unresolved, voiding=billing.Voiding()
         ),
         ADMIN,
     ),
