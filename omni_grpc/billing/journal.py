@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 
 from omni_grpc.billing.journal_protocol import Journal, NoJournal
@@ -116,7 +117,7 @@ class CallJournal:
         self._clock = clock
         self._segment_bytes_max = segment_bytes_max
         self._kept = Retention(self._folder, seconds=keep_seconds, bytes_max=kept_bytes_max)
-        self._owner: tuple[str, int] | None = None
+        self._head: Opened | None = None
         self._live: dict[HoldId, _Live] = {}
         self._newest_since = 0.0
         self._acknowledged: list[HoldId] = []
@@ -143,10 +144,10 @@ class CallJournal:
         return self._kept.bytes + self._writer.size
 
     # --- what calls and the lane say ----------------------------------------------------------
-    def opened(self, owner: str, epoch: int) -> None:
+    def opened(self, owner: str, epoch: int, ledger: str) -> None:
         """See `Journal`. What cannot be written now is tried again with the first call."""
-        if self._owner is None:
-            self._owner = (owner, epoch)
+        if self._head is None:
+            self._head = Opened(owner, epoch, boot_id(), 0, ledger)
             self._try(self._begin_segment)
 
     def dispatched(self, hold: HoldOp, granted: int, price: Price) -> None:
@@ -327,15 +328,16 @@ class CallJournal:
         live.segment = number
 
     def _begin_segment(self) -> None:
-        if self._owner is None:
+        if self._head is None:
             raise JournalError("no hold can have been made yet")
         writer = self._writer
-        is_first = writer.number == 0
-        since_ms = 0 if is_first else time.time_ns() // 1_000_000
-        size = writer.size
-        writer.begin(encode(Opened(*self._owner, boot_id(), since_ms)))
-        if not is_first:
-            self._kept.add(writer.number - 1, size)
+        number, size = writer.number, writer.size
+        head = self._head
+        if number:
+            head = msgspec.structs.replace(head, since_ms=time.time_ns() // 1_000_000)
+        writer.begin(encode(head))
+        if number:
+            self._kept.add(number, size)
         self._newest_since = self._clock.monotonic()
         self._unsynced.set()
 

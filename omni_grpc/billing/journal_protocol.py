@@ -13,8 +13,8 @@ from omni_grpc.core.usage import Usage
 class Journal(Protocol):
     """What a worker writes down about its calls."""
 
-    def opened(self, owner: str, epoch: int) -> None:
-        """The worker has its name in the ledger; before that there can be no hold."""
+    def opened(self, owner: str, epoch: int, ledger: str) -> None:
+        """The worker has its name in the ledger of this name; before that there is no hold."""
 
     def dispatched(self, hold: HoldOp, granted: int, price: Price) -> None:
         """A provider is about to be called under `hold`, which was granted `granted` nano-USD.
@@ -47,7 +47,7 @@ class Journal(Protocol):
 class NoJournal:
     """The journal of a process that calls no provider."""
 
-    def opened(self, owner: str, epoch: int) -> None:
+    def opened(self, owner: str, epoch: int, ledger: str) -> None:
         """Nothing is written."""
 
     def dispatched(self, hold: HoldOp, granted: int, price: Price) -> NoReturn:  # noqa: ARG002 - the protocol's arguments

@@ -20,13 +20,15 @@ class Opened(msgspec.Struct, frozen=True, array_like=True, tag="o"):
     """Whose journal this is; the first record of each segment.
 
     `since_ms` is the Unix time in milliseconds from which on it tells of all that was dispatched,
-    if this is the first record that is left of it; 0 where nothing was ever deleted.
+    if this is the first record that is left of it; 0 where nothing was ever deleted. `ledger` is
+    the one that its holds are in.
     """
 
     owner: str
     epoch: int
     boot_id: str
     since_ms: int
+    ledger: str = ""
 
 
 class Dispatched(msgspec.Struct, frozen=True, array_like=True, tag="d"):

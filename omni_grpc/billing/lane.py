@@ -71,7 +71,9 @@ _GREET = """
 SELECT CASE WHEN e.epoch = 0 THEN nextval('ledger_epoch') END,
        CASE WHEN e.epoch = 0 THEN nextval('ledger_lane') END,
        e.last IS NULL OR EXISTS (SELECT FROM posting WHERE id = e.last)
-         OR EXISTS (SELECT FROM hold WHERE id = e.last)
+         OR EXISTS (SELECT FROM hold WHERE id = e.last),
+       (SELECT (extract(epoch FROM create_time) * 1000000)::bigint::text
+          FROM account WHERE id = 1)
   FROM (SELECT %s::bigint AS epoch, %s::uuid AS last) e
 """
 
@@ -120,6 +122,8 @@ class Lane:
     ) -> None:
         self.owner = f"{socket.gethostname()}:{os.getpid()}"
         self.epoch = 0
+        self.ledger = ""
+        """Which ledger this is: the microsecond of its first account, also when it was restored."""
         self.connected_at: float | None = None
         """Monotonic time since which the database answers; None while it does not."""
         self.was_cut = False
@@ -484,7 +488,7 @@ class Lane:
         while True:
             try:
                 await self._session.open()
-                ((epoch, number, is_current),) = await self._session.execute(
+                ((epoch, number, is_current, ledger),) = await self._session.execute(
                     _GREET, [self.epoch, self._last_committed]
                 )
             except (psycopg.Error, OSError, TimeoutError, LedgerUnavailable) as error:
@@ -496,7 +500,8 @@ class Lane:
             if epoch is not None:
                 self.epoch, self._number = int(epoch), int(number)
                 self.owner = f"{self.owner}:{self.epoch}"
-                self._journal.opened(self.owner, self.epoch)
+                self.ledger = ledger or ""
+                self._journal.opened(self.owner, self.epoch, self.ledger)
             if not is_current:
                 self._send_retained()
             self.connected_at = self._clock.monotonic()

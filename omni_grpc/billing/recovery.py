@@ -7,6 +7,7 @@ something could not be applied, is set aside for people.
 """
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Container
 from dataclasses import asdict, dataclass, field, replace
@@ -97,6 +98,8 @@ class Recovery:
         self._journal = journal
         self._observer = observer
         self._late_s = late_s
+        self._foreign: set[str] = set()
+        """Folders whose holds are in another ledger."""
 
     async def run(self) -> None:
         """Recovers for ever; ends only by cancellation."""
@@ -114,6 +117,8 @@ class Recovery:
 
     async def _try(self, folder: JournalFolder) -> Recovered | None:
         try:
+            if await self._is_foreign(folder):
+                return None
             found = await self._recover(folder)
         except (OmniError, OSError) as error:
             log.warning("journal_recovery_paused", folder=folder.path.name, error=str(error))
@@ -123,13 +128,31 @@ class Recovery:
         self._observer.journal_recovered(found)
         return found
 
+    async def _is_foreign(self, folder: JournalFolder) -> bool:
+        """Whether a journal is of another ledger, whose own workers will find it.
+
+        Services with different databases may share the journal's place by mistake or by default.
+        """
+        name = folder.path.name
+        if name not in self._foreign:
+            ledger = await asyncio.to_thread(_ledger_of, folder)
+            if ledger is None or ledger == self._lane.ledger:
+                return False
+            self._foreign.add(name)
+            log.warning("journal_of_another_ledger", folder=name)
+        return True
+
     async def _recover(self, folder: JournalFolder) -> Recovered:
         read = await asyncio.to_thread(_read, folder, believe=True)
         if read.last_acknowledged is not None and await self._was_lost(read.last_acknowledged):
             log.error("acknowledged_ends_lost", folder=folder.path.name)
             read = await asyncio.to_thread(_read, folder, believe=False)
         counts: Counter[str] = Counter()
-        await self._apply([_end(hold_id, one) for hold_id, one in read.attempts.items()], counts)
+        ends = [_end(hold_id, one) for hold_id, one in read.attempts.items()]
+        if read.opened is None:
+            # Which ledger it is of is not known, so none is given a hold that it does not have.
+            ends = [end._replace(op=replace(end.op, hold=None)) for end in ends]
+        await self._apply(ends, counts)
         owner = ""
         if read.opened is not None:
             owner = read.opened.owner
@@ -337,6 +360,16 @@ def _read(folder: JournalFolder, *, believe: bool, only: Container[HoldId] | Non
     if believe and read.was_replayed:
         return _read(folder, believe=False, only=only)
     return read
+
+
+def _ledger_of(folder: JournalFolder) -> str | None:
+    """Which ledger a journal is of; None where no record says it."""
+    for content in SegmentReader(folder).records():
+        with contextlib.suppress(msgspec.MsgspecError):
+            record = decode(content)
+            if isinstance(record, Opened):
+                return record.ledger
+    return None
 
 
 def _hold_id(record: Dispatched | Progress | Ended) -> HoldId:

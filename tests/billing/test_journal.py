@@ -54,7 +54,7 @@ class Rig:
         made = CallJournal(self.root, self.clock, **settings)  # type: ignore[arg-type]
         self._journals.append(made)
         if opened:
-            made.opened("host:1:7", 7)
+            made.opened("host:1:7", 7, "42")
         return made
 
     def folder(self) -> JournalFolder:
@@ -128,7 +128,7 @@ def test_every_record_comes_back_as_it_was() -> None:
     ends = RequestEnd(1, "mine", call_id_of(hold.id), ChatEnd.DONE, os.urandom(1000))
     final = final_op(Final.SETTLE, hold.id, 5, leg_costs=[1], provider_ref="gen-1", ends=ends)
     records: list[Record] = [
-        Opened("host:1:7", 7, boot_id(), 0),
+        Opened("host:1:7", 7, boot_id(), 0, "42"),
         Dispatched(hold, 2**62, UNIT_PRICE),
         Progress(hold.id, usage, "gen-1"),
         Progress(hold.id),
@@ -148,7 +148,7 @@ def test_a_journal_tells_of_a_call_in_the_order_in_which_it_went(rig: Rig) -> No
     final = final_op(Final.SETTLE, hold.id, 3)
     journal.final(final)
     assert rig.records() == [
-        Opened("host:1:7", 7, boot_id(), 0),
+        Opened("host:1:7", 7, boot_id(), 0, "42"),
         Dispatched(hold, 8, UNIT_PRICE),
         Progress(hold.id, Usage(prompt=2), "gen-1"),
         Ended(final),
@@ -281,8 +281,8 @@ def test_each_segment_says_whose_it_is_and_since_when_it_tells_everything(rig: R
         call(journal)
     heads = [record for record in rig.records() if isinstance(record, Opened)]
     assert len(heads) > 3
-    assert {(head.owner, head.epoch, head.boot_id) for head in heads} == {
-        ("host:1:7", 7, boot_id())
+    assert {(head.owner, head.epoch, head.boot_id, head.ledger) for head in heads} == {
+        ("host:1:7", 7, boot_id(), "42")
     }
     since = [head.since_ms for head in heads]
     assert since[0] == 0
@@ -389,8 +389,8 @@ def test_nothing_is_dispatched_before_the_worker_has_its_name(rig: Rig) -> None:
 
 def test_a_worker_keeps_its_first_name(rig: Rig) -> None:
     journal = rig.journal()
-    journal.opened("host:1:8", 8)
-    assert rig.records() == [Opened("host:1:7", 7, boot_id(), 0)]
+    journal.opened("host:1:8", 8, "42")
+    assert rig.records() == [Opened("host:1:7", 7, boot_id(), 0, "42")]
 
 
 async def test_what_is_written_is_synced_soon_and_together(rig: Rig) -> None:
@@ -452,7 +452,7 @@ async def test_a_disk_that_hangs_does_not_hang_the_stop(
 def test_a_process_without_a_journal_may_call_no_provider() -> None:
     journal: Journal = NoJournal()
     hold: HoldOp = hold_op(10, wallet=WALLETS[1])
-    journal.opened("host:1:7", 7)
+    journal.opened("host:1:7", 7, "42")
     with pytest.raises(LedgerUnavailable):
         journal.dispatched(hold, 10, UNIT_PRICE)
     journal.progress(hold.id, Usage())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 from uuid import UUID
 
+import msgspec
 import psycopg
 import pytest
 from cut_proxy import Break, CutProxy
@@ -45,11 +46,13 @@ from omni_grpc.core.usage import Usage
 from omni_grpc.storage import (
     Connection,
     Database,
+    EmbeddedPostgres,
     JournalFolder,
     SegmentReader,
     SegmentWriter,
     boot_id,
     connect,
+    migrate,
 )
 
 GRANT = 1_000
@@ -255,6 +258,10 @@ class Victim:
         await self.lane.apply(op)
         return op
 
+    def opened(self, since_ms: int = 0) -> Opened:
+        """How its journal begins."""
+        return Opened(self.lane.owner, self.lane.epoch, boot_id(), since_ms, self.lane.ledger)
+
     async def die(self) -> None:
         """As a kill does it: the system closes the files, and nobody says a word."""
         self.running.cancel()
@@ -397,7 +404,7 @@ def power_loss(house: House, size: int) -> None:
 
 
 def in_another_boot(record: Opened) -> Opened:
-    return Opened(record.owner, record.epoch, "another boot", record.since_ms)
+    return msgspec.structs.replace(record, boot_id="another boot")
 
 
 @pytest.mark.parametrize("at", [200, -30])
@@ -444,7 +451,7 @@ async def test_progress_whose_dispatch_is_damaged_is_unresolved_and_not_free(hou
     victim = await house.victim()
     hold = await victim.hold()
     await victim.die()
-    opened = Opened(victim.lane.owner, victim.lane.epoch, boot_id(), 0)
+    opened = victim.opened()
     shutil.rmtree(house.folder())
     house.write([opened, Progress(hold.id, Usage(prompt=1), "gen-1")])
     assert await house.recover() == Recovered(victim.lane.owner, unresolved=1)
@@ -485,7 +492,7 @@ async def test_holds_older_than_what_is_left_of_a_journal_are_not_taken_for_unse
     young = await victim.hold()
     await victim.die()
     shutil.rmtree(house.folder())
-    house.write([Opened(victim.lane.owner, victim.lane.epoch, boot_id(), young_since)])
+    house.write([victim.opened(young_since)])
     await house.recover()
     assert house.state(old.id) == ("U", 10)
     assert house.state(young.id) == ("V", 0)
@@ -577,7 +584,7 @@ async def test_an_acknowledged_call_that_is_open_in_the_database_is_ended_as_it_
     await victim.lane.apply(ended(last))
     await victim.die()
     records = [
-        Opened(victim.lane.owner, victim.lane.epoch, boot_id(), 0),
+        victim.opened(),
         *[record for hold in (first, last) for record in told(hold)],
         Acknowledged(first.id.bytes + last.id.bytes),
     ]
@@ -732,6 +739,28 @@ async def test_ends_that_are_brought_in_stand_in_the_heir_s_own_journal(house: H
     kept = list(house.worker.lane._journal.retained())
     assert [op.id for op in kept] == [settled.id, ran.id]
     assert all(op.hold is not None for op in kept)
+
+
+async def test_a_journal_of_another_ledger_is_left_to_that(
+    house: House, ledger_server: EmbeddedPostgres
+) -> None:
+    """Two services of one account on one machine keep their journals in one place by default."""
+    victim = await house.victim()
+    hold = await victim.dispatch()
+    victim.journal.final(ended(hold))
+    await victim.die()
+    other = ledger_server.create_database("another_ledger")
+    await asyncio.to_thread(migrate, other)
+    lane = house.lane(other, CallJournal(house.root / "theirs", RealClock()))
+    house.rig.start(lane.run())
+    await until(lambda: lane.connected)
+    theirs = Recovery(house.root, lane, house.rig.store, lane._journal, Recoveries(), late_s=0.0)
+    for _ in range(2):
+        assert await theirs.recover() == []
+    shutil.rmtree(house.root / "theirs")
+    assert (await house.recover()).settled == 1
+    assert house.state(hold.id) == ("S", 3)
+    assert house.names() == []
 
 
 async def test_an_empty_journal_is_removed(house: House) -> None:
