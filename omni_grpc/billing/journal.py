@@ -121,7 +121,6 @@ class CallJournal:
         self._live: dict[HoldId, _Live] = {}
         self._newest_since = 0.0
         self._acknowledged: list[HoldId] = []
-        self._last_acknowledged: HoldId | None = None
         self._failure: str | None = None
         self._sync_failed = False
         self._unsynced = asyncio.Event()
@@ -199,11 +198,6 @@ class CallJournal:
         if live is not None and live.final is not None:
             del self._live[hold_id]
             self._acknowledged.append(hold_id)
-            self._last_acknowledged = hold_id
-
-    def last_acknowledged(self) -> HoldId | None:
-        """See `Journal`."""
-        return self._last_acknowledged
 
     def retained(self) -> Iterator[FinalOp]:
         """See `Journal`. What was noted as acknowledged by now is no longer believed."""

@@ -34,9 +34,6 @@ class Journal(Protocol):
     def acknowledged(self, hold_id: HoldId) -> None:
         """The database has committed the end that was written for this hold."""
 
-    def last_acknowledged(self) -> HoldId | None:
-        """The hold whose end was acknowledged last."""
-
     def retained(self) -> Iterator[FinalOp]:
         """The ends that were acknowledged and are still kept, oldest first, some of them twice.
 
@@ -64,10 +61,6 @@ class NoJournal:
 
     def acknowledged(self, hold_id: HoldId) -> None:
         """Nothing is written."""
-
-    def last_acknowledged(self) -> HoldId | None:
-        """None: nothing was written."""
-        return None
 
     def retained(self) -> Iterator[FinalOp]:
         """Nothing is kept."""

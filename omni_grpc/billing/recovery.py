@@ -7,36 +7,27 @@ something could not be applied, is set aside for people.
 """
 
 import asyncio
-import contextlib
 from collections import Counter
-from collections.abc import Container
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final as Constant
 from typing import NamedTuple, Protocol
 
-import msgspec
 import structlog
 
 from omni_grpc.billing.journal import Journal
-from omni_grpc.billing.journal_records import (
-    Acknowledged,
-    Dispatched,
-    Ended,
-    Opened,
-    Progress,
-    Record,
-    Replayed,
-    decode,
+from omni_grpc.billing.journal_content import (
+    Attempt,
+    JournalContent,
+    ledger_of,
+    read_journal,
 )
 from omni_grpc.billing.lane import Lane
 from omni_grpc.billing.operations import AttemptOutcome, Code, Final, FinalOp, Origin
 from omni_grpc.billing.store import LedgerStore
 from omni_grpc.core.errors import Internal, OmniError
 from omni_grpc.core.ids import AccountId, HoldId
-from omni_grpc.core.money import charge
-from omni_grpc.core.usage import UsageSource
-from omni_grpc.storage import Damage, JournalFolder, SegmentReader, abandoned, boot_id
+from omni_grpc.storage import JournalFolder, abandoned
 
 log = structlog.get_logger(__name__)
 
@@ -49,9 +40,6 @@ RECOVER_BATCH_MAX: Constant = 128
 LATE_SECONDS: Constant = 1.0
 """A server process of the database may commit the last batch of a worker that is dead already;
 after this long, two hundred times what a batch takes, its open holds are looked at again."""
-
-_BITS_BELOW_TIME: Constant = 80
-"""A hold's id begins with the milliseconds of its call's beginning (UUID version 7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +123,7 @@ class Recovery:
         """
         name = folder.path.name
         if name not in self._foreign:
-            ledger = await asyncio.to_thread(_ledger_of, folder)
+            ledger = await asyncio.to_thread(ledger_of, folder)
             if ledger is None or ledger == self._lane.ledger:
                 return False
             self._foreign.add(name)
@@ -143,10 +131,10 @@ class Recovery:
         return True
 
     async def _recover(self, folder: JournalFolder) -> Recovered:
-        read = await asyncio.to_thread(_read, folder, believe=True)
+        read = await asyncio.to_thread(read_journal, folder, believe=True)
         if read.last_acknowledged is not None and await self._was_lost(read.last_acknowledged):
             log.error("acknowledged_ends_lost", folder=folder.path.name)
-            read = await asyncio.to_thread(_read, folder, believe=False)
+            read = await asyncio.to_thread(read_journal, folder, believe=False)
         counts: Counter[str] = Counter()
         ends = [_end(hold_id, one) for hold_id, one in read.attempts.items()]
         if read.opened is None:
@@ -172,14 +160,16 @@ class Recovery:
         outcome = await self._lane.apply(op)
         return outcome.code in (Code.DONE, Code.UNKNOWN)
 
-    async def _others(self, folder: JournalFolder, read: "_Read", owner: str) -> "list[_End]":
+    async def _others(
+        self, folder: JournalFolder, read: JournalContent, owner: str
+    ) -> "list[_End]":
         """The ends of the worker's open holds that are not among those that were just ended."""
         held = await self._store.open_router_holds(owner)
         left = {hold_id: wallet for hold_id, wallet in held if hold_id not in read.attempts}
         if not left:
             return []
         # An end that was acknowledged, and passed over, may be one that the database has lost.
-        known = await asyncio.to_thread(_read, folder, believe=False, only=left.keys())
+        known = await asyncio.to_thread(read_journal, folder, believe=False, only=left.keys())
         return [
             _end(hold_id, known.attempts[hold_id])
             if hold_id in known.attempts
@@ -208,7 +198,7 @@ class Recovery:
                 else:
                     counts["known"] += 1
 
-    async def _dispose(self, folder: JournalFolder, read: "_Read", found: Recovered) -> None:
+    async def _dispose(self, folder: JournalFolder, read: JournalContent, found: Recovered) -> None:
         if not (found.is_damaged or found.refused):
             await asyncio.to_thread(folder.remove)
             return
@@ -238,35 +228,11 @@ _WORDS: Constant = {
 }
 
 
-def _end(hold_id: HoldId, attempt: "_Attempt") -> _End:
+def _end(hold_id: HoldId, attempt: Attempt) -> _End:
     """How a hold ends of which the journal tells."""
-    op = _final(hold_id, attempt)
+    op = attempt.end(hold_id)
     is_estimate = attempt.final is None and op.kind is Final.SETTLE
     return _End(op, "estimated" if is_estimate else _WORDS.get(op.kind, "known"))
-
-
-def _final(hold_id: HoldId, attempt: "_Attempt") -> FinalOp:
-    hold = attempt.dispatched.hold if attempt.dispatched else None
-    if attempt.final is not None:
-        return attempt.final if attempt.final.hold else replace(attempt.final, hold=hold)
-    usage = attempt.progress.usage if attempt.progress else None
-    end = FinalOp(
-        id=hold_id,
-        kind=Final.UNRESOLVED,
-        origin=Origin.ROUTER,
-        wallet=hold.wallet if hold else None,
-        provider_ref=attempt.progress.provider_ref if attempt.progress else None,
-        hold=hold,
-    )
-    if attempt.dispatched is None or usage is None:
-        return end
-    return replace(
-        end,
-        kind=Final.SETTLE,
-        cost=charge(usage, attempt.dispatched.price, attempt.dispatched.hold.markup_ppm or 0),
-        outcome=AttemptOutcome.CANCELLED,
-        usage=msgspec.structs.replace(usage, source=UsageSource.ESTIMATE),
-    )
 
 
 def _silent_end(hold_id: HoldId, wallet: AccountId, *, is_free: bool) -> _End:
@@ -275,104 +241,3 @@ def _silent_end(hold_id: HoldId, wallet: AccountId, *, is_free: bool) -> _End:
     outcome = AttemptOutcome.FAILED if is_free else None
     op = FinalOp(id=hold_id, kind=kind, origin=Origin.ROUTER, wallet=wallet, outcome=outcome)
     return _End(op, _WORDS[kind])
-
-
-# --- what a journal tells -------------------------------------------------------------------------
-@dataclass(slots=True)
-class _Attempt:
-    """What the journal knows of one hold."""
-
-    dispatched: Dispatched | None = None
-    progress: Progress | None = None
-    final: FinalOp | None = None
-
-
-@dataclass(slots=True)
-class _Read:
-    """A journal as it was read."""
-
-    damage: Damage
-    attempts: dict[HoldId, _Attempt] = field(default_factory=dict)
-    """By the order in which they were dispatched; without those whose end was acknowledged, where
-    that is believed."""
-    opened: Opened | None = None
-    since_ms: int | None = None
-    """From when on it tells of every dispatch; None where that is not known."""
-    last_acknowledged: FinalOp | None = None
-    was_replayed: bool = False
-    unreadable: int = 0
-
-    @property
-    def is_damaged(self) -> bool:
-        """Whether a record may be missing."""
-        return bool(self.damage) or self.unreadable > 0
-
-    def was_never_dispatched(self, hold_id: HoldId) -> bool:
-        """Whether the silence of the journal about a hold proves that no provider was called.
-
-        It does not after a loss of power, which may have taken the last records; nor where a
-        record is damaged, or where those of its time are deleted.
-        """
-        return (
-            self.opened is not None
-            and self.opened.boot_id == boot_id()
-            and not self.is_damaged
-            and self.since_ms is not None
-            and hold_id.int >> _BITS_BELOW_TIME >= self.since_ms
-        )
-
-    def take(self, record: Record, *, believe: bool, only: Container[HoldId] | None) -> None:
-        """Adds one record."""
-        if isinstance(record, Opened):
-            self.opened = self.opened or record
-        elif isinstance(record, Replayed):
-            self.was_replayed = True
-        elif isinstance(record, Acknowledged):
-            for hold_id in record if believe else ():
-                attempt = self.attempts.pop(hold_id, None)
-                if attempt is not None and attempt.final is not None:
-                    self.last_acknowledged = _final(hold_id, attempt)
-        else:
-            hold_id = _hold_id(record)
-            if only is None or hold_id in only:
-                attempt = self.attempts.setdefault(hold_id, _Attempt())
-                if isinstance(record, Ended):
-                    attempt.final = record.op
-                elif isinstance(record, Dispatched):
-                    attempt.dispatched = record
-                else:
-                    attempt.progress = record
-
-
-def _read(folder: JournalFolder, *, believe: bool, only: Container[HoldId] | None = None) -> _Read:
-    """Reads a journal; `believe` leaves out what it notes as acknowledged by the database."""
-    segments = SegmentReader(folder)
-    read = _Read(segments.damage)
-    for number, content in enumerate(segments.records()):
-        try:
-            record = decode(content)
-        except msgspec.MsgspecError:
-            read.unreadable += 1
-            continue
-        if number == 0 and isinstance(record, Opened):
-            read.since_ms = record.since_ms
-        read.take(record, believe=believe, only=only)
-    if believe and read.was_replayed:
-        return _read(folder, believe=False, only=only)
-    return read
-
-
-def _ledger_of(folder: JournalFolder) -> str | None:
-    """Which ledger a journal is of; None where no record says it."""
-    for content in SegmentReader(folder).records():
-        with contextlib.suppress(msgspec.MsgspecError):
-            record = decode(content)
-            if isinstance(record, Opened):
-                return record.ledger
-    return None
-
-
-def _hold_id(record: Dispatched | Progress | Ended) -> HoldId:
-    if isinstance(record, Dispatched):
-        return record.hold.id
-    return record.hold_id if isinstance(record, Progress) else record.op.id

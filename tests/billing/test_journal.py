@@ -172,11 +172,9 @@ def test_only_what_the_journal_was_told_the_end_of_can_be_acknowledged(rig: Rig)
     journal.dispatched(hold, 10, UNIT_PRICE)
     journal.acknowledged(hold.id)
     journal.acknowledged(hold_op(1).id)
-    assert journal.last_acknowledged() is None
     assert journal.unacknowledged == 1
     journal.final(final_op(Final.SETTLE, hold.id, 3))
     journal.acknowledged(hold.id)
-    assert journal.last_acknowledged() == hold.id
     assert journal.unacknowledged == 0
 
 
@@ -458,5 +456,4 @@ def test_a_process_without_a_journal_may_call_no_provider() -> None:
     journal.progress(hold.id, Usage())
     journal.final(final_op(Final.VOID, hold.id))
     journal.acknowledged(hold.id)
-    assert journal.last_acknowledged() is None
     assert list(journal.retained()) == []
