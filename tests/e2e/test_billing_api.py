@@ -23,6 +23,7 @@ from gateway import (
 )
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from omni.admin.v1 import admin_service_pb2 as admin
 from omni.admin.v1 import admin_service_pb2_grpc as admin_grpc
 from omni.billing.v1 import billing_service_pb2 as pb
@@ -36,6 +37,14 @@ from omni_grpc.core.ids import CallId, hold_id_of
 
 GRANTED = 10**9
 AT_ONCE = 20
+
+
+OPERATORS = (
+    pb.GrantCreditsRequest,
+    pb.RefundChargeRequest,
+    pb.ListUnresolvedAttemptsRequest,
+    pb.ResolveAttemptRequest,
+)
 
 
 def new_id() -> str:
@@ -54,10 +63,9 @@ class Books:
         self.stub = pb_grpc.BillingServiceStub(self.channel)
 
     def do(self, request: Message) -> Any:
-        """Sends a request of the BillingService; grants go with the operator's key."""
+        """Sends a request of the BillingService; with the operator's key what only that may do."""
         name = request.DESCRIPTOR.name.removesuffix("Request")
-        grants = isinstance(request, pb.GrantCreditsRequest)
-        key = self.admin_key if grants else self.tenant.api_key
+        key = self.admin_key if isinstance(request, OPERATORS) else self.tenant.api_key
         return getattr(self.stub, name)(request, metadata=bearer(key), timeout=20)
 
     def refused(self, request: Message) -> Refusal:
@@ -87,6 +95,21 @@ class Books:
     def grant(self, nanousd: int = 5, request_id: str = "", reason: str = "") -> Message:
         return pb.GrantCreditsRequest(
             account=self.tenant.account,
+            amount_nanousd=nanousd,
+            reason=reason,
+            request_id=request_id or new_id(),
+        )
+
+    def charge(self, nanousd: int = 1_000) -> str:
+        """The name of a new hold that was charged so much."""
+        name = self.hold(nanousd)
+        self.do(self.settle(name, nanousd))
+        return name
+
+    def refund(self, hold: str, nanousd: int, request_id: str = "", reason: str = "") -> Message:
+        return pb.RefundChargeRequest(
+            account=self.tenant.account,
+            hold=hold,
             amount_nanousd=nanousd,
             reason=reason,
             request_id=request_id or new_id(),
@@ -158,8 +181,19 @@ def _releases(books: Books, request_id: str) -> tuple[Message, Sequence[Message]
     ]
 
 
+def _refunds(books: Books, request_id: str) -> tuple[Message, Sequence[Message]]:
+    name = books.charge()
+    return books.refund(name, 5, request_id, "a"), [
+        books.refund(name, 6, request_id, "a"),
+        books.refund(name, 5, request_id, "b"),
+        books.refund(books.charge(), 5, request_id, "a"),
+        books.grant(5, request_id, "a"),
+    ]
+
+
 OPERATIONS: dict[str, tuple[Requests, int, int]] = {
     "GrantCredits": (_grants, 5, 0),
+    "RefundCharge": (_refunds, 5, 0),
     "CreateHold": (_creates, 0, 5),
     "SettleHold": (_settles, -5, -1_000),
     "ReleaseHold": (_releases, 0, -1_000),
@@ -237,6 +271,8 @@ def test_a_refused_request_id_is_free_again(books: Books) -> None:
 
 # --- what cannot be -------------------------------------------------------------------------------
 HOLD = f"accounts/t/holds/{uuid.UUID(int=0)}"
+CALL = str(uuid.UUID(int=0))
+ATTEMPT = f"accounts/t/unresolvedAttempts/{uuid.UUID(int=1)}"
 MANY = "x" * 256
 
 
@@ -290,12 +326,105 @@ MANY = "x" * 256
             for reason in (MANY + "x", "\0")
         ),
         (pb.ListLedgerEntriesRequest(page_size=-1), "page_size"),
+        *(
+            (
+                pb.GrantCreditsRequest(
+                    account="accounts/t", amount_nanousd=1, request_id="a", expire_time=moment
+                ),
+                "expire_time",
+            )
+            for moment in (
+                Timestamp(),
+                Timestamp(seconds=1_600_000_000),
+                Timestamp(seconds=2**62),
+                Timestamp(seconds=-(2**62)),
+            )
+        ),
+        (pb.RefundChargeRequest(account="accounts/t", amount_nanousd=1, request_id="a"), "charge"),
+        *(
+            (
+                pb.RefundChargeRequest(
+                    **{
+                        "account": "accounts/t", "hold": HOLD, "amount_nanousd": 1,
+                        "request_id": "a",
+                    } | fields
+                ),
+                field,
+            )
+            for fields, field in (
+                ({"account": ""}, "account"),
+                ({"account": "t"}, "account"),
+                ({"amount_nanousd": None}, "amount_nanousd"),
+                ({"amount_nanousd": 0}, "amount_nanousd"),
+                ({"amount_nanousd": -1}, "amount_nanousd"),
+                ({"amount_nanousd": 10**15 + 1}, "amount_nanousd"),
+                ({"request_id": ""}, "request_id"),
+                ({"reason": "\0"}, "reason"),
+                ({"hold": "holds/x"}, "hold"),
+                ({"hold": HOLD.replace("/t/", "/operator/")}, "hold"),
+                ({"attempt_number": 1}, "attempt_number"),
+                ({"hold": None, "call_id": "x"}, "call_id"),
+                ({"hold": None, "call_id": CALL, "attempt_number": 0}, "attempt_number"),
+                ({"hold": None, "call_id": CALL, "attempt_number": 16}, "attempt_number"),
+            )
+        ),
+        (pb.ListUnresolvedAttemptsRequest(page_size=-1), "page_size"),
+        (pb.ListUnresolvedAttemptsRequest(page_token="x"), "page_token"),
+        (pb.ListUnresolvedAttemptsRequest(parent="t"), "parent"),
+        (pb.ResolveAttemptRequest(name=ATTEMPT), "resolution"),
+        (pb.ResolveAttemptRequest(name=HOLD, voiding=pb.Voiding()), "name"),
+        (pb.ResolveAttemptRequest(voiding=pb.Voiding()), "name"),
+        *(
+            (
+                pb.ResolveAttemptRequest(name=ATTEMPT, settlement=pb.Settlement(**counts)),
+                f"settlement.{field}",
+            )
+            for counts, field in (
+                ({}, "prompt_token_count"),
+                ({"prompt_token_count": 1}, "completion_token_count"),
+                ({"completion_token_count": 1}, "prompt_token_count"),
+                ({"prompt_token_count": -1, "completion_token_count": 1}, "prompt_token_count"),
+                (
+                    {"prompt_token_count": 1, "completion_token_count": 10**9 + 1},
+                    "completion_token_count",
+                ),
+                (
+                    {
+                        "prompt_token_count": 5, "completion_token_count": 1,
+                        "cached_read_token_count": 3, "cached_write_token_count": 3,
+                    },
+                    "prompt_token_count",
+                ),
+                (
+                    {
+                        "prompt_token_count": 5, "completion_token_count": 1,
+                        "reasoning_token_count": 2,
+                    },
+                    "completion_token_count",
+                ),
+            )
+        ),
+        *(
+            (
+                pb.ResolveAttemptRequest(name=ATTEMPT, write_off=pb.WriteOff(loss_nanousd=loss)),
+                "write_off.loss_nanousd",
+            )
+            for loss in (-1, 10**15 + 1)
+        ),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_by_its_field(
     books: Books, request_: Message, field: str
 ) -> None:
-    found = books.refused(request_)
+    request = type(request_)()
+    request.CopyFrom(request_)
+    # What is named belongs to an account that exists, so that the field alone is wrong.
+    for name in ("account", "name", "hold"):
+        if name in request.DESCRIPTOR.fields_by_name:
+            value = getattr(request, name)
+            if value.startswith("accounts/t"):
+                setattr(request, name, value.replace("accounts/t", books.tenant.account, 1))
+    found = books.refused(request)
     assert (found.code, found.reason, found.field) == ("INVALID_ARGUMENT", "FIELD_INVALID", field)
     assert books.balance() == (GRANTED, 0)
     assert len(books.entries()) == 1
