@@ -29,11 +29,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from service import Bench
 
 PARTS: Final = ("lane", "keyed", "replicas", "steps", "calls", "orphans", "outages")
+# Keyed calls have a request id, and an answer that is kept.
 CLIENTS: Final[dict[Client, str]] = {
-    "lane": "the lane",
-    "keyed": "the lane, request ids",
-    "psycopg": "step by step, psycopg",
-    "pgbench": "step by step, pgbench",
+    "lane": "lane",
+    "keyed": "lane, keyed",
+    "psycopg": "steps, psycopg",
+    "pgbench": "steps, pgbench",
 }
 
 FAULTS_SHOWN: Final = 10

@@ -18,7 +18,7 @@ from ledger_steps import STEPS_REVENUE
 from ledger_work import KEY_ID, MODEL, costs, held, usages
 from machine import ProcessTree
 
-from omni_grpc.billing import Leases, Ledger, LedgerStore
+from omni_grpc.billing import Leases, Ledger, LedgerStore, NoJournal
 from omni_grpc.billing.invariants import Violation, check
 from omni_grpc.catalog import CatalogStore
 from omni_grpc.core.clock import SystemClock
@@ -239,11 +239,12 @@ class Books:
         clock = SystemClock()
         async with (
             Database(self.url, application_name="bench") as database,
-            running_lane(self.url, Watch()) as lane,
+            running_lane(self.url, Watch(), NoJournal()) as lane,
         ):
             ledger = Ledger(
                 lane=lane,
                 leases=Leases(lane, clock),
+                journal=NoJournal(),
                 store=LedgerStore(database),
                 clock=clock,
                 markup_ppm=0,

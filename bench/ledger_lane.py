@@ -1,4 +1,4 @@
-"""A lane as a worker of the service has it, and the operations of a routed call."""
+"""A lane and a journal as a worker of the service has them, and the operations of a routed call."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,8 @@ from typing import Final
 
 from ledger_work import CREDENTIAL, KEY_ID, MODEL, Work, costs, held, provider_ref, usages
 
-from omni_grpc.billing import AttemptOutcome, Lane
+from omni_grpc.billing import AttemptOutcome, CallJournal, Lane
+from omni_grpc.billing.journal import Journal
 from omni_grpc.billing.operations import (
     ChatEnd,
     FinalOp,
@@ -56,14 +57,16 @@ class Watch:
 
 
 @contextlib.asynccontextmanager
-async def running_lane(url: str, watch: Watch) -> AsyncIterator[Lane]:
+async def running_lane(url: str, watch: Watch, journal: Journal) -> AsyncIterator[Lane]:
     """A lane that is connected; at its end what is queued is applied."""
 
     async def connection() -> Connection:
         return await connect(url, application_name="bench ledger")
 
-    lane = Lane(connection, SystemClock(), watch)
-    running = asyncio.ensure_future(lane.run())
+    lane = Lane(connection, SystemClock(), watch, journal)
+    running = [asyncio.ensure_future(lane.run())]
+    if isinstance(journal, CallJournal):
+        running.append(asyncio.ensure_future(journal.run()))
     try:
         async with asyncio.timeout(CONNECT_SECONDS_MAX):
             while not lane.connected:  # noqa: ASYNC110 - bounded, and before anything is measured
@@ -71,9 +74,11 @@ async def running_lane(url: str, watch: Watch) -> AsyncIterator[Lane]:
         yield lane
         await lane.close(CONNECT_SECONDS_MAX)
     finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
+        if isinstance(journal, CallJournal):
+            await journal.close()
 
 
 class Calls:
@@ -81,7 +86,7 @@ class Calls:
 
     def __init__(self, work: Work) -> None:
         first, count = work.wallets
-        self._price_version = work.price.version
+        self.price = work.price
         self._held = held(work.price)
         self._lease_s = work.lease_s
         self._keyed = work.way == "keyed"
@@ -102,7 +107,7 @@ class Calls:
             key_id=KeyId(KEY_ID),
             model=MODEL,
             credential=CREDENTIAL,
-            price_version=self._price_version,
+            price_version=self.price.version,
             markup_ppm=0,
             request=RequestKey(KEY_ID, str(call_id), call_id.bytes, Requested.CHAT)
             if self._keyed
@@ -117,6 +122,7 @@ class Calls:
             id=hold.id,
             kind=FinalKind.SETTLE,
             origin=Origin.ROUTER,
+            wallet=hold.wallet,
             cost=cost,
             outcome=AttemptOutcome.ANSWERED,
             usage=usage,

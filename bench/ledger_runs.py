@@ -25,7 +25,7 @@ from ledger_steps import pgbench
 from ledger_work import Found, Way, Work
 from psycopg import pq
 
-from omni_grpc.billing import LedgerStore, Reaper
+from omni_grpc.billing import LedgerStore, NoJournal, Reaper
 from omni_grpc.billing.invariants import Invariant
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.storage import Database, EmbeddedPostgres
@@ -35,7 +35,8 @@ END_SECONDS_MAX: Final = 60.0
 ORPHAN_LEASE_S: Final = 3
 OUTAGE_CALLERS: Final = 64
 POLL_SECONDS: Final = 0.002
-SETTLE_SECONDS: Final = 0.05
+STEP_CLIENTS: Final[tuple[Client, ...]] = ("psycopg", "pgbench")
+PAUSE_SECONDS: Final = 0.05
 
 _UNRESOLVED: Final = """
 SELECT id, extract(epoch FROM clock_timestamp() - lease_until) FROM hold WHERE state = 'U'
@@ -131,14 +132,10 @@ class Runner:
         """One transaction a step: finds the best number of connections, then goes by turns."""
         plan = self._plan
         for wallets in (plan.wallets, 1):
-            tried: dict[Client, list[Row]] = {"psycopg": [], "pgbench": []}
-            for connections in plan.connections:
-                for client, rows in tried.items():
-                    rows.append(self._measure(client, wallets, 1, connections))
-            best = [max(rows, key=lambda row: row.per_second) for rows in tried.values()]
+            best = {client: self._best_connections(client, wallets) for client in STEP_CLIENTS}
             for _ in range(plan.rounds):
-                for row in best:
-                    self._turn(row.client, wallets, row.callers)
+                for client, connections in best.items():
+                    self._turn(client, wallets, connections)
                 self._turn("lane", wallets, ONE_WALLET_CALLERS)
 
     def orphans(self) -> None:
@@ -183,6 +180,13 @@ class Runner:
         calls = self._books.entries() - calls
         for table, after in self._books.sizes().items():
             grown[table] = (after - sizes[table]) / max(1, calls)
+
+    def _best_connections(self, client: Client, wallets: int) -> int:
+        """On how many connections one transaction a step is fastest."""
+        tried = self._plan.connections
+        if len(tried) == 1:
+            return tried[0]
+        return max(tried, key=lambda count: self._measure(client, wallets, 1, count).per_second)
 
     # --- one measurement ------------------------------------------------------------------------
     def _measure(self, client: Client, wallets: int, count: int, callers: int) -> Row:
@@ -241,7 +245,7 @@ class Runner:
         pid = self._books.pid()
         os.kill(pid, signal.SIGKILL)
         killed = time.monotonic()
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(PAUSE_SECONDS)
         with ThreadPoolExecutor(1) as pool:
             back = pool.submit(_answers, self._books.url)
             with EmbeddedPostgres(self._books.folder):
@@ -256,7 +260,7 @@ class Runner:
         while self._books.entries() < enough:
             if time.monotonic() > deadline:
                 raise SystemExit("No call was settled after PostgreSQL was back.")
-            time.sleep(SETTLE_SECONDS)
+            time.sleep(PAUSE_SECONDS)
 
     async def _orphaned(self) -> list[float]:
         work = msgspec.structs.replace(
@@ -267,7 +271,7 @@ class Runner:
         with processes(work) as (one,):
             async with (
                 Database(self._books.url, application_name="bench") as database,
-                running_lane(self._books.url, Watch()) as lane,
+                running_lane(self._books.url, Watch(), NoJournal()) as lane,
                 await psycopg.AsyncConnection.connect(self._books.url, autocommit=True) as sql,
             ):
                 reaping = asyncio.ensure_future(

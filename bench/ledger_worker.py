@@ -9,9 +9,11 @@ import contextlib
 import logging
 import resource
 import sys
+import tempfile
 import time
 from array import array
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -23,8 +25,10 @@ from ledger_steps import StepBooks
 from ledger_work import Found, Work
 from load import quantile
 
-from omni_grpc.billing import Lane
+from omni_grpc.billing import CallJournal, Lane, NoJournal
+from omni_grpc.billing.journal import Journal
 from omni_grpc.billing.operations import Code
+from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.errors import OmniError
 
 REFUSED_PAUSE_S: Final = 0.002
@@ -47,8 +51,10 @@ class Counts:
         self.granted_after_cut: list[float] = []
 
 
-async def call_lane(lane: Lane, calls: Calls, counts: Counts, watch: Watch) -> None:
-    """One caller of the lane."""
+async def call_lane(
+    lane: Lane, journal: Journal, calls: Calls, counts: Counts, watch: Watch
+) -> None:
+    """One caller of the lane, whose provider answers at once. Each call stands in the journal."""
     while not counts.stopped:
         hold = calls.hold()
         began = time.perf_counter()
@@ -66,7 +72,10 @@ async def call_lane(lane: Lane, calls: Calls, counts: Counts, watch: Watch) -> N
         if len(counts.granted_after_cut) < watch.cuts:
             counts.granted_after_cut.append(time.monotonic())
         counts.operations += 1
-        settled = await lane.apply(calls.settle(hold))
+        journal.dispatched(hold, hold.amount_max, calls.price)
+        settle = calls.settle(hold)
+        journal.final(settle)
+        settled = await lane.apply(settle)
         counts.operations += 1
         counts.charged += settled.amount or 0
 
@@ -87,7 +96,7 @@ async def call_steps(books: StepBooks, counts: Counts) -> None:
 async def orphans(work: Work) -> None:
     """Makes holds that nobody will end, and waits to be killed."""
     calls = Calls(work)
-    async with running_lane(work.url, Watch()) as lane:
+    async with running_lane(work.url, Watch(), NoJournal()) as lane:
         for _ in range(work.callers):
             await lane.hold(calls.hold())
             await asyncio.sleep(ORPHAN_PAUSE_S)
@@ -132,9 +141,10 @@ async def run(work: Work) -> None:
     async with contextlib.AsyncExitStack() as stack:
         callers: list[Coroutine[None, None, None]] = []
         if work.way != "steps":
-            lane = await stack.enter_async_context(running_lane(work.url, watch))
-            calls = Calls(work)
-            callers += [call_lane(lane, calls, counts, watch) for _ in range(work.callers)]
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            journal, calls = CallJournal(Path(folder), SystemClock()), Calls(work)
+            lane = await stack.enter_async_context(running_lane(work.url, watch, journal))
+            callers += [call_lane(lane, journal, calls, counts, watch) for _ in range(work.callers)]
         for number in range(work.callers if work.way == "steps" else 0):
             connection = await psycopg.AsyncConnection.connect(work.url, prepare_threshold=0)
             await stack.enter_async_context(connection)
