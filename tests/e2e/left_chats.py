@@ -1,6 +1,7 @@
 """Chats on either transport that a test can leave at any moment."""
 
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -60,7 +61,11 @@ class GrpcChat:
                 return
 
     async def end(self) -> str:
-        """Waits for the end; the status."""
+        """Waits for the end, and reads what is left of a stream; the status."""
+        if isinstance(self._call, grpc.aio.UnaryStreamCall):
+            with suppress(grpc.RpcError):
+                while await self._call.read() is not grpc.aio.EOF:
+                    pass
         return (await self._call.code()).name
 
     async def leave(self) -> None:
