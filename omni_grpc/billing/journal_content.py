@@ -51,10 +51,14 @@ class Attempt:
         )
         if self.dispatched is None or usage is None:
             return end
+        try:
+            cost = charge(usage, self.dispatched.price, self.dispatched.hold.markup_ppm or 0)
+        except ValueError:  # the price lacks a rate for what was counted
+            return end
         return replace(
             end,
             kind=Final.SETTLE,
-            cost=charge(usage, self.dispatched.price, self.dispatched.hold.markup_ppm or 0),
+            cost=cost,
             outcome=AttemptOutcome.CANCELLED,
             usage=msgspec.structs.replace(usage, source=UsageSource.ESTIMATE),
         )

@@ -42,6 +42,7 @@ from omni_grpc.billing.journal_records import (
 )
 from omni_grpc.billing.operations import Code, Final, FinalOp, HoldOp
 from omni_grpc.core.ids import AccountId, HoldId
+from omni_grpc.core.money import Price, Rate, Unit
 from omni_grpc.core.usage import Usage
 from omni_grpc.storage import (
     Connection,
@@ -327,6 +328,16 @@ async def test_a_call_that_was_sent_and_told_nothing_stays_reserved(house: House
     assert await house.balance() == (GRANT, 0, 30)
     found = await house.worker.ledger.unresolved_attempt(named.id)
     assert found.provider_ref == "gen-2"
+
+
+async def test_usage_that_the_pinned_price_does_not_price_is_left_to_people(house: House) -> None:
+    victim = await house.victim()
+    hold = await victim.hold()
+    prompts_only = Price(1, (Rate(Unit.PROMPT, 0, 1_000_000),))
+    victim.journal.dispatched(hold, 10, prompts_only)
+    victim.journal.progress(hold.id, Usage(prompt=1, completion=1))
+    await victim.die()
+    assert await house.recover() == Recovered(victim.lane.owner, unresolved=1)
 
 
 async def test_a_call_that_was_never_sent_is_free_at_once(house: House) -> None:
