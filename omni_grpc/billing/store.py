@@ -65,7 +65,7 @@ SELECT id, origin::text, wallet FROM hold
 _OPEN_HOLDS = (
     "SELECT count(*) FILTER (WHERE state = 'O'), count(*) FILTER (WHERE state = 'U') FROM hold"
 )
-_OPEN_OF_OWNER = "SELECT id, wallet FROM hold WHERE owner = %s AND state = 'O' AND origin = 'r'"
+_OF_OWNER = "SELECT id, wallet FROM hold WHERE owner = %s AND origin = 'r'"
 _UNRESOLVED_COLUMNS = (
     "id, wallet, amount, model, provider_ref, price_version, markup_ppm, owner, lease_until"
 )
@@ -204,8 +204,8 @@ class LedgerStore:
         return [(row[0], row[1], row[2]) for row in rows]
 
     async def open_router_holds(self, owner: str) -> list[tuple[HoldId, AccountId]]:
-        """The open holds of one worker's calls, with their wallets."""
-        rows = await self._database.fetch_all(_OPEN_OF_OWNER, [owner], row=tuple_row)
+        """The holds of one worker's calls that are not final, with their wallets."""
+        rows = await self._database.fetch_all(_OF_OWNER, [owner], row=tuple_row)
         return [(HoldId(row[0]), AccountId(row[1])) for row in rows]
 
     # --- unresolved attempts --------------------------------------------------------------------
