@@ -230,11 +230,9 @@ async def test_typescript_sdk_194_the_usage_of_a_cancelled_call_can_be_asked_for
     body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "stream": True}
     async with await RestCall.send(gateway, tenant.api_key, body) as call:
         _, headers = await call.head()
-        await reached(simulator, mark, 7)
-    async with AsyncOmni(gateway.grpc, api_key=tenant.api_key) as omni, asyncio.timeout(10):
-        while (usage := await omni.usage(headers["x-request-id"])).cost_nanousd is None:
-            await asyncio.sleep(0.01)
-    assert usage.attempts[0].completion_tokens == 7
+        record = await reached(simulator, mark, 7)
+    assert headers["x-request-id"] == record.headers["x-client-request-id"]
+    assert (await charged(gateway, tenant, record)).completion_tokens == 7
 
 
 async def test_bifrost_3357_the_books_agree_with_the_providers_bill(
