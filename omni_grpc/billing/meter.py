@@ -117,6 +117,8 @@ class AttemptCharge:
         """Called once, when the provider first named its answer: the name its own records have."""
         if text.isascii() and text.isprintable():
             self._provider_ref = text[:PROVIDER_REF_CHARS_MAX]
+            # A provider that thinks for long names its answer long before anything of it comes.
+            self._meter.journal.progress(self._hold_id, None, self._provider_ref)
 
     def progress(self, usage: Usage) -> None:
         """Called with the first of an answer and then at most once a second: usage so far."""
