@@ -4,9 +4,10 @@
 |---|---|---|---|
 | never sent, or refused (429, 5xx, our key) | voided | yes | PROVIDER_UNAVAILABLE |
 | the caller's content was refused | voided | no | PROVIDER_REJECTED, the provider's words |
-| connection lost before an answer | voided; where it bills on unresolved | yes | the same |
+| connection lost before an answer | voided | yes | PROVIDER_UNAVAILABLE |
+| the same, and the provider bills on | unresolved | yes | INTERRUPTED |
 | no answer began in time | unresolved | yes | DEADLINE |
-| silent after its headers | unresolved | yes | PROVIDER_UNAVAILABLE |
+| silent after its headers | unresolved | yes | DEADLINE |
 | the call's own time is over | settled at what came | no | DEADLINE |
 | what came first was no answer, or an error | voided | yes | PROVIDER_UNAVAILABLE |
 | the answer broke off later | settled at what came | no | INTERRUPTED |
@@ -41,7 +42,6 @@ from omni_grpc.providers import (
 
 _CHARGED: Final = "What came until then is charged."
 _HELD: Final = "What it may have cost is held until that is known."
-_FREE: Final = "Nothing is charged."
 
 
 async def end_attempt(
@@ -110,14 +110,15 @@ def caller_error(
             metadata={"provider": last.provider} | ({"code": last.code} if last.code else {}),
         )
         error.http_status = last.status or ProviderRejected.http_status
-    elif isinstance(last, TimedOut) and last.wait in ("first_byte", "total"):
+    elif isinstance(last, TimedOut) and (unresolved or last.wait == "total"):
         error = Deadline(f"{_causes(faults)}. {_HELD if unresolved else _CHARGED}")
-    elif charged_nanousd:
-        error = Interrupted(f"{_causes(faults)}. {_CHARGED}")
+    elif unresolved or charged_nanousd:
+        # Not UNAVAILABLE: a client would send it again, and this call is not over in the books.
+        error = Interrupted(f"{_causes(faults)}. {_HELD if unresolved else _CHARGED}")
     else:
         advice = [fault.retry_after_s for fault in faults if fault.retry_after_s is not None]
         error = ProviderUnavailable(
-            f"No provider could answer. {_HELD if unresolved else _FREE} {_causes(faults)}.",
+            f"No provider could answer, and nothing is charged. {_causes(faults)}.",
             retry_after_s=min(advice, default=1.0),
         )
     error.charged_nanousd = charged_nanousd
