@@ -6,6 +6,7 @@ as fast as its binary form.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -27,96 +28,88 @@ from omni_grpc.core.usage import Usage, UsageSource
 _NO_USAGE = Usage()
 _T = TypeVar("_T")
 
-_FINAL_COLUMNS: tuple[tuple[str, Callable[[FinalOp], str]], ...] = (
-    ("uuid[]", lambda op: op.id.hex),
-    ('"char"[]', lambda op: op.kind),
-    ('"char"[]', lambda op: op.origin),
-    ('"char"[]', lambda op: op.decider),
-    ("bigint[]", lambda op: _number(op.wallet)),
-    ("bigint[]", lambda op: str(op.cost)),
-    ("text[]", lambda op: _numbers(op.leg_costs)),
-    ('"char"[]', lambda op: op.outcome or "NULL"),
-    ("boolean[]", lambda op: "t" if _usage(op).source is UsageSource.ESTIMATE else "f"),
-    ("bigint[]", lambda op: _number(_usage(op).prompt)),
-    ("bigint[]", lambda op: _number(_usage(op).cached_read)),
-    ("bigint[]", lambda op: _number(_usage(op).cached_write)),
-    ("bigint[]", lambda op: _number(_usage(op).prompt_audio)),
-    ("bigint[]", lambda op: _number(_usage(op).completion)),
-    ("bigint[]", lambda op: _number(_usage(op).reasoning)),
-    ("bigint[]", lambda op: _number(_usage(op).completion_audio)),
-    ("text[]", lambda op: _text(op.provider_ref)),
-)
-_HOLD_COLUMNS: tuple[tuple[str, Callable[[HoldOp], str]], ...] = (
-    ("uuid[]", lambda op: op.id.hex),
-    ('"char"[]', lambda op: op.origin),
-    ("bigint[]", lambda op: str(op.wallet)),
-    ("bigint[]", lambda op: str(op.amount_min)),
-    ("bigint[]", lambda op: str(op.amount_max)),
-    ("text[]", lambda op: _numbers(leg.account for leg in op.legs)),
-    ("text[]", lambda op: _numbers(leg.amount_min for leg in op.legs)),
-    ("text[]", lambda op: _numbers(leg.amount_max for leg in op.legs)),
-    ("integer[]", lambda op: str(op.seconds)),
-    ("bigint[]", lambda op: str(op.key_id)),
-    ("text[]", lambda op: _text(op.model)),
-    ("text[]", lambda op: _text(op.credential)),
-    ("bigint[]", lambda op: _number(op.price_version)),
-    ("integer[]", lambda op: _number(op.markup_ppm)),
-)
-_TRANSFER_COLUMNS: tuple[tuple[str, Callable[[TransferOp], str]], ...] = (
-    ("uuid[]", lambda op: op.id.hex),
-    ('"char"[]', lambda op: op.kind),
-    ("bigint[]", lambda op: str(op.wallet)),
-    ("bigint[]", lambda op: str(op.amount)),
-    ("text[]", lambda op: _text(op.reference)),
-    ("uuid[]", lambda op: "NULL" if op.of is None else op.of.hex),
+_Columns = tuple[tuple[str, str, Callable[[_T], str]], ...]
+"""A group's parameters: name, type, and how an operation's value is written."""
+
+_FINAL_COLUMNS: _Columns[FinalOp] = (
+    ("f_id", "uuid[]", lambda op: op.id.hex),
+    ("f_kind", '"char"[]', lambda op: op.kind),
+    ("f_origin", '"char"[]', lambda op: op.origin),
+    ("f_decider", '"char"[]', lambda op: op.decider),
+    ("f_wallet", "bigint[]", lambda op: _number(op.wallet)),
+    ("f_cost", "bigint[]", lambda op: str(op.cost)),
+    ("f_leg_costs", "text[]", lambda op: _numbers(op.leg_costs)),
+    ("f_outcome", '"char"[]', lambda op: op.outcome or "NULL"),
     (
+        "f_estimated",
+        "boolean[]",
+        lambda op: "t" if _usage(op).source is UsageSource.ESTIMATE else "f",
+    ),
+    ("f_prompt", "bigint[]", lambda op: _number(_usage(op).prompt)),
+    ("f_cached_read", "bigint[]", lambda op: _number(_usage(op).cached_read)),
+    ("f_cached_write", "bigint[]", lambda op: _number(_usage(op).cached_write)),
+    ("f_prompt_audio", "bigint[]", lambda op: _number(_usage(op).prompt_audio)),
+    ("f_completion", "bigint[]", lambda op: _number(_usage(op).completion)),
+    ("f_reasoning", "bigint[]", lambda op: _number(_usage(op).reasoning)),
+    ("f_completion_audio", "bigint[]", lambda op: _number(_usage(op).completion_audio)),
+    ("f_provider_ref", "text[]", lambda op: _text(op.provider_ref)),
+)
+_HOLD_COLUMNS: _Columns[HoldOp] = (
+    ("h_id", "uuid[]", lambda op: op.id.hex),
+    ("h_origin", '"char"[]', lambda op: op.origin),
+    ("h_wallet", "bigint[]", lambda op: str(op.wallet)),
+    ("h_min", "bigint[]", lambda op: str(op.amount_min)),
+    ("h_max", "bigint[]", lambda op: str(op.amount_max)),
+    ("h_legs", "text[]", lambda op: _numbers(leg.account for leg in op.legs)),
+    ("h_leg_mins", "text[]", lambda op: _numbers(leg.amount_min for leg in op.legs)),
+    ("h_leg_maxs", "text[]", lambda op: _numbers(leg.amount_max for leg in op.legs)),
+    ("h_seconds", "integer[]", lambda op: str(op.seconds)),
+    ("h_key", "bigint[]", lambda op: str(op.key_id)),
+    ("h_model", "text[]", lambda op: _text(op.model)),
+    ("h_credential", "text[]", lambda op: _text(op.credential)),
+    ("h_price_version", "bigint[]", lambda op: _number(op.price_version)),
+    ("h_markup_ppm", "integer[]", lambda op: _number(op.markup_ppm)),
+)
+_TRANSFER_COLUMNS: _Columns[TransferOp] = (
+    ("t_id", "uuid[]", lambda op: op.id.hex),
+    ("t_kind", '"char"[]', lambda op: op.kind),
+    ("t_wallet", "bigint[]", lambda op: str(op.wallet)),
+    ("t_amount", "bigint[]", lambda op: str(op.amount)),
+    ("t_reference", "text[]", lambda op: _text(op.reference)),
+    ("t_of", "uuid[]", lambda op: "NULL" if op.of is None else op.of.hex),
+    (
+        "t_expires",
         "timestamptz[]",
         lambda op: "NULL" if op.expire_time is None else f'"{op.expire_time.isoformat()}"',
     ),
 )
 _Keyed = tuple[str, int, RequestKey, UUID]
-_REQUEST_COLUMNS: tuple[tuple[str, Callable[[_Keyed], str]], ...] = (
-    ('"char"[]', lambda row: row[0]),
-    ("integer[]", lambda row: str(row[1])),
-    ("bigint[]", lambda row: str(row[2].principal)),
-    ("text[]", lambda row: _text(row[2].request_id)),
-    ("bytea[]", lambda row: _bytes(row[2].fingerprint)),
-    ('"char"[]', lambda row: row[2].operation),
-    ("uuid[]", lambda row: row[3].hex),
+_REQUEST_COLUMNS: _Columns[_Keyed] = (
+    ("q_group", '"char"[]', lambda row: row[0]),
+    ("q_ord", "integer[]", lambda row: str(row[1])),
+    ("q_principal", "bigint[]", lambda row: str(row[2].principal)),
+    ("q_request_id", "text[]", lambda row: _text(row[2].request_id)),
+    ("q_fingerprint", "bytea[]", lambda row: _bytes(row[2].fingerprint)),
+    ("q_operation", '"char"[]', lambda row: row[2].operation),
+    ("q_target", "uuid[]", lambda row: row[3].hex),
 )
 _Ended = tuple[int | None, RequestEnd]
-_END_COLUMNS: tuple[tuple[str, Callable[[_Ended], str]], ...] = (
-    ("integer[]", lambda row: _number(row[0])),
-    ("bigint[]", lambda row: str(row[1].principal)),
-    ("text[]", lambda row: _text(row[1].request_id)),
-    ("uuid[]", lambda row: row[1].call_id.hex),
-    ('"char"[]', lambda row: row[1].end),
-    ("bytea[]", lambda row: "NULL" if row[1].sealed is None else _bytes(row[1].sealed)),
+_END_COLUMNS: _Columns[_Ended] = (
+    ("r_ord", "integer[]", lambda row: _number(row[0])),
+    ("r_principal", "bigint[]", lambda row: str(row[1].principal)),
+    ("r_request_id", "text[]", lambda row: _text(row[1].request_id)),
+    ("r_call", "uuid[]", lambda row: row[1].call_id.hex),
+    ("r_state", '"char"[]', lambda row: row[1].end),
+    ("r_answer", "bytea[]", lambda row: "NULL" if row[1].sealed is None else _bytes(row[1].sealed)),
 )
 
-_TYPES = [
-    column[0]
-    for columns in (
-        _FINAL_COLUMNS,
-        _HOLD_COLUMNS,
-        _TRANSFER_COLUMNS,
-        _REQUEST_COLUMNS,
-        _END_COLUMNS,
-    )
-    for column in columns
-]
-APPLY_SQL = (
-    # made of types, never of values
-    "SELECT grp::text, ord, rc, target, amount, posted, pending, short_account, until"  # noqa: S608
-    " FROM ledger_apply(%s::text, %s::bigint, %s::integer, "
-    + ", ".join(f"%s::{kind}" for kind in _TYPES)
-    + ")"
-)
 Row = tuple[str, int, int, UUID, int | None, int | None, int | None, int | None, Any]
 
 
-def arguments(owner: str, epoch: int, lane: int, batch: Sequence[Operation]) -> list[object]:
-    """The parameters of APPLY_SQL for `batch`."""
+def statement(
+    owner: str, epoch: int, lane: int, batch: Sequence[Operation]
+) -> tuple[str, list[object]]:
+    """The call of `ledger_apply` for `batch`: its text, of which there are few, and parameters."""
     groups = _Groups(batch)
     keyed: list[_Keyed] = [
         (group, position, op.request, _target(op, op.request))
@@ -126,16 +119,36 @@ def arguments(owner: str, epoch: int, lane: int, batch: Sequence[Operation]) -> 
     ]
     ended: list[_Ended] = [(None, op.ends) for op in groups.finals if op.ends is not None]
     ended += [(position, op.ends) for position, op in enumerate(groups.ends, 1)]
-    return [
-        owner,
-        epoch,
-        lane,
-        *_columns(_FINAL_COLUMNS, groups.finals),
-        *_columns(_HOLD_COLUMNS, groups.holds),
-        *_columns(_TRANSFER_COLUMNS, groups.transfers),
-        *_columns(_REQUEST_COLUMNS, keyed),
-        *_columns(_END_COLUMNS, ended),
+    columns = [
+        *_written(_FINAL_COLUMNS, groups.finals),
+        *_written(_HOLD_COLUMNS, groups.holds),
+        *_written(_TRANSFER_COLUMNS, groups.transfers),
+        *_written(_REQUEST_COLUMNS, keyed),
+        *_written(_END_COLUMNS, ended),
     ]
+    present = (groups.finals, groups.holds, groups.transfers, keyed, ended)
+    return _text_of(tuple(map(bool, present))), [owner, epoch, lane, *columns]
+
+
+@cache
+def _text_of(present: tuple[bool, ...]) -> str:
+    """The statement with the parameters of those groups that are there; the rest are empty.
+
+    Each parameter costs the driver and the server some microseconds, also an empty one.
+    """
+    tables = (_FINAL_COLUMNS, _HOLD_COLUMNS, _TRANSFER_COLUMNS, _REQUEST_COLUMNS, _END_COLUMNS)
+    named = [
+        f"{name} => %s::{kind}"
+        for columns, is_there in zip(tables, present, strict=True)
+        if is_there
+        for name, kind, _ in columns
+    ]
+    parameters = ["p_owner => %s::text", "p_epoch => %s::bigint", "p_lane => %s::integer", *named]
+    return (
+        # made of names and types, never of values
+        "SELECT grp::text, ord, rc, target, amount, posted, pending, short_account, until"  # noqa: S608
+        f" FROM ledger_apply({', '.join(parameters)})"
+    )
 
 
 def outcomes(batch: Sequence[Operation], rows: Iterable[Row]) -> list[Outcome]:
@@ -185,10 +198,10 @@ def _target(op: Operation, request: RequestKey) -> UUID:
     return call_id_of(op.id) if request.operation is Requested.CHAT else op.id
 
 
-def _columns(columns: tuple[tuple[str, Callable[[_T], str]], ...], ops: Sequence[_T]) -> list[str]:
+def _written(columns: _Columns[_T], ops: Sequence[_T]) -> list[str]:
     if not ops:
-        return ["{}"] * len(columns)
-    return ["{" + ",".join([write(op) for op in ops]) + "}" for _, write in columns]
+        return []
+    return ["{" + ",".join([write(op) for op in ops]) + "}" for _, _, write in columns]
 
 
 def _usage(op: FinalOp) -> Usage:

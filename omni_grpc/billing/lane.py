@@ -20,7 +20,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from omni_grpc.billing.batch import APPLY_SQL, arguments, outcomes
+from omni_grpc.billing.batch import outcomes, statement
 from omni_grpc.billing.dead_letters import INSERT_SQL, letter
 from omni_grpc.billing.journal import Journal
 from omni_grpc.billing.operations import (
@@ -60,8 +60,11 @@ GATHER_CALLS_MIN = 24
 GATHER_SECONDS = 0.001
 """That time: as long as a batch takes in the database."""
 
-GATHER_SHARE = 8
-"""A batch with an eighth of the open calls in it is full enough."""
+GATHER_TIMES_MAX = 4
+"""How often it is given, as long as the batch grows."""
+
+GATHER_SHARE = 4
+"""A batch with a quarter of the open calls in it is full enough."""
 
 RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Pauses between attempts to connect, or to send a batch to a server that takes none; the last
@@ -226,13 +229,18 @@ class Lane:
             await self._session.close()
 
     async def _gather(self) -> None:
-        """Lets a batch fill while many calls are open.
+        """Lets a batch fill while many calls are open and more operations come.
 
-        A batch costs much the same for one operation as for ten, here and in the database; with
-        many calls open more operations come within a millisecond. With few, nothing is waited for.
+        A batch costs much the same for one operation as for ten, here and in the database. With
+        few calls open nothing is waited for, and where nothing comes only once.
         """
-        if self._open >= GATHER_CALLS_MIN and len(self._queue) * GATHER_SHARE < self._open:
+        for _ in range(GATHER_TIMES_MAX):
+            waiting = len(self._queue)
+            if self._open < GATHER_CALLS_MIN or waiting * GATHER_SHARE >= self._open:
+                return
             await asyncio.sleep(GATHER_SECONDS)
+            if len(self._queue) == waiting:
+                return
 
     def _enqueue(self, op: Operation, *, impatient: bool = False) -> Result:
         result: Result = asyncio.get_running_loop().create_future()
@@ -256,7 +264,7 @@ class Lane:
             started = self._clock.monotonic()
             try:
                 rows = await self._session.execute(
-                    APPLY_SQL, arguments(self.owner, self.epoch, self._number, operations)
+                    *statement(self.owner, self.epoch, self._number, operations)
                 )
                 found = outcomes(operations, rows)
             except (psycopg.Error, ValueError) as error:

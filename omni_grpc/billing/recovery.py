@@ -144,9 +144,12 @@ class Recovery:
         owner = ""
         if read.opened is not None:
             owner = read.opened.owner
-            await self._apply(await self._others(folder, read, owner), counts)
+            others = await self._others(folder, read, owner)
+            await self._apply(others, counts)
             await asyncio.sleep(self._late_s)
-            await self._apply(await self._others(folder, read, owner), counts)
+            seen = {end.op.id for end in others}
+            late = await self._others(folder, read, owner)
+            await self._apply([end for end in late if end.op.id not in seen], counts)
         found = Recovered(owner, is_damaged=read.is_damaged, **counts)
         await self._dispose(folder, read, found)
         log.info("journal_recovered", folder=folder.path.name, **asdict(found))
@@ -163,7 +166,7 @@ class Recovery:
     async def _others(
         self, folder: JournalFolder, read: JournalContent, owner: str
     ) -> "list[_End]":
-        """The ends of the worker's open holds that are not among those that were just ended."""
+        """The ends of the worker's other holds that are not final, some of them unresolved."""
         held = await self._store.open_router_holds(owner)
         left = {hold_id: wallet for hold_id, wallet in held if hold_id not in read.attempts}
         if not left:

@@ -13,6 +13,16 @@ _READY = b"Z\x00\x00\x00\x05"
 """How the server's answer to a statement ends, but for one byte that tells its state."""
 
 
+def _executes(data: bytes) -> bool:
+    """Whether these messages of a client run a statement; a start-up or a PREPARE does not."""
+    place = 0
+    while place + 5 <= len(data):
+        if data[place : place + 1] in b"BQ":
+            return True
+        place += 1 + int.from_bytes(data[place + 1 : place + 5], "big")
+    return False
+
+
 class Break(Enum):
     """What happens to the next statement."""
 
@@ -87,8 +97,7 @@ class CutProxy:
         try:
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):
                 while data := await reader.read(1 << 20):
-                    # Only statements are broken, never a start-up.
-                    if self._next and data[:1] in b"PBQ":
+                    if self._next and _executes(data):
                         self.broken += 1
                         await self._break(self._next.pop(0), data, answers, up_reader, up_writer)
                     else:

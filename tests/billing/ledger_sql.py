@@ -1,15 +1,16 @@
 """The ledger's function called directly, by this version's code or the one before, and its tables
 read back as the model's books."""
 
+import re
 from collections.abc import Sequence
 from uuid import UUID
 
 import psycopg
 from model_books import Account, Asked, Books, Lot, OpenHold, Said, Used, Word
 
-from omni_grpc.billing import batch as writer
-from omni_grpc.billing.batch import APPLY_SQL, arguments, outcomes
+from omni_grpc.billing.batch import outcomes, statement
 from omni_grpc.billing.operations import Code, Movement, Operation, Outcome, TransferOp
+from omni_grpc.storage import migrations_folder
 
 OWNER, EPOCH = "model", 1
 
@@ -24,8 +25,7 @@ def apply(
     sql: psycopg.Connection, batch: Sequence[Operation], *, epoch: int = EPOCH
 ) -> list[Outcome]:
     """One call of the database function, as the lane makes it."""
-    values = arguments(OWNER, epoch, 0, batch)
-    cursor = sql.execute(APPLY_SQL, values, prepare=True, binary=True)
+    cursor = sql.execute(*statement(OWNER, epoch, 0, batch), prepare=True, binary=True)
     return outcomes(batch, cursor.fetchall())
 
 
@@ -57,39 +57,21 @@ def balance(sql: psycopg.Connection, account: int) -> tuple[int, int]:
 
 
 # --- the version before -------------------------------------------------------------------------
-_KEPT_TRANSFER_COLUMNS = (0, 2, 3, 4)  # without what a transfer is, what it is of, its expiry
-_KEPT_REQUEST_COLUMNS = (0, 1, 2, 3, 4)  # without the operation and its target
-
-
-def _kept() -> list[int]:
-    """The places of this version's arguments, after the first three, that the one before sends."""
-    place, kept = 0, list[int]()
-    for columns, wanted in (
-        (writer._FINAL_COLUMNS, range(16)),  # without the provider's name of its answer
-        (writer._HOLD_COLUMNS, range(14)),
-        (writer._TRANSFER_COLUMNS, _KEPT_TRANSFER_COLUMNS),
-        (writer._REQUEST_COLUMNS, _KEPT_REQUEST_COLUMNS),
-        (writer._END_COLUMNS, ()),
-    ):
-        kept += [place + column for column in wanted]
-        place += len(columns)
-    return kept
-
-
-_KEPT = _kept()
+_MIGRATION = (migrations_folder() / "0001_ledger.sql").read_text()
+_SIGNATURE = _MIGRATION.partition("CREATE FUNCTION ledger_apply(")[2].partition(") RETURNS")[0]
+_BEFORE = re.findall(r'\b([pfhtq]_\w+) ("char"\[\]|\w+\[\]|\w+)', _SIGNATURE)
 _BEFORE_SQL = (
     "SELECT grp::text, ord, rc, target, amount, posted, pending, short_account, until"
-    " FROM ledger_apply(%s::text, %s::bigint, %s::integer, "
-    + ", ".join(f"%s::{writer._TYPES[place]}" for place in _KEPT)
-    + ")"
+    f" FROM ledger_apply({', '.join(f'%s::{kind}' for _, kind in _BEFORE)})"
 )
 
 
 def apply_as_before(sql: psycopg.Connection, batch: Sequence[Operation]) -> list[Outcome]:
     """One call of the function as the code of the version before makes it."""
     assert all(is_of_before(op) for op in batch)
-    first, rest = (values := arguments(OWNER, EPOCH, 0, batch))[:3], values[3:]
-    sent = [*first, *[rest[place] for place in _KEPT]]
+    text, values = statement(OWNER, EPOCH, 0, batch)
+    named = dict(zip(re.findall(r"(\w+) =>", text), values, strict=True))
+    sent = [named.get(name, "{}") for name, _ in _BEFORE]
     cursor = sql.execute(_BEFORE_SQL, sent, prepare=True, binary=True)
     return outcomes(batch, cursor.fetchall())
 

@@ -31,7 +31,7 @@ from ledger_sql import (
 )
 from ledger_stream import Stream
 
-from omni_grpc.billing.batch import APPLY_SQL, arguments, outcomes
+from omni_grpc.billing.batch import outcomes, statement
 from omni_grpc.billing.invariants import check
 from omni_grpc.billing.operations import Code, Final, Leg, Origin, Requested, RequestKey
 from omni_grpc.core.ids import AccountId
@@ -226,9 +226,7 @@ async def test_a_hold_of_another_life_of_the_worker_is_not_its_own(
     op = hold_op(5)
     apply(sql, [transfer_op(10)])
     apply(sql, [op])
-    rows = sql.execute(
-        APPLY_SQL, arguments(OWNER, EPOCH + 1, 0, [op]), prepare=True, binary=True
-    ).fetchall()
+    rows = sql.execute(*statement(OWNER, EPOCH + 1, 0, [op]), prepare=True, binary=True).fetchall()
     assert codes(outcomes([op], rows)) == [Code.DECIDED]
 
 
@@ -307,7 +305,7 @@ async def test_a_hold_that_appears_while_its_accounts_are_locked_restarts_the_ba
     ):
         await blocker.execute("SELECT FROM account WHERE id = 107 FOR UPDATE")
         waiting = asyncio.create_task(
-            late.execute(APPLY_SQL, arguments("other", 1, 7, [settle]), binary=True)
+            late.execute(*statement("other", 1, 7, [settle]), binary=True)
         )
         await until(
             lambda: (
@@ -326,7 +324,7 @@ async def test_a_hold_that_appears_while_its_accounts_are_locked_restarts_the_ba
         with pytest.raises(psycopg.Error) as caught:
             await waiting
         assert caught.value.sqlstate == "OM001"
-        cursor = await late.execute(APPLY_SQL, arguments("other", 1, 7, [settle]), binary=True)
+        cursor = await late.execute(*statement("other", 1, 7, [settle]), binary=True)
         assert codes(outcomes([settle], await cursor.fetchall())) == [Code.DONE]
     assert balance(sql, WALLET) == (5, 0)
 

@@ -17,7 +17,7 @@ from ledger_rig import (
 )
 from ledger_sql import OWNER, apply, balance, codes
 
-from omni_grpc.billing.batch import APPLY_SQL, arguments, outcomes
+from omni_grpc.billing.batch import outcomes, statement
 from omni_grpc.billing.operations import ChatEnd, Code, Final, HoldOp, Outcome, RequestEndOp
 from omni_grpc.core.ids import call_id_of, hold_id_of, new_call_id
 
@@ -285,9 +285,9 @@ async def test_two_calls_under_one_request_id_at_once_are_one(
         await psycopg.AsyncConnection.connect(url) as holder,
         await psycopg.AsyncConnection.connect(url, autocommit=True) as other,
     ):
-        await holder.execute(APPLY_SQL, arguments(OWNER, 1, 0, [first]), binary=True)
+        await holder.execute(*statement(OWNER, 1, 0, [first]), binary=True)
         waiting = asyncio.create_task(
-            other.execute(APPLY_SQL, arguments("other", 2, 1, [second]), binary=True)
+            other.execute(*statement("other", 2, 1, [second]), binary=True)
         )
         await until(lambda: is_waiting(sql, other.info.backend_pid))
         await holder.commit()

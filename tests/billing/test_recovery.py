@@ -630,9 +630,9 @@ async def test_a_lease_that_ended_before_is_resolved_by_the_journal(house: House
     await victim.die()
     house.sql.execute("UPDATE hold SET lease_until = clock_timestamp() - interval '1s'")
     assert await house.worker.reaper.reap() == 2
-    assert await house.recover() == Recovered(victim.lane.owner, settled=1)
+    assert await house.recover() == Recovered(victim.lane.owner, settled=1, voided=1)
     assert house.state(known.id) == ("S", 7)
-    assert house.state(never_sent.id) == ("U", 10)  # an operator's word, or the policy, ends it
+    assert house.state(never_sent.id) == ("V", 0)
 
 
 async def test_a_hold_that_is_committed_after_its_worker_died_is_found_as_well(
