@@ -3,11 +3,12 @@
 import psycopg
 import pytest
 from cut_proxy import CutProxy
-from ledger_rig import UNIT_PRICE, Rig, Worker, until
+from ledger_rig import UNIT_PRICE, WALLETS, Rig, Worker, final_op, hold_op, until
+from ledger_sql import balance
 
 from omni_grpc.billing import AttemptCharge, AttemptOutcome, CallJournal
 from omni_grpc.billing.journal_records import Dispatched, Ended, Progress, Record, decode
-from omni_grpc.billing.operations import Final
+from omni_grpc.billing.operations import Code, Final
 from omni_grpc.core.chat import ShortCredits
 from omni_grpc.core.usage import Usage
 from omni_grpc.storage import SegmentReader
@@ -67,7 +68,7 @@ async def test_an_end_is_written_down_before_its_caller_hears_of_it(rig: Rig, ur
         held.progress(USED)
         proxy.down()
         assert held.settle(USED, AttemptOutcome.ANSWERED) == 7
-        _, progress, end = written(worker)
+        *_, progress, end = written(worker)
         assert isinstance(progress, Progress)
         assert (progress.usage, progress.provider_ref) == (USED, "gen-1")
         assert isinstance(end, Ended)
@@ -87,3 +88,21 @@ async def test_what_was_never_sent_needs_no_word_in_the_journal(
     await until(lambda: worker.lane.depth == 0)
     assert written(worker) == []
     assert sql.execute("SELECT kind::text FROM posting WHERE kind <> 'G'").fetchall() == [("V",)]
+
+
+async def test_anothers_word_on_a_hold_leaves_its_owners_in_the_journal(
+    worker: Worker, sql: psycopg.Connection
+) -> None:
+    """Its reaper says first that the lease is over; the charge still stands in the journal."""
+    op = hold_op(10, seconds=-1)
+    await worker.lane.hold(op)
+    journal = worker.lane._journal
+    assert isinstance(journal, CallJournal)
+    journal.dispatched(op, 10, UNIT_PRICE)
+    settle = final_op(Final.SETTLE, op.id, 7)
+    journal.final(settle)
+    assert await worker.reaper.reap() == 1
+    assert journal.unacknowledged == 1
+    assert (await worker.lane.apply(settle)).code is Code.DONE
+    assert journal.unacknowledged == 0
+    assert balance(sql, WALLETS[0]) == (993, 0)
