@@ -23,23 +23,24 @@ RESOLVE_TRIES = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """One billing request: what the caller wants, under which request id.
+    """One billing request: what the caller wants for an account, under which request id.
 
-    `verb` is grant, hold, settle or release; `hold` is the resource's name for the last two.
-    `caller` is a tenant's slug, or empty for the operator.
+    `verb` is grant, refund, hold, settle or release. `hold` is the resource's name for the last
+    two, `of` the call that is refunded. `caller` is a tenant's slug, or empty for the operator.
     """
 
     verb: str
     request_id: str
+    account: str
     amount: int = 0
-    account: str = ""
     hold: str = ""
+    of: str = ""
     ttl_s: int = 900
     caller: str = ""
 
     @property
     def content(self) -> tuple[object, ...]:
-        return (self.verb, self.amount, self.account, self.hold, self.ttl_s)
+        return (self.verb, self.amount, self.account, self.hold, self.of, self.ttl_s)
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,20 @@ async def _grant(stub: Any, wanted: Wanted, given: dict[str, Any]) -> tuple[obje
     return (answer.ledger_entry.name, answer.ledger_entry.amount_nanousd)
 
 
+async def _refund(stub: Any, wanted: Wanted, given: dict[str, Any]) -> tuple[object, ...]:
+    answer = await stub.RefundCharge(
+        pb.RefundChargeRequest(
+            account=f"accounts/{wanted.account}",
+            call_id=wanted.of,
+            amount_nanousd=wanted.amount,
+            reason=wanted.request_id,
+            request_id=wanted.request_id,
+        ),
+        **given,
+    )
+    return (answer.ledger_entry.name, answer.ledger_entry.amount_nanousd)
+
+
 async def _hold(stub: Any, wanted: Wanted, given: dict[str, Any]) -> tuple[object, ...]:
     answer = await stub.CreateHold(
         pb.CreateHoldRequest(
@@ -153,6 +168,7 @@ async def _release(stub: Any, wanted: Wanted, given: dict[str, Any]) -> tuple[ob
 
 _VERBS: dict[str, Callable[..., Any]] = {
     "grant": _grant,
+    "refund": _refund,
     "hold": _hold,
     "settle": _settle,
     "release": _release,

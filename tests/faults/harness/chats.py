@@ -68,6 +68,8 @@ class Seen:
     charged: int | None = None
     balance: int | None = None
     text: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+    """What a failure told for programs."""
 
     @property
     def tokens(self) -> int:
@@ -180,6 +182,7 @@ def reason_of(error: Any) -> tuple[str, dict[str, str]]:
 
 def _failed(seen: Seen, error: Any) -> None:
     reason, facts = reason_of(error)
+    seen.facts = facts
     seen.call_id = facts.get("call_id", seen.call_id)
     if "charged_nanousd" in facts:
         seen.charged = int(facts["charged_nanousd"])
@@ -265,7 +268,8 @@ async def _over_rest(ask: Ask, seen: Seen, api_key: str) -> None:
 
 
 def _refused(seen: Seen, body: dict[str, Any]) -> None:
-    facts = body["error"].get("omni", {})
+    facts = seen.facts = body["error"].get("omni", {})
+    seen.call_id = facts.get("call_id", seen.call_id)
     if "charged_nanousd" in facts:
         seen.charged = int(facts["charged_nanousd"])
     seen.end("refused", facts.get("reason", ""), body["error"]["message"])

@@ -6,8 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from harness.billing_log import BillingLog, Wanted
-from harness.history import History, Play
+from harness.books import Books
+from harness.history import History
 from harness.model import differences
+from harness.play import Play
 from harness.world import UNRESOLVED_SECONDS_MAX, World
 from omni_grpc.core.errors import LedgerUnavailable
 
@@ -57,6 +59,7 @@ class Director:
                 await step.run(play)
         await play.finish()
         await play.billing.resolve(self.world.servers)
+        play.note_owners()
         findings = await self._settled(play)
         findings += [str(violation) for violation in await self.world.check()]
         findings += self.world.ended()
@@ -76,26 +79,34 @@ class Director:
         while self._debts and (all_of_them or self._debts[0].due_s < time.monotonic()):
             debt = self._debts.pop(0)
             await asyncio.sleep(max(0.0, debt.due_s - time.monotonic()))
-            wrong = differences(debt.play, await self.world.books(debt.play.tenant), late=True)
+            wrong = differences(debt.play, await self._books(debt.play), late=True)
             if wrong:
                 found[debt.play.history.seed] = wrong
             self._forget(debt.play)
         return found
 
     async def _begin(self, history: History) -> Play:
+        """A play with its tenants, who have their credits by grants that are part of it."""
         self._plays += 1
-        tenant = await self.world.tenant()
-        keys = {"": self.world.admin_key, tenant.slug: tenant.api_key}
-        billing = BillingLog(keys)
-        play = Play(self.world, history, f"p{self._plays}-", tenant, billing)
-        if history.credits:
+        steps = [step for _, step in history.steps]
+        steps += [inner for step in steps for inner in getattr(step, "meanwhile", ())]
+        count = 1 + max((getattr(step, "tenant", 0) for step in steps), default=0)
+        tenants = [await self.world.tenant() for _ in range(count)]
+        keys = {tenant.slug: tenant.api_key for tenant in tenants} | {"": self.world.admin_key}
+        play = Play(self.world, history, f"p{self._plays}-", tenants, BillingLog(keys))
+        for tenant in tenants if history.credits else ():
             wanted = Wanted(
-                verb="grant", request_id=f"{play.prefix}{GRANT}", amount=history.credits,
+                verb="grant",
+                request_id=f"{play.prefix}{GRANT}-{tenant.slug}",
                 account=tenant.slug,
-            )  # fmt: skip
-            await billing.send(wanted, self.world.servers[0])
-            await billing.resolve(self.world.servers)
+                amount=history.credits,
+            )
+            await play.bill(wanted, self.world.servers[0])
+        await play.billing.resolve(self.world.servers)
         return play
+
+    async def _books(self, play: Play) -> list[Books]:
+        return [await self.world.books(tenant) for tenant in play.tenants]
 
     async def _settled(self, play: Play) -> list[str]:
         """What the model finds, once it finds nothing or patience is over."""
@@ -103,7 +114,7 @@ class Director:
         pause = 0.01
         while True:
             try:
-                found = differences(play, await self.world.books(play.tenant))
+                found = differences(play, await self._books(play))
             except LedgerUnavailable as error:
                 found = [f"the database does not answer: {error.message}"]
             if not found or time.monotonic() > until:
@@ -113,8 +124,7 @@ class Director:
 
     async def _has_orphans(self, play: Play) -> bool:
         """Whether a killed server's calls are not final yet."""
-        books = await self.world.books(play.tenant)
-        return any(row.origin == "r" for row in books.holds)
+        return any(row.origin == "r" for books in await self._books(play) for row in books.holds)
 
     def _forget(self, play: Play) -> None:
         self.world.provider.forget(play.prefix)

@@ -5,18 +5,19 @@ product's own arithmetic is not used to check itself.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from omni_grpc.simulator import SIMULATED_MODELS, CallRecord
 
-_PER_TOKEN = {
-    f"sim/{model.id}": (
-        model.prompt_nanousd_per_mtok // 10**6,
-        model.cached_read_nanousd_per_mtok // 10**6,
-        model.completion_nanousd_per_mtok // 10**6,
-    )
-    for model in SIMULATED_MODELS
-}
 _OWN_BEHAVIOUR = {f"sim/{model.id}": model.behaviour for model in SIMULATED_MODELS}
+
+
+class Prices(NamedTuple):
+    """Nano-dollars a token."""
+
+    prompt: int
+    cached: int
+    completion: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,9 @@ def told(record: CallRecord, key: str) -> str:
     return ""
 
 
-def price_of(prompt: int, cached: int, completion: int, model: str) -> int:
-    prompt_price, cached_price, completion_price = _PER_TOKEN[model]
-    return (prompt - cached) * prompt_price + cached * cached_price + completion * completion_price
+def price_of(prompt: int, cached: int, completion: int, prices: Prices) -> int:
+    fresh = prompt - cached
+    return fresh * prices.prompt + cached * prices.cached + completion * prices.completion
 
 
 def is_refused(record: CallRecord) -> bool:
@@ -63,27 +64,26 @@ def was_lost_unanswered(record: CallRecord) -> bool:
     return record.outcome in ("cut", "error") and record.completion_tokens == 0
 
 
-def cost_of(record: CallRecord) -> Cost:
+def may_be_unknown(record: CallRecord) -> bool:
+    """The provider said nothing until the gateway left: nobody knows whether it worked."""
+    is_silent = told(record, "hang_after") in ("request", "headers")
+    return record.outcome == "cancelled" and record.completion_tokens == 0 and is_silent
+
+
+def cost_of(record: CallRecord, prices: Prices) -> Cost:
     """What the provider generated costs, as the gateway can know it."""
-    model = model_of(record)
+    prompt, cached, sent = record.prompt_tokens, record.cached_tokens, record.completion_tokens
+    counted = price_of(prompt, 0, sent, prices)
     usage = told(record, "usage")
-    sent = price_of(record.prompt_tokens, 0, record.completion_tokens, model)
-    if record.outcome == "finished":
-        if told(record, "bad_json_after"):
-            seen = int(told(record, "bad_json_after"))
-            return Cost(price_of(record.prompt_tokens, 0, seen, model), sent)
-        if usage == "zero":
-            return Cost(0, 0)
-        if usage == "over":
-            completion = 2 * max(record.planned_tokens, record.max_tokens or 0) + 7
-            whole = price_of(record.prompt_tokens, record.cached_tokens, completion, model)
-            return Cost(whole, whole)
-        if usage == "none":
-            return Cost(sent, sent)
-        whole = price_of(
-            record.prompt_tokens, record.cached_tokens, record.completion_tokens, model
-        )
-        return Cost(whole, whole)
     if record.outcome == "cut" and told(record, "cut") in ("rst", "true"):
-        return Cost(price_of(record.prompt_tokens, 0, 0, model), sent)
-    return Cost(sent, sent)
+        return Cost(price_of(prompt, 0, 0, prices), counted)
+    if record.outcome != "finished" or usage == "none":
+        return Cost(counted, counted)
+    if told(record, "bad_json_after"):
+        return Cost(price_of(prompt, 0, int(told(record, "bad_json_after")), prices), counted)
+    if usage == "zero":
+        return Cost(0, 0)
+    if usage == "over":
+        sent = 2 * max(record.planned_tokens, record.max_tokens or 0) + 7
+    whole = price_of(prompt, cached, sent, prices)
+    return Cost(whole, whole)

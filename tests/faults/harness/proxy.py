@@ -92,6 +92,8 @@ class DatabaseProxy:
         self._links: set[_Link] = set()
         self._flow = asyncio.Event()
         self._flow.set()
+        self._pool_flow = asyncio.Event()
+        self._pool_flow.set()
         self.line = Line.OPEN
         self.traps: list[Trap] = []
         self.batches: list[Batch] = []
@@ -122,6 +124,7 @@ class DatabaseProxy:
             trap.tell(Verdict.PASS)
         self.traps.clear()
         self.set_line(Line.OPEN)
+        self.set_pools(silent=False)
 
     def set_line(self, line: Line) -> None:
         self.line = line
@@ -144,8 +147,17 @@ class DatabaseProxy:
             link.reset()
         return len(lanes)
 
-    async def flowing(self) -> None:
+    def set_pools(self, *, silent: bool) -> None:
+        """All connections but the lanes' hear nothing any more: a pool is soon exhausted."""
+        if silent:
+            self._pool_flow.clear()
+        else:
+            self._pool_flow.set()
+
+    async def flowing(self, *, is_lane: bool) -> None:
         await self._flow.wait()
+        if not is_lane:
+            await self._pool_flow.wait()
 
     def find_trap(self, batch: Batch, *, before: bool) -> Trap | None:
         for trap in self.traps:
@@ -205,7 +217,7 @@ class _Link:
         """Forwards until either side ends."""
         packet = await self._startup()
         self.is_lane = wire.startup_parameters(packet).get("application_name") == wire.LEDGER_NAME
-        await self._proxy.flowing()
+        await self._proxy.flowing(is_lane=self.is_lane)
         self._up_reader, self._up_writer = await asyncio.open_unix_connection(socket_path)
         self._up_writer.write(packet)
         halves = (
@@ -234,7 +246,7 @@ class _Link:
         assert self._up_writer is not None
         buffer, group = bytearray(), b""
         while data := await self._reader.read(CHUNK_BYTES):
-            await self._proxy.flowing()
+            await self._proxy.flowing(is_lane=self.is_lane)
             if not self.is_lane:
                 self._up_writer.write(data)
                 continue
@@ -286,7 +298,7 @@ class _Link:
         assert self._up_reader is not None
         buffer, answer = bytearray(), b""
         while data := await self._up_reader.read(CHUNK_BYTES):
-            await self._proxy.flowing()
+            await self._proxy.flowing(is_lane=self.is_lane)
             if not self.is_lane:
                 self._writer.write(data)
                 continue

@@ -67,17 +67,21 @@ class Kind:
     make: Make
     wanted: tuple[str, ...]
     weight: float = 1.0
+    alone: bool = False
+    """Whether it cannot share its wallet or its world with another kind."""
 
 
 KINDS: dict[int, Kind] = {}
 
 
-def kind(number: int, name: str, *wanted: str, weight: float = 1.0) -> Callable[[Make], Make]:
+def kind(
+    number: int, name: str, *wanted: str, weight: float = 1.0, alone: bool = False
+) -> Callable[[Make], Make]:
     """Registers the function that draws the steps of a kind."""
 
     def register(make: Make) -> Make:
         assert number not in KINDS, f"kind {number} stands twice"
-        KINDS[number] = Kind(number, name, make, wanted, weight)
+        KINDS[number] = Kind(number, name, make, wanted, weight, alone)
         return make
 
     return register
@@ -92,8 +96,9 @@ def history_of(seed: int, only: int | None = None) -> History:
         known = sorted(KINDS)
         weights = [KINDS[number].weight for number in known]
         numbers = rng.choices(known, weights)
-        if rng.random() < MIXED_SHARE:
-            numbers += rng.choices(known, weights)
+        second = rng.choices(known, weights)
+        if rng.random() < MIXED_SHARE and not any(KINDS[n].alone for n in numbers + second):
+            numbers += second
     steps: list[tuple[int, Step]] = []
     draft = Draft(rng)
     for number in numbers:

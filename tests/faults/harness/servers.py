@@ -1,7 +1,6 @@
 """A replica of the service: a slot with its own proxy, and the processes that filled it in turn."""
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -84,11 +83,38 @@ class Life:
     grpc: str
     rest: str
     started_s: float
+    workers: tuple[int, ...] = ()
+    """The processes of its workers, where it has several."""
     killed_s: float | None = None
 
     @property
     def alive(self) -> bool:
         return self.killed_s is None
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Sends a signal to the process and its workers; whether it was there."""
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def thaw(self) -> bool:
+        return self.signal(signal.SIGCONT)
+
+
+async def stopped(life: Life) -> None:
+    """Stops a process as an operator does, and waits for its drain.
+
+    Raises:
+        NurseryError: it does not stop.
+    """
+    if not life.alive:
+        return
+    os.kill(life.pid, signal.SIGTERM)
+    if not await ended(life.pid, STOP_SECONDS_MAX):
+        raise NurseryError(f"process {life.pid} does not stop")
+    life.killed_s = time.monotonic()
 
 
 @dataclass(eq=False)
@@ -143,7 +169,8 @@ class Server:
             await asyncio.sleep(0.005)
         facts = json.loads(ready.read_text())
         ready.unlink()
-        self.lives.append(Life(pid, facts["grpc"], facts["rest"], time.monotonic()))
+        workers = _children(pid) if self.workers > 1 else ()
+        self.lives.append(Life(pid, facts["grpc"], facts["rest"], time.monotonic(), workers))
         return self.life
 
     async def kill(self) -> bool:
@@ -151,23 +178,10 @@ class Server:
         if not self.alive:
             return False
         self.life.killed_s = time.monotonic()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.life.pid, signal.SIGKILL)
-        await ended(self.life.pid)
+        self.life.signal(signal.SIGKILL)
+        for pid in (self.life.pid, *self.life.workers):
+            await ended(pid)
         return True
-
-    async def stop(self) -> None:
-        """Stops it as an operator does, and waits for its drain.
-
-        Raises:
-            NurseryError: it does not stop.
-        """
-        if not self.alive:
-            return
-        os.kill(self.life.pid, signal.SIGTERM)
-        if not await ended(self.life.pid, STOP_SECONDS_MAX):
-            raise NurseryError(f"serve does not stop: {self.log_tail()}")
-        self.life.killed_s = time.monotonic()
 
     def runs(self) -> bool:
         """Whether its process is there."""
@@ -175,21 +189,18 @@ class Server:
 
     def freeze(self) -> bool:
         """SIGSTOP of the process and its workers."""
-        return self._signal(signal.SIGSTOP)
+        return self.alive and self.life.signal(signal.SIGSTOP)
 
     def thaw(self) -> bool:
-        return self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> bool:
-        if not self.alive:
-            return False
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.life.pid, number)
-            return True
-        return False
+        return self.alive and self.life.thaw()
 
     def log_tail(self) -> str:
         return self.log_path.read_text(errors="replace")[-3_000:]
+
+
+def _children(pid: int) -> tuple[int, ...]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return tuple(int(child) for child in listed.split())
 
 
 def is_running(pid: int) -> bool:

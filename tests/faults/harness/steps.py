@@ -1,12 +1,13 @@
 """The verbs of histories: calls that are made, things that are broken, and their release."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
 from harness.chats import Ask
-from harness.history import Play, Step
+from harness.history import Step
+from harness.play import Play
 from harness.points import Halt, Point, lock_wallet, unlock
 from harness.proxy import Line, Verdict
 
@@ -20,6 +21,7 @@ class Chat(Step):
 
     name: str
     replica: int = 0
+    tenant: int = 0
     over: str = "grpc"
     stream: bool = True
     model: str = "sim/fast"
@@ -33,13 +35,14 @@ class Chat(Step):
     request_id: str | None = None
     halt: Point | None = None
     awaited: bool = False
+    counts: str = ""
 
     async def run(self, play: Play) -> None:
-        mark = play.mark(self.name)
+        server, mark = play.server(self.replica), play.mark(self.name)
         halt = None
         if self.halt is not None:
-            proxy = play.server(self.replica).proxy
-            halt = Halt.arm(self.halt, play.world, play.tenant, proxy, mark)
+            tenant = play.tenants[self.tenant]
+            halt = Halt.arm(self.halt, play.world, tenant, server.proxy, mark)
         behaviour = f"tokens={self.tokens}{self.more}"
         behaviour += halt.behaviour(self.tokens) if halt else ""
         ask = Ask(
@@ -55,9 +58,35 @@ class Chat(Step):
             slow_ms=self.slow_ms,
             request_id=self.request_id and play.mark(self.request_id),
         )
-        call = play.send(self.name, ask, self.replica, halt)
+        call = play.send(self.name, ask, server, halt, tenant=self.tenant)
+        call.counts = self.counts
         if halt is not None:
             await halt.reach(call.task)
+        if self.awaited:
+            await asyncio.wait([call.task], timeout=WAIT_SECONDS_MAX)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeat(Step):
+    """The same call again, under its request id, perhaps to another replica or transport."""
+
+    of: str
+    name: str
+    replica: int = 0
+    over: str = "grpc"
+    stream: bool = True
+    awaited: bool = False
+
+    async def run(self, play: Play) -> None:
+        first = play.calls.get(self.of)
+        if first is None:
+            return
+        ask = replace(
+            first.seen.ask, over=self.over, stream=self.stream, leave_after=None, leave_ms=None
+        )
+        if not first.task.done():
+            play.overlap("repeated while it ran")
+        call = play.send(self.name, ask, play.server(self.replica), tenant=first.tenant)
         if self.awaited:
             await asyncio.wait([call.task], timeout=WAIT_SECONDS_MAX)
 
@@ -124,12 +153,11 @@ class KillServer(Step):
     async def run(self, play: Play) -> None:
         await asyncio.sleep(self.after_ms / 1e3)
         server = play.server(self.replica)
-        for call in play.halted(server):
-            if call.halt is not None:
-                play.overlap(f"killed {call.halt.point}")
-        running = sum(not call.task.done() for call in play.calls.values())
-        if await play.world.kill(server) and running:
-            play.overlap("killed while calls ran")
+        points, running = play.points(server), play.running
+        if await play.world.kill(server):
+            play.overlap("killed while calls ran", running > 0)
+            for point in points:
+                play.overlap(f"killed {point}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +183,8 @@ class Freeze(Step):
         server = play.server(self.replica)
         if server.freeze():
             play.overlap("froze a server")
-            for call in play.halted(server):
-                if call.halt is not None:
-                    play.overlap(f"froze the server {call.halt.point}")
+            for point in play.points(server):
+                play.overlap(f"froze the server {point}")
         if self.ms:
             await asyncio.sleep(self.ms / 1e3)
             server.thaw()
@@ -186,7 +213,7 @@ class KillPostgres(Step):
     async def run(self, play: Play) -> None:
         await asyncio.sleep(self.after_ms / 1e3)
         postgres = play.world.postgres
-        points = [call.halt.point for call in play.halted() if call.halt is not None]
+        points = play.points()
         match self.what:
             case "backend":
                 backends = play.server(self.replica).proxy.lane_backends()
@@ -242,6 +269,21 @@ class SetLine(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SilencePools(Step):
+    """Whatever is not a lane hears nothing of the database for a time."""
+
+    replica: int = 0
+    ms: int = 500
+
+    async def run(self, play: Play) -> None:
+        proxy = play.server(self.replica).proxy
+        proxy.set_pools(silent=True)
+        play.overlap("silenced pools", play.running > 0)
+        await asyncio.sleep(self.ms / 1e3)
+        proxy.set_pools(silent=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CutLanes(Step):
     """Resets the lane's connections once."""
 
@@ -254,9 +296,10 @@ class CutLanes(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class LockWallet(Step):
-    """A forgotten session sits on the wallet's row for a time."""
+    """A forgotten session sits on the wallet's row for a time, in which other steps are taken."""
 
     ms: int = 300
+    meanwhile: tuple[Step, ...] = ()
 
     async def run(self, play: Play) -> None:
         try:
@@ -264,7 +307,11 @@ class LockWallet(Step):
         except psycopg.Error:
             return  # the database is away
         play.overlap("sat on the wallet")
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.ms / 1e3
         try:
-            await asyncio.sleep(self.ms / 1e3)
+            for step in self.meanwhile:
+                await step.run(play)
+            await asyncio.sleep(max(0.0, until - loop.time()))
         finally:
             await unlock(lock)

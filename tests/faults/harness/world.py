@@ -14,20 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import psycopg
 from psycopg.rows import tuple_row
 
 from harness import wire
-from harness.books import Books
+from harness.books import Attempt, Books
 from harness.postgres import Postgres
+from harness.prices import Prices
 from harness.provider import Provider
 from harness.proxy import DatabaseProxy
 from harness.servers import KEY_HASH_SECRET, Nursery, Server
 from omni_grpc.billing.invariants import Violation, check
-from omni_grpc.catalog import CatalogStore
-from omni_grpc.catalog.model import Alias
+from omni_grpc.catalog import Alias, CatalogStore, Quote
 from omni_grpc.cli.sources import SIMULATOR_ID, all_facts, seed_catalog
 from omni_grpc.core.errors import LedgerUnavailable
+from omni_grpc.core.money import Rate, Unit
 from omni_grpc.identity import Identity
 from omni_grpc.settings import Settings
 from omni_grpc.storage import Database, migrate
@@ -41,9 +43,18 @@ UNRESOLVED_SECONDS_MAX = 2 * LEASE_SECONDS + REAP_SECONDS + 3.0
 
 UP_SECONDS_MAX = 15.0
 
+_PRICES = """
+SELECT r.price_version,
+       max(r.nanousd_per_mtok) FILTER (WHERE r.unit = 'prompt') / 1000000,
+       max(r.nanousd_per_mtok) FILTER (WHERE r.unit = 'cached_read') / 1000000,
+       max(r.nanousd_per_mtok) FILTER (WHERE r.unit = 'completion') / 1000000
+  FROM price_rate r GROUP BY r.price_version
+"""
+
 ALIASES = {
     "faults/500-then-fast": ("sim/error-500", "sim/fast"),
     "faults/429-then-fast": ("sim/error-429", "sim/fast"),
+    "faults/hang-then-fast": ("sim/hang", "sim/fast"),
     "faults/cut-then-fast": ("sim/cut", "sim/fast"),
     "faults/all-fail": ("sim/error-503", "sim/error-500", "sim/error-502"),
 }
@@ -75,7 +86,7 @@ class World:
         self._stack = contextlib.AsyncExitStack()
         self._numbers = itertools.count(1)
         self.admin_key = ""
-        self.prices: dict[int, tuple[int, int]] = {}
+        self._prices: dict[int, Prices] = {}
 
     async def __aenter__(self) -> Self:
         try:
@@ -114,12 +125,17 @@ class World:
         await asyncio.gather(*(server.start() for server in self.servers))
 
     async def _fill(self) -> None:
-        facts = [fact for fact in all_facts() if fact.provider == SIMULATOR_ID]
-        await seed_catalog(self.database, facts)
+        self._facts = [fact for fact in all_facts() if fact.provider == SIMULATOR_ID]
+        await seed_catalog(self.database, self._facts)
         store = CatalogStore(self.database)
         for name, targets in ALIASES.items():
             await store.set_alias(Alias(name=name, targets=targets), actor="faults")
         self.admin_key = (await self.identity.bootstrap()).secret
+        await self._read_prices()
+
+    async def _read_prices(self) -> None:
+        rows = await self.database.fetch_all(_PRICES, row=tuple_row)
+        self._prices = {row[0]: Prices(*row[1:]) for row in rows}
 
     def _environment(self) -> dict[str, str]:
         wanted = {
@@ -143,6 +159,40 @@ class World:
         key = await self.identity.create_api_key(slug, display_name="", created_by="faults")
         return Tenant(slug, int(org.account_id), int(org.org_id), key.secret)
 
+    def prices(self, attempt: Attempt) -> Prices:
+        """What a token cost at the version that the books name."""
+        assert attempt.used is not None, "a final attempt of the router has its usage record"
+        return self._prices[attempt.used.price_version]
+
+    async def price_version(self, model: str) -> int:
+        """The current version of an offer's price."""
+        row = await self.database.fetch_one(
+            "SELECT price_version FROM offer WHERE id = %s", [model], row=tuple_row
+        )
+        assert row is not None
+        return int(row[0])
+
+    async def set_price(self, model: str, prompt: int, completion: int) -> int:
+        """Changes an offer's price, in nano-dollars a token; the new version."""
+        rates = tuple(
+            Rate(unit, 0, each * 10**6)
+            for unit, each in (
+                (Unit.PROMPT, prompt),
+                (Unit.CACHED_READ, prompt),
+                (Unit.COMPLETION, completion),
+            )
+        )
+        facts = [
+            msgspec.structs.replace(fact, quote=Quote(rates=tuple(sorted(rates))))
+            if f"{fact.provider}/{fact.provider_model}" == model
+            else fact
+            for fact in self._facts
+        ]
+        self._facts = facts
+        await seed_catalog(self.database, facts)
+        await self._read_prices()
+        return await self.price_version(model)
+
     async def books(self, tenant: Tenant) -> Books:
         return await Books.read(self.database, tenant.account_id)
 
@@ -162,12 +212,8 @@ class World:
         return killed
 
     # --- putting it together again ------------------------------------------------------------
-    async def mend(self) -> None:
-        """Everything runs and is connected again.
-
-        Raises:
-            NurseryError: something cannot be started.
-        """
+    async def reconnect(self) -> None:
+        """Nothing stands in the way of what lives: gates, lines and stopped processes go on."""
         self.provider.gates.open_all()
         for server in self.servers:
             server.proxy.release()
@@ -175,6 +221,14 @@ class World:
         self.postgres.thaw()
         if self.postgres.postmaster() is None:
             await self.postgres.start()
+
+    async def mend(self) -> None:
+        """Everything runs and is connected again.
+
+        Raises:
+            NurseryError: something cannot be started.
+        """
+        await self.reconnect()
         await asyncio.gather(*(server.start() for server in self.servers if not server.alive))
         await self._until_database_answers()
 

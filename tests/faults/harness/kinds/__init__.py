@@ -1,6 +1,6 @@
 """Every kind of faults; importing this registers them."""
 
-from harness.kinds import database, servers
+from harness.kinds import billing, database, journals, ledger, providers, servers
 from harness.registry import KINDS
 
-__all__ = ["KINDS", "database", "servers"]
+__all__ = ["KINDS", "billing", "database", "journals", "ledger", "providers", "servers"]
