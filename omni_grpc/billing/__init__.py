@@ -1,5 +1,6 @@
 """Billing: the double-entry ledger, its batch writer, meters, leases and the doctor's checks."""
 
+from omni_grpc.billing.charge import AttemptCharge, Sealer
 from omni_grpc.billing.charges import charge_of_call
 from omni_grpc.billing.dead_letters import DeadLetter
 from omni_grpc.billing.housekeeper import Housekeeper
@@ -7,7 +8,7 @@ from omni_grpc.billing.journal import CallJournal, NoJournal
 from omni_grpc.billing.lane import Lane, LaneObserver
 from omni_grpc.billing.leases import Leases
 from omni_grpc.billing.ledger import Ledger, Resolution
-from omni_grpc.billing.meter import AttemptCharge, Meter, Sealer
+from omni_grpc.billing.meter import Meter
 from omni_grpc.billing.model import (
     AttemptRecord,
     Balance,

@@ -14,7 +14,7 @@ import os
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import psycopg
@@ -38,6 +38,7 @@ from omni_grpc.billing.operations import (
 )
 from omni_grpc.billing.parking import PROBE_SECONDS, Parking
 from omni_grpc.billing.queue import LaneQueue, Result, Waiting
+from omni_grpc.billing.refusals import fail, locked, unavailable, unknown
 from omni_grpc.billing.session import (
     STATEMENT_SECONDS_MAX,
     Connect,
@@ -48,7 +49,7 @@ from omni_grpc.billing.session import (
     sqlstate,
 )
 from omni_grpc.core.clock import Clock
-from omni_grpc.core.errors import Busy, Internal, LedgerUnavailable, OmniError
+from omni_grpc.core.errors import Busy, Internal, LedgerUnavailable
 from omni_grpc.core.ids import HoldId
 from omni_grpc.core.limits import HOLD_LEASE_SECONDS, LANE_QUEUE_MAX
 
@@ -175,9 +176,9 @@ class Lane:
         if self._closing:
             raise Busy("The server is stopping; send the call to another one.", retry_after_s=1.0)
         if not self.connected:
-            raise _unavailable()
+            raise unavailable()
         if self._parking.concerns(op):
-            raise _locked()
+            raise locked()
         if len(self._queue) >= LANE_QUEUE_MAX:
             raise Busy("The ledger has too much to do; try again shortly.", retry_after_s=0.5)
         return self._enqueue(op)
@@ -302,7 +303,7 @@ class Lane:
                 self._parking.add(waiting)
             else:
                 self._done()
-                _fail(waiting.result, _locked())
+                fail(waiting.result, locked())
         self._queue.prepend([one for one in batch if not self._parking.concerns(one.op)])
         return True
 
@@ -338,7 +339,7 @@ class Lane:
             await self._bury(op, error)
         self._done()
         self._count(op, None)
-        _fail(result, Internal("The ledger could not apply this operation."))
+        fail(result, Internal("The ledger could not apply this operation."))
 
     async def _bury(self, op: FinalOp, error: Exception) -> None:
         """Keeps what nobody could send again: the end of a provider's attempt."""
@@ -456,7 +457,7 @@ class Lane:
                 ],
             )
         except psycopg.Error as error:
-            _fail(result, _unavailable())
+            fail(result, unavailable())
             if not sends_again(error):
                 await self._connection_lost(error, [])
                 await self._reconnect()
@@ -480,15 +481,15 @@ class Lane:
         self._observer.accounts_parked(0)
         for waiting in batch:
             if isinstance(waiting.op, HoldOp):
-                _fail(waiting.result, _unavailable())
+                fail(waiting.result, unavailable())
             elif waiting.impatient or not isinstance(waiting.op, FinalOp):
-                _fail(waiting.result, _unknown())
+                fail(waiting.result, unknown())
         for waiting in self._queue.remove(lambda one: isinstance(one.op, HoldOp | TransferOp)):
             self._done()
-            _fail(waiting.result, _unavailable())
+            fail(waiting.result, unavailable())
         for waiting in self._queue:
             if waiting.impatient:
-                _fail(waiting.result, _unknown())
+                fail(waiting.result, unknown())
         await self._session.close()
 
     async def _reconnect(self) -> None:
@@ -528,39 +529,8 @@ class Lane:
     def _fail_renewals(self) -> None:
         while self._renewals:
             _, result = self._renewals.pop(0)
-            _fail(result, _unavailable())
+            fail(result, unavailable())
 
 
 def _pauses() -> Iterator[float]:
     return itertools.chain(RECONNECT_SECONDS, itertools.repeat(RECONNECT_SECONDS[-1]))
-
-
-def _unavailable() -> LedgerUnavailable:
-    return LedgerUnavailable(
-        "The ledger's database does not answer, so nothing was started or charged; "
-        "try again shortly.",
-        retry_after_s=1.0,
-    )
-
-
-def _unknown() -> LedgerUnavailable:
-    return LedgerUnavailable(
-        "The ledger's database went away before it answered; the outcome is not known yet. "
-        "The same call with the same request_id finds it out.",
-        retry_after_s=1.0,
-    )
-
-
-def _locked() -> LedgerUnavailable:
-    return LedgerUnavailable(
-        "The account is locked by another session of the database, so nothing was started or "
-        "charged; try again shortly.",
-        retry_after_s=1.0,
-    )
-
-
-def _fail(result: "asyncio.Future[Any]", error: OmniError) -> None:
-    """Fails a future that may have nobody who waits for it."""
-    if not result.done():
-        result.set_exception(error)
-        result.exception()  # marks it as seen

@@ -15,7 +15,7 @@ from omni_grpc.billing.dead_letters import DeadLetter
 from omni_grpc.billing.journal import Journal
 from omni_grpc.billing.lane import Lane
 from omni_grpc.billing.leases import Leases
-from omni_grpc.billing.meter import Meter, short_error, wait_for_hold
+from omni_grpc.billing.meter import Meter
 from omni_grpc.billing.model import (
     Balance,
     Decision,
@@ -42,6 +42,7 @@ from omni_grpc.billing.operations import (
 )
 from omni_grpc.billing.requests import reused
 from omni_grpc.billing.store import LedgerStore
+from omni_grpc.billing.waits import short_error, wait_for_hold
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import (
     FieldInvalid,
