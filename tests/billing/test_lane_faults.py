@@ -169,6 +169,9 @@ async def test_a_hold_that_nobody_dispatched_is_voided_though_its_lease_ended_in
     proxy.down()
     with pytest.raises(LedgerUnavailable):
         await hold
+    async with asyncio.timeout(5):  # its commit may still be under way
+        while await rig.store.hold_counts() != (1, 0):
+            await asyncio.sleep(0.01)
     assert await other.reaper.reap() == 1
     assert await rig.store.hold_counts() == (0, 1)
     proxy.up()
