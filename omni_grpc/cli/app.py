@@ -10,7 +10,10 @@ from typing import Annotated
 import typer
 
 from omni_grpc import __version__
+from omni_grpc.cli.credits_commands import credits_app
 from omni_grpc.cli.failures import told
+from omni_grpc.cli.options import Addr, Config, DataDir, Json, Org
+from omni_grpc.cli.reconcile_commands import reconcile_app
 
 app = typer.Typer(
     name="omni-grpc",
@@ -20,24 +23,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 keys_app = typer.Typer(help="API keys, straight on the database.", no_args_is_help=True)
-credits_app = typer.Typer(help="Credits, straight on the database.", no_args_is_help=True)
 orgs_app = typer.Typer(help="Organisations, straight on the database.", no_args_is_help=True)
 catalog_app = typer.Typer(help="Models and prices, straight on the database.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(credits_app, name="credits")
 app.add_typer(orgs_app, name="orgs")
 app.add_typer(catalog_app, name="catalog")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Config = Annotated[
-    Path | None, typer.Option(help="Settings file; omni.yaml of this folder, if there is one.")
-]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(help="Where dev keeps its database and keys. [default: ~/.local/share/omni-grpc]"),
-]
-Addr = Annotated[str | None, typer.Option(metavar="HOST:PORT")]
-Org = Annotated[str, typer.Option(help="The organisation's id.")]
+app.add_typer(reconcile_app, name="reconcile")
 
 
 @app.callback()
@@ -232,37 +224,6 @@ def orgs_create(
 
     with told():
         run_orgs_create(config, data_dir, org, name, as_json=json_)
-
-
-@credits_app.command("grant")
-def credits_grant(
-    org: Org,
-    usd: Annotated[str, typer.Option(help="How much, in dollars: 12.50")],
-    reason: Annotated[str, typer.Option(help="Shown on the ledger entry.")] = "granted by operator",
-    request_id: Annotated[
-        str | None,
-        typer.Option(help="Repeating a command with the same id grants once. [default: a new one]"),
-    ] = None,
-    config: Config = None,
-    data_dir: DataDir = None,
-    json_: Json = False,
-) -> None:
-    """Add credits to an organisation's account."""
-    from omni_grpc.cli.operate import run_credits_grant
-
-    with told():
-        run_credits_grant(config, data_dir, org, usd, reason, request_id, as_json=json_)
-
-
-@credits_app.command("balance")
-def credits_balance(
-    org: Org, config: Config = None, data_dir: DataDir = None, json_: Json = False
-) -> None:
-    """Show an organisation's balance."""
-    from omni_grpc.cli.operate import run_credits_balance
-
-    with told():
-        run_credits_balance(config, data_dir, org, as_json=json_)
 
 
 @catalog_app.command("seed")

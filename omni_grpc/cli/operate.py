@@ -1,37 +1,24 @@
-"""The operator's commands: migrate, orgs, keys, credits and catalog, straight on the database."""
+"""The operator's commands: migrate, orgs, keys and catalog, straight on the database."""
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from omni_grpc.catalog import Catalog, Offer, parse_filter
-from omni_grpc.cli.failures import CommandError
-from omni_grpc.cli.opening import (
-    Rooms,
-    data_folder,
-    database_of,
-    rooms_of,
-    settings_of,
-    url_of,
-    with_local_secret,
-)
+from omni_grpc.cli.opening import Rooms, settings_of, url_of
 from omni_grpc.cli.sources import all_facts, seed_catalog
+from omni_grpc.cli.working import Place, console, print_json, work_in
 from omni_grpc.core.ids import KeyId
-from omni_grpc.core.limits import AMOUNT_NANOUSD_MAX
-from omni_grpc.core.money import Unit, nanousd_from_usd, usd_text
-from omni_grpc.identity import OPERATOR_SLUG, ApiKey, NewKey
+from omni_grpc.core.money import Unit, usd_text
+from omni_grpc.identity import ApiKey, NewKey
 from omni_grpc.providers import Providers
-from omni_grpc.settings import Settings
 from omni_grpc.storage import Database, migrate
 
 T = TypeVar("T")
-console = Console(highlight=False)
 
 
 def run_migrate(config: Path | None, *, as_json: bool) -> None:
@@ -47,7 +34,7 @@ def run_migrate(config: Path | None, *, as_json: bool) -> None:
 
     offers = asyncio.run(work())
     if as_json:
-        _print_json({"applied": [f"{a.number:04d}_{a.name}" for a in applied], "offers": offers})
+        print_json({"applied": [f"{a.number:04d}_{a.name}" for a in applied], "offers": offers})
         return
     for one in applied:
         console.print(f"[green]✓[/] {one.number:04d}_{one.name} ({one.duration_s:.2f} s)")
@@ -95,7 +82,7 @@ def run_keys_list(config: Path | None, data_dir: Path | None, org: str, *, as_js
 
     keys = _with_rooms(config, data_dir, work)
     if as_json:
-        _print_json([_key_facts(key) for key in keys])
+        print_json([_key_facts(key) for key in keys])
         return
     table = Table("key", "name", "scopes", "created", "revoked")
     for key in keys:
@@ -115,7 +102,7 @@ def run_keys_revoke(
     """Revokes a key."""
     key = _with_rooms(config, data_dir, lambda rooms: rooms.identity.revoke_api_key(name))
     if as_json:
-        _print_json(_key_facts(key))
+        print_json(_key_facts(key))
     else:
         console.print(f"{key.name} is revoked; every worker refuses it within 5 seconds.")
 
@@ -126,73 +113,9 @@ def run_orgs_create(
     """Makes an organisation."""
     made = _with_rooms(config, data_dir, lambda rooms: rooms.identity.create_org(org, name))
     if as_json:
-        _print_json({"name": made.name, "account": f"accounts/{made.slug}"})
+        print_json({"name": made.name, "account": f"accounts/{made.slug}"})
     else:
         console.print(f"{made.name} with the account accounts/{made.slug}.")
-
-
-def run_credits_grant(
-    config: Path | None,
-    data_dir: Path | None,
-    org: str,
-    usd: str,
-    reason: str,
-    request_id: str | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Adds credits."""
-    try:
-        amount = nanousd_from_usd(usd)
-    except ValueError as error:
-        raise CommandError(f"--usd: {error}.") from None
-    if not 0 < amount <= AMOUNT_NANOUSD_MAX:
-        raise CommandError(f"--usd must be above 0 and at most {usd_text(AMOUNT_NANOUSD_MAX)}.")
-
-    async def work(rooms: Rooms) -> tuple[int, int]:
-        found = await rooms.identity.get_org(org)
-        operator = await rooms.identity.get_org(OPERATOR_SLUG)
-        entry = await rooms.ledger.grant(
-            account_id=found.account_id,
-            org_id=operator.org_id,
-            amount=amount,
-            reason=reason,
-            request_id=request_id or f"command-{uuid.uuid4()}",
-        )
-        return entry.amount, (await rooms.ledger.balance(found.account_id)).available
-
-    granted, available = _with_rooms(config, data_dir, work)
-    if as_json:
-        _print_json({"granted_nanousd": granted, "available_nanousd": available})
-    else:
-        console.print(
-            f"Granted {usd_text(granted)} USD; {org} can now spend {usd_text(available)} USD."
-        )
-
-
-def run_credits_balance(
-    config: Path | None, data_dir: Path | None, org: str, *, as_json: bool
-) -> None:
-    """Shows a balance."""
-
-    async def work(rooms: Rooms) -> dict[str, int]:
-        found = await rooms.identity.get_org(org)
-        balance = await rooms.ledger.balance(found.account_id)
-        return {
-            "posted_nanousd": balance.posted,
-            "held_nanousd": balance.held,
-            "unresolved_nanousd": balance.unresolved,
-            "available_nanousd": balance.available,
-        }
-
-    balance = _with_rooms(config, data_dir, work)
-    if as_json:
-        _print_json(balance)
-        return
-    table = Table("", "USD")
-    for name, amount in balance.items():
-        table.add_row(name.removesuffix("_nanousd"), usd_text(amount))
-    console.print(table)
 
 
 def run_catalog_seed(config: Path | None, data_dir: Path | None, *, as_json: bool) -> None:
@@ -200,7 +123,7 @@ def run_catalog_seed(config: Path | None, data_dir: Path | None, *, as_json: boo
     facts = all_facts()
     report = _with_rooms(config, data_dir, lambda rooms: seed_catalog(rooms.database, facts))
     if as_json:
-        _print_json(msgspec.to_builtins(report))
+        print_json(msgspec.to_builtins(report))
     else:
         console.print(
             f"{report.offers:,} offers, {report.priced:,} with a price; {report.changes:,} changed."
@@ -225,7 +148,7 @@ def run_catalog_list(
 
     offers = _with_rooms(config, data_dir, work)
     if as_json:
-        _print_json([_offer_facts(offer) for offer in offers])
+        print_json([_offer_facts(offer) for offer in offers])
         return
     table = Table("model", "context", "output", "USD/Mtok in", "USD/Mtok out", "can")
     for offer in offers:
@@ -252,18 +175,7 @@ def run_catalog_list(
 def _with_rooms(
     config: Path | None, data_dir: Path | None, work: Callable[[Rooms], Awaitable[T]]
 ) -> T:
-    settings = settings_of(config)
-    folder = None if settings.database_url is not None else data_folder(data_dir)
-    if folder is not None:
-        settings = with_local_secret(settings, folder)
-    return asyncio.run(_in_rooms(settings, folder, work))
-
-
-async def _in_rooms(
-    settings: Settings, folder: Path | None, work: Callable[[Rooms], Awaitable[T]]
-) -> T:
-    async with database_of(settings, folder) as complete, rooms_of(complete) as rooms:
-        return await work(rooms)
+    return work_in(Place(config, data_dir), lambda _settings, rooms: work(rooms))
 
 
 def _offer_facts(offer: Offer) -> dict[str, Any]:  # as it goes into JSON
@@ -297,12 +209,8 @@ def _key_facts(key: ApiKey) -> dict[str, Any]:  # as it goes into JSON
 
 def _print_new_key(new: NewKey, *, as_json: bool) -> None:
     if as_json:
-        _print_json(_key_facts(new.key) | {"secret": new.secret})
+        print_json(_key_facts(new.key) | {"secret": new.secret})
         return
     console.print(f"{new.key.name} ({', '.join(sorted(new.key.scopes))})")
     console.print("Its secret, shown this once:")
     print(new.secret)  # noqa: T201 - to be copied: rich must not wrap it
-
-
-def _print_json(value: object) -> None:
-    print(msgspec.json.format(msgspec.json.encode(value)).decode())  # noqa: T201 - for programs

@@ -1,0 +1,161 @@
+"""`omni-grpc credits`: grants, refunds and balances, straight on the database."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Final
+
+from rich.table import Table
+
+from omni_grpc.billing import charge_of_call
+from omni_grpc.cli.failures import CommandError
+from omni_grpc.cli.opening import Rooms
+from omni_grpc.cli.working import Place, amount_of, console, print_json, work_in
+from omni_grpc.core.ids import CallId
+from omni_grpc.core.limits import REASON_CHARS_MAX
+from omni_grpc.core.money import usd_text
+from omni_grpc.identity import OPERATOR_SLUG
+from omni_grpc.settings import Settings
+
+EXAMPLE: Final = "2030-12-31 or 2030-12-31T18:00:00+01:00"
+
+
+def run_credits_grant(
+    place: Place,
+    org: str,
+    usd: str,
+    reason: str,
+    expires: str | None,
+    request_id: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Adds credits."""
+    amount = amount_of("--usd", usd)
+    expire_time = None if expires is None else _moment(expires)
+    _check_reason(reason)
+
+    async def work(_: Settings, rooms: Rooms) -> tuple[int, int]:
+        found = await rooms.identity.get_org(org)
+        operator = await rooms.identity.get_org(OPERATOR_SLUG)
+        entry = await rooms.ledger.grant(
+            account_id=found.account_id,
+            org_id=operator.org_id,
+            amount=amount,
+            reason=reason,
+            request_id=request_id or _new_request_id(),
+            expire_time=expire_time,
+        )
+        return entry.amount, (await rooms.ledger.balance(found.account_id)).available
+
+    granted, available = work_in(place, work)
+    if as_json:
+        print_json(
+            {
+                "granted_nanousd": granted,
+                "available_nanousd": available,
+                "expire_time": expire_time,
+            }
+        )
+        return
+    until = f" until {expire_time:%Y-%m-%d %H:%M} UTC" if expire_time else ""
+    console.print(
+        f"Granted {usd_text(granted)} USD{until}; {org} can now spend {usd_text(available)} USD."
+    )
+
+
+def run_credits_refund(
+    place: Place,
+    org: str,
+    usd: str,
+    call: str | None,
+    attempt: int | None,
+    hold: str | None,
+    reason: str,
+    request_id: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Gives back a part of a charge, or all of it."""
+    amount = amount_of("--usd", usd)
+    _check_reason(reason)
+    if (call is None) == (hold is None):
+        raise CommandError("Name what was charged: either --call or --hold.")
+    if attempt is not None and call is None:
+        raise CommandError("--attempt goes with --call.")
+
+    async def work(_: Settings, rooms: Rooms) -> tuple[int, int]:
+        found = await rooms.identity.get_org(org)
+        operator = await rooms.identity.get_org(OPERATOR_SLUG)
+        if call is None:
+            charge_id = _uuid("--hold", hold or "")
+        else:
+            call_id = CallId(_uuid("--call", call))
+            charge_id = await charge_of_call(rooms.ledger, found.account_id, call_id, attempt)
+        entry = await rooms.ledger.refund(
+            account_id=found.account_id,
+            org_id=operator.org_id,
+            charge_id=charge_id,
+            amount=amount,
+            reason=reason,
+            request_id=request_id or _new_request_id(),
+        )
+        return entry.amount, (await rooms.ledger.balance(found.account_id)).available
+
+    refunded, available = work_in(place, work)
+    if as_json:
+        print_json({"refunded_nanousd": refunded, "available_nanousd": available})
+    else:
+        console.print(
+            f"Refunded {usd_text(refunded)} USD; {org} can now spend {usd_text(available)} USD."
+        )
+
+
+def run_credits_balance(place: Place, org: str, *, as_json: bool) -> None:
+    """Shows a balance."""
+
+    async def work(_: Settings, rooms: Rooms) -> dict[str, int]:
+        found = await rooms.identity.get_org(org)
+        balance = await rooms.ledger.balance(found.account_id)
+        return {
+            "posted_nanousd": balance.posted,
+            "held_nanousd": balance.held,
+            "unresolved_nanousd": balance.unresolved,
+            "available_nanousd": balance.available,
+        }
+
+    balance = work_in(place, work)
+    if as_json:
+        print_json(balance)
+        return
+    table = Table("", "USD")
+    for name, amount in balance.items():
+        table.add_row(name.removesuffix("_nanousd"), usd_text(amount))
+    console.print(table)
+
+
+def _moment(text: str) -> datetime:
+    """A moment in UTC; a day is its beginning, and what names no time zone is UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"--expires: {text[:40]!r} is no time, such as {EXAMPLE}.") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _uuid(option: str, text: str) -> uuid.UUID:
+    """The id at the end of a name, or the id alone."""
+    try:
+        return uuid.UUID(text.rpartition("/")[2])
+    except ValueError:
+        raise CommandError(
+            f"{option}: {text[:80]!r} is no id, as the service gives them."
+        ) from None
+
+
+def _check_reason(reason: str) -> None:
+    if len(reason) > REASON_CHARS_MAX or "\x00" in reason:
+        raise CommandError(f"--reason must be at most {REASON_CHARS_MAX} characters.")
+
+
+def _new_request_id() -> str:
+    return f"command-{uuid.uuid4()}"
