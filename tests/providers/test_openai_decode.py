@@ -384,9 +384,13 @@ def test_a_last_usage_that_is_none_leaves_the_one_before(last):
 def test_usage_that_comes_with_an_error_is_kept():
     choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": "error"}
     counts = {"prompt_tokens": 9, "completion_tokens": 1}
-    told = Streamed(event({"choices": [choice], "usage": counts}))
-    assert told.decoder.fault is not None
-    assert told.decoder.usage == Usage(prompt=9, completion=1)
+    for last in (
+        event({"choices": [choice], "usage": counts}),
+        event({"error": {"message": "down"}, "usage": counts}),
+    ):
+        told = Streamed(delta(content="a"), last)
+        assert told.decoder.fault is not None
+        assert told.decoder.usage == Usage(prompt=9, completion=1)
 
 
 def test_odd_usage_is_no_usage():

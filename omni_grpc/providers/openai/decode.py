@@ -193,6 +193,7 @@ class ChatStreamDecoder:
                 self._end_or_fail(event, error)
                 break
             if chunk.error:
+                self._take_usage(chunk.usage)
                 self.fault = self._faults.stream_error(chunk.error)
                 break
             if chunk.choices:
