@@ -21,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
 )
 keys_app = typer.Typer(help="API keys, straight on the database.", no_args_is_help=True)
 orgs_app = typer.Typer(help="Organisations, straight on the database.", no_args_is_help=True)

@@ -1,4 +1,4 @@
-"""`omni-grpc reconcile list`, `settle`, `void`, `write-off`: attempts whose outcome is not known."""
+"""`omni-grpc reconcile list`, `settle`, `void`, `write-off`: attempts of unknown outcome."""
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -17,7 +17,6 @@ reconcile_app = typer.Typer(
 Attempt = Annotated[
     str, typer.Argument(help="The attempt, as `reconcile list` shows it.", metavar="ATTEMPT")
 ]
-Part = Annotated[int | None, typer.Option(min=0, max=10**9)]
 
 
 @reconcile_app.command("list")
@@ -49,11 +48,21 @@ def reconcile_settle(
         int,
         typer.Option(min=0, max=10**9, help="Generated tokens, reasoning and audio ones included."),
     ],
-    cached_read: Part = None,
-    cached_write: Part = None,
-    prompt_audio: Part = None,
-    reasoning: Part = None,
-    completion_audio: Part = None,
+    cached_read: Annotated[
+        int | None, typer.Option(min=0, help="Of the prompt, read from the provider's cache.")
+    ] = None,
+    cached_write: Annotated[
+        int | None, typer.Option(min=0, help="Of the prompt, written to the provider's cache.")
+    ] = None,
+    prompt_audio: Annotated[
+        int | None, typer.Option(min=0, help="Of the prompt, audio tokens.")
+    ] = None,
+    reasoning: Annotated[
+        int | None, typer.Option(min=0, help="Of the generated tokens, reasoning.")
+    ] = None,
+    completion_audio: Annotated[
+        int | None, typer.Option(min=0, help="Of the generated tokens, audio.")
+    ] = None,
     config: Config = None,
     data_dir: DataDir = None,
     json_: Json = False,
