@@ -71,6 +71,9 @@ RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Pauses between attempts to connect, or to send a batch to a server that takes none; the last
 one repeats."""
 
+LOOK_SECONDS = 1.0
+"""How often an idle lane looks whether its connection still lives."""
+
 _GREET = """
 SELECT CASE WHEN e.epoch = 0 THEN nextval('ledger_epoch') END,
        CASE WHEN e.epoch = 0 THEN nextval('ledger_lane') END,
@@ -215,8 +218,7 @@ class Lane:
         try:
             await self._reconnect()
             while True:
-                await self._wake.wait()
-                self._wake.clear()
+                await self._wait_for_work()
                 while self._renewals:
                     await self._renew_next()
                 if self._parking:
@@ -228,6 +230,26 @@ class Lane:
                         await self._renew_next()
         finally:
             await self._session.close()
+
+    async def _wait_for_work(self) -> None:
+        """Waits until there is something to do; meanwhile sees to it that the connection lives.
+
+        A worker that is idle must notice that its database went away, since it may come back
+        without what it had acknowledged to this worker.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            timer = loop.call_later(LOOK_SECONDS, self._wake.set)
+            await self._wake.wait()
+            timer.cancel()
+            self._wake.clear()
+            if self._queue or self._renewals or self._parking:
+                return
+            try:
+                await self._session.look()
+            except psycopg.Error as error:
+                await self._connection_lost(error, [])
+                await self._reconnect()
 
     async def _gather(self) -> None:
         """Lets a batch fill while many calls are open and more operations come.

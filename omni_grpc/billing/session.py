@@ -8,6 +8,7 @@ by sending it again.
 import asyncio
 import contextlib
 import os
+import select
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -52,6 +53,20 @@ class LedgerSession:
         if connection is not None:
             with contextlib.suppress(psycopg.Error):
                 await connection.close()
+
+    async def look(self) -> None:
+        """Finds out whether an idle connection has ended; costs a living one no round trip.
+
+        Raises:
+            psycopg.Error: it has.
+        """
+        connection = self._connection
+        if connection is None or connection.closed:
+            raise psycopg.OperationalError("not connected")
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        if poll.poll(0):  # nothing was asked: it is the connection's end, or news of the server's
+            await self.execute("SELECT 1", [])
 
     async def execute(self, sql: str, parameters: list[object]) -> Rows:
         """Runs one autocommit statement.
