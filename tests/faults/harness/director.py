@@ -59,6 +59,8 @@ class Director:
                 await step.run(play)
         await play.finish()
         await play.billing.resolve(self.world.servers)
+        for server in self.world.servers:
+            assert not server.proxy.blind, server.proxy.blind
         play.note_owners()
         findings = await self._settled(play)
         findings += [str(violation) for violation in await self.world.check()]

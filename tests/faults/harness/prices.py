@@ -60,7 +60,12 @@ def is_refused(record: CallRecord) -> bool:
 
 
 def was_lost_unanswered(record: CallRecord) -> bool:
-    """The provider ended the connection, or broke off, before any of the answer."""
+    """The provider ended the connection, or broke off, before any of the answer.
+
+    A plain answer comes whole or not at all: of one that cannot be read nothing came.
+    """
+    if not record.stream and told(record, "bad_json_after"):
+        return True
     return record.outcome in ("cut", "error") and record.completion_tokens == 0
 
 

@@ -95,6 +95,8 @@ class DatabaseProxy:
         self._pool_flow = asyncio.Event()
         self._pool_flow.set()
         self.line = Line.OPEN
+        self.blind = ""
+        """Why a batch could not be read."""
         self.traps: list[Trap] = []
         self.batches: list[Batch] = []
 
@@ -288,10 +290,19 @@ class _Link:
                 self._statements[name] = sql
             elif message[:1] == b"B":
                 name, parameters = wire.bound_parameters(message)
-                if b"ledger_apply(" in self._statements.get(name, b""):
-                    operations = wire.operations_of(parameters, self._layout)
-                    return Batch(operations, self.backend, time.monotonic())
+                sql = self._statements.get(name, b"")
+                if b"ledger_apply(" in sql:
+                    return self._read(sql, parameters)
         return None
+
+    def _read(self, sql: bytes, parameters: list[bytes | None]) -> Batch:
+        try:
+            operations = wire.operations_of(sql, parameters, self._layout)
+        except (KeyError, ValueError) as error:
+            # A proxy that is blind would prove nothing: the play fails by this.
+            self._proxy.blind = f"cannot read {sql!r}: {type(error).__name__}: {error}"
+            operations = Operations()
+        return Batch(operations, self.backend, time.monotonic())
 
     # --- and back --------------------------------------------------------------------------------
     async def _server_to_client(self) -> None:

@@ -1,9 +1,11 @@
 """PostgreSQL's wire protocol, as far as the proxy must understand it: messages and ledger batches.
 
-A batch is read from the parameters of its Bind message by the names that the database itself gives
-to the arguments of `ledger_apply`, so that a new argument does not make the proxy blind.
+A batch is read from the parameters of its Bind message by the names that its statement gives to the
+arguments of `ledger_apply`, or else by those that the database itself gives them, so that a new
+argument does not make the proxy blind.
 """
 
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ LAYOUT_SQL = """
 SELECT proargnames::text[], pronargs FROM pg_proc WHERE proname = 'ledger_apply'
 """
 _SSL, _GSS = 80877103, 80877104
+_NAMED = re.compile(rb"(\w+)\s*=>\s*\$(\d+)")
+_FIRST = ("p_owner", "p_epoch", "p_lane")
 
 Layout = Mapping[int, Mapping[str, int]]
 """Of each version of `ledger_apply`, by its number of arguments: where each argument stands."""
@@ -100,12 +104,25 @@ def layout_of(rows: list[tuple[list[str], int]]) -> Layout:
     }
 
 
-def operations_of(parameters: list[bytes | None], layout: Layout) -> Operations:
-    """What a batch holds, by the parameters of its Bind message."""
-    places = layout[len(parameters)]
+def places_of(sql: bytes, count: int, layout: Layout) -> Mapping[str, int]:
+    """Where the arguments stand among the `count` parameters of a statement.
+
+    Raises:
+        KeyError: neither the statement nor the database names so many.
+    """
+    named = {name.decode(): int(number) - 1 for name, number in _NAMED.findall(sql)}
+    if not named:
+        return layout[count]
+    return {name: place for place, name in enumerate(_FIRST)} | named
+
+
+def operations_of(sql: bytes, parameters: list[bytes | None], layout: Layout) -> Operations:
+    """What a batch holds, by its statement and the parameters of its Bind message."""
+    places = places_of(sql, len(parameters), layout)
 
     def column(name: str) -> list[str]:
-        text = (parameters[places[name]] or b"{}").decode()[1:-1]
+        found = parameters[places[name]] if name in places else None
+        text = (found or b"{}").decode()[1:-1]
         return [word.strip('"') for word in text.split(",")] if text else []
 
     return Operations(
