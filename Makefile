@@ -7,7 +7,7 @@ OURS := --editable gen --editable clients/python --editable .
 PROTOS := $(shell find proto -name '*.proto')
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev dev test check format gen lock bench bench-ledger clean
+.PHONY: help install install-dev dev test check format gen lock bench bench-ledger mutants clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: install-dev  ## Measure the service against a mock provider on this machi
 
 bench-ledger: install-dev  ## Measure the ledger alone, beside one transaction a step
 	@$(BIN)/python bench/ledger.py
+
+mutants: install-dev  ## Take out one safeguard at a time: its test must fail (MUTANT=name: one)
+	@$(BIN)/python tests/mutants/mutant_runner.py
 
 lock: install-dev  ## Resolve the locked dependencies anew
 	@scripts/lock
