@@ -2,11 +2,12 @@
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from omni_grpc.billing.invoices import Billed, InvoiceRow
 from omni_grpc.cli.failures import CommandError
@@ -31,6 +32,13 @@ _COUNT_MAX: Final = 2**63 - 1
 _COST_NANO_MAX: Final = Decimal(10**15)
 
 
+class _Lines(Protocol):
+    """A CSV reader, as far as it tells where it is."""
+
+    @property
+    def line_num(self) -> int: ...
+
+
 class InvoiceFile:
     """One export. Its header is read at once, its rows as they are asked for.
 
@@ -45,7 +53,9 @@ class InvoiceFile:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._path = path
         with self._open() as file:
-            header = next(csv.reader(file), None)
+            lines = csv.reader(file)
+            with self._as_csv(lines):
+                header = next(lines, None)
         if not header:
             raise CommandError(f"{path} is empty: a CSV file with a header is wanted.")
         self.headers = tuple(name.strip() for name in header)
@@ -69,14 +79,19 @@ class InvoiceFile:
         """
         with self._open() as file:
             lines = csv.reader(file)
-            next(lines)
-            try:
+            with self._as_csv(lines):
+                next(lines)
                 for number, line in enumerate((line for line in lines if line), 1):
                     yield self._row(number, line)
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise CommandError(
-                    f"{self._path}, line {lines.line_num}: this is no CSV ({error})."
-                ) from None
+
+    @contextmanager
+    def _as_csv(self, lines: _Lines) -> Iterator[None]:
+        try:
+            yield
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise CommandError(
+                f"{self._path}, after line {lines.line_num}: this is no CSV ({error})."
+            ) from None
 
     def _open(self) -> TextIOWrapper:
         return self._path.open(newline="", encoding="utf-8-sig")
@@ -127,11 +142,11 @@ class InvoiceFile:
         for name in ("prompt", "completion"):
             try:
                 counts[name] = _count(text(name))
-            except ValueError:
+            except (ArithmeticError, ValueError):
                 raise read(name) from None
         try:
             cost = _cost(text("cost"))
-        except (InvalidOperation, ValueError):
+        except (ArithmeticError, ValueError):
             raise read("cost") from None
         billed = Billed(counts["prompt"], counts["completion"], cost)
         return InvoiceRow(number, row_id, text("model"), time, billed)

@@ -1,13 +1,8 @@
 """What nobody knows, brought to an end: by the API, by commands, by providers' own records."""
 
-import json
-import os
 import re
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +10,8 @@ import msgspec
 import psycopg
 import pytest
 from chat_ways import Asked, refused
+from commands import Command, command
 from gateway import (
-    KEY_HASH_SECRET,
     Gateway,
     SimulatorThread,
     Tenant,
@@ -217,39 +212,6 @@ def test_a_refund_names_the_attempt_where_several_were_charged(
 
 
 # --- by commands ----------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Command:
-    """One run of `omni-grpc`."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-def command(gateway: Gateway, *words: str | Path) -> Command:
-    ended = subprocess.run(
-        [sys.executable, "-m", "omni_grpc", *map(str, words)],
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(gateway.folder),
-            "COLUMNS": "250",
-            "DATABASE_URL": gateway.database_url,
-            "OMNI_KEY_HASH_SECRET": KEY_HASH_SECRET,
-            "OMNI_PROVIDER_SIM_BASE_URL": gateway.simulator_url,
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "Traceback" not in ended.stderr, ended.stderr
-    return Command(ended.returncode, ended.stdout, ended.stderr)
-
-
 def reconcile(gateway: Gateway, *words: str | Path) -> Command:
     return command(gateway, "reconcile", *words)
 
