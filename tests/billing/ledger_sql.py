@@ -90,13 +90,16 @@ def is_of_before(op: Operation) -> bool:
 
 
 # --- the books ----------------------------------------------------------------------------------
-def stored_books(sql: psycopg.Connection) -> Books:
-    books = Books()
-    for row in sql.execute(
+def stored_accounts(sql: psycopg.Connection) -> dict[int, Account]:
+    rows = sql.execute(
         "SELECT id, kind, credits_posted, debits_posted, debits_pending, debit_limit, entry_count"
         " FROM account"
-    ):
-        books.accounts[row[0]] = Account(*row[1:])
+    )
+    return {row[0]: Account(*row[1:]) for row in rows}
+
+
+def stored_books(sql: psycopg.Connection) -> Books:
+    books = Books(stored_accounts(sql))
     for row in sql.execute(
         "SELECT id, origin::text, wallet, amount, legs, leg_amounts, owner, epoch,"
         " lease_until < clock_timestamp(), state::text, provider_ref FROM hold"
