@@ -119,7 +119,9 @@ class Exchange:
         value = self._headers.get(REQUEST_ID_HEADER)
         if value is None:
             return None
-        return checked_request_id(value.decode("latin-1"), field=REQUEST_ID_HEADER.decode())
+        # The parser leaves the white space behind a value, which is no part of it.
+        text = value.strip(b" \t").decode("latin-1")
+        return checked_request_id(text, field=REQUEST_ID_HEADER.decode())
 
     def presented_key(self) -> str | None:
         """The API key of `Authorization: Bearer`, else of `X-API-Key`; it may be any text."""
