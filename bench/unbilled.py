@@ -23,7 +23,7 @@ class UnbilledLane(Lane):
         """Granted whole."""
         return _done(Outcome(Code.DONE, op.id, op.amount_max, _POSTED_NANOUSD, 0))
 
-    def apply(self, op: Operation, *, impatient: bool = False) -> "asyncio.Future[Outcome]":
+    def apply(self, op: Operation, **_: bool) -> "asyncio.Future[Outcome]":
         """Done."""
         return _done(Outcome(Code.DONE, op.id, 0, _POSTED_NANOUSD, 0))
 
