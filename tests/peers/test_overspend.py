@@ -6,9 +6,10 @@ is an account with a limit, a leg of the hold that the wallet is in, decided in 
 """
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import psycopg
@@ -66,6 +67,23 @@ async def idle(*workers: Worker) -> None:
     await until(lambda: all(worker.lane.depth == 0 for worker in workers))
 
 
+@contextlib.asynccontextmanager
+async def all_deciding(
+    url: str, sql: psycopg.Connection, account: int, *, count: int
+) -> AsyncIterator[None]:
+    """Lets `count` lanes meet at an account that the block makes them decide about: none of them
+    can have committed when the last one has begun."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = 'lane' AND wait_event_type = 'Lock'"
+    )
+    async with await psycopg.AsyncConnection.connect(url) as holder:
+        await holder.execute("SELECT FROM account WHERE id = %s FOR UPDATE", [account])
+        yield
+        await until(lambda: sql.execute(query).fetchone() == (count,))
+        await holder.rollback()
+
+
 # --- checked, then spent --------------------------------------------------------------------------
 async def test_litellm_34732_40095_calls_that_come_at_once_never_pass_a_limit_together(
     rig: Rig, sql: psycopg.Connection
@@ -103,7 +121,8 @@ async def test_litellm_26672_24682_30661_23714_33325_34238_replicas_have_one_lim
     await workers[0].grant(1_000)
     limit(sql, 60)
     ops = [budgeted(10) for _ in range(48)]
-    results = [workers[n % 4].lane.hold(op) for n, op in enumerate(ops)]
+    async with all_deciding(rig.url, sql, BUDGET, count=4):
+        results = [workers[n % 4].lane.hold(op) for n, op in enumerate(ops)]
     assert await codes(results) == {Code.DONE: 6, Code.SHORT: 42}
     passed = [n for n, result in enumerate(results) if result.result().code is Code.DONE]
     await codes(workers[n % 4].lane.apply(final_op(Final.SETTLE, ops[n].id, 10)) for n in passed)
@@ -125,7 +144,8 @@ async def test_one_api_2440_new_api_5690_a_large_balance_is_reserved_like_a_smal
     workers = [await rig.worker() for _ in range(2)]
     await workers[0].grant(200 * 5 + 4)
     ops = [hold_op(5) for _ in range(300)]
-    results = [workers[n % 2].lane.hold(op) for n, op in enumerate(ops)]
+    async with all_deciding(rig.url, sql, WALLET, count=2):
+        results = [workers[n % 2].lane.hold(op) for n, op in enumerate(ops)]
     assert await codes(results) == {Code.DONE: 200, Code.SHORT: 100}
     passed = [op for op, one in zip(ops, results, strict=True) if one.result().code is Code.DONE]
     await codes(workers[0].lane.apply(final_op(Final.SETTLE, op.id, 7)) for op in passed)
