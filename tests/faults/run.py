@@ -20,6 +20,7 @@ def main() -> int:
     seeds.add_argument("--count", type=int, default=1000)
     seeds.add_argument("--first", type=int, default=1)
     seeds.add_argument("--jobs", type=int, default=max(1, len(os.sched_getaffinity(0))))
+    seeds.add_argument("--go-on", action="store_true", help="do not stop at a violation")
     worker = commands.add_parser("worker", help="performs seeds from standard input")
     for command in (seeds, worker):
         command.add_argument("--kind", type=int, default=None)
@@ -31,7 +32,7 @@ def main() -> int:
         return 0
     from harness.runner import Run
 
-    run = Run(given.count, given.first, given.kind, given.jobs, FOLDER)
+    run = Run(given.count, given.first, given.kind, given.jobs, FOLDER, given.go_on)
     return 0 if asyncio.run(run.perform()) else 1
 
 

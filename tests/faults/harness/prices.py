@@ -82,10 +82,11 @@ def cost_of(record: CallRecord, prices: Prices) -> Cost:
     usage = told(record, "usage")
     if record.outcome == "cut" and told(record, "cut") in ("rst", "true"):
         return Cost(price_of(prompt, 0, 0, prices), counted)
+    if told(record, "bad_json_after"):
+        # What came after it cannot be known, and the gateway may have left by then.
+        return Cost(price_of(prompt, 0, int(told(record, "bad_json_after")), prices), counted)
     if record.outcome != "finished" or usage == "none":
         return Cost(counted, counted)
-    if told(record, "bad_json_after"):
-        return Cost(price_of(prompt, 0, int(told(record, "bad_json_after")), prices), counted)
     if usage == "zero":
         return Cost(0, 0)
     if usage == "over":

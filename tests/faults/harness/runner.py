@@ -27,6 +27,8 @@ class Run:
     only: int | None
     jobs: int
     folder: Path
+    goes_on: bool = False
+    """Whether a violation does not end the run."""
     totals: Totals = field(default_factory=Totals)
     done: set[int] = field(default_factory=set)
     failures: list[dict[str, Any]] = field(default_factory=list)
@@ -88,7 +90,7 @@ class Run:
             assert process.stdin is not None
             assert process.stdout is not None
             for seed in seeds:
-                if self._stopped or self.failures:
+                if self._stopped or (self.failures and not self.goes_on):
                     break
                 process.stdin.write(f"{seed}\n".encode())
                 line = await process.stdout.readline()
@@ -111,6 +113,8 @@ class Run:
         self._fail(answer["failures"])
 
     def _fail(self, failures: list[dict[str, Any]]) -> None:
+        for failure in failures:
+            _tell(failure)
         self.failures += failures
         self.totals.violations += len(failures)
         self.done -= {failure["seed"] for failure in failures}
@@ -135,8 +139,6 @@ class Run:
             self.save()
 
     def _judge(self) -> bool:
-        for failure in self.failures:
-            _tell(failure)
         whole = len(self.done) == self.count
         missing = self.totals.missing() if whole else []
         for text in missing:
