@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
-from chat_ways import Asked, refused
+from chat_ways import Asked, Refused, answered, refused
 from commands import Command, command
 from gateway import (
     Gateway,
@@ -211,6 +211,39 @@ def test_a_refund_names_the_attempt_where_several_were_charged(
     assert omni.balance().available_nanousd == CREDITS
 
 
+@pytest.mark.parametrize("is_billed", [True, False])
+def test_a_repeat_of_a_call_that_nobody_knows_is_told_so_until_it_is_resolved(
+    gateway: Gateway, tenant: Tenant, admin: Omni, simulator: SimulatorThread, is_billed: bool
+) -> None:
+    mark = f"once={uuid.uuid4().hex}"
+    asked, request_id = Asked(asking(f"cut=rst,cut_after=headers,{mark}")), uuid.uuid4().hex
+    first = refused("rest plain", gateway, tenant, asked, request_id)
+    assert first.reason == "INTERRUPTED"
+
+    def repeat() -> Refused:
+        return refused("grpc stream", gateway, tenant, asked, request_id)
+
+    assert eventually(lambda: repeat().reason == "INTERRUPTED")
+    told = repeat()
+    assert (told.call_id, told.charged, told.forbids_retry) == (first.call_id, 0, True)
+    assert "not known yet" in told.message
+    (attempt,) = admin.unresolved_attempts(tenant.account)
+    if is_billed:
+        admin.settle_attempt(attempt, 10, 10)
+        cost = 10 * (PROMPT_PRICE + COMPLETION_PRICE)
+        told = repeat()
+        assert (told.reason, told.charged) == ("INTERRUPTED", cost)
+    else:
+        admin.void_attempt(attempt)
+        answer = answered("grpc stream", gateway, tenant, asked, request_id)
+        cost = answer.cost
+        assert answer.call_id != first.call_id
+    with Omni(gateway.grpc, api_key=tenant.api_key) as omni:
+        assert omni.balance().available_nanousd == CREDITS - cost
+    calls = sum(mark in record.behaviour for record in simulator.simulator.log)
+    assert calls == (1 if is_billed else 2)
+
+
 # --- by commands ----------------------------------------------------------------------------------
 def reconcile(gateway: Gateway, *words: str | Path) -> Command:
     return command(gateway, "reconcile", *words)
@@ -304,7 +337,13 @@ def test_a_lookup_waits_for_a_record_that_comes_later(
     early = reconcile(gateway, "lookup", attempt_id(found), "--json")
     if early.code:  # a slow machine may be late already
         assert early.json[0]["found"] == "no_record"
-    assert eventually(lambda: reconcile(gateway, "lookup", "--all", "--json").code == 0, seconds=20)
+    assert eventually(
+        lambda: (
+            not list(admin.unresolved_attempts(tenant.account))
+            or reconcile(gateway, "lookup", attempt_id(found)).code == 0
+        ),
+        seconds=20,
+    )
     assert list(admin.unresolved_attempts(tenant.account)) == []
 
 
