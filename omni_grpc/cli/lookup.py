@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from omni_grpc.billing import AttemptRecord, UnresolvedAttempt
 from omni_grpc.cli.failures import CommandError
@@ -94,7 +94,8 @@ def _show(looks: list[_Look]) -> None:
     if not looks:
         console.print("No attempt is unresolved.")
         return
-    table = Table("attempt", "model", "answer's id", "held USD", "charged USD", "")
+    attempts = Column("attempt", no_wrap=True)  # to be copied
+    table = Table(attempts, "model", "answer's id", "held USD", "charged USD", "")
     for look in looks:
         record = look.record
         table.add_row(

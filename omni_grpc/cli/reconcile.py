@@ -4,7 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from omni_grpc.billing import AttemptRecord, Resolver, UnresolvedAttempt
 from omni_grpc.catalog import CatalogStore
@@ -67,7 +67,9 @@ def run_list(place: Place, *, as_json: bool) -> None:
     if not found:
         console.print("No attempt is unresolved.")
         return
-    table = Table("attempt", "call", "account", "model", "held USD", "silent since", "answer's id")
+    attempts = Column("attempt", no_wrap=True)  # to be copied
+    rest = ("call", "account", "model", "held USD", "silent since", "answer's id")
+    table = Table(attempts, *rest)
     for attempt, account in found:
         table.add_row(
             str(attempt.hold_id),
