@@ -324,6 +324,7 @@ BEGIN
          AND CASE f.kind WHEN 'S' THEN f.origin = 'r' OR f.cost <= h.amount
                          WHEN 'L' THEN h.origin = 'a' AND h.lease_until < clock_timestamp()
                          ELSE f.kind IN ('V', 'W') END
+         AND (held_finals = cardinality(f_id) OR (h.wallet || h.legs) <@ ids)
       RETURNING f.*, h.amount AS held, h.legs, h.leg_amounts, h.model, h.price_version,
                 h.markup_ppm, h.key_id, h.wallet AS payer,
                 coalesce(f.provider_ref, h.provider_ref) AS reference,
@@ -383,9 +384,10 @@ BEGIN
     GET DIAGNOSTICS found = ROW_COUNT;
   END IF;
 
-  -- The others: holds that stay, holds that were ended before, and those that nobody knows.
+  -- The others: holds that stay, holds that were ended before, and those that nobody knows. One
+  -- that came just now was not locked: begin again.
   IF found + cardinality(skip_f) < cardinality(f_id) THEN
-    RETURN QUERY
+    FOR grp, ord, rc, target, amount, posted, pending, short_account, until IN
     WITH f AS MATERIALIZED (
       SELECT * FROM unnest(f_id, f_kind, f_origin, f_decider, f_wallet, f_cost,
           f_outcome, f_estimated, f_prompt, f_cached_read, f_cached_write, f_prompt_audio,
@@ -398,7 +400,10 @@ BEGIN
               WHERE p.id = t.id AND p.n = 0 AND p.xmin = pg_current_xact_id()::xid)),
     mine AS MATERIALIZED (
       SELECT f.id, f.kind, f.provider_ref, h.state, h.origin, h.lease_until,
-             f.decider = 'o' OR f.kind = 'L' OR h.state = 'U' AS may
+             f.decider = 'o' OR f.kind = 'L' OR h.state = 'U' AS may,
+             CASE f.kind WHEN 'S' THEN f.origin = 'r' OR f.cost <= h.amount
+                         WHEN 'L' THEN h.origin = 'a' AND h.lease_until < clock_timestamp()
+                         ELSE f.kind IN ('V', 'W') END AS ends
         FROM f JOIN hold h USING (id, origin) WHERE f.wallet IS NULL OR f.wallet = h.wallet),
     unknown AS (
       UPDATE hold h SET state = 'U', provider_ref = coalesce(m.provider_ref, h.provider_ref)
@@ -470,6 +475,7 @@ BEGIN
              (sum(g.amount) + sum(g.loss) FILTER (WHERE g.kind = 'S'))::bigint AS cost
         FROM posting g JOIN f USING (id) GROUP BY g.id)
     SELECT 'f'::"char", f.ord::int, (CASE
+             WHEN e.payer <> ALL (ids) OR (m.may AND m.ends) THEN -1
              WHEN e.id IS NOT NULL THEN 0
              WHEN u.id IS NOT NULL THEN 0
              WHEN m.id IS NOT NULL AND NOT m.may THEN 11
@@ -487,7 +493,13 @@ BEGIN
            e.pending_now, NULL::bigint, NULL::timestamptz
       FROM f LEFT JOIN entered e ON e.id = f.id LEFT JOIN unknown u ON u.id = f.id
              LEFT JOIN mine m ON m.id = f.id LEFT JOIN earlier b ON b.id = f.id
-             LEFT JOIN moved v ON v.id = e.payer;
+             LEFT JOIN moved v ON v.id = e.payer
+    LOOP
+      IF rc < 0 THEN
+        RAISE EXCEPTION 'a hold appeared after its accounts were locked' USING ERRCODE = 'OM001';
+      END IF;
+      RETURN NEXT;
+    END LOOP;
   END IF;
 
   -- 3. Transfers, one after the other; they are few. Grants (G) and refunds (R) make room as well;
