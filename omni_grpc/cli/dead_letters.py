@@ -5,12 +5,11 @@ from typing import Any, Final
 
 import msgspec
 import typer
-from rich.table import Table
 
 from omni_grpc.billing import DeadLetter
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.opening import Rooms
-from omni_grpc.cli.working import Place, console, print_json, work_in
+from omni_grpc.cli.working import Place, console, print_json, table_of, work_in
 from omni_grpc.core.errors import Internal
 from omni_grpc.settings import Settings
 
@@ -30,7 +29,7 @@ def run_dead_letters(place: Place, *, as_json: bool) -> None:
     if not letters:
         console.print("There is no dead letter.")
         return
-    table = Table("number", "attempt", "since", "SQLSTATE", "cause")
+    table = table_of("number", "attempt", "since", "SQLSTATE", "cause")
     for letter in letters:
         table.add_row(
             str(letter.id),

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from omni_grpc.billing.invoices import (
     Billed,
@@ -24,7 +23,7 @@ from omni_grpc.catalog import CatalogStore
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.invoice_file import InvoiceFile, moment_of
 from omni_grpc.cli.opening import Rooms, url_of
-from omni_grpc.cli.working import Place, amount_of, console, print_json, work_in
+from omni_grpc.cli.working import Place, amount_of, console, print_json, table_of, work_in
 from omni_grpc.core.money import NANO_PER_USD
 from omni_grpc.providers import load_specs
 from omni_grpc.settings import Settings
@@ -127,9 +126,9 @@ def _provider(given: str | None, file: InvoiceFile) -> str:
 # --- for people ---------------------------------------------------------------------------------
 def _show(comparison: Comparison, shown: list[Difference]) -> None:
     if shown:
-        table = Table("what", "answer's id", "model", "attempt", "tokens here", "there")
-        table.add_column("USD here", justify="right")
-        table.add_column("there", justify="right")
+        table = table_of(
+            "what", "answer's id", "model", "attempt", "tokens here", "there", "USD here", "there"
+        )
         for one in shown:
             table.add_row(
                 one.kind,

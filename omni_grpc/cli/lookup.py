@@ -4,13 +4,12 @@ from enum import StrEnum
 from typing import Any
 
 import typer
-from rich.table import Column, Table
 
 from omni_grpc.billing import AttemptRecord, UnresolvedAttempt
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.cli.reconcile import attempt_id, resolver_of, unresolved
-from omni_grpc.cli.working import Place, console, print_json, work_in
+from omni_grpc.cli.working import Place, console, print_json, table_of, work_in
 from omni_grpc.core.errors import HoldFinal, NotFound
 from omni_grpc.core.money import usd_text
 from omni_grpc.providers import ProviderFault, Providers
@@ -94,8 +93,7 @@ def _show(looks: list[_Look]) -> None:
     if not looks:
         console.print("No attempt is unresolved.")
         return
-    attempts = Column("attempt", no_wrap=True)  # to be copied
-    table = Table(attempts, "model", "answer's id", "held USD", "charged USD", "")
+    table = table_of("attempt", "model", "answer's id", "held USD", "charged USD", "found")
     for look in looks:
         record = look.record
         table.add_row(

@@ -4,13 +4,11 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
-from rich.table import Column, Table
-
 from omni_grpc.billing import AttemptRecord, Resolver, UnresolvedAttempt
 from omni_grpc.catalog import CatalogStore
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.opening import Rooms
-from omni_grpc.cli.working import Place, amount_of, console, print_json, work_in
+from omni_grpc.cli.working import Place, amount_of, console, print_json, table_of, work_in
 from omni_grpc.core.errors import NotFound
 from omni_grpc.core.ids import AccountId, HoldId, attempt_of
 from omni_grpc.core.money import usd_text
@@ -67,9 +65,9 @@ def run_list(place: Place, *, as_json: bool) -> None:
     if not found:
         console.print("No attempt is unresolved.")
         return
-    attempts = Column("attempt", no_wrap=True)  # to be copied
-    rest = ("call", "account", "model", "held USD", "silent since", "answer's id")
-    table = Table(attempts, *rest)
+    table = table_of(
+        "attempt", "call", "account", "model", "held USD", "silent since", "answer's id"
+    )
     for attempt, account in found:
         table.add_row(
             str(attempt.hold_id),
@@ -83,7 +81,7 @@ def run_list(place: Place, *, as_json: bool) -> None:
     console.print(table)
     held = sum(attempt.amount for attempt, _ in found)
     console.print(
-        f"{len(found):,} attempts hold {usd_text(held)} USD. Ask their providers with: "
+        f"Together they hold {usd_text(held)} USD. Ask their providers with: "
         "omni-grpc reconcile lookup --all"
     )
 

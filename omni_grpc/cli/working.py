@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 from rich.console import Console
+from rich.table import Column, Table
 
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.opening import (
@@ -64,6 +65,11 @@ def amount_of(option: str, usd: str, *, low: int = 1) -> int:
         least = "above 0" if low else "at least 0"
         raise CommandError(f"{option} must be {least} and at most {usd_text(AMOUNT_NANOUSD_MAX)}.")
     return amount
+
+
+def table_of(first: str, *rest: str) -> Table:
+    """A table in which nothing is cut off, and the first column, an id, can be copied whole."""
+    return Table(Column(first, no_wrap=True), *(Column(header, overflow="fold") for header in rest))
 
 
 def print_json(value: object) -> None:
