@@ -52,7 +52,7 @@ class Director:
     async def perform(self, history: History) -> Performance:
         """Performs a history; its findings say all that is wrong, also of plays before it."""
         began = time.monotonic()
-        play = await self._begin(history)
+        play = await self.begin(history)
         for kind, step in history.steps:
             play.kind = kind
             async with asyncio.timeout(STEP_SECONDS_MAX):
@@ -62,7 +62,7 @@ class Director:
         for server in self.world.servers:
             assert not server.proxy.blind, server.proxy.blind
         play.note_owners()
-        findings = await self._settled(play)
+        findings = await self.settled(play)
         findings += [str(violation) for violation in await self.world.check()]
         findings += self.world.ended()
         if not findings and await self._has_orphans(play):
@@ -87,7 +87,7 @@ class Director:
             self._forget(debt.play)
         return found
 
-    async def _begin(self, history: History) -> Play:
+    async def begin(self, history: History) -> Play:
         """A play with its tenants, who have their credits by grants that are part of it."""
         self._plays += 1
         steps = [step for _, step in history.steps]
@@ -110,7 +110,7 @@ class Director:
     async def _books(self, play: Play) -> list[Books]:
         return [await self.world.books(tenant) for tenant in play.tenants]
 
-    async def _settled(self, play: Play) -> list[str]:
+    async def settled(self, play: Play) -> list[str]:
         """What the model finds, once it finds nothing or patience is over."""
         until = time.monotonic() + PATIENCE_SECONDS
         pause = 0.01

@@ -22,7 +22,6 @@ from harness.prices import (
     was_lost_unanswered,
 )
 from harness.provider import call_id_in
-from harness.servers import is_running
 from omni_grpc.simulator import CallRecord
 
 Attempts = Mapping[int, Attempt]
@@ -133,12 +132,17 @@ class _Group:
             return "" if kinds == "V" else f"nothing was generated ({words}), books: {kinds}"
         if kinds not in ("S", "VS", "SS", "WS"):
             return f"the provider generated {words_of(record)}, books: {kinds}"
-        cost, held = cost_of(record, self._play.world.prices(attempt)), attempt.postings[0].held
-        if not lives and (attempt.used is None or attempt.used.estimated):
-            # What a killed server knew when it died: what its client had read of it, at least.
-            prices = self._play.world.prices(attempt)
-            least = price_of(record.prompt_tokens, 0, min(1, self._read(call_id)), prices)
-            cost = Cost(0 if self._is_damaged(call_id) else least, cost.most)
+        prices, held = self._play.world.prices(attempt), attempt.postings[0].held
+        cost = cost_of(record, prices)
+        prompt = price_of(record.prompt_tokens, 0, 0, prices)
+        if attempt.used is not None and attempt.used.estimated:
+            if not lives:
+                # What a killed server knew when it died: what its client had read, at least.
+                least = price_of(record.prompt_tokens, 0, min(1, self._read(call_id)), prices)
+                cost = Cost(0 if self._is_damaged(call_id) else least, cost.most)
+            elif not record.stream and not self._was_answered(call_id):
+                # A plain answer that came in the moment in which it was left: nobody read it.
+                cost = Cost(min(prompt, cost.least), cost.most)
         if not cost.covers(attempt.cost):
             return _difference(attempt, record, cost)
         if attempt.charged != min(attempt.cost, held) and kinds == "S":
@@ -160,6 +164,10 @@ class _Group:
         """How many tokens of a streamed answer any client read."""
         seen = [call.seen for call in self._calls if call.seen.call_id == str(call_id)]
         return max((one.tokens for one in seen if one.ask.stream), default=0)
+
+    def _was_answered(self, call_id: UUID) -> bool:
+        told = [call.seen for call in self._calls if call.seen.call_id == str(call_id)]
+        return any(seen.status == "answered" for seen in told)
 
     def _is_damaged(self, call_id: UUID) -> bool:
         return self._play.owners.get(call_id) in self._play.damaged
@@ -183,7 +191,7 @@ class _Group:
             yield f"{name}: the error told a charge of {seen.charged}, the books say {charged}"
         if seen.status == "refused" and seen.reason in ("", "INTERNAL"):
             yield f"{name}: failed without a reason or by a fault of ours: {seen.message}"
-        if seen.status == "lost" and is_running(seen.life.pid):
+        if seen.status == "lost" and seen.life.alive:
             yield f"{name}: its living server broke the connection: {seen.message}"
         version = self._play.pinned.get(name)
         for attempt in mine.values() if version is not None else ():

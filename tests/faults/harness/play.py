@@ -166,4 +166,4 @@ class Play:
     def lives(self, call_id: UUID) -> bool:
         """Whether the process that held a call's attempts still runs."""
         owner = self.owners.get(call_id)
-        return owner is not None and is_running(owner)
+        return owner is not None and owner not in self.world.dead and is_running(owner)

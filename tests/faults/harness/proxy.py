@@ -218,7 +218,9 @@ class _Link:
     async def run(self, socket_path: str) -> None:
         """Forwards until either side ends."""
         packet = await self._startup()
-        self.is_lane = wire.startup_parameters(packet).get("application_name") == wire.LEDGER_NAME
+        if not wire.is_cancel_request(packet):
+            told = wire.startup_parameters(packet)
+            self.is_lane = told.get("application_name") == wire.LEDGER_NAME
         await self._proxy.flowing(is_lane=self.is_lane)
         self._up_reader, self._up_writer = await asyncio.open_unix_connection(socket_path)
         self._up_writer.write(packet)

@@ -69,19 +69,26 @@ class Kind:
     weight: float = 1.0
     alone: bool = False
     """Whether it cannot share its wallet or its world with another kind."""
+    world: str = "new"
+    """`old` where it begins with the version of the service before, on its schema."""
 
 
 KINDS: dict[int, Kind] = {}
 
 
 def kind(
-    number: int, name: str, *wanted: str, weight: float = 1.0, alone: bool = False
+    number: int,
+    name: str,
+    *wanted: str,
+    weight: float = 1.0,
+    alone: bool = False,
+    world: str = "new",
 ) -> Callable[[Make], Make]:
     """Registers the function that draws the steps of a kind."""
 
     def register(make: Make) -> Make:
         assert number not in KINDS, f"kind {number} stands twice"
-        KINDS[number] = Kind(number, name, make, wanted, weight, alone)
+        KINDS[number] = Kind(number, name, make, wanted, weight, alone, world)
         return make
 
     return register

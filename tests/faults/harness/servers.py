@@ -35,6 +35,7 @@ class Nursery:
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # the folder of that file is no place to import from
                 str(Path(__file__).with_name("nursery.py")),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -127,6 +128,8 @@ class Server:
     folder: Path
     environment: Mapping[str, str]
     workers: int = 1
+    code: Path | None = None
+    """The folder of another version of the service; None for the one under test."""
     lives: list[Life] = field(default_factory=list)
 
     @property
@@ -152,10 +155,12 @@ class Server:
         arguments += ["--workers", str(self.workers), "--ready-file", str(ready)]
         url = f"postgresql://omni@127.0.0.1:{self.proxy.port}/omni?sslmode=disable"
         told = {**self.environment, "DATABASE_URL": url + "&gssencmode=disable", **environment}
+        if self.code is not None:
+            told["PYTHONPATH"] = str(self.code)
         answer = await self.nursery.ask(
             "serve",
             # What must be there before the first import needs a new interpreter.
-            exec=self.workers > 1 or "PYTHONPATH" in environment,
+            exec=self.workers > 1 or "PYTHONPATH" in told,
             arguments=arguments,
             environment=told,
             folder=str(self.folder),

@@ -17,7 +17,7 @@ LEDGER_NAME = "omni-grpc ledger"
 LAYOUT_SQL = """
 SELECT proargnames::text[], pronargs FROM pg_proc WHERE proname = 'ledger_apply'
 """
-_SSL, _GSS = 80877103, 80877104
+_CANCEL, _SSL, _GSS = 80877102, 80877103, 80877104
 _NAMED = re.compile(rb"(\w+)\s*=>\s*\$(\d+)")
 _FIRST = ("p_owner", "p_epoch", "p_lane")
 
@@ -43,6 +43,11 @@ class Operations:
 
 def is_encryption_request(packet: bytes) -> bool:
     return len(packet) == 8 and struct.unpack("!I", packet[4:8])[0] in (_SSL, _GSS)
+
+
+def is_cancel_request(packet: bytes) -> bool:
+    """Asks for another session's statement to be cancelled; no session begins with it."""
+    return len(packet) == 16 and struct.unpack("!I", packet[4:8])[0] == _CANCEL
 
 
 def startup_parameters(packet: bytes) -> dict[str, str]:

@@ -12,6 +12,8 @@ import structlog
 
 from harness.director import Director, Performance
 from harness.history import History
+from harness.kinds import KINDS
+from harness.old_world import OldWorld, repository
 from harness.registry import history_of
 from harness.shrink import shrink
 from harness.totals import Totals, say
@@ -27,6 +29,16 @@ def be_quiet() -> None:
     """The harness's own rooms are the service's code, and need not tell of every kill."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)
+
+
+def is_old(history: History) -> bool:
+    """Whether it begins with the version of the service before."""
+    return any(KINDS[number].world == "old" for number in history.kinds)
+
+
+def world_of(history: History) -> World:
+    """A world, not begun yet, in which a history can be performed."""
+    return OldWorld() if is_old(history) else World()
 
 
 def totals_of(found: Performance, server_kills: int, postgres_kills: int) -> Totals:
@@ -52,12 +64,20 @@ class Worker:
 
     async def perform(self, seed: int) -> dict[str, Any]:
         """Performs a seed's history, and the shortest that shows what it showed."""
-        director = await self._ready()
-        world = director.world
-        kills = world.deaths, world.postgres.kills
         history = history_of(seed, self._only)
-        found = await director.perform(history)
+        if is_old(history) and repository() is None:
+            history = History(seed, ())  # there is no old version here: nothing is performed
+        if is_old(history):
+            async with world_of(history) as world:
+                return await self._perform(Director(world), history)
+        answer = await self._perform(await self._ready(), history)
         self._performed += 1
+        return answer
+
+    async def _perform(self, director: Director, history: History) -> dict[str, Any]:
+        world, seed = director.world, history.seed
+        kills = world.deaths, world.postgres.kills
+        found = await director.perform(history)
         server_kills, postgres_kills = world.deaths - kills[0], world.postgres.kills - kills[1]
         answer: dict[str, Any] = {
             "seed": seed,
@@ -66,7 +86,9 @@ class Worker:
             "failures": [],
         }
         late = found.late
-        if self._performed >= SEEDS_PER_WORLD:
+        if is_old(history):
+            late = late | await director.collect(all_of_them=not found.findings)
+        elif self._performed >= SEEDS_PER_WORLD:
             late = late | await self.end()
         wrong = ({seed: found.findings} if found.findings else {}) | late
         if wrong:
@@ -104,7 +126,7 @@ class Worker:
         history = history_of(seed, self._only)
 
         async def fails(candidate: History) -> list[str]:
-            async with World() as world:
+            async with world_of(history) as world:
                 director = Director(world)
                 found = await director.perform(candidate)
                 late = await director.collect(all_of_them=not found.findings)

@@ -79,6 +79,8 @@ class World:
         self.provider = Provider()
         self.servers: list[Server] = []
         self.deaths = 0
+        self.dead: set[int] = set()
+        """The processes that were killed; a number may be given to another one later."""
         self._workers = workers[:replicas]
         self._nursery = Nursery(self.folder / "nursery.log")
         self._postgres_nursery = Nursery(self.folder / "postgres-nursery.log")
@@ -105,7 +107,7 @@ class World:
             await nursery.start()
             self._stack.push_async_callback(nursery.stop)
         await self.postgres.start()
-        await asyncio.to_thread(migrate, self.postgres.url())
+        await self._migrate()
         self.database = await self._stack.enter_async_context(
             Database(self.postgres.url(), application_name="faults")
         )
@@ -122,6 +124,12 @@ class World:
             self.servers.append(
                 Server(number, self._nursery, proxy, folder, self._environment(), workers)
             )
+        await self._start_servers()
+
+    async def _migrate(self) -> None:
+        await asyncio.to_thread(migrate, self.postgres.url())
+
+    async def _start_servers(self) -> None:
         await asyncio.gather(*(server.start() for server in self.servers))
 
     async def _fill(self) -> None:
@@ -208,7 +216,9 @@ class World:
     async def kill(self, server: Server) -> bool:
         """kill -9 of a replica, counted."""
         killed = await server.kill()
-        self.deaths += killed
+        if killed:
+            self.deaths += 1
+            self.dead |= {server.life.pid, *server.life.workers}
         return killed
 
     # --- putting it together again ------------------------------------------------------------

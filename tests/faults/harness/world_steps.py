@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.history import Step
+from harness.old_world import OldWorld
 from harness.play import Play
 from harness.servers import Life, stopped
 
@@ -69,3 +70,35 @@ class Restore(Step):
         play.overlap("restored after acknowledged settles", settled)
         play.overlap("restored while calls ran", play.running > 0)
         await play.world.postgres.restore(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upgrade(Step):
+    """The schema is migrated while the old version serves."""
+
+    async def run(self, play: Play) -> None:
+        if isinstance(play.world, OldWorld):
+            running = play.running
+            await play.world.upgrade()
+            play.overlap("migrated while calls ran", running)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopServer(Step):
+    """A replica is stopped in order; what starts in its place is of the new version."""
+
+    replica: int = 0
+
+    async def run(self, play: Play) -> None:
+        server = play.server(self.replica)
+        if not server.alive:
+            return
+        versions = {
+            play.server(call.seen.server).code is None
+            for call in play.calls.values()
+            if call.seen.status == "answered"
+        }
+        play.overlap("old and new code served one wallet", len(versions) > 1)
+        await stopped(server.life)
+        server.code = None
+        server.environment = play.server(self.replica + 1).environment

@@ -1,6 +1,15 @@
 """Every kind of faults; importing this registers them."""
 
-from harness.kinds import billing, database, journals, ledger, providers, servers
+from harness.kinds import billing, database, journals, ledger, providers, servers, upgrades
 from harness.registry import KINDS
 
-__all__ = ["KINDS", "billing", "database", "journals", "ledger", "providers", "servers"]
+__all__ = [
+    "KINDS",
+    "billing",
+    "database",
+    "journals",
+    "ledger",
+    "providers",
+    "servers",
+    "upgrades",
+]

@@ -1,0 +1,89 @@
+"""A world that begins with the version of the service before, on its schema, to be upgraded.
+
+The old version is the last commit before migration 4, as git has it; where there is no history
+(in a copy of the sources alone) this world cannot be made.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from harness.servers import KEY_HASH_SECRET
+from harness.world import World
+from omni_grpc.storage import migrate
+
+OLD_COMMIT = "3c45c5158a58"
+"""The last one whose newest migration is 0003."""
+
+_NEEDED = ("omni_grpc", "migrations", "gen", "clients")
+
+
+@cache
+def repository() -> Path | None:
+    """The repository with the old version in its history; None if this is none."""
+    for folder in Path(__file__).parents:
+        if (folder / ".git").exists():
+            found = subprocess.run(
+                ["git", "-C", folder, "cat-file", "-e", f"{OLD_COMMIT}^{{commit}}"],
+                capture_output=True,
+                check=False,
+            )
+            return folder if found.returncode == 0 else None
+    return None
+
+
+class OldWorld(World):
+    """Replica 0 is of the old version; the others wait for `upgrade`."""
+
+    async def _migrate(self) -> None:
+        """The schema of the old version, made by it."""
+        await asyncio.to_thread(self._extract)
+        environment = os.environ | {
+            "PYTHONPATH": str(self._old_code),
+            "DATABASE_URL": self.postgres.url(),
+        }
+        ran = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "omni_grpc",
+            "migrate",
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert await ran.wait() == 0, "the old version does not migrate"
+
+    @property
+    def _old_code(self) -> Path:
+        return self.folder / "old-code"
+
+    def _extract(self) -> None:
+        folder = repository()
+        assert folder is not None, "there is no history to take the old version from"
+        self._old_code.mkdir()
+        packed = subprocess.run(
+            ["git", "-C", folder, "archive", OLD_COMMIT, *_NEEDED], capture_output=True, check=True
+        )
+        subprocess.run(["tar", "-x", "-C", self._old_code], input=packed.stdout, check=True)
+
+    async def _start_servers(self) -> None:
+        first = self.servers[0]
+        first.code = self._old_code
+        first.environment = {
+            "OMNI_KEY_HASH_SECRET": KEY_HASH_SECRET,
+            "OMNI_PROVIDER_SIM_BASE_URL": self.provider.base_url,
+        }
+        await first.start()
+
+    async def upgrade(self) -> None:
+        """Brings the schema to that of the version under test; nothing is stopped for it."""
+        await asyncio.to_thread(migrate, self.postgres.url())
+
+    async def mend(self) -> None:
+        await self.reconnect()
+        await self.upgrade()
+        await super().mend()

@@ -1,0 +1,14 @@
+"""Providers and disks that break their word cost what is known, and never more than was held."""
+
+import pytest
+from fault_cases import check_kind, of_kinds
+from harness.director import Director
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@of_kinds(9, 12, 15, 23, 25)
+async def test_every_call_is_charged_once_as_the_provider_says(
+    director: Director, number: int
+) -> None:
+    await check_kind(director, number)
