@@ -1,0 +1,304 @@
+"""Two or three writers on one database, whose operations meet and whose connections break: what
+their callers were told, and the books, must be explained by some order of the operations.
+
+hypothesis_runs.py says how to look longer. The rules are the same each time; how the writers meet
+is up to the machine, so a history that fails may pass when it is tried again. It is then reported
+as flaky, and what had no explanation stands in its message all the same. What is drawn never
+depends on what happened, and a failure is told at a history's end, as Hypothesis demands.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+import pytest
+from cut_proxy import Break, CutProxy
+from explain import Search, Step, Unexplained, of_one_lane
+from hypothesis import event
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
+from hypothesis_runs import EXAMPLES, histories
+from ledger_model import Model
+from ledger_rig import (
+    BUDGETS,
+    Rig,
+    Worker,
+    chat_end,
+    chat_key,
+    final_op,
+    hold_op,
+    load_prices,
+    refund_op,
+    resolve_op,
+    transfer_op,
+    until,
+)
+from ledger_sql import TABLES, stored_books
+from model_books import Books
+
+from omni_grpc.billing.invariants import check
+from omni_grpc.billing.lane import Result
+from omni_grpc.billing.operations import (
+    ChatEnd,
+    Final,
+    FinalOp,
+    HoldOp,
+    Leg,
+    Operation,
+    Origin,
+    Requested,
+    RequestKey,
+)
+from omni_grpc.core.errors import LedgerUnavailable
+from omni_grpc.core.ids import AccountId, HoldId
+from omni_grpc.storage import Database
+
+T = TypeVar("T")
+
+STATEMENT_S = 0.25
+TOGETHER_MAX = 7
+"""Operations between two looks at the books: all orders of them may have to be tried."""
+
+writers = st.integers(0, 2)
+amounts = st.integers(0, 12)
+costs = st.integers(0, 15)
+names = st.sampled_from(("a", "b"))
+
+
+@dataclasses.dataclass
+class Asked:
+    """An operation on its way."""
+
+    op: Operation
+    worker: Worker
+    at: int
+    cuts: int
+    """How often the worker's connection had come or gone by then."""
+
+
+class LanesMachine(RuleBasedStateMachine):
+    holds = Bundle("holds")
+
+    def __init__(self, url: str, sql: psycopg.Connection) -> None:
+        super().__init__()
+        self.url, self.sql = url, sql
+        self.runner = asyncio.Runner()
+        self.stack = contextlib.AsyncExitStack()
+        self.moments = itertools.count(1)
+        self.numbers = itertools.count(1)
+        self.steps: list[Step] = []
+        self.waiting: list[Result] = []
+        self.failure: Unexplained | None = None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    @initialize(count=st.integers(2, 3))
+    def begin(self, count: int) -> None:
+        self.sql.execute(f"TRUNCATE {', '.join(TABLES[1:])}")
+        self.sql.execute(
+            "UPDATE account SET credits_posted = 0, debits_posted = 0, debits_pending = 0,"
+            " debit_limit = CASE WHEN kind = 2 THEN 15 END, entry_count = 0"
+        )
+        self.model = Model(of_one_lane(stored_books(self.sql)))
+        self.run(self.open(count))
+        self.grant(0, "first", 20)
+        self.look()
+
+    async def open(self, count: int) -> None:
+        database = await self.stack.enter_async_context(Database(self.url, application_name="x"))
+        self.rig = Rig(self.url, database)
+        self.stack.push_async_callback(self.rig.close)
+        self.proxies = [
+            await self.stack.enter_async_context(CutProxy(self.url)) for _ in range(count)
+        ]
+        self.workers = [
+            await self.rig.worker(url=proxy.url, statement_s=STATEMENT_S) for proxy in self.proxies
+        ]
+
+    # --- asking ---------------------------------------------------------------------------------
+    def ask(self, writer: int, op: Operation) -> None:
+        """Gives an operation to a writer and lets the others go on; waits for nothing."""
+        if len(self.waiting) >= TOGETHER_MAX:
+            self.look()
+        self.run(self._ask(self.workers[writer % len(self.workers)], op))
+
+    async def _ask(self, worker: Worker, op: Operation) -> None:
+        asked = Asked(op, worker, next(self.moments), len(worker.watch.connected))
+        try:
+            result = (
+                worker.lane.hold(op)
+                if isinstance(op, HoldOp)
+                else worker.lane.apply(op, impatient=not isinstance(op, FinalOp))
+            )
+        except LedgerUnavailable:
+            return  # nothing was queued
+        result.add_done_callback(lambda done: self.answered(asked, done))
+        self.waiting.append(result)
+        await asyncio.sleep(0)
+
+    def answered(self, asked: Asked, done: Result) -> None:
+        """Notes what is known of an operation now."""
+        moment = next(self.moments)
+        was_cut = len(asked.worker.watch.connected) > asked.cuts
+        lane = asked.worker.lane
+        maybe = Step(asked.op, lane.owner, lane.epoch, asked.at)
+        if isinstance(done.exception(), LedgerUnavailable):
+            self.steps.append(maybe)
+            if isinstance(asked.op, HoldOp) and asked.op.origin is Origin.ROUTER:
+                # Nobody waits for it, so the lane voids it by itself when it was made.
+                void = final_op(Final.VOID, asked.op.id, wallet=asked.op.wallet)
+                self.steps.append(dataclasses.replace(maybe, op=void, last_of=[maybe]))
+            return
+        certain = dataclasses.replace(maybe, answered=moment, outcome=done.result())
+        if was_cut:
+            self.steps.append(maybe)
+            certain.last_of = [maybe]
+        self.steps.append(certain)
+
+    # --- holds ----------------------------------------------------------------------------------
+    @rule(
+        target=holds, writer=writers, amount=amounts, least=amounts, is_budgeted=st.booleans(),
+        is_over=st.booleans(),
+    )  # fmt: skip
+    def hold(
+        self, writer: int, amount: int, least: int, is_budgeted: bool, is_over: bool
+    ) -> HoldOp:
+        least = min(least, amount)
+        legs = [Leg(AccountId(BUDGETS[0]), least, amount)] if is_budgeted else []
+        seconds = -5 if is_over else 3_600
+        return self.reserve(writer, hold_op(amount, least=least, legs=legs, seconds=seconds))
+
+    @rule(target=holds, writer=writers, name=names, amount=amounts, is_over=st.booleans())
+    def chat(self, writer: int, name: str, amount: int, is_over: bool) -> HoldOp:
+        seconds = -5 if is_over else 3_600
+        return self.reserve(writer, hold_op(amount, seconds=seconds, request=chat_key(name)))
+
+    @rule(target=holds, writer=writers, name=names, amount=st.integers(3, 4))
+    def team_hold(self, writer: int, name: str, amount: int) -> HoldOp:
+        key = RequestKey(2, name, str(amount).encode(), Requested.HOLD)
+        return self.reserve(writer, hold_op(amount, origin=Origin.API, request=key))
+
+    def reserve(self, writer: int, op: HoldOp) -> HoldOp:
+        op = dataclasses.replace(op, id=HoldId(UUID(int=(next(self.numbers) << 4) + 1)))
+        self.ask(writer, op)
+        return op
+
+    # --- ends -----------------------------------------------------------------------------------
+    @rule(writer=writers, hold=holds, cost=costs, is_estimate=st.booleans())
+    def settle(self, writer: int, hold: HoldOp, cost: int, is_estimate: bool) -> None:
+        ends = None
+        if hold.request and hold.request.operation is Requested.CHAT:
+            ends = chat_end(hold.request, hold.id, ChatEnd.DONE, b"sealed")
+        self.end(writer, hold, Final.SETTLE, cost, is_estimate=is_estimate, ends=ends)
+
+    @rule(
+        writer=writers, hold=holds,
+        kind=st.sampled_from((Final.VOID, Final.LEASE_END, Final.UNRESOLVED)),
+    )  # fmt: skip
+    def end_without_a_charge(self, writer: int, hold: HoldOp, kind: Final) -> None:
+        if kind is not Final.UNRESOLVED or hold.origin is Origin.ROUTER:
+            self.end(writer, hold, kind)
+
+    @rule(
+        writer=writers, hold=holds, cost=costs,
+        kind=st.sampled_from((Final.VOID, Final.WRITE_OFF, Final.SETTLE)),
+    )  # fmt: skip
+    def decide(self, writer: int, hold: HoldOp, kind: Final, cost: int) -> None:
+        """The operator's word, whether the hold is unresolved or not."""
+        if hold.origin is Origin.ROUTER:
+            self.ask(writer, resolve_op(kind, hold.id, 0 if kind is Final.VOID else cost))
+
+    def end(self, writer: int, hold: HoldOp, kind: Final, cost: int = 0, **facts: Any) -> None:
+        wallet = hold.wallet if hold.origin is Origin.API else None
+        self.ask(writer, final_op(kind, hold.id, cost, origin=hold.origin, wallet=wallet, **facts))
+
+    # --- transfers ------------------------------------------------------------------------------
+    @rule(writer=writers, name=names, amount=st.integers(5, 6))
+    def grant(self, writer: int, name: str, amount: int) -> None:
+        key = RequestKey(3, name, str(amount).encode(), Requested.GRANT)
+        op = transfer_op(amount, request=key)
+        self.ask(writer, dataclasses.replace(op, id=UUID(int=next(self.numbers) << 4)))
+
+    @rule(writer=writers, hold=holds, amount=st.integers(1, 9))
+    def refund(self, writer: int, hold: HoldOp, amount: int) -> None:
+        op = refund_op(amount, hold.id)
+        new_id = UUID(int=next(self.numbers) << 4)
+        key = RequestKey(4, str(new_id.int), b"", Requested.REFUND)
+        self.ask(writer, dataclasses.replace(op, id=new_id, request=key))
+
+    # --- what goes wrong ------------------------------------------------------------------------
+    @rule(writer=writers, how=st.sampled_from(Break))
+    def break_connection(self, writer: int, how: Break) -> None:
+        """At its next statement."""
+        self.proxies[writer % len(self.proxies)].arm(how)
+
+    @rule(writer=writers)
+    def take_the_database_away(self, writer: int) -> None:
+        self.run(self._down(self.proxies[writer % len(self.proxies)]))
+
+    async def _down(self, proxy: CutProxy) -> None:
+        proxy.down()
+        await asyncio.sleep(0)
+
+    @rule(writer=writers)
+    def give_the_database_back(self, writer: int) -> None:
+        self.proxies[writer % len(self.proxies)].up()
+
+    # --- looking --------------------------------------------------------------------------------
+    @rule()
+    def look(self) -> None:
+        """When all is quiet: explains what was seen since the last look."""
+        self.run(self._quiet())
+        books = of_one_lane(stored_books(self.sql))
+        if self.failure is None:
+            self.explain(books)
+        self.steps, self.waiting = [], []
+
+    def explain(self, books: Books) -> None:
+        try:
+            found = Search(self.steps, books).explain(self.model)
+        except Unexplained as failure:
+            self.failure = failure
+            return
+        if found is None:
+            event("a search was given up")
+        self.model = found or Model(books)
+
+    async def _quiet(self) -> None:
+        for proxy in self.proxies:
+            proxy.up()
+        await until(lambda: all(result.done() for result in self.waiting))
+        lanes = [worker.lane for worker in self.workers]
+        await until(lambda: all(lane.depth == 0 and lane.connected for lane in lanes))
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "rig"):
+                self.look()
+                if self.failure:
+                    raise self.failure
+                assert self.run(check(self.rig.database, prices=load_prices)) == []
+        finally:
+            self.run(self.stack.aclose())
+            self.runner.close()
+
+
+@pytest.mark.timeout(0 if EXAMPLES else 400)  # a failure takes its time to be shrunk
+def test_what_writers_beside_each_other_are_told_has_an_explanation(
+    url: str, sql: psycopg.Connection
+) -> None:
+    run_state_machine_as_test(
+        lambda: LanesMachine(url, sql), settings=histories(examples=30, steps=20)
+    )
