@@ -248,13 +248,16 @@ BEGIN
         ELSIF EXISTS (SELECT FROM request_answer a WHERE a.call_id = first_id) THEN
           rc := 6;
         ELSIF EXISTS (SELECT FROM hold h WHERE h.id BETWEEN first_id AND last_id AND h.state = 'O')
-              OR r.until > clock_timestamp() THEN
+        THEN
           rc := 9;
         ELSE
           SELECT sum(g.amount)::bigint INTO amount FROM posting g
            WHERE g.id BETWEEN first_id AND last_id AND g.kind = 'S';
-          IF amount > 0
-             OR EXISTS (SELECT FROM hold h WHERE h.id BETWEEN first_id AND last_id) THEN
+          IF amount > 0 THEN
+            rc := 10;  -- no attempt follows one that was charged
+          ELSIF r.until > clock_timestamp() THEN
+            rc := 9; amount := NULL;  -- perhaps between two attempts
+          ELSIF EXISTS (SELECT FROM hold h WHERE h.id BETWEEN first_id AND last_id) THEN
             rc := 10;
           ELSE
             -- It ended without a charge, or was never dispatched: the new call takes its place.
@@ -748,6 +751,12 @@ BEGIN
        AND NOT EXISTS (SELECT FROM posting g
                         WHERE g.id BETWEEN x.call AND ledger_last_attempt(x.call)
                           AND g.kind = 'S' AND g.amount > 0);
+    -- What stays was charged, or nobody knows it; its call is over, so a repeat is told that now.
+    UPDATE request e SET until = clock_timestamp()
+      FROM unnest(r_principal, r_request_id, r_call, r_state)
+           AS x(principal, request_id, call, state)
+     WHERE e.principal = x.principal AND e.request_id = x.request_id AND x.state = 'F'
+       AND e.operation = 'C' AND e.target = x.call;
     RETURN QUERY
     SELECT 'r'::"char", x.ord, 0::smallint, x.call, NULL::bigint, NULL::bigint, NULL::bigint,
            NULL::bigint, NULL::timestamptz

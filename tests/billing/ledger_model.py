@@ -395,9 +395,11 @@ class Model:
         if call in self.books.answers:
             return Said(Code.REQUEST_REPEATED, call)
         holds = [hold for key, hold in self.books.holds.items() if call_id_of(key) == call]
-        if not known.is_over or any(hold.state == "O" for hold in holds):
+        if any(hold.state == "O" for hold in holds):
             return Said(Code.REQUEST_RUNNING, call)
         charged = self._charged(call)
+        if not charged and not known.is_over:
+            return Said(Code.REQUEST_RUNNING, call)
         if holds or charged:
             return Said(Code.REQUEST_INTERRUPTED, call, charged)
         asked.append((op, request))
@@ -450,6 +452,8 @@ class Model:
             call_id_of(key) == ends.call_id for key in self.books.holds
         ):
             del self.books.requests[ends.principal, ends.request_id]
+        else:
+            known.is_over = True
 
 
 def _key(request: RequestKey) -> tuple[int, str]:
