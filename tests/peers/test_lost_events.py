@@ -3,7 +3,9 @@ docs/peers.md."""
 
 import asyncio
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -15,12 +17,20 @@ from ledger_sql import balance
 from left_chats import RestChat, marked, reached
 from structlog.testing import capture_logs
 
-from omni_grpc.billing import AttemptOutcome, CallJournal, Ledger, Meter, NoJournal
+from omni_grpc.billing import AttemptCharge, AttemptOutcome, CallJournal, Ledger, Meter, NoJournal
 from omni_grpc.billing.operations import Code, Final, HoldOp
-from omni_grpc.core.chat import ShortCredits
+from omni_grpc.catalog import Mode, Offer
+from omni_grpc.completion import Call, Repeats
+from omni_grpc.completion.attempts import HeldAttempt
+from omni_grpc.completion.endings import Endings
+from omni_grpc.completion.plain import PlainAttempt
+from omni_grpc.completion.stops import LeaseStop
+from omni_grpc.core.chat import ChatRequest, Message, ShortCredits
 from omni_grpc.core.errors import Internal, LedgerUnavailable
 from omni_grpc.core.ids import AccountId, KeyId, new_call_id
 from omni_grpc.core.usage import Usage
+from omni_grpc.providers import Providers, ProviderSettings
+from omni_grpc.routing import Attempt
 from omni_grpc.storage import JournalError
 
 WALLET = WALLETS[0]
@@ -141,13 +151,13 @@ async def test_litellm_19163_without_its_journal_a_server_calls_no_provider(
     assert await worker.available() == 100
 
 
-async def _attempt(meter: Meter):
+async def _attempt(meter: Meter, prompt: int = 10) -> AttemptCharge:
     return await meter.hold(
         model="sim/one",
         credential="house",
         price=UNIT_PRICE,
-        prompt_tokens_max=10,
-        output_tokens_max=0,
+        prompt_tokens_max=prompt,
+        output_tokens_max=10,
         choice_count=1,
         short_credits=ShortCredits.REFUSE,
         lease_lost=lambda: None,
@@ -301,3 +311,88 @@ async def test_tensorzero_3751_a_dropped_connection_gives_back_what_it_borrowed(
     await idle(worker)
     found = await worker.ledger.balance(AccountId(WALLET))
     assert (found.posted, found.held, found.unresolved) == (97, 0, 0)
+
+
+LONG = "The quick brown fox jumps over the lazy dog. " * 4_000
+"""So long that a thread counts it, beside the event loop."""
+
+
+async def test_tensorzero_3751_a_caller_who_leaves_while_its_answer_is_counted_takes_nothing_along(
+    rig: Rig, simulator: SimulatorThread, sql: psycopg.Connection
+) -> None:
+    """tensorzero/tensorzero PR#3751, at the last moment: all is there but the count, which the
+    provider left to us."""
+    worker = await rig.worker()
+    await worker.grant(10**7)
+    asked, mark = marked("tokens=7,usage=none")
+    request = ChatRequest(model="sim/fast", messages=(Message(role="user", content=LONG + asked),))
+    providers = Providers({"sim": ProviderSettings(base_url=simulator.base_url)})
+    await providers.open()
+    meter = worker.meter()
+    call = Call(id=meter.call_id, create_time=0, due=worker.clock.monotonic() + 60, meter=meter)
+    endings = Endings(lease_s=60)
+    running = PlainAttempt(
+        HeldAttempt(
+            call=call,
+            request=request,
+            attempt=Attempt(
+                offer=OFFER,
+                price=UNIT_PRICE,
+                prompt_tokens_max=len(LONG),
+                output_tokens_max=10,
+                reason="",
+            ),
+            charge=await _attempt(meter, prompt=len(LONG)),
+            provider=providers.get("sim"),
+            lease=LeaseStop(call),
+            endings=endings,
+            repeats=Repeats(worker.ledger, None),
+            request_key=None,
+            clock=worker.clock,
+        )
+    )
+    threads, is_busy = ThreadPoolExecutor(1), threading.Event()
+    asyncio.get_running_loop().set_default_executor(threads)
+    threads.submit(is_busy.wait)  # the count waits for its turn
+    try:
+        task = asyncio.create_task(running.complete())
+        await until(lambda: bool(endings._tasks))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not running.held.final
+    finally:
+        is_busy.set()
+    await endings.close(10)
+    meter.close()
+    await idle(worker)
+    await providers.close()
+    record = simulator.record_asked(mark)
+    assert record is not None
+    charged = record.prompt_tokens + 2 * record.completion_tokens
+    assert balance(sql, WALLET) == (10**7 - charged, 0)
+
+
+OFFER = Offer(
+    id="sim/fast",
+    provider="sim",
+    model="sim/fast",
+    provider_model="fast",
+    display_name="",
+    mode=Mode.CHAT,
+    context_tokens_max=None,
+    prompt_tokens_max=None,
+    output_tokens_max=None,
+    input_modalities=frozenset(),
+    output_modalities=frozenset(),
+    tools=True,
+    structured_output=None,
+    reasoning=False,
+    temperature=None,
+    free=False,
+    deprecated=False,
+    by_name_only=False,
+    enabled=True,
+    release_date=None,
+    price=UNIT_PRICE,
+)
