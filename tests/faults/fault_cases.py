@@ -5,7 +5,7 @@ from harness.director import Director
 from harness.kinds import KINDS
 from harness.registry import history_of
 
-SLOW = (3, 8, 18, 19, 20, 24)
+SLOW = (3, 8, 16, 18, 19, 20, 24)
 SEEDS = dict.fromkeys(KINDS, (1, 2)) | dict.fromkeys(SLOW, (1,))
 
 

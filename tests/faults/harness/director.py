@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -55,8 +56,12 @@ class Director:
         play = await self.begin(history)
         for kind, step in history.steps:
             play.kind = kind
-            async with asyncio.timeout(STEP_SECONDS_MAX):
-                await step.run(play)
+            try:
+                async with asyncio.timeout(STEP_SECONDS_MAX):
+                    await step.run(play)
+            except Exception:  # noqa: BLE001 - told as what this history shows
+                play.findings.append(f"{step} failed: {traceback.format_exc()}")
+                break
         await play.finish()
         await play.billing.resolve(self.world.servers)
         for server in self.world.servers:

@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
-from uuid import uuid4
 
 import psycopg
 from psycopg.rows import tuple_row
@@ -17,7 +16,6 @@ from harness.world import LEASE_SECONDS
 from omni_grpc.core.errors import LedgerUnavailable
 
 DECIDED_SECONDS_MAX = 15.0
-SERVED_TRIES = 60
 LISTED_SECONDS_MAX = 2 * LEASE_SECONDS + 4.0
 
 _UNRESOLVED = "SELECT count(*) FROM hold WHERE wallet = %s AND state = 'U'"
@@ -120,7 +118,7 @@ class RaceForCredits(Step):
 
     async def run(self, play: Play) -> None:
         for number in range(self.replicas):
-            await self._until_served(play, number)
+            await play.until_served(play.server(number))
         needed = await self._needed(play)
         if needed is None:
             play.findings.append("a caller without credits was not told what is needed")
@@ -155,20 +153,6 @@ class RaceForCredits(Step):
             stream=number % 4 < 2,
             behaviour=f"tokens=3,gate={gate}",
         )
-
-    async def _until_served(self, play: Play, number: int) -> None:
-        """A lane that lost its connection in an earlier history may refuse the first to come."""
-        wanted = Wanted(
-            verb="release",
-            request_id=play.mark(f"{self.name}-served"),
-            account=play.tenant.slug,
-            hold=f"accounts/{play.tenant.slug}/holds/{uuid4()}",
-            caller=play.tenant.slug,
-        )
-        for _ in range(SERVED_TRIES):
-            if (await play.bill(wanted, play.server(number))).reason == "NOT_FOUND":
-                return
-            await asyncio.sleep(0.1)
 
     async def _needed(self, play: Play) -> int | None:
         """What one hold takes: a refused caller is told."""

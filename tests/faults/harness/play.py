@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from harness.billing_log import BillingLog, Told, Wanted
 from harness.chats import Ask, Seen, chat
@@ -19,6 +19,7 @@ from omni_grpc.core.ids import call_id_of
 from omni_grpc.simulator import CallRecord
 
 CALLS_SECONDS_MAX = 45.0
+SERVED_TRIES = 60
 
 
 @dataclass(eq=False)
@@ -134,6 +135,24 @@ class Play:
         tasks = [call.task for call in self.calls.values() if call.seen.life is life]
         if tasks:
             await asyncio.wait(tasks, timeout=CALLS_SECONDS_MAX)
+
+    async def until_served(self, server: Server) -> None:
+        """Waits until a server's lane has its database again; it may not know yet that it lost it.
+
+        It is asked for what cannot be, which changes nothing.
+        """
+        slug = self.tenant.slug
+        wanted = Wanted(
+            verb="release",
+            request_id=self.mark("served"),
+            account=slug,
+            hold=f"accounts/{slug}/holds/{uuid4()}",
+            caller=slug,
+        )
+        for _ in range(SERVED_TRIES):
+            if (await self.bill(wanted, server)).reason == "NOT_FOUND":
+                return
+            await asyncio.sleep(0.1)
 
     # --- the end ------------------------------------------------------------------------------
     async def finish(self) -> None:

@@ -53,6 +53,8 @@ class BackUp(Step):
     async def run(self, play: Play) -> None:
         folder = play.world.folder / f"backup-{play.prefix}"
         await play.world.postgres.back_up(folder)
+        for server in play.world.servers:
+            await play.until_served(server)
         play.kept["backup"] = folder
         play.kept["before"] = set(play.calls)
 

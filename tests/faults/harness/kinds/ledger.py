@@ -15,6 +15,7 @@ BATCHES = ("hold and void", "lease end and settle", "an end before its hold is v
     "limit lowered below pending",
     "window changed during a hold",
     weight=0.6,
+    alone=True,
 )
 def budgets(draft: Draft) -> list[Step]:
     """A budget window decides exactly, whatever becomes of its limit."""
@@ -32,6 +33,7 @@ def budgets(draft: Draft) -> list[Step]:
     "refused an impossible amount",
     "a poison operation shared a batch",
     weight=0.5,
+    alone=True,
 )
 def edges(draft: Draft) -> list[Step]:
     """What can never apply is refused alone; whatever shares its batch goes on."""

@@ -22,7 +22,7 @@ def upgrade(draft: Draft) -> list[Step]:
     slow = {"more": ",delay_ms=25"}
     before = [draft.chat(replica=0, tokens=20, **slow) for _ in range(draft.rng.randrange(1, 6))]
     steps: list[Step] = [*before, victim, Upgrade(), StartServer(replica=1), StartServer(replica=2)]
-    steps += [*draft.crowd(8), draft.chat(replica=0, **slow), draft.chat(replica=1, **slow)]
+    steps += [draft.chat(replica=1, awaited=True), draft.chat(replica=0, **slow), *draft.crowd(8)]
     if draft.chance(0.4):
         steps.append(KillPostgres(what="all"))
     if draft.chance(0.4):
