@@ -77,13 +77,15 @@ LOOK_SECONDS = 1.0
 _GREET = """
 SELECT CASE WHEN e.epoch = 0 THEN nextval('ledger_epoch') END,
        CASE WHEN e.epoch = 0 THEN nextval('ledger_lane') END,
-       e.last IS NULL OR EXISTS (SELECT FROM posting WHERE id = e.last)
-         OR EXISTS (SELECT FROM hold WHERE id = e.last),
+       e.last IS NULL OR EXISTS (SELECT FROM posting WHERE id = e.last),
        (SELECT (extract(epoch FROM create_time) * 1000000)::bigint::text
           FROM account WHERE id = 1)
   FROM (SELECT %s::bigint AS epoch, %s::uuid AS last) e
 """
 
+
+_POSTED = frozenset({Final.SETTLE, Final.VOID, Final.WRITE_OFF})
+"""The ends that leave a posting."""
 
 _OF_REQUESTS = frozenset(
     {
@@ -148,8 +150,9 @@ class Lane:
         self._closing = False
         self._unsettled = 0
         self._last_committed: HoldId | None = None
-        """The last end of a hold that the database acknowledged. Commits are lost from the end: if
-        this one is there, all before it are."""
+        """The last posting of an end that the database acknowledged, or found to be there. Commits
+        are lost from the end: if this one is there, all before it are. (That its hold is there
+        would prove the contrary.)"""
         self._open = 0
         """The router's holds that were granted here and whose end was not stated yet."""
         self._idle = asyncio.Event()
@@ -390,7 +393,7 @@ class Lane:
             if self._give_back(op, result, outcome):
                 return
             self._acknowledge(op)
-            if outcome.code is Code.DONE and op.kind is not Final.LEASE_END:
+            if outcome.code in (Code.DONE, Code.ALREADY) and op.kind in _POSTED:
                 self._last_committed = op.id
             if op.kind is Final.SETTLE and outcome.code not in (Code.DONE, Code.ALREADY):
                 log.error(
