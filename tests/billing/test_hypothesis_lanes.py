@@ -10,8 +10,9 @@ depends on what happened, and a failure is told at a history's end, as Hypothesi
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import itertools
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -67,13 +68,18 @@ from omni_grpc.storage import Database
 T = TypeVar("T")
 
 STATEMENT_S = 0.25
-TOGETHER_MAX = 7
-"""Operations between two looks at the books: all orders of them may have to be tried."""
+TOGETHER_MAX = 6
+"""Operations from which on the books are looked at: all orders of them may have to be tried."""
 
 writers = st.integers(0, 2)
 amounts = st.integers(0, 12)
 costs = st.integers(0, 15)
 names = st.sampled_from(("a", "b"))
+finals = st.tuples(
+    writers,
+    st.sampled_from((Final.SETTLE, Final.VOID, Final.UNRESOLVED, Final.LEASE_END)),
+    costs,
+)
 
 
 @dataclasses.dataclass
@@ -98,8 +104,9 @@ class LanesMachine(RuleBasedStateMachine):
         self.moments = itertools.count(1)
         self.numbers = itertools.count(1)
         self.steps: list[Step] = []
-        self.waiting: list[Result] = []
-        self.failure: Unexplained | None = None
+        self.asked = 0
+        self.unanswered = 0
+        self.failure: BaseException | None = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
@@ -114,7 +121,6 @@ class LanesMachine(RuleBasedStateMachine):
         self.model = Model(of_one_lane(stored_books(self.sql)))
         self.run(self.open(count))
         self.grant(0, "first", 20)
-        self.look()
 
     async def open(self, count: int) -> None:
         database = await self.stack.enter_async_context(Database(self.url, application_name="x"))
@@ -128,38 +134,46 @@ class LanesMachine(RuleBasedStateMachine):
         ]
 
     # --- asking ---------------------------------------------------------------------------------
-    def ask(self, writer: int, op: Operation) -> None:
-        """Gives an operation to a writer and lets the others go on; waits for nothing."""
-        if len(self.waiting) >= TOGETHER_MAX:
+    def ask(self, *asked: tuple[int, Operation]) -> None:
+        """Gives operations to writers, and lets all writers go on; waits for nothing."""
+        if self.asked >= TOGETHER_MAX:
             self.look()
-        self.run(self._ask(self.workers[writer % len(self.workers)], op))
+        self.asked += len(asked)
+        self.run(self._ask(asked))
 
-    async def _ask(self, worker: Worker, op: Operation) -> None:
-        asked = Asked(op, worker, next(self.moments), len(worker.watch.connected))
-        try:
-            result = (
-                worker.lane.hold(op)
-                if isinstance(op, HoldOp)
-                else worker.lane.apply(op, impatient=not isinstance(op, FinalOp))
-            )
-        except LedgerUnavailable:
-            return  # nothing was queued
-        result.add_done_callback(lambda done: self.answered(asked, done))
-        self.waiting.append(result)
+    async def _ask(self, asked: Sequence[tuple[int, Operation]]) -> None:
+        for writer, op in asked:
+            worker = self.workers[writer % len(self.workers)]
+            one = Asked(op, worker, next(self.moments), len(worker.watch.connected))
+            try:
+                result = (
+                    worker.lane.hold(op)
+                    if isinstance(op, HoldOp)
+                    else worker.lane.apply(op, impatient=not isinstance(op, FinalOp))
+                )
+            except LedgerUnavailable:
+                continue  # nothing was queued
+            self.unanswered += 1
+            result.add_done_callback(functools.partial(self.answered, one))
         await asyncio.sleep(0)
 
     def answered(self, asked: Asked, done: Result) -> None:
         """Notes what is known of an operation now."""
+        self.unanswered -= 1
         moment = next(self.moments)
         was_cut = len(asked.worker.watch.connected) > asked.cuts
         lane = asked.worker.lane
         maybe = Step(asked.op, lane.owner, lane.epoch, asked.at)
-        if isinstance(done.exception(), LedgerUnavailable):
+        error = done.exception()
+        if isinstance(error, LedgerUnavailable):
             self.steps.append(maybe)
             if isinstance(asked.op, HoldOp) and asked.op.origin is Origin.ROUTER:
                 # Nobody waits for it, so the lane voids it by itself when it was made.
                 void = final_op(Final.VOID, asked.op.id, wallet=asked.op.wallet)
                 self.steps.append(dataclasses.replace(maybe, op=void, last_of=[maybe]))
+            return
+        if error is not None:
+            self.failure = self.failure or error
             return
         certain = dataclasses.replace(maybe, answered=moment, outcome=done.result())
         if was_cut:
@@ -187,13 +201,17 @@ class LanesMachine(RuleBasedStateMachine):
 
     @rule(target=holds, writer=writers, name=names, amount=st.integers(3, 4))
     def team_hold(self, writer: int, name: str, amount: int) -> HoldOp:
-        key = RequestKey(2, name, str(amount).encode(), Requested.HOLD)
-        return self.reserve(writer, hold_op(amount, origin=Origin.API, request=key))
+        op = hold_op(amount, origin=Origin.API, request=team_key(name, amount))
+        return self.reserve(writer, op)
 
     def reserve(self, writer: int, op: HoldOp) -> HoldOp:
-        op = dataclasses.replace(op, id=HoldId(UUID(int=(next(self.numbers) << 4) + 1)))
-        self.ask(writer, op)
+        op = self.numbered(op)
+        self.ask((writer, op))
         return op
+
+    def numbered(self, op: HoldOp) -> HoldOp:
+        """Of a call of its own, with a number that can be read."""
+        return dataclasses.replace(op, id=HoldId(UUID(int=(next(self.numbers) << 4) + 1)))
 
     # --- ends -----------------------------------------------------------------------------------
     @rule(writer=writers, hold=holds, cost=costs, is_estimate=st.booleans())
@@ -218,25 +236,71 @@ class LanesMachine(RuleBasedStateMachine):
     def decide(self, writer: int, hold: HoldOp, kind: Final, cost: int) -> None:
         """The operator's word, whether the hold is unresolved or not."""
         if hold.origin is Origin.ROUTER:
-            self.ask(writer, resolve_op(kind, hold.id, 0 if kind is Final.VOID else cost))
+            self.ask((writer, resolve_op(kind, hold.id, 0 if kind is Final.VOID else cost)))
 
     def end(self, writer: int, hold: HoldOp, kind: Final, cost: int = 0, **facts: Any) -> None:
         wallet = hold.wallet if hold.origin is Origin.API else None
-        self.ask(writer, final_op(kind, hold.id, cost, origin=hold.origin, wallet=wallet, **facts))
+        op = final_op(kind, hold.id, cost, origin=hold.origin, wallet=wallet, **facts)
+        self.ask((writer, op))
+
+    # --- what meets -----------------------------------------------------------------------------
+    @rule(
+        target=holds, writer=writers, amount=st.integers(1, 12), is_over=st.booleans(),
+        words=st.lists(finals, min_size=1, max_size=4),
+    )  # fmt: skip
+    def hold_and_ends_meet(
+        self, writer: int, amount: int, is_over: bool, words: list[tuple[int, Final, int]]
+    ) -> HoldOp:
+        op = self.numbered(hold_op(amount, seconds=-5 if is_over else 3_600))
+        self.ask((writer, op), *self.ends_of(op, words))
+        return op
+
+    @rule(hold=holds, words=st.lists(finals, min_size=2, max_size=4))
+    def ends_meet(self, hold: HoldOp, words: list[tuple[int, Final, int]]) -> None:
+        if hold.origin is Origin.ROUTER:
+            self.ask(*self.ends_of(hold, words))
+
+    def ends_of(
+        self, hold: HoldOp, words: list[tuple[int, Final, int]]
+    ) -> list[tuple[int, Operation]]:
+        return [
+            (writer, final_op(kind, hold.id, cost if kind is Final.SETTLE else 0))
+            for writer, kind, cost in words
+        ]
+
+    @rule(
+        target=holds, name=names, amounts=st.lists(st.integers(3, 4), min_size=2, max_size=3),
+        is_chat=st.booleans(), is_over=st.booleans(),
+    )  # fmt: skip
+    def requests_meet(self, name: str, amounts: list[int], is_chat: bool, is_over: bool) -> HoldOp:
+        """One request id at several writers at once, with the same content or not."""
+        ops = [
+            self.numbered(
+                hold_op(
+                    amount,
+                    origin=Origin.ROUTER if is_chat else Origin.API,
+                    seconds=-5 if is_over else 3_600,
+                    request=chat_key(name) if is_chat else team_key(name, amount),
+                )
+            )
+            for amount in amounts
+        ]
+        self.ask(*enumerate(ops))
+        return ops[0]
 
     # --- transfers ------------------------------------------------------------------------------
     @rule(writer=writers, name=names, amount=st.integers(5, 6))
     def grant(self, writer: int, name: str, amount: int) -> None:
         key = RequestKey(3, name, str(amount).encode(), Requested.GRANT)
         op = transfer_op(amount, request=key)
-        self.ask(writer, dataclasses.replace(op, id=UUID(int=next(self.numbers) << 4)))
+        self.ask((writer, dataclasses.replace(op, id=UUID(int=next(self.numbers) << 4))))
 
     @rule(writer=writers, hold=holds, amount=st.integers(1, 9))
     def refund(self, writer: int, hold: HoldOp, amount: int) -> None:
         op = refund_op(amount, hold.id)
         new_id = UUID(int=next(self.numbers) << 4)
         key = RequestKey(4, str(new_id.int), b"", Requested.REFUND)
-        self.ask(writer, dataclasses.replace(op, id=new_id, request=key))
+        self.ask((writer, dataclasses.replace(op, id=new_id, request=key)))
 
     # --- what goes wrong ------------------------------------------------------------------------
     @rule(writer=writers, how=st.sampled_from(Break))
@@ -252,19 +316,14 @@ class LanesMachine(RuleBasedStateMachine):
         proxy.down()
         await asyncio.sleep(0)
 
-    @rule(writer=writers)
-    def give_the_database_back(self, writer: int) -> None:
-        self.proxies[writer % len(self.proxies)].up()
-
     # --- looking --------------------------------------------------------------------------------
-    @rule()
     def look(self) -> None:
         """When all is quiet: explains what was seen since the last look."""
         self.run(self._quiet())
         books = of_one_lane(stored_books(self.sql))
         if self.failure is None:
             self.explain(books)
-        self.steps, self.waiting = [], []
+        self.steps, self.asked = [], 0
 
     def explain(self, books: Books) -> None:
         try:
@@ -279,7 +338,7 @@ class LanesMachine(RuleBasedStateMachine):
     async def _quiet(self) -> None:
         for proxy in self.proxies:
             proxy.up()
-        await until(lambda: all(result.done() for result in self.waiting))
+        await until(lambda: self.unanswered == 0)
         lanes = [worker.lane for worker in self.workers]
         await until(lambda: all(lane.depth == 0 and lane.connected for lane in lanes))
 
@@ -295,10 +354,14 @@ class LanesMachine(RuleBasedStateMachine):
             self.runner.close()
 
 
+def team_key(name: str, amount: int) -> RequestKey:
+    return RequestKey(2, name, str(amount).encode(), Requested.HOLD)
+
+
 @pytest.mark.timeout(0 if EXAMPLES else 400)  # a failure takes its time to be shrunk
 def test_what_writers_beside_each_other_are_told_has_an_explanation(
     url: str, sql: psycopg.Connection
 ) -> None:
     run_state_machine_as_test(
-        lambda: LanesMachine(url, sql), settings=histories(examples=30, steps=20)
+        lambda: LanesMachine(url, sql), settings=histories(examples=60, steps=20)
     )
