@@ -151,7 +151,7 @@ $$;
 --  10 the chat with this request id ended early; target is its call, amount what it was charged
 --  11 the hold is not unresolved, so only its owner may end it
 --
--- SQLSTATE OM001: a hold named other accounts than were locked; send the batch again.
+-- SQLSTATE OM001: something changed between a look and its lock; send the batch again.
 -- SQLSTATE OM002: unknown account. OM003: an id twice in a batch. Split the batch.
 CREATE FUNCTION ledger_apply(
   p_owner text, p_epoch bigint, p_lane integer,
@@ -194,7 +194,7 @@ DECLARE
   funding CONSTANT bigint := 1;
   revenue bigint := 100 + p_lane;
   losses  bigint := 200 + p_lane;
-  ids bigint[]; found bigint; held_finals bigint;
+  ids bigint[]; found bigint; made bigint; held_finals bigint;
   skip_f int[] := '{}'; skip_h int[] := '{}'; skip_t int[] := '{}';
   tight bigint[]; room bigint[]; owned bigint[]; waiting bigint[];
   r record; i int; p int; code smallint; grant_amount bigint; worst int; worst_num numeric;
@@ -220,13 +220,20 @@ BEGIN
            AS q(ord, principal, request_id, fingerprint, operation, target)
      ORDER BY q.principal, q.request_id
     ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS made = ROW_COUNT;
     -- Rows that were there before are locked, in order; those of the requests that end here too.
-    PERFORM 1 FROM request e
-      WHERE (e.principal, e.request_id) IN (
-              SELECT * FROM unnest(q_principal, q_request_id)
-              UNION ALL SELECT * FROM unnest(r_principal, r_request_id))
-        AND e.xmin <> pg_current_xact_id()::xid
-      ORDER BY e.principal, e.request_id FOR UPDATE;
+    SELECT count(*) FILTER (WHERE x.asked) INTO found FROM (
+      SELECT (e.principal, e.request_id) IN (SELECT * FROM unnest(q_principal, q_request_id))
+               AS asked
+        FROM request e
+       WHERE (e.principal, e.request_id) IN (
+               SELECT * FROM unnest(q_principal, q_request_id)
+               UNION ALL SELECT * FROM unnest(r_principal, r_request_id))
+         AND e.xmin <> pg_current_xact_id()::xid
+       ORDER BY e.principal, e.request_id FOR UPDATE) x;
+    IF made + found < cardinality(q_group) THEN
+      RAISE EXCEPTION 'a request id was freed while it was being locked' USING ERRCODE = 'OM001';
+    END IF;
     -- A new statement sees what that waited for. A row with another creator is a repeat; a settle
     -- or release names the same hold each time, so its row is told by its age.
     FOR r IN
@@ -388,7 +395,8 @@ BEGIN
   END IF;
 
   -- The others: holds that stay, holds that were ended before, and those that nobody knows. One
-  -- that came just now was not locked: begin again.
+  -- that came just now was not locked, and one that was ended or renewed just now is not what was
+  -- seen: begin again.
   IF found + cardinality(skip_f) < cardinality(f_id) THEN
     FOR grp, ord, rc, target, amount, posted, pending, short_account, until IN
     WITH f AS MATERIALIZED (
@@ -406,13 +414,15 @@ BEGIN
              f.decider = 'o' OR f.kind = 'L' OR h.state = 'U' AS may,
              CASE f.kind WHEN 'S' THEN f.origin = 'r' OR f.cost <= h.amount
                          WHEN 'L' THEN h.origin = 'a' AND h.lease_until < clock_timestamp()
-                         ELSE f.kind IN ('V', 'W') END AS ends
+                         ELSE f.kind IN ('V', 'W') END AS ends,
+             h.origin = 'r' AND h.state = 'O' AND (
+               f.kind = 'U' OR (f.kind = 'L' AND h.lease_until < clock_timestamp())) AS parts
         FROM f JOIN hold h USING (id, origin) WHERE f.wallet IS NULL OR f.wallet = h.wallet),
     unknown AS (
       UPDATE hold h SET state = 'U', provider_ref = coalesce(m.provider_ref, h.provider_ref)
         FROM mine m
-       WHERE h.id = m.id AND h.origin = 'r' AND h.state = 'O'
-         AND (m.kind = 'U' OR (m.kind = 'L' AND h.lease_until < clock_timestamp()))
+       WHERE h.id = m.id AND m.parts AND h.state = 'O'
+         AND (m.kind = 'U' OR h.lease_until < clock_timestamp())
       RETURNING h.id),
     -- A settle by the router is posted all the same after a void or a write-off that it did not
     -- decide, and corrects a smaller one that was an estimate: as far as the wallet has room, the
@@ -478,7 +488,7 @@ BEGIN
              (sum(g.amount) + sum(g.loss) FILTER (WHERE g.kind = 'S'))::bigint AS cost
         FROM posting g JOIN f USING (id) GROUP BY g.id)
     SELECT 'f'::"char", f.ord::int, (CASE
-             WHEN e.payer <> ALL (ids) OR (m.may AND m.ends) THEN -1
+             WHEN e.payer <> ALL (ids) OR (m.may AND m.ends) OR (m.parts AND u.id IS NULL) THEN -1
              WHEN e.id IS NOT NULL THEN 0
              WHEN u.id IS NOT NULL THEN 0
              WHEN m.id IS NOT NULL AND NOT m.may THEN 11
@@ -499,7 +509,7 @@ BEGIN
              LEFT JOIN moved v ON v.id = e.payer
     LOOP
       IF rc < 0 THEN
-        RAISE EXCEPTION 'a hold appeared after its accounts were locked' USING ERRCODE = 'OM001';
+        RAISE EXCEPTION 'a hold came or went just now' USING ERRCODE = 'OM001';
       END IF;
       RETURN NEXT;
     END LOOP;
@@ -735,28 +745,33 @@ BEGIN
     SELECT DISTINCT ON (x.call) x.call, x.answer
       FROM unnest(r_principal, r_request_id, r_call, r_state, r_answer)
            AS x(principal, request_id, call, state, answer)
-      JOIN request e USING (principal, request_id)
-     WHERE x.state = 'D' AND e.operation = 'C' AND e.target = x.call
+      CROSS JOIN LATERAL (
+        SELECT e.target FROM request e
+         WHERE e.principal = x.principal AND e.request_id = x.request_id
+           AND e.operation = 'C' OFFSET 0) e
+     WHERE x.state = 'D' AND e.target = x.call
        AND EXISTS (SELECT FROM posting g
                     WHERE g.id BETWEEN x.call AND ledger_last_attempt(x.call) AND g.kind = 'S')
      ORDER BY x.call
     ON CONFLICT DO NOTHING;
-    DELETE FROM request e
-     USING unnest(r_principal, r_request_id, r_call, r_state)
-           AS x(principal, request_id, call, state)
-     WHERE e.principal = x.principal AND e.request_id = x.request_id AND x.state = 'F'
-       AND e.operation = 'C' AND e.target = x.call
-       AND NOT EXISTS (SELECT FROM hold h
-                        WHERE h.id BETWEEN x.call AND ledger_last_attempt(x.call))
-       AND NOT EXISTS (SELECT FROM posting g
-                        WHERE g.id BETWEEN x.call AND ledger_last_attempt(x.call)
-                          AND g.kind = 'S' AND g.amount > 0);
-    -- What stays was charged, or nobody knows it; its call is over, so a repeat is told that now.
-    UPDATE request e SET until = clock_timestamp()
-      FROM unnest(r_principal, r_request_id, r_call, r_state)
-           AS x(principal, request_id, call, state)
-     WHERE e.principal = x.principal AND e.request_id = x.request_id AND x.state = 'F'
-       AND e.operation = 'C' AND e.target = x.call;
+    IF 'F' = ANY (r_state) THEN
+      DELETE FROM request e
+       USING unnest(r_principal, r_request_id, r_call, r_state)
+             AS x(principal, request_id, call, state)
+       WHERE e.principal = x.principal AND e.request_id = x.request_id AND x.state = 'F'
+         AND e.operation = 'C' AND e.target = x.call
+         AND NOT EXISTS (SELECT FROM hold h
+                          WHERE h.id BETWEEN x.call AND ledger_last_attempt(x.call))
+         AND NOT EXISTS (SELECT FROM posting g
+                          WHERE g.id BETWEEN x.call AND ledger_last_attempt(x.call)
+                            AND g.kind = 'S' AND g.amount > 0);
+      -- What stays was charged, or nobody knows it; its call is over, so a repeat is told that now.
+      UPDATE request e SET until = clock_timestamp()
+        FROM unnest(r_principal, r_request_id, r_call, r_state)
+             AS x(principal, request_id, call, state)
+       WHERE e.principal = x.principal AND e.request_id = x.request_id AND x.state = 'F'
+         AND e.operation = 'C' AND e.target = x.call;
+    END IF;
     RETURN QUERY
     SELECT 'r'::"char", x.ord, 0::smallint, x.call, NULL::bigint, NULL::bigint, NULL::bigint,
            NULL::bigint, NULL::timestamptz
