@@ -27,9 +27,6 @@ from omni_grpc.identity import Scope
 
 log = structlog.get_logger(__name__)
 
-LAST_MESSAGE_SECONDS = 0.1
-"""How long a message that was being written may take to leave when its call is stopped."""
-
 OUR_METHODS = "/omni."
 LEDGER_METHODS = "/omni.router."
 
@@ -167,9 +164,6 @@ class ErrorsInterceptor(_Interceptor):
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
-            # gRPC takes no status while a message that was being written is on its way, nor a
-            # second time after it refused one: the client would wait for ever.
-            await asyncio.sleep(LAST_MESSAGE_SECONDS)
             return await self._abort(context, call.cancelled_by)
         except Exception:
             log.exception("call_failed", method=method, call_id=_call_id())
