@@ -54,6 +54,11 @@ class CutProxy:
         port = self._server.sockets[0].getsockname()[1]
         return f"postgresql://{quote(str(self._user))}@127.0.0.1:{port}/{self._database}"
 
+    @property
+    def armed(self) -> int:
+        """How many of the next statements will be broken."""
+        return len(self._next)
+
     def arm(self, *breaks: Break) -> None:
         """Break the next statements, one after the other."""
         self._next.extend(breaks)

@@ -68,6 +68,8 @@ from omni_grpc.storage import Database
 T = TypeVar("T")
 
 STATEMENT_S = 0.25
+ARMED_MAX = 3
+QUIET_S = 30.0
 TOGETHER_MAX = 6
 """Operations from which on the books are looked at: all orders of them may have to be tried."""
 
@@ -305,8 +307,10 @@ class LanesMachine(RuleBasedStateMachine):
     # --- what goes wrong ------------------------------------------------------------------------
     @rule(writer=writers, how=st.sampled_from(Break))
     def break_connection(self, writer: int, how: Break) -> None:
-        """At its next statement."""
-        self.proxies[writer % len(self.proxies)].arm(how)
+        """At its next statements, but no more of them than a look can wait for."""
+        proxy = self.proxies[writer % len(self.proxies)]
+        if proxy.armed < ARMED_MAX:
+            proxy.arm(how)
 
     @rule(writer=writers)
     def take_the_database_away(self, writer: int) -> None:
@@ -338,9 +342,9 @@ class LanesMachine(RuleBasedStateMachine):
     async def _quiet(self) -> None:
         for proxy in self.proxies:
             proxy.up()
-        await until(lambda: self.unanswered == 0)
+        await until(lambda: self.unanswered == 0, QUIET_S)
         lanes = [worker.lane for worker in self.workers]
-        await until(lambda: all(lane.depth == 0 and lane.connected for lane in lanes))
+        await until(lambda: all(lane.depth == 0 and lane.connected for lane in lanes), QUIET_S)
 
     def teardown(self) -> None:
         try:
