@@ -28,6 +28,15 @@ from gateway import (
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from omni.billing.v1.billing_service_pb2 import GetBalanceRequest
 from omni.billing.v1.billing_service_pb2_grpc import BillingServiceStub
+from omni.router.v1.router_service_pb2 import (
+    ChatPrompt,
+    CompleteChatRequest,
+    Message,
+    Part,
+    Role,
+    StreamChatRequest,
+)
+from omni.router.v1.router_service_pb2_grpc import RouterServiceStub
 from omni_grpc_client import AsyncOmni, OmniError
 from pydantic import SecretStr
 
@@ -183,29 +192,28 @@ class Callers:
         return error["omni"]["reason"], error["message"]
 
     async def _grpc(self, stream: bool) -> tuple[str, str]:
-        with pytest.raises(OmniError) as refused:
-            await (self._streamed() if stream else self.omni.chat(MODEL, "refused"))
-        return str(refused.value.reason), refused.value.message
-
-    async def _streamed(self) -> None:
-        async with self.omni.stream_chat(MODEL, "refused"):
-            pass
+        prompt = ChatPrompt(
+            model=MODEL, messages=[Message(role=Role.ROLE_USER, parts=[Part(text="refused")])]
+        )
+        async with grpc.aio.insecure_channel(self._gateway.grpc) as channel:
+            stub = RouterServiceStub(channel)
+            if stream:
+                return await self._told(stub.StreamChat, StreamChatRequest(prompt=prompt))
+            return await self._told(stub.CompleteChat, CompleteChatRequest(prompt=prompt))
 
     async def _grpc_balance(self) -> tuple[str, str]:
-        """By the bare stub: the client would repeat a read."""
         async with grpc.aio.insecure_channel(self._gateway.grpc) as channel:
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await BillingServiceStub(channel).GetBalance(
-                    GetBalanceRequest(),
-                    metadata=(("authorization", f"Bearer {self._tenant.api_key}"),),
-                    timeout=10,
-                )
-        error = refused.value
-        assert error.code() is grpc.StatusCode.UNAVAILABLE
-        trailers = str(error.trailing_metadata())
-        return "LEDGER_UNAVAILABLE" if "LEDGER_UNAVAILABLE" in trailers else trailers, str(
-            error.details()
+            return await self._told(BillingServiceStub(channel).GetBalance, GetBalanceRequest())
+
+    async def _told(self, method: Any, request: Any) -> tuple[str, str]:
+        """By the bare stub: the client would send it again."""
+        call = method(
+            request, metadata=(("authorization", f"Bearer {self._tenant.api_key}"),), timeout=10
         )
+        assert await call.code() is grpc.StatusCode.UNAVAILABLE
+        trailers = str(await call.trailing_metadata())
+        reason = "LEDGER_UNAVAILABLE" if "LEDGER_UNAVAILABLE" in trailers else trailers
+        return reason, str(await call.details())
 
     async def check_back(self) -> None:
         """Calls are answered again, soon."""
