@@ -294,6 +294,35 @@ async def test_two_calls_under_one_request_id_at_once_are_one(
     assert balance(sql, WALLET) == (100, 10)
 
 
+@pytest.mark.parametrize("how", ["freed", "forgotten"])
+async def test_a_repeat_that_meets_the_end_of_its_request_id_has_one_of_its_own(
+    how: str, url: str, sql: psycopg.Connection
+) -> None:
+    """Else its call would run under none, and could be repeated and charged again."""
+    op, second = started(sql), chat()
+    apply(sql, [final_op(Final.VOID, op.id)])
+    sql.execute("UPDATE request SET create_time = now() - interval '25 h' WHERE operation = 'C'")
+    async with (
+        await psycopg.AsyncConnection.connect(url) as holder,
+        await psycopg.AsyncConnection.connect(url, autocommit=True) as other,
+    ):
+        if how == "freed":
+            free = end_alone(op, ChatEnd.FREE)
+            await holder.execute(*statement(OWNER, 1, 0, [free]), binary=True)
+        else:
+            await holder.execute("SELECT ledger_forget_requests(24, 10)")
+        waiting = asyncio.create_task(
+            other.execute(*statement("other", 2, 1, [second]), binary=True)
+        )
+        await until(lambda: is_waiting(sql, other.info.backend_pid))
+        await holder.commit()
+        with pytest.raises(psycopg.Error) as caught:
+            await waiting
+        assert caught.value.sqlstate == "OM001"
+    assert codes(apply(sql, [second])) == [Code.DONE]
+    assert repeat(sql).target == call_id_of(second.id)
+
+
 def is_waiting(sql: psycopg.Connection, pid: int) -> bool:
     query = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
     return sql.execute(query, [pid]).fetchone() is not None
