@@ -31,7 +31,7 @@ from omni_grpc.billing.journal_records import (
     decode,
     encode,
 )
-from omni_grpc.billing.operations import FinalOp, HoldOp
+from omni_grpc.billing.operations import POSTED, FinalOp, HoldOp
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import LedgerUnavailable
 from omni_grpc.core.ids import HoldId
@@ -121,6 +121,8 @@ class CallJournal:
         self._live: dict[HoldId, _Live] = {}
         self._newest_since = 0.0
         self._acknowledged: list[HoldId] = []
+        self._last_posted: HoldId | None = None
+        """The last hold whose posting the database has acknowledged."""
         self._failure: str | None = None
         self._sync_failed = False
         self._unsynced = asyncio.Event()
@@ -198,6 +200,8 @@ class CallJournal:
         if live is not None and live.final is not None:
             del self._live[hold_id]
             self._acknowledged.append(hold_id)
+            if live.final.kind in POSTED:
+                self._last_posted = hold_id
 
     def retained(self) -> Iterator[FinalOp]:
         """See `Journal`. What was noted as acknowledged by now is no longer believed."""
@@ -221,11 +225,11 @@ class CallJournal:
     async def close(self) -> None:
         """Called once `run` has ended and nothing is written any more.
 
-        Removes the folder if every hold in it is acknowledged; else it is left, for whoever comes
-        next, with all that was written.
+        A folder in which every hold is acknowledged is kept for a while, or removed where it holds
+        none; else it is left, for whoever comes next, with all that was written.
         """
+        self._note_acknowledged()
         if self._live:
-            self._note_acknowledged()
             log.warning("journal_left", folder=self._folder.path.name, holds=len(self._live))
             try:
                 async with asyncio.timeout(CLOSE_SECONDS_MAX):
@@ -236,7 +240,10 @@ class CallJournal:
         self._writer.close()
         if not self._live:
             try:
-                self._folder.remove()
+                if self._last_posted is None:
+                    self._folder.remove()
+                else:
+                    self._folder.keep(self._last_posted.hex)
             except OSError as error:
                 log.warning("journal_not_removed", error=error.strerror)
         self._folder.release()

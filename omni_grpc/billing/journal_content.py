@@ -17,7 +17,7 @@ from omni_grpc.billing.journal_records import (
     Replayed,
     decode,
 )
-from omni_grpc.billing.operations import AttemptOutcome, Final, FinalOp, Origin
+from omni_grpc.billing.operations import POSTED, AttemptOutcome, Final, FinalOp, Origin
 from omni_grpc.core.ids import HoldId
 from omni_grpc.core.money import charge
 from omni_grpc.core.usage import UsageSource
@@ -76,6 +76,8 @@ class JournalContent:
     since_ms: int | None = None
     """From when on it tells of every dispatch; None where that is not known."""
     last_acknowledged: FinalOp | None = None
+    last_posted: HoldId | None = None
+    """The last hold whose posting the database had acknowledged."""
     was_replayed: bool = False
     unreadable: int = 0
 
@@ -109,6 +111,8 @@ class JournalContent:
                 attempt = self.attempts.pop(hold_id, None)
                 if attempt is not None and attempt.final is not None:
                     self.last_acknowledged = attempt.end(hold_id)
+                    if attempt.final.kind in POSTED:
+                        self.last_posted = hold_id
         else:
             hold_id = _hold_id(record)
             if only is None or hold_id in only:

@@ -24,6 +24,7 @@ from omni_grpc.billing.batch import outcomes, statement
 from omni_grpc.billing.dead_letters import INSERT_SQL, letter
 from omni_grpc.billing.journal import Journal
 from omni_grpc.billing.operations import (
+    POSTED,
     AttemptOutcome,
     Code,
     Decider,
@@ -83,9 +84,6 @@ SELECT CASE WHEN e.epoch = 0 THEN nextval('ledger_epoch') END,
   FROM (SELECT %s::bigint AS epoch, %s::uuid AS last) e
 """
 
-
-_POSTED = frozenset({Final.SETTLE, Final.VOID, Final.WRITE_OFF})
-"""The ends that leave a posting."""
 
 _OF_REQUESTS = frozenset(
     {
@@ -393,7 +391,7 @@ class Lane:
             if self._give_back(op, result, outcome):
                 return
             self._acknowledge(op)
-            if outcome.code in (Code.DONE, Code.ALREADY) and op.kind in _POSTED:
+            if outcome.code in (Code.DONE, Code.ALREADY) and op.kind in POSTED:
                 self._last_committed = op.id
             if op.kind is Final.SETTLE and outcome.code not in (Code.DONE, Code.ALREADY):
                 log.error(

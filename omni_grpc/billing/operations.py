@@ -7,6 +7,7 @@ unchanged after a lost acknowledgement. Amounts are nano-USD.
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import Final as Constant
 from uuid import UUID
 
 from omni_grpc.core.ids import AccountId, CallId, HoldId, KeyId
@@ -28,6 +29,10 @@ class Final(StrEnum):
     LEASE_END = "L"
     UNRESOLVED = "U"
     WRITE_OFF = "W"
+
+
+POSTED: Constant = frozenset({Final.SETTLE, Final.VOID, Final.WRITE_OFF})
+"""The ends of a router's hold that leave a posting."""
 
 
 class Decider(StrEnum):

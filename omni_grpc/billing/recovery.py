@@ -2,8 +2,9 @@
 
 Each worker looks for journals whose processes are gone, takes them one by one, and ends every hold
 in them as far as the journal tells: exactly, by an estimate, or as unresolved. All it does may be
-done twice. A journal is deleted when the database has all of it; one that is damaged, or of which
-something could not be applied, is set aside for people.
+done twice. A journal of which the database has all is kept for a while, since a failover or a
+restored backup may lose it again; that is looked at whenever the database comes back. One that is
+damaged, or of which something could not be applied, is set aside for people.
 """
 
 import asyncio
@@ -12,10 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final as Constant
 from typing import NamedTuple, Protocol
+from uuid import UUID
 
 import structlog
 
-from omni_grpc.billing.journal import Journal
+from omni_grpc.billing.journal import KEEP_SECONDS, KEPT_BYTES_MAX, Journal
 from omni_grpc.billing.journal_content import (
     Attempt,
     JournalContent,
@@ -27,7 +29,7 @@ from omni_grpc.billing.operations import AttemptOutcome, Code, Final, FinalOp, O
 from omni_grpc.billing.store import LedgerStore
 from omni_grpc.core.errors import Internal, OmniError
 from omni_grpc.core.ids import AccountId, HoldId
-from omni_grpc.storage import JournalFolder, abandoned
+from omni_grpc.storage import JournalFolder, abandoned, kept, take
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +90,8 @@ class Recovery:
         self._late_s = late_s
         self._foreign: set[str] = set()
         """Folders whose holds are in another ledger."""
+        self._connected_at: float | None = None
+        """Since when the database answered when what is kept was last compared with it."""
 
     async def run(self) -> None:
         """Recovers for ever; ends only by cancellation."""
@@ -101,7 +105,39 @@ class Recovery:
     async def recover(self) -> list[Recovered]:
         """Takes every journal whose worker is gone; what cannot be brought in now is left."""
         found = await asyncio.gather(*map(self._try, abandoned(self._root)))
+        await self._look_back()
         return [one for one in found if one is not None]
+
+    async def _look_back(self) -> None:
+        """Brings what is kept into the ledger again where that has lost it; once a connection."""
+        connected_at = self._lane.connected_at
+        if connected_at is None or connected_at == self._connected_at:
+            return
+        folders = await asyncio.to_thread(
+            kept, self._root, seconds=KEEP_SECONDS, bytes_max=KEPT_BYTES_MAX
+        )
+        by_hold = {UUID(mark): path for mark, path in folders.items()}
+        try:
+            for hold_id in await self._store.without_posting(by_hold) if by_hold else ():
+                await self._bring_back(by_hold[hold_id])
+        except (OmniError, OSError) as error:
+            log.warning("journals_not_compared", error=str(error))
+        else:
+            self._connected_at = connected_at
+
+    async def _bring_back(self, path: Path) -> None:
+        folder = take(path)
+        if folder is None:  # another worker has it
+            return
+        try:
+            if not await self._is_foreign(folder):
+                log.error("acknowledged_ends_lost", folder=path.name)
+                read = await asyncio.to_thread(read_journal, folder, believe=False)
+                counts: Counter[str] = Counter()
+                await self._apply([_end(*one) for one in read.attempts.items()], counts)
+                log.info("journal_brought_back", folder=path.name, **counts)
+        finally:
+            folder.release()
 
     async def _try(self, folder: JournalFolder) -> Recovered | None:
         try:
@@ -203,12 +239,15 @@ class Recovery:
 
     async def _dispose(self, folder: JournalFolder, read: JournalContent, found: Recovered) -> None:
         if not (found.is_damaged or found.refused):
-            await asyncio.to_thread(folder.remove)
+            if read.last_posted is None:  # all that it told is in our own journal by now
+                await asyncio.to_thread(folder.remove)
+            else:
+                folder.keep(read.last_posted.hex)
             return
-        kept = folder.set_aside()
+        aside = folder.set_aside()
         log.error(
             "journal_set_aside",
-            folder=kept.name,
+            folder=aside.name,
             refused=found.refused,
             skipped_bytes=read.damage.skipped_bytes,
             records_missing=read.damage.records_missing,

@@ -1,5 +1,6 @@
 """What is read from the ledger's tables; no money moves here. See migrations/*_ledger*.sql."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -69,6 +70,9 @@ _OF_OWNER = "SELECT id, wallet FROM hold WHERE owner = %s AND origin = 'r'"
 _UNRESOLVED_COLUMNS = (
     "id, wallet, amount, model, provider_ref, price_version, markup_ppm, owner, lease_until"
 )
+_WITHOUT_POSTING = """
+SELECT x.id FROM unnest(%s::uuid[]) x(id) WHERE NOT EXISTS (SELECT FROM posting p WHERE p.id = x.id)
+"""
 _UNRESOLVED = f"""
 SELECT {_UNRESOLVED_COLUMNS} FROM hold
  WHERE state = 'U' AND id > %s AND (%s::bigint IS NULL OR wallet = %s) ORDER BY id LIMIT %s
@@ -207,6 +211,11 @@ class LedgerStore:
         """The holds of one worker's calls that are not final, with their wallets."""
         rows = await self._database.fetch_all(_OF_OWNER, [owner], row=tuple_row)
         return [(HoldId(row[0]), AccountId(row[1])) for row in rows]
+
+    async def without_posting(self, ids: Collection[UUID]) -> set[UUID]:
+        """Those of `ids` under which there is no posting."""
+        rows = await self._database.fetch_all(_WITHOUT_POSTING, [list(ids)], row=tuple_row)
+        return {row[0] for row in rows}
 
     # --- unresolved attempts --------------------------------------------------------------------
     async def unresolved(

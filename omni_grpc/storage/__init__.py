@@ -14,7 +14,7 @@ from omni_grpc.storage.errors import (
     StorageError,
 )
 from omni_grpc.storage.journal import SegmentReader, SegmentWriter
-from omni_grpc.storage.journal_folder import JournalFolder, abandoned
+from omni_grpc.storage.journal_folder import JournalFolder, abandoned, kept, take
 from omni_grpc.storage.journal_frames import Damage
 from omni_grpc.storage.journal_machine import boot_id, make_durable, volatile_file_system
 from omni_grpc.storage.journal_retention import Retention
@@ -50,10 +50,12 @@ __all__ = [
     "abandoned",
     "boot_id",
     "connect",
+    "kept",
     "make_durable",
     "migrate",
     "migrations_folder",
     "pending",
     "read_migrations",
+    "take",
     "volatile_file_system",
 ]

@@ -26,6 +26,7 @@ _WORKER: Final = "w-"
 _BEING_MADE: Final = "new-"
 _BEING_REMOVED: Final = "gone-"
 _SET_ASIDE: Final = "damaged-"
+_KEPT: Final = "kept-"
 _LOCK: Final = "lock"
 _SEGMENT: Final = ".log"
 
@@ -87,6 +88,19 @@ class JournalFolder:
         shutil.rmtree(gone, ignore_errors=True)
         self.release()
 
+    def keep(self, mark: str) -> None:
+        """Keeps the folder for a while though all in it is done; gives up its lock.
+
+        `mark`, of letters and digits, stands in its name, and tells `kept` what is in it.
+
+        Raises:
+            OSError: it cannot be renamed; it is still there and still locked.
+        """
+        os.utime(self.path)  # its age counts from now on
+        kept = self._rename(_KEPT)
+        self.path = kept.rename(kept.with_name(f"{kept.name}-{mark}"))
+        self.release()
+
     def set_aside(self) -> Path:
         """Keeps the folder for people, under a name that nobody adopts; gives up its lock.
 
@@ -119,6 +133,37 @@ def abandoned(root: Path) -> Iterator[JournalFolder]:
         lock = _take(path)
         if lock is not None:
             yield JournalFolder(path, lock)
+
+
+def kept(root: Path, *, seconds: float, bytes_max: int) -> dict[str, Path]:
+    """The folders below `root` that were kept, by their marks; deletes what is too old or too much.
+
+    That is what was kept for longer than `seconds`, or is beyond `bytes_max` with all newer ones.
+    """
+    found: list[tuple[float, int, Path]] = []
+    for path in root.glob(f"{_KEPT}*"):
+        with contextlib.suppress(OSError):
+            size = sum(each.stat().st_size for each in path.iterdir())
+            found.append((path.stat().st_mtime, size, path))
+    marks: dict[str, Path] = {}
+    total = 0
+    for since, size, path in sorted(found, reverse=True):
+        total += size
+        if since >= time.time() - seconds and total <= bytes_max:
+            marks[path.name.rpartition("-")[2]] = path
+            continue
+        folder = take(path)
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                folder.remove()
+            folder.release()
+    return marks
+
+
+def take(path: Path) -> JournalFolder | None:
+    """Takes a folder whose process is gone; None if it is somebody's, or gone itself."""
+    lock = _take(path)
+    return None if lock is None else JournalFolder(path, lock)
 
 
 def _take(path: Path) -> int | None:

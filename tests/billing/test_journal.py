@@ -37,7 +37,7 @@ from omni_grpc.billing.operations import (
 from omni_grpc.core.errors import LedgerUnavailable
 from omni_grpc.core.ids import AccountId, HoldId, call_id_of
 from omni_grpc.core.usage import Usage, UsageSource
-from omni_grpc.storage import JournalFolder, SegmentReader, abandoned, boot_id
+from omni_grpc.storage import JournalFolder, SegmentReader, abandoned, boot_id, kept
 
 KEEP_S = 600.0
 
@@ -407,14 +407,24 @@ async def test_what_is_written_is_synced_soon_and_together(rig: Rig) -> None:
     await asyncio.wait([running])
 
 
-async def test_a_journal_whose_calls_are_all_acknowledged_leaves_nothing(rig: Rig) -> None:
+async def test_a_journal_whose_calls_are_all_acknowledged_is_kept_by_the_last_of_them(
+    rig: Rig,
+) -> None:
     journal = rig.journal()
     running = asyncio.create_task(journal.run())
-    for _ in range(3):
-        call(journal)
+    *_, last = [call(journal) for _ in range(3)]
     running.cancel()
     await asyncio.wait([running])
     await journal.close()
+    (path,) = rig.root.iterdir()
+    assert kept(rig.root, seconds=KEEP_S, bytes_max=10**6) == {last.id.hex: path}
+    assert list(abandoned(rig.root)) == []
+    assert kept(rig.root, seconds=KEEP_S, bytes_max=10) == {}
+    assert list(rig.root.iterdir()) == []
+
+
+async def test_a_journal_without_calls_leaves_nothing(rig: Rig) -> None:
+    await rig.journal().close()
     assert list(rig.root.iterdir()) == []
 
 

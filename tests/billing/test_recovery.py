@@ -552,6 +552,28 @@ async def test_ends_that_the_database_has_lost_are_brought_in_again(house: House
     assert await house.balance() == (GRANT - 15, 0, 0)
 
 
+async def test_what_a_stopped_worker_had_acknowledged_is_brought_back_when_the_database_lost_it(
+    house: House,
+) -> None:
+    """A backup was restored after it: its journal was kept, and is read once a connection."""
+    victim = await house.victim()
+    lost = [ended(hold_op(10), cost) for cost in (3, 4)]
+    for op in lost:
+        assert op.hold
+        victim.journal.dispatched(op.hold, 10, UNIT_PRICE)
+        victim.journal.final(op)
+        victim.journal.acknowledged(op.id)
+    victim.running.cancel()
+    await victim.journal.close()
+    assert house.names() == ["kept"]
+    recovery = house.recovery()
+    assert await recovery.recover() == []
+    assert [house.state(op.id) for op in lost] == [("S", 3), ("S", 4)]
+    assert await recovery.recover() == []
+    assert house.names() == ["kept"]
+    assert await house.balance() == (GRANT - 7, 0, 0)
+
+
 async def test_a_call_whose_hold_the_database_has_lost_is_still_charged(house: House) -> None:
     victim = await house.victim()
     settled, ran, sent = hold_op(10), hold_op(10), hold_op(10)

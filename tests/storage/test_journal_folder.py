@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from omni_grpc.storage import JournalError, JournalFolder, SegmentReader, SegmentWriter, abandoned
+from omni_grpc.storage import (
+    JournalError,
+    JournalFolder,
+    SegmentReader,
+    SegmentWriter,
+    abandoned,
+    kept,
+    take,
+)
 from omni_grpc.storage.journal_folder import BIRTH_SECONDS_MAX
 
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -145,6 +153,24 @@ def test_a_folder_set_aside_is_kept_and_adopted_by_nobody(tmp_path: Path) -> Non
     assert kept.name == path.name.replace("w-", "damaged-", 1)
     assert (kept / "0000000001.log").exists()
     assert list(abandoned(tmp_path)) == []
+
+
+def test_a_folder_that_is_kept_is_found_by_its_mark_until_its_time_is_over(tmp_path: Path) -> None:
+    dead(tmp_path)
+    (folder,) = abandoned(tmp_path)
+    folder.keep("0af3")
+    assert list(abandoned(tmp_path)) == []
+    ((mark, path),) = kept(tmp_path, seconds=60, bytes_max=10**6).items()
+    assert mark == "0af3"
+    assert (path / "0000000001.log").exists()
+    taken = take(path)
+    assert taken is not None
+    assert take(path) is None
+    assert kept(tmp_path, seconds=-1, bytes_max=10**6) == {}
+    assert names(tmp_path) == [path.name]
+    taken.release()
+    assert kept(tmp_path, seconds=-1, bytes_max=10**6) == {}
+    assert names(tmp_path) == []
 
 
 def test_what_killed_processes_left_half_made_or_half_removed_is_swept_away(tmp_path: Path) -> None:
