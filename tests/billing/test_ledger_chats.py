@@ -306,15 +306,16 @@ async def test_a_repeat_that_meets_the_end_of_its_request_id_has_one_of_its_own(
         await psycopg.AsyncConnection.connect(url) as holder,
         await psycopg.AsyncConnection.connect(url, autocommit=True) as other,
     ):
+        await holder.execute("SELECT FROM request WHERE operation = 'C' FOR UPDATE")
+        waiting = asyncio.create_task(
+            other.execute(*statement("other", 2, 1, [second]), binary=True)
+        )
+        await until(lambda: is_waiting(sql, other.info.backend_pid))
         if how == "freed":
             free = end_alone(op, ChatEnd.FREE)
             await holder.execute(*statement(OWNER, 1, 0, [free]), binary=True)
         else:
             await holder.execute("SELECT ledger_forget_requests(24, 10)")
-        waiting = asyncio.create_task(
-            other.execute(*statement("other", 2, 1, [second]), binary=True)
-        )
-        await until(lambda: is_waiting(sql, other.info.backend_pid))
         await holder.commit()
         with pytest.raises(psycopg.Error) as caught:
             await waiting
