@@ -4,10 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OURS := --editable gen --editable clients/python --editable .
+SEEDS ?= 1000
+FIRST ?= 1
+MINUTES ?= 10
 PROTOS := $(shell find proto -name '*.proto')
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev dev test check format gen lock bench bench-ledger mutants clean
+.PHONY: help install install-dev dev test check format gen lock bench bench-ledger faults soak mutants clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +39,12 @@ bench: install-dev  ## Measure the service against a mock provider on this machi
 
 bench-ledger: install-dev  ## Measure the ledger alone, beside one transaction a step
 	@$(BIN)/python bench/ledger.py
+
+faults: install-dev  ## Break everything from seeds: SEEDS=1000 FIRST=1 (KIND=n: one kind only)
+	@$(BIN)/python tests/faults/run.py seeds --count $(SEEDS) --first $(FIRST) $(if $(KIND),--kind $(KIND))
+
+soak: install-dev  ## Three replicas under kill -9 with 64 clients: MINUTES=10
+	@$(BIN)/python tests/faults/run.py soak --minutes $(MINUTES)
 
 mutants: install-dev  ## Take out one safeguard at a time: its test must fail (MUTANT=name: one)
 	@$(BIN)/python tests/mutants/mutant_runner.py
