@@ -10,6 +10,7 @@ It reads one JSON command a line, and answers each with a line.
 """
 
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -23,6 +24,13 @@ from omni_grpc.storage import EmbeddedPostgres
 from omni_grpc.storage.errors import EmbeddedPostgresError
 
 Json = dict[str, Any]  # a command or an answer
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Whatever becomes of the nursery, no server outlives it. Linux alone knows this."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Nursery:
@@ -78,6 +86,8 @@ class Nursery:
             return pid
         try:
             os.setsid()
+            die_with_parent()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             log = os.open(command["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             nothing = os.open(os.devnull, os.O_RDONLY)
             os.dup2(nothing, 0)
@@ -108,6 +118,7 @@ class Nursery:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - this process has no threads
             )
         process.returncode = 0  # reaped here, by its pid
         return process.pid
@@ -128,6 +139,7 @@ def import_service() -> None:
 def run() -> None:
     """Obeys until its standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     words = os.dup(1)
     os.dup2(2, 1)  # what the service prints must not be taken for an answer
     import_service()
