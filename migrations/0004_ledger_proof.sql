@@ -424,6 +424,11 @@ BEGIN
        WHERE h.id = m.id AND m.parts AND h.state = 'O'
          AND (m.kind = 'U' OR h.lease_until < clock_timestamp())
       RETURNING h.id),
+    -- Its owner may know more than whoever ended its lease.
+    named AS (
+      UPDATE hold h SET provider_ref = m.provider_ref FROM mine m
+       WHERE h.id = m.id AND m.kind = 'U' AND m.state = 'U' AND h.provider_ref IS NULL
+         AND m.provider_ref IS NOT NULL),
     -- A settle by the router is posted all the same after a void or a write-off that it did not
     -- decide, and corrects a smaller one that was an estimate: as far as the wallet has room, the
     -- rest is the operator's loss.

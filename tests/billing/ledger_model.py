@@ -171,6 +171,8 @@ class Model:
         is_router = hold.origin == Origin.ROUTER
         if op.kind is Final.UNRESOLVED or (op.kind is Final.LEASE_END and is_router):
             if hold.state == "U":
+                if op.kind is Final.UNRESOLVED:
+                    hold.provider_ref = hold.provider_ref or op.provider_ref
                 return Said(Code.ALREADY, op.id)
             if op.kind is Final.LEASE_END and not hold.is_over:
                 return Said(Code.RENEWED, op.id)

@@ -132,6 +132,18 @@ async def test_a_written_off_attempt_is_recorded_with_the_name_its_provider_gave
     assert usage_of(sql, op) == ("U", False, None, "gen-7")
 
 
+async def test_its_owner_names_a_hold_whose_lease_another_ended(sql: psycopg.Connection) -> None:
+    op = hold_op(10, seconds=-1)
+    apply(sql, [transfer_op(10)])
+    apply(sql, [op])
+    apply(sql, [final_op(Final.LEASE_END, op.id)])
+    for name in (None, "gen-7", "gen-8"):
+        final = final_op(Final.UNRESOLVED, op.id, provider_ref=name)
+        assert codes(apply(sql, [final])) == [Code.ALREADY]
+    listed = sql.execute("SELECT provider_ref FROM hold WHERE state = 'U'").fetchall()
+    assert listed == [("gen-7",)]
+
+
 # --- late words ---------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", [Final.VOID, Final.WRITE_OFF])
 @pytest.mark.parametrize("decider", OTHERS)
