@@ -148,9 +148,9 @@ class Lane:
         self._closing = False
         self._unsettled = 0
         self._last_committed: HoldId | None = None
-        """The last posting of an end that the database acknowledged, or found to be there. Commits
-        are lost from the end: if this one is there, all before it are. (That its hold is there
-        would prove the contrary.)"""
+        """The last posting that this worker's own operation made. Commits are lost from the end: if
+        this one is there, all before it are. (That its hold is there would prove the contrary.
+        One that was found to be there may be old: recovery asks for many such.)"""
         self._open = 0
         """The router's holds that were granted here and whose end was not stated yet."""
         self._idle = asyncio.Event()
@@ -391,7 +391,7 @@ class Lane:
             if self._give_back(op, result, outcome):
                 return
             self._acknowledge(op)
-            if outcome.code in (Code.DONE, Code.ALREADY) and op.kind in POSTED:
+            if outcome.code is Code.DONE and op.kind in POSTED:
                 self._last_committed = op.id
             if op.kind is Final.SETTLE and outcome.code not in (Code.DONE, Code.ALREADY):
                 log.error(
