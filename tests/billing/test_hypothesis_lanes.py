@@ -67,7 +67,7 @@ from omni_grpc.storage import Database
 
 T = TypeVar("T")
 
-STATEMENT_S = 0.25
+STATEMENT_S = 0.4
 ARMED_MAX = 3
 QUIET_S = 30.0
 TOGETHER_MAX = 6
