@@ -122,7 +122,8 @@ class CallJournal:
         self._newest_since = 0.0
         self._acknowledged: list[HoldId] = []
         self._last_posted: HoldId | None = None
-        """The last hold whose posting the database has acknowledged."""
+        """The last hold of a call of ours whose posting the database has acknowledged; those that
+        we recovered for others may be old."""
         self._failure: str | None = None
         self._sync_failed = False
         self._unsynced = asyncio.Event()
@@ -200,7 +201,7 @@ class CallJournal:
         if live is not None and live.final is not None:
             del self._live[hold_id]
             self._acknowledged.append(hold_id)
-            if live.final.kind in POSTED:
+            if live.dispatched is not None and live.final.kind in POSTED:
                 self._last_posted = hold_id
 
     def retained(self) -> Iterator[FinalOp]:

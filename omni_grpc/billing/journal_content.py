@@ -109,7 +109,8 @@ class JournalContent:
         elif isinstance(record, Acknowledged):
             for hold_id in record if believe else ():
                 attempt = self.attempts.pop(hold_id, None)
-                if attempt is not None and attempt.final is not None:
+                # What it recovered for others may have been in the database for long.
+                if attempt is not None and attempt.final is not None and attempt.dispatched:
                     self.last_acknowledged = attempt.end(hold_id)
                     if attempt.final.kind in POSTED:
                         self.last_posted = hold_id
