@@ -6,6 +6,7 @@ fails is a `ProviderFault`. Nothing here prices, routes, holds or falls back.
 
 from omni_grpc.providers.calls import (
     ChatProvider,
+    ProviderAnswer,
     ProviderCompletion,
     ProviderStream,
     UpstreamCall,
@@ -36,6 +37,7 @@ __all__ = [
     "Malformed",
     "Misconfigured",
     "Overloaded",
+    "ProviderAnswer",
     "ProviderCompletion",
     "ProviderFault",
     "ProviderSettings",

@@ -42,6 +42,35 @@ class ProviderCompletion(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str | None = None
 
 
+class ProviderAnswer(Protocol):
+    """A plain answer: await it once to send the request and get all of it.
+
+    Raises:
+        ProviderFault: by its class, what went wrong.
+        OmniError: that of `dispatched`, and nothing was sent.
+    """
+
+    def __await__(self) -> Generator[object, None, ProviderCompletion]:
+        """Send the request and wait for all of the answer.
+
+        Cancelling the wait stops the provider, unless it bills on all the same.
+        """
+        ...
+
+    async def cancel(self) -> ProviderCompletion | None:
+        """Stop the provider; the answer, where the provider had sent all of it. As of a stream."""
+        ...
+
+    async def drain(self) -> ProviderCompletion:
+        """Wait on for a caller who was cancelled, where the provider bills on. As of a stream.
+
+        Raises:
+            ProviderFault: as waiting does.
+            OmniError: that of `dispatched`.
+        """
+        ...
+
+
 class ProviderStream(Protocol):
     """A streamed answer: await it to open it, then iterate, and always close it.
 
@@ -133,21 +162,19 @@ class ChatProvider(Protocol):
         """What the provider is."""
         ...
 
-    async def complete(
+    def complete(
         self,
         call: UpstreamCall,
         dispatched: Callable[[], None],
         named: Callable[[str], None] | None = None,
-    ) -> ProviderCompletion:
-        """Ask for a whole answer.
+    ) -> ProviderAnswer:
+        """Prepare a plain answer: nothing is sent before the result is awaited.
 
         `dispatched` is called once, right before the first byte of the request may reach the
         provider; nothing is sent if it raises an OmniError. `named` is called at most once, as
-        soon as the provider has named its answer. Cancelling closes the connection at once.
+        soon as the provider has named its answer.
 
         Raises:
-            ProviderFault: by its class, what went wrong.
-            OmniError: that of `dispatched`.
             FieldInvalid: the request holds something that is no JSON.
         """
         ...

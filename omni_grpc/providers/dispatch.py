@@ -23,13 +23,15 @@ class ConnectionGoneError(Exception):
 class Dispatch:
     """Where one request stands. `transport` carries it from its start on.
 
-    Once it is `forbidden`, a request that has not started never will.
+    Once it is `forbidden`, a request that has not started never will. Once it is `answered`, the
+    last byte of its answer has come, and its connection may be another request's already.
     """
 
-    __slots__ = ("_dispatched", "forbidden", "sent", "started", "transport")
+    __slots__ = ("_dispatched", "answered", "forbidden", "sent", "started", "transport")
 
     def __init__(self, dispatched: Callable[[], None]) -> None:
         self._dispatched = dispatched
+        self.answered = False
         self.forbidden = False
         self.started = False
         self.sent = False
@@ -40,6 +42,11 @@ class Dispatch:
         self.transport = transport
         self._dispatched()
         self.started = True
+
+    def end(self) -> None:
+        """The answer's last byte has come: the connection is no longer this request's to close."""
+        self.answered = True
+        self.transport = None
 
     def half_close(self) -> bool:
         """End our side of the connection, which tells the provider to stop.

@@ -166,6 +166,7 @@ class Upstream:
                 dispatch.abort()  # aiohttp's own closing would first write what is left
                 raise
             if response is not None:
+                response.content.on_eof(dispatch.end)
                 await self._check(response)
                 return response
             await asyncio.sleep(0)  # the loop hears of the other dead connections

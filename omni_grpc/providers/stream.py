@@ -1,8 +1,7 @@
 """A streamed answer over HTTP: opening, reading, cancelling, and the end of its connection.
 
-Knows server-sent events and connections; what an event means is the decoder's. A stream is opened
-by a task of its own, so that a caller who goes away while the provider begins to answer still
-learns what the provider sent: cancelling is money. Beyond that no task is made.
+Knows server-sent events and connections; what an event means is the decoder's. A task opens the
+stream; beyond that none is made.
 """
 
 import asyncio
@@ -19,12 +18,9 @@ from omni_grpc.core.usage import Usage
 from omni_grpc.providers.decoder import StreamDecoder
 from omni_grpc.providers.dispatch import Dispatch
 from omni_grpc.providers.errors import Malformed, ProviderFault, Wait
+from omni_grpc.providers.exchange import CANCEL_SECONDS_MAX, Exchange
 from omni_grpc.providers.http import Upstream
 from omni_grpc.providers.sse import EventTooLongError, SseParser
-
-CANCEL_SECONDS_MAX: Final = 0.25
-"""How long a cancelled stream is read on for what the provider sent before it heard of it, and how
-long an opening that nobody waits for is kept for whoever drains it."""
 
 _READ_FAILED: Final = (aiohttp.ClientError, OSError, RuntimeError)
 """What aiohttp raises for a body that cannot be read on: OSError covers TimeoutError, and a
@@ -53,11 +49,14 @@ class HttpStream:
         self._decoder = decoder
         self._call_id = call_id
         self._seconds = min(seconds_left, upstream.spec.timeouts.total_s)
-        self._dispatch = Dispatch(dispatched)
         self._parser = SseParser()
-        self._opening: asyncio.Task[aiohttp.ClientResponse] | None = None
+        self._opening = Exchange(
+            self._request,
+            Dispatch(dispatched),
+            bills_on=upstream.spec.bills_after_cancel,
+            shut=self._shut,
+        )
         self._response: aiohttp.ClientResponse | None = None
-        self._half_closed = False
         self._over = False
         self._fault: ProviderFault | None = None
         self._due = 0.0
@@ -98,20 +97,11 @@ class HttpStream:
         return self
 
     async def _open(self) -> None:
-        if self._opening is not None or self._over:
-            raise RuntimeError("A stream is awaited once: a second request would be a second bill.")
-        loop = asyncio.get_running_loop()
-        self._due = loop.time() + self._seconds
-        self._opening = loop.create_task(self._request())
+        if self._over and not self._opening.is_started:
+            raise RuntimeError("A stream that was closed is not opened.")
+        self._due = asyncio.get_running_loop().time() + self._seconds
         try:
-            self._response = await asyncio.shield(self._opening)
-        except asyncio.CancelledError:
-            self._opening.add_done_callback(_take_note)
-            if not (self._upstream.spec.bills_after_cancel and self._dispatch.started):
-                self._stop_provider()
-            # Whoever cancelled may still ask for what was sent, by `cancel` or `drain`.
-            self._timer = loop.call_later(CANCEL_SECONDS_MAX, self._shut)
-            raise
+            self._response = await self._opening.start()
         except (ProviderFault, OmniError):
             self._over = True
             raise
@@ -122,7 +112,7 @@ class HttpStream:
         response = await upstream.post(
             self._url,
             self._body,
-            self._dispatch,
+            self._opening.dispatch,
             call_id=self._call_id,
             due=self._due,
             first_byte_s=upstream.spec.timeouts.first_byte_s,
@@ -222,10 +212,9 @@ class HttpStream:
 
     async def drain(self) -> AsyncGenerator[tuple[ChatDelta, ...], None]:
         """Read on for a reader that was cancelled; see `ProviderStream`."""
-        if self._response is None and self._opening is not None and not self._over:
-            self._clear_timer()
+        if self._response is None and self._opening.is_started and not self._over:
             try:
-                self._response = await asyncio.shield(self._opening)
+                self._response = await self._opening.outcome()
             except ProviderFault:
                 self._over = True
                 raise
@@ -279,17 +268,18 @@ class HttpStream:
 
     async def cancel(self) -> tuple[ChatDelta, ...]:
         """Stop the provider, and return what it had sent and nobody has read yet."""
-        if self._over or self._opening is None:
+        if self._over or not self._opening.is_started:
             self._over = True
             return ()
         self._clear_timer()
+        self._opening.keep()
         deltas: tuple[ChatDelta, ...] = ()
         try:
-            if self._stop_provider():
+            if self._opening.stop_provider():
                 with contextlib.suppress(*_READ_FAILED, ProviderFault, OmniError):
                     async with asyncio.timeout(CANCEL_SECONDS_MAX):
                         if self._response is None:
-                            self._response = await asyncio.shield(self._opening)
+                            self._response = await self._opening.outcome()
                         content = self._response.content
                         while not self._decoder.done and self._decoder.fault is None:
                             data = await content.readany()
@@ -302,35 +292,18 @@ class HttpStream:
             self._shut()
         return deltas
 
-    def _stop_provider(self) -> bool:
-        """Let the provider see our end; whether it can still be read from."""
-        if not self._half_closed:
-            self._half_closed = self._dispatch.half_close()
-            if not self._half_closed and self._opening is not None:
-                self._opening.cancel()
-        return self._half_closed
-
     def _shut(self) -> None:
         """Close the connection, where it is still ours."""
         self._over = True
         self._clear_timer()
-        opening = self._opening
-        if opening is not None and not opening.done():
-            opening.cancel()
-            self._dispatch.abort()
-        elif opening is not None and not opening.cancelled() and opening.exception() is None:
-            response = opening.result()
-            if response.connection is not None:
-                response.close()
-                self._dispatch.abort()
+        self._opening.keep()
+        self._opening.abort()
+        response = self._opening.found
+        if response is not None and response.connection is not None:
+            response.close()
+            self._opening.dispatch.abort()
 
     def _clear_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _take_note(opening: asyncio.Task[aiohttp.ClientResponse]) -> None:
-    """A fault of an opening that nobody waits for is no news to the loop's log."""
-    if not opening.cancelled():
-        opening.exception()

@@ -16,7 +16,7 @@ from raw_provider import (
 )
 
 from omni_grpc.core.chat import ChatDelta, Message
-from omni_grpc.providers import ProviderStream
+from omni_grpc.providers import ProviderAnswer, ProviderCompletion, ProviderStream
 
 MOMENT_S = 0.05
 """Far longer than a close takes, and far shorter than any timeout in play."""
@@ -315,3 +315,83 @@ async def test_closing_a_stream_that_ended_leaves_its_connection_to_the_next_cal
     await stream.cancel()
     assert await running
     assert len(raw.peers) == 1
+
+
+async def test_leaving_a_stream_that_waits_whole_unread_leaves_its_connection_to_the_next_call(
+    start, call, dispatched
+):
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(HEAD_STREAM + chunk(story("left")) + LAST_CHUNK)
+        await peer.request()
+        await asyncio.sleep(0.05)
+        await peer.send(plain(answer()))
+
+    provider, raw = await start(script)
+    stream = await provider.open_stream(call(), dispatched)
+    await until(lambda: stream._response.connection is None)  # its end came, and nobody read it
+    running = asyncio.ensure_future(_awaited(provider.complete(call(), dispatched)))
+    await until(lambda: len(raw.requests) == 2)
+    assert text_of(await stream.cancel()) == "left"
+    assert await running
+    assert len(raw.peers) == 1
+
+
+# --- plain answers --------------------------------------------------------------------------------
+async def test_a_plain_answer_that_comes_while_it_is_left_is_told_by_cancel(
+    start, call, dispatched
+):
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.gone()
+        await peer.send(plain(answer()))
+
+    provider, raw = await start(script)
+    asked = provider.complete(call(), dispatched)
+    running = asyncio.ensure_future(_awaited(asked))
+    await until(lambda: raw.requests)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    found = await asked.cancel()
+    assert found is not None
+    assert found.usage is not None
+    await until(raw.peers[0].writer.is_closing)
+
+
+async def test_a_plain_answer_that_was_there_already_is_told_and_its_connection_stays(
+    start, call, dispatched
+):
+    async def script(peer: Peer) -> None:
+        for _ in range(2):
+            await peer.request()
+            await peer.send(plain(answer()))
+
+    provider, raw = await start(script)
+    asked = provider.complete(call(), dispatched)
+    running = asyncio.ensure_future(_awaited(asked))
+    while asked._exchange.found is None:  # the caller's own wait is over a moment later
+        await asyncio.sleep(0)
+    assert running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await asked.cancel() == await provider.complete(call(), dispatched)
+    assert len(raw.peers) == 1
+
+
+async def test_a_plain_answer_that_does_not_come_is_not_awaited_long(start, call, dispatched):
+    provider, raw = await start(hangs)
+    asked = provider.complete(call(), dispatched)
+    assert await asked.cancel() is None  # before it was sent
+    asked = provider.complete(call(), dispatched)
+    running = asyncio.ensure_future(_awaited(asked))
+    await until(lambda: raw.requests)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await asked.cancel() is None
+    await until(lambda: raw.peers[0].gone_at)
+
+
+async def _awaited(asked: ProviderAnswer) -> ProviderCompletion:
+    return await asked

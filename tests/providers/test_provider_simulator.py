@@ -371,7 +371,7 @@ async def test_a_cancelled_stream_is_told_as_it_was_sent(simulator, connect, beh
         task.cancel()
         await asyncio.wait({task})
         await stream.aclose()
-        if not stream._dispatch.started:
+        if not stream._opening.dispatch.started:
             continue
         record = await last_record(simulator)
         assert tokens.count_text("".join(told)) == record.completion_tokens

@@ -1,11 +1,10 @@
 """A provider that speaks OpenAI's chat completions: one endpoint, plain and streamed."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from omni_grpc.providers.calls import ProviderCompletion, ProviderStream, UpstreamCall
-from omni_grpc.providers.dispatch import Dispatch
+from omni_grpc.providers.answer import HttpAnswer
+from omni_grpc.providers.calls import ProviderAnswer, ProviderStream, UpstreamCall
 from omni_grpc.providers.http import Upstream
 from omni_grpc.providers.openai.decode import ChatStreamDecoder, decode_completion
 from omni_grpc.providers.openai.encode import encode_chat
@@ -27,33 +26,24 @@ class OpenAIChat:
         """What the provider is."""
         return self._upstream.spec
 
-    async def complete(
+    def complete(
         self,
         call: UpstreamCall,
         dispatched: Callable[[], None],
         named: Callable[[str], None] | None = None,
-    ) -> ProviderCompletion:
-        """Ask for a whole answer; see `ChatProvider`."""
+    ) -> ProviderAnswer:
+        """Prepare a plain answer; see `ChatProvider`."""
         upstream = self._upstream
-        body = encode_chat(call, stream=False, output_limit_field=upstream.spec.output_limit_field)
-        due = asyncio.get_running_loop().time() + min(
-            call.seconds_left, upstream.spec.timeouts.total_s
-        )
-        response = await upstream.post(
+        return HttpAnswer(
+            upstream,
             self._url,
-            body,
-            Dispatch(dispatched),
+            encode_chat(call, stream=False, output_limit_field=upstream.spec.output_limit_field),
+            decode_completion,
             call_id=call.call_id,
-            due=due,
-            first_byte_s=None,
+            seconds_left=call.seconds_left,
+            dispatched=dispatched,
+            named=named,
         )
-        name = upstream.name_in(response)
-        if name is not None and named is not None:
-            named(name)
-        found = decode_completion(await upstream.read(response, due), upstream.faults)
-        if name is None and found.id is not None and named is not None:
-            named(found.id)
-        return found
 
     def open_stream(
         self,

@@ -1,0 +1,92 @@
+"""A plain answer over HTTP: asked for, read whole, and stopped without losing what was sent."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Generator
+
+from yarl import URL
+
+from omni_grpc.core.errors import OmniError
+from omni_grpc.providers.calls import ProviderCompletion
+from omni_grpc.providers.dispatch import Dispatch
+from omni_grpc.providers.errors import ProviderFault
+from omni_grpc.providers.exchange import CANCEL_SECONDS_MAX, Exchange
+from omni_grpc.providers.faults import Faults
+from omni_grpc.providers.http import Upstream
+
+
+class HttpAnswer:
+    """One plain answer; the `ProviderAnswer` of every dialect over HTTP."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        url: URL,
+        body: bytes,
+        decode: Callable[[bytes, Faults], ProviderCompletion],
+        *,
+        call_id: str,
+        seconds_left: float,
+        dispatched: Callable[[], None],
+        named: Callable[[str], None] | None,
+    ) -> None:
+        self._upstream = upstream
+        self._url = url
+        self._body = body
+        self._decode = decode
+        self._call_id = call_id
+        self._seconds = min(seconds_left, upstream.spec.timeouts.total_s)
+        self._named = named
+        self._exchange = Exchange(
+            self._ask,
+            Dispatch(dispatched),
+            bills_on=upstream.spec.bills_after_cancel,
+            shut=self._shut,
+        )
+
+    def __await__(self) -> Generator[object, None, ProviderCompletion]:
+        """Sends the request and waits for all of the answer."""
+        return self._exchange.start().__await__()
+
+    async def _ask(self) -> ProviderCompletion:
+        upstream = self._upstream
+        due = asyncio.get_running_loop().time() + self._seconds
+        response = await upstream.post(
+            self._url,
+            self._body,
+            self._exchange.dispatch,
+            call_id=self._call_id,
+            due=due,
+            first_byte_s=None,
+        )
+        name = upstream.name_in(response)
+        if name is not None and self._named is not None:
+            self._named(name)
+        found = self._decode(await upstream.read(response, due), upstream.faults)
+        if name is None and found.id is not None and self._named is not None:
+            self._named(found.id)
+        return found
+
+    async def drain(self) -> ProviderCompletion:
+        """Waits on for a caller who was cancelled; see `ProviderAnswer`."""
+        return await self._exchange.outcome()
+
+    async def cancel(self) -> ProviderCompletion | None:
+        """Stops the provider; the answer, where all of it had been sent."""
+        exchange = self._exchange
+        if not exchange.is_started:
+            return None
+        exchange.keep()
+        try:
+            if exchange.stop_provider():
+                # A provider that was stopped ends the connection, which is no fault of it.
+                with contextlib.suppress(TimeoutError, ProviderFault, OmniError):
+                    async with asyncio.timeout(CANCEL_SECONDS_MAX):
+                        return await exchange.outcome()
+        finally:
+            self._shut()
+        return exchange.found
+
+    def _shut(self) -> None:
+        self._exchange.keep()
+        self._exchange.abort()
