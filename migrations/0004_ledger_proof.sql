@@ -119,6 +119,19 @@ LANGUAGE sql VOLATILE AS $$
   SELECT min(id) FROM slice
 $$;
 
+-- As before, but passes over holds on whose rows another session sits: they keep no other waiting.
+CREATE OR REPLACE FUNCTION ledger_renew(
+  p_owner text, p_epoch bigint, p_seconds integer, p_ids uuid[])
+RETURNS SETOF uuid LANGUAGE sql VOLATILE AS $$
+  WITH free AS (
+    SELECT id FROM hold
+     WHERE id = ANY (p_ids) AND state = 'O' AND owner = p_owner AND epoch = p_epoch
+       FOR NO KEY UPDATE SKIP LOCKED)
+  UPDATE hold h SET lease_until = clock_timestamp() + make_interval(secs => p_seconds)
+    FROM free f WHERE h.id = f.id
+  RETURNING h.id
+$$;
+
 -- Forgets chats' request ids that are older than p_hours, with their answers; how many.
 CREATE FUNCTION ledger_forget_requests(p_hours integer, p_limit integer) RETURNS bigint
 LANGUAGE sql VOLATILE AS $$

@@ -59,8 +59,8 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self._parked = Gauge(
-            "omni_ledger_accounts_parked",
-            "Accounts that another database session has locked, so that their operations wait.",
+            "omni_ledger_rows_parked",
+            "Rows that another database session has locked, so that what needs them waits.",
             multiprocess_mode="livesum",
         )
         self._recovered = Counter(
@@ -108,8 +108,8 @@ class Metrics:
         """The lane's connection came or went."""
         self._connected.set(int(connected))
 
-    def accounts_parked(self, count: int) -> None:
-        """That many accounts are locked by other sessions."""
+    def rows_parked(self, count: int) -> None:
+        """That many rows are locked by other sessions."""
         self._parked.set(count)
 
     def dead_letter_written(self) -> None:

@@ -84,6 +84,14 @@ SELECT CASE WHEN e.epoch = 0 THEN nextval('ledger_epoch') END,
   FROM (SELECT %s::bigint AS epoch, %s::uuid AS last) e
 """
 
+_RENEW = """
+WITH asked AS (SELECT %s::text AS owner, %s::bigint AS epoch, %s::uuid[] AS ids),
+     renewed AS MATERIALIZED (
+       SELECT ledger_renew(a.owner, a.epoch, %s::integer, a.ids) AS id FROM asked a)
+SELECT h.id, h.id IN (SELECT id FROM renewed)
+  FROM hold h JOIN asked a ON h.id = ANY (a.ids) AND h.owner = a.owner AND h.epoch = a.epoch
+ WHERE h.state = 'O'
+"""
 
 _OF_REQUESTS = frozenset(
     {
@@ -104,8 +112,8 @@ class LaneObserver(Protocol):
     def connection_changed(self, connected: bool) -> None:
         """The database answers, or no longer does."""
 
-    def accounts_parked(self, count: int) -> None:
-        """That many accounts are locked by other sessions, and what concerns them waits."""
+    def rows_parked(self, count: int) -> None:
+        """That many rows are locked by other sessions, and what concerns them waits."""
 
     def dead_letter_written(self) -> None:
         """An operation can never apply and was set aside."""
@@ -143,7 +151,7 @@ class Lane:
         self._journal = journal
         self._queue = LaneQueue()
         self._parking = Parking(self._session)
-        self._renewals: list[tuple[list[UUID], asyncio.Future[set[UUID]]]] = []
+        self._renewals: list[tuple[list[UUID], asyncio.Future[dict[UUID, bool]]]] = []
         self._wake = asyncio.Event()
         self._closing = False
         self._unsettled = 0
@@ -173,8 +181,8 @@ class Lane:
         A hold whose caller no longer waits when it is granted is voided by the lane itself.
 
         Raises:
-            LedgerUnavailable: the database does not answer, or another session sits on the
-                account; nothing is queued.
+            LedgerUnavailable: the database does not answer, or another session sits on a
+                row that it needs; nothing is queued.
             Busy: the lane is full, or closing; nothing is queued.
         """
         if self._closing:
@@ -195,9 +203,12 @@ class Lane:
         """
         return self._enqueue(op, impatient=impatient)
 
-    async def renew(self, ids: list[UUID]) -> set[UUID]:
-        """Renews the leases of one's own open holds; returns those still owned."""
-        result: asyncio.Future[set[UUID]] = asyncio.get_running_loop().create_future()
+    async def renew(self, ids: list[UUID]) -> dict[UUID, bool]:
+        """Renews the leases of one's own open holds; those still owned, and whether it was done.
+
+        It is not where another session sits on the hold's row.
+        """
+        result: asyncio.Future[dict[UUID, bool]] = asyncio.get_running_loop().create_future()
         self._renewals.append((ids, result))
         self._wake.set()
         return await result
@@ -311,18 +322,18 @@ class Lane:
 
     # --- operations that cannot be applied now, or ever ---------------------------------------
     async def _park(self, batch: list[Waiting]) -> bool:
-        """Sets aside what concerns accounts that another session sits on; whether any does."""
+        """Sets aside what concerns rows that another session sits on; whether any does."""
         try:
             if not await self._parking.park(batch):
                 return False
         except psycopg.Error:
             return False
-        self._observer.accounts_parked(self._parking.count)
+        self._observer.rows_parked(self._parking.count)
         asyncio.get_running_loop().call_later(PROBE_SECONDS, self._wake.set)
         for waiting in [*batch, *self._queue.remove(lambda one: self._parking.concerns(one.op))]:
             if not self._parking.concerns(waiting.op):
                 continue
-            if isinstance(waiting.op, FinalOp):
+            if isinstance(waiting.op, FinalOp | RequestEndOp):
                 self._parking.add(waiting)
             else:
                 self._done()
@@ -339,7 +350,7 @@ class Lane:
                 await self._reconnect()
             ready = []
         self._queue.prepend(ready)
-        self._observer.accounts_parked(self._parking.count)
+        self._observer.rows_parked(self._parking.count)
         if self._parking:
             asyncio.get_running_loop().call_later(PROBE_SECONDS, self._wake.set)
 
@@ -471,13 +482,7 @@ class Lane:
         ids, result = self._renewals.pop(0)
         try:
             rows = await self._session.execute(
-                "SELECT ledger_renew(%s::text, %s::bigint, %s::integer, %s::uuid[])",
-                [
-                    self.owner,
-                    self.epoch,
-                    round(self.lease_s),
-                    "{" + ",".join(i.hex for i in ids) + "}",
-                ],
+                _RENEW, [self.owner, self.epoch, ids, round(self.lease_s)]
             )
         except psycopg.Error as error:
             fail(result, unavailable())
@@ -486,7 +491,7 @@ class Lane:
                 await self._reconnect()
             return
         if not result.done():
-            result.set_result({row[0] for row in rows})
+            result.set_result(dict(rows))
 
     # --- the connection ---------------------------------------------------------------------
     async def _connection_lost(self, error: Exception, batch: Iterable[Waiting]) -> None:
@@ -501,7 +506,7 @@ class Lane:
             log.error("ledger_connection_lost", error=str(error).strip() or type(error).__name__)
             self._observer.connection_changed(False)
         self._queue.prepend(self._parking.clear())
-        self._observer.accounts_parked(0)
+        self._observer.rows_parked(0)
         for waiting in batch:
             if isinstance(waiting.op, HoldOp):
                 fail(waiting.result, unavailable())

@@ -84,10 +84,10 @@ class Leases:
             lease = self._held.get(hold_id)
             if lease is None:
                 continue
-            if hold_id in owned:
-                lease.renewed_at = asked_at
-            else:
+            if hold_id not in owned:
                 self._lose(hold_id, lease, "taken_away")
+            elif owned[hold_id]:
+                lease.renewed_at = asked_at
 
     def _lose(self, hold_id: HoldId, lease: _Lease, why: str) -> None:
         log.warning("hold_lease_lost", hold_id=str(hold_id), why=why)

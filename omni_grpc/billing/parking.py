@@ -1,73 +1,108 @@
-"""Wallets that another session sits on: set aside, so that they hold up nobody else.
+"""Rows that another session sits on: what needs them is set aside, and holds up nobody else.
 
-A forgotten transaction that locked one account's row would stop every batch that names it. What
-concerns such an account waits here instead, finals without bound, until the row is free again.
+A forgotten transaction that locked a wallet's row, a hold's or a request's would stop every batch
+that names it. What concerns such a row waits here instead, finals without bound, until the row is
+free again.
 """
 
+from collections.abc import Iterator
 from typing import Final
+from uuid import UUID
 
 import structlog
 
-from omni_grpc.billing.operations import Operation
-from omni_grpc.billing.queue import Waiting, accounts_of
+from omni_grpc.billing.operations import FinalOp, HoldOp, Operation, RequestEndOp
+from omni_grpc.billing.queue import Waiting
 from omni_grpc.billing.session import LedgerSession
 
 log = structlog.get_logger(__name__)
 
 PROBE_SECONDS: Final = 0.5
-"""How often it is looked whether a parked account is free; one statement that waits for nothing."""
+"""How often it is looked whether a parked row is free; statements that wait for nothing."""
 
-_KNOWN = "SELECT id FROM account WHERE id = ANY (%s::bigint[])"
-_FREE = "SELECT id FROM account WHERE id = ANY (%s::bigint[]) FOR NO KEY UPDATE SKIP LOCKED"
+Row = int | UUID | tuple[int, str]
+"""An account by its id, a hold by its id, a request by its principal and request id."""
+
+_ROWS: Final = {
+    "account": "SELECT id FROM account WHERE id = ANY (%s::bigint[])",
+    "hold": "SELECT id FROM hold WHERE id = ANY (%s::uuid[])",
+    "request": "SELECT principal, request_id FROM request"
+    " WHERE (principal, request_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))",
+}
+_FREE: Final = {
+    "account": " FOR NO KEY UPDATE SKIP LOCKED",
+    "hold": " FOR UPDATE SKIP LOCKED",
+    "request": " FOR UPDATE SKIP LOCKED",
+}
+"""The locks that the ledger itself takes."""
+
+
+def rows_of(op: Operation) -> Iterator[Row]:
+    """The rows that an operation names and that a session could sit on."""
+    if isinstance(op, RequestEndOp):
+        yield (op.ends.principal, op.ends.request_id)
+        return
+    yield op.id
+    if op.wallet is not None:
+        yield op.wallet
+    if op.request is not None:
+        yield (op.request.principal, op.request.request_id)
+    if isinstance(op, FinalOp) and op.ends is not None:
+        yield (op.ends.principal, op.ends.request_id)
+    hold = op.hold if isinstance(op, FinalOp) else op if isinstance(op, HoldOp) else None
+    if hold is not None:
+        for leg in hold.legs:
+            yield leg.account
 
 
 class Parking:
-    """The parked accounts of one lane, and what waits for them."""
+    """The parked rows of one lane, and what waits for them."""
 
     def __init__(self, session: LedgerSession) -> None:
         self._session = session
-        self._accounts: set[int] = set()
+        self._rows: set[Row] = set()
         self._waiting: list[Waiting] = []
 
     def __bool__(self) -> bool:
-        return bool(self._accounts)
+        return bool(self._rows)
 
     @property
     def count(self) -> int:
-        """How many accounts are parked."""
-        return len(self._accounts)
+        """How many rows are parked."""
+        return len(self._rows)
 
     def concerns(self, op: Operation) -> bool:
-        """Whether an operation names a parked account."""
-        return bool(self._accounts) and not self._accounts.isdisjoint(accounts_of(op))
+        """Whether an operation names a parked row."""
+        return bool(self._rows) and not self._rows.isdisjoint(rows_of(op))
 
     def add(self, waiting: Waiting) -> None:
-        """Lets an operation wait for its account."""
+        """Lets an operation wait for its rows."""
         self._waiting.append(waiting)
 
     async def park(self, batch: list[Waiting]) -> bool:
-        """Parks those accounts of a batch that another session has locked; whether there are any.
+        """Parks those rows of a batch that another session has locked; whether there are any.
 
         Raises:
             psycopg.Error: the database cannot say.
         """
-        named = {account for waiting in batch for account in accounts_of(waiting.op)}
-        locked = await self._ids(_KNOWN, named) - await self._ids(_FREE, named)
-        for account in locked - self._accounts:
-            log.error("ledger_account_locked_by_another_session", account=account)
-        self._accounts |= locked
+        named = {row for waiting in batch for row in rows_of(waiting.op)}
+        locked = await self._found(named) - await self._found(named, free=True)
+        for row in locked - self._rows:
+            log.error("ledger_row_locked_by_another_session", table=_table(row), row=str(row))
+        self._rows |= locked
         return bool(locked)
 
     async def release(self) -> list[Waiting]:
-        """What waited for accounts that are free again, in its order.
+        """What waited for rows that are free again, or gone, in its order.
 
         Raises:
             psycopg.Error: the database cannot say.
         """
-        free = await self._ids(_FREE, self._accounts)
-        self._accounts -= free
-        for account in free:
-            log.info("ledger_account_free_again", account=account)
+        there = await self._found(self._rows)
+        free = self._rows - (there - await self._found(self._rows, free=True))
+        self._rows -= free
+        for row in free:
+            log.info("ledger_row_free_again", table=_table(row), row=str(row))
         ready = [waiting for waiting in self._waiting if not self.concerns(waiting.op)]
         self._waiting = [waiting for waiting in self._waiting if self.concerns(waiting.op)]
         return ready
@@ -75,9 +110,23 @@ class Parking:
     def clear(self) -> list[Waiting]:
         """Everything that waits: a new connection finds out anew what is locked."""
         waiting, self._waiting = self._waiting, []
-        self._accounts.clear()
+        self._rows.clear()
         return waiting
 
-    async def _ids(self, sql: str, accounts: set[int]) -> set[int]:
-        rows = await self._session.execute(sql, ["{" + ",".join(map(str, accounts)) + "}"])
-        return {row[0] for row in rows}
+    async def _found(self, rows: set[Row], *, free: bool = False) -> set[Row]:
+        """Those rows that are there, or only those that are `free`: that nobody else has locked."""
+        found: set[Row] = set()
+        for table, sql in _ROWS.items():
+            keys = [row for row in rows if _table(row) == table]
+            if keys:
+                columns = map(list, zip(*keys, strict=True)) if table == "request" else [keys]
+                lock = _FREE[table] if free else ""
+                for key in await self._session.execute(sql + lock, [*columns]):
+                    found.add(tuple(key) if table == "request" else key[0])
+        return found
+
+
+def _table(row: Row) -> str:
+    if isinstance(row, tuple):
+        return "request"
+    return "hold" if isinstance(row, UUID) else "account"

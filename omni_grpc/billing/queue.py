@@ -6,14 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from uuid import UUID
 
-from omni_grpc.billing.operations import (
-    Final,
-    FinalOp,
-    HoldOp,
-    Operation,
-    Outcome,
-    RequestEndOp,
-)
+from omni_grpc.billing.operations import Final, FinalOp, Operation, Outcome
 from omni_grpc.core.limits import LANE_BATCH_MAX
 
 _FINAL_RANK = {
@@ -36,18 +29,6 @@ class Waiting(NamedTuple):
     op: Operation
     result: Result
     impatient: bool = False
-
-
-def accounts_of(op: Operation) -> Iterator[int]:
-    """The accounts that an operation names, as far as it says."""
-    if isinstance(op, RequestEndOp):
-        return
-    if op.wallet is not None:
-        yield op.wallet
-    hold = op.hold if isinstance(op, FinalOp) else op if isinstance(op, HoldOp) else None
-    if hold is not None:
-        for leg in hold.legs:
-            yield leg.account
 
 
 class LaneQueue:

@@ -25,10 +25,10 @@ def unknown() -> LedgerUnavailable:
 
 
 def locked() -> LedgerUnavailable:
-    """The account is parked."""
+    """A row that it needs is parked."""
     return LedgerUnavailable(
-        "The account is locked by another session of the database, so nothing was started or "
-        "charged; try again shortly.",
+        "What this call needs is locked by another session of the ledger's database, so nothing "
+        "was started or charged; try again shortly.",
         retry_after_s=1.0,
     )
 

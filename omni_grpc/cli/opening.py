@@ -147,7 +147,7 @@ class _Quiet:
     def connection_changed(self, connected: bool) -> None:
         """Nothing to show."""
 
-    def accounts_parked(self, count: int) -> None:
+    def rows_parked(self, count: int) -> None:
         """The command's own operation tells it."""
 
     def dead_letter_written(self) -> None:

@@ -121,7 +121,7 @@ class Watch:
     def connection_changed(self, connected: bool) -> None:
         self.connected.append(connected)
 
-    def accounts_parked(self, count: int) -> None:
+    def rows_parked(self, count: int) -> None:
         self.parked.append(count)
 
     def dead_letter_written(self) -> None:

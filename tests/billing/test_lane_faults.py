@@ -129,7 +129,7 @@ async def test_a_renewal_that_hangs_is_an_error_and_the_lane_goes_on(
     with pytest.raises(LedgerUnavailable):
         await worker.lane.renew([op.id])
     await settled(worker)
-    assert await worker.lane.renew([op.id]) == {op.id}
+    assert await worker.lane.renew([op.id]) == {op.id: True}
 
 
 # --- an outage ----------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ async def test_a_worker_keeps_its_epoch_over_an_outage_and_its_holds_stay_its_ow
         await worker.lane.renew([op.id])
     await settled(worker)
     assert worker.lane.epoch == epoch
-    assert await worker.lane.renew([op.id]) == {op.id}
+    assert await worker.lane.renew([op.id]) == {op.id: True}
 
 
 # --- a database that answers but cannot ---------------------------------------------------------
