@@ -62,6 +62,9 @@ CREATE TABLE dead_letter (
   replay_time timestamptz              -- when it was applied at last
 );
 CREATE INDEX dead_letter_waiting ON dead_letter (id) WHERE replay_time IS NULL;
+-- One that is refused again when it is replayed is the same letter.
+CREATE UNIQUE INDEX dead_letter_once ON dead_letter (target, md5(operation))
+  WHERE replay_time IS NULL;
 
 -- What an account had at a day's first look; with the later postings that gives its balance.
 CREATE TABLE account_snapshot (

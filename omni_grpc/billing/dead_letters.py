@@ -15,7 +15,9 @@ from omni_grpc.billing.operations import FinalOp
 
 INSERT_SQL: Final = (
     "INSERT INTO dead_letter (target, operation, sqlstate, cause)"
-    " VALUES (%s::uuid, %s::text, %s::text, %s::text) RETURNING id"
+    " VALUES (%s::uuid, %s::text, %s::text, %s::text)"
+    " ON CONFLICT (target, md5(operation)) WHERE replay_time IS NULL"
+    " DO UPDATE SET sqlstate = EXCLUDED.sqlstate, cause = EXCLUDED.cause RETURNING id"
 )
 
 
