@@ -144,7 +144,7 @@ class Worker:
         self._identity = Identity(self._database, key_hash_secret=secret, clock=self._clock)
         self._catalog = Catalog(self._database)
         ids = self.providers.ids()
-        self._router = Router(self._snapshot, ids)
+        self._router = Router(self._snapshot, ids, self.providers.refusal)
         sealer = Sealer(secret, SEAL_PURPOSE) if settings.replay_answers else None
         repeats = Repeats(self._ledger, sealer)
         self._chats = Chats(

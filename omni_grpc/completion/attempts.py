@@ -72,7 +72,8 @@ class RunningAttempt:
         self.is_unresolved = False
         """Whether it failed so that nobody knows what it cost."""
         self._call = given.call
-        self._request = given.request
+        self._request, self.ignored = given.provider.fitted(given.request)
+        """The request as the provider takes it, and the fields that it is not sent."""
         self._attempt = given.attempt
         self._provider = given.provider
         self._bills_on = given.provider.spec.bills_after_cancel
@@ -110,6 +111,7 @@ class RunningAttempt:
             balance_nanousd=balance_nanousd,
             system_fingerprint=system_fingerprint,
             service_tier=service_tier,
+            ignored=self.ignored,
         )
 
     def _request_end(

@@ -176,6 +176,7 @@ class StreamedAttempt(RunningAttempt):
             model=self.model,
             create_time=self._call.create_time,
             output_tokens_max=self.held.output_tokens_max,
+            ignored=self.ignored,
         )
 
     async def _tell_progress(self, stream: ProviderStream) -> None:

@@ -16,20 +16,25 @@ from omni_grpc.core.usage import Usage
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 ToolMode = Literal["auto", "none", "required"]
+CacheTtl = Literal["5m", "1h"]
+"""How long a provider shall keep the prompt up to a mark."""
+ReasoningSummary = Literal["auto", "concise", "detailed"]
 
 
 # --- what is asked ----------------------------------------------------------------------------
 class TextPart(msgspec.Struct, frozen=True, kw_only=True, tag="text"):
-    """Plain text."""
+    """Plain text. `cache` marks the end of a prefix that the provider shall keep."""
 
     text: str
+    cache: CacheTtl | None = None
 
 
 class ImagePart(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
-    """An image by URL or data URL."""
+    """An image by URL or data URL. `cache` as in text."""
 
     url: str
     detail: str | None = None
+    cache: CacheTtl | None = None
 
 
 class AudioPart(msgspec.Struct, frozen=True, kw_only=True, tag="audio"):
@@ -40,11 +45,12 @@ class AudioPart(msgspec.Struct, frozen=True, kw_only=True, tag="audio"):
 
 
 class FilePart(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
-    """A file, by the provider's id or inline as a data URL."""
+    """A file, by the provider's id or inline as a data URL. `cache` as in text."""
 
     file_id: str | None = None
     file_data: str | None = None
     filename: str | None = None
+    cache: CacheTtl | None = None
 
 
 class RefusalPart(msgspec.Struct, frozen=True, kw_only=True, tag="refusal"):
@@ -56,6 +62,22 @@ class RefusalPart(msgspec.Struct, frozen=True, kw_only=True, tag="refusal"):
 Part = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 
 
+class ReasoningBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of a model's reasoning that must go back to it whole in the next turn.
+
+    `text` is the reasoning or its summary, `signature` the provider's proof that it is its own,
+    `data` what only the provider can read. `id` is the provider's name of the block, or the tool
+    call that it belongs to. `format` is the dialect that made it: no other may be sent it.
+    """
+
+    kind: Literal["text", "summary", "encrypted"]
+    format: str
+    text: str = ""
+    signature: str | None = None
+    data: str | None = None
+    id: str | None = None
+
+
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call that the model makes; `arguments_json` exactly as the model wrote it."""
 
@@ -65,7 +87,10 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """One turn. `content` is text, parts, or nothing (an assistant's turn of tool calls)."""
+    """One turn. `content` is text, parts, or nothing (an assistant's turn of tool calls).
+
+    `reasoning_blocks` are in the order in which the model gave them, before everything else.
+    """
 
     role: Role
     content: str | tuple[Part, ...] | None = None
@@ -74,15 +99,20 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     tool_call_id: str | None = None
     refusal: str | None = None
     reasoning: str | None = None
+    reasoning_blocks: tuple[ReasoningBlock, ...] = ()
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
-    """A function that the model may call; `parameters_json` is its JSON Schema."""
+    """A function that the model may call; `parameters_json` is its JSON Schema.
+
+    `cache` marks the end of the tools that the provider shall keep.
+    """
 
     name: str
     description: str | None = None
     parameters_json: str | None = None
     strict: bool | None = None
+    cache: CacheTtl | None = None
 
 
 class ToolChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +137,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
 
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     seed: int | None = None
@@ -115,6 +146,13 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     logit_bias: Mapping[str, float] | None = None
+
+
+class SafetySetting(msgspec.Struct, frozen=True, kw_only=True):
+    """From which degree on a kind of content is blocked, in Google's words for both."""
+
+    category: str
+    threshold: str
 
 
 class ShortCredits(StrEnum):
@@ -130,8 +168,10 @@ NO_SAMPLING = Sampling()
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One chat, as any transport received it.
 
-    `extra` holds top-level fields of the OpenAI dialect that this service does not know, as raw
-    JSON: they go untouched to a provider of that dialect.
+    `reasoning_budget` is in tokens, part of the output. `optional` names fields that are left out,
+    and told, where a provider cannot do them; others are refused. `extra` holds top-level fields
+    of the OpenAI dialect that this service does not know, as raw JSON: they go untouched to a
+    provider of that dialect.
     """
 
     model: str
@@ -142,6 +182,10 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     response_format: ResponseFormat | None = None
     sampling: Sampling = NO_SAMPLING
     reasoning_effort: str | None = None
+    reasoning_budget: int | None = None
+    reasoning_summary: ReasoningSummary | None = None
+    safety: tuple[SafetySetting, ...] = ()
+    optional: frozenset[str] = frozenset()
     output_tokens_max: int | None = None
     short_credits: ShortCredits = ShortCredits.REFUSE
     extra: Mapping[str, msgspec.Raw] = msgspec.field(default_factory=dict)
@@ -184,7 +228,8 @@ class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
 class ChatDelta(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of one choice. Concatenating the pieces yields the answer.
 
-    `finish_reason` stands in a choice's last delta only.
+    `finish_reason` stands in a choice's last delta only; `stop_sequence`, beside it, is the one of
+    the request's that ended the answer, where the provider says so. `reasoning_blocks` are whole.
     """
 
     choice_index: int = 0
@@ -194,6 +239,8 @@ class ChatDelta(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: tuple[ToolCallDelta, ...] = ()
     logprobs: Logprobs | None = None
     finish_reason: FinishReason | None = None
+    stop_sequence: str | None = None
+    reasoning_blocks: tuple[ReasoningBlock, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,6 +249,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None = None
     refusal: str | None = None
     reasoning: str | None = None
+    reasoning_blocks: tuple[ReasoningBlock, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     annotations: msgspec.Raw | None = None
 
@@ -213,15 +261,20 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     answer: Answer
     finish_reason: FinishReason
     logprobs: Logprobs | None = None
+    stop_sequence: str | None = None
 
 
 class ChatStarted(msgspec.Struct, frozen=True, kw_only=True):
-    """The first event of a stream: a provider has begun to answer."""
+    """The first event of a stream: a provider has begun to answer.
+
+    `ignored` names the fields of the request that the provider was not sent.
+    """
 
     call_id: str
     model: str
     create_time: int
     output_tokens_max: int
+    ignored: tuple[str, ...] = ()
 
 
 class AttemptUsage(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,3 +304,4 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     balance_nanousd: int | None
     system_fingerprint: str | None = None
     service_tier: str | None = None
+    ignored: tuple[str, ...] = ()

@@ -23,7 +23,10 @@ PPM = 1_000_000
 
 
 class Unit(StrEnum):
-    """What a price is for. Token units that an offer does not price cost what contains them."""
+    """What a price is for. Token units that an offer does not price cost what contains them.
+
+    Those that no other contains (images, seconds, characters) must have a price of their own.
+    """
 
     PROMPT = "prompt"
     CACHED_READ = "cached_read"
@@ -32,10 +35,38 @@ class Unit(StrEnum):
     COMPLETION = "completion"
     REASONING = "reasoning"
     COMPLETION_AUDIO = "completion_audio"
+    CACHED_WRITE_1H = "cached_write_1h"
+    PROMPT_IMAGE = "prompt_image"
+    COMPLETION_IMAGE = "completion_image"
+    IMAGE = "image"
+    SECOND = "second"
+    CHARACTER = "character"
 
 
-PROMPT_UNITS = (Unit.PROMPT, Unit.CACHED_READ, Unit.CACHED_WRITE, Unit.PROMPT_AUDIO)
-COMPLETION_UNITS = (Unit.COMPLETION, Unit.REASONING, Unit.COMPLETION_AUDIO)
+PROMPT_UNITS = (
+    Unit.PROMPT,
+    Unit.CACHED_READ,
+    Unit.CACHED_WRITE,
+    Unit.CACHED_WRITE_1H,
+    Unit.PROMPT_AUDIO,
+    Unit.PROMPT_IMAGE,
+)
+COMPLETION_UNITS = (
+    Unit.COMPLETION,
+    Unit.REASONING,
+    Unit.COMPLETION_AUDIO,
+    Unit.COMPLETION_IMAGE,
+)
+_CONTAINED_IN = {
+    Unit.CACHED_READ: Unit.PROMPT,
+    Unit.CACHED_WRITE: Unit.PROMPT,
+    Unit.CACHED_WRITE_1H: Unit.CACHED_WRITE,
+    Unit.PROMPT_AUDIO: Unit.PROMPT,
+    Unit.PROMPT_IMAGE: Unit.PROMPT,
+    Unit.REASONING: Unit.COMPLETION,
+    Unit.COMPLETION_AUDIO: Unit.COMPLETION,
+    Unit.COMPLETION_IMAGE: Unit.COMPLETION,
+}
 
 
 class Rate(msgspec.Struct, frozen=True, order=True):
@@ -57,15 +88,17 @@ class Price(msgspec.Struct, frozen=True):
 
         A context tier reprices all tokens of the request. A part that has no price of its own
         (cached, audio, reasoning) costs what the whole that contains it costs.
+
+        Raises:
+            ValueError: neither has a price.
         """
-        found = self._own_rate(unit, prompt_tokens)
-        if found is None:
-            whole = Unit.PROMPT if unit in PROMPT_UNITS else Unit.COMPLETION
-            found = self._own_rate(whole, prompt_tokens)
-        if found is None:
-            msg = f"price version {self.version} has no rate for {unit}"
-            raise ValueError(msg)
-        return found
+        part: Unit | None = unit
+        while part is not None:
+            found = self._own_rate(part, prompt_tokens)
+            if found is not None:
+                return found
+            part = _CONTAINED_IN.get(part)
+        raise ValueError(f"price version {self.version} has no rate for {unit}")
 
     def priced(self, unit: Unit) -> bool:
         """Whether the offer has a price of its own for `unit`."""
@@ -98,19 +131,27 @@ class Price(msgspec.Struct, frozen=True):
 def charge(usage: Usage, price: Price, markup_ppm: int) -> NanoUsd:
     """What `usage` costs at `price` with the markup: one rounding, upwards."""
     prompt = usage.prompt or 0
+    completion = usage.completion or 0
+    written = usage.cached_write or 0
+    for_an_hour = min(usage.cached_write_1h or 0, written)
     parts = {
         Unit.CACHED_READ: usage.cached_read or 0,
-        Unit.CACHED_WRITE: usage.cached_write or 0,
+        Unit.CACHED_WRITE: written - for_an_hour,
+        Unit.CACHED_WRITE_1H: for_an_hour,
         Unit.PROMPT_AUDIO: usage.prompt_audio or 0,
+        Unit.PROMPT_IMAGE: usage.prompt_image or 0,
+    }
+    parts[Unit.PROMPT] = max(0, prompt - sum(parts.values()))
+    ends = {
         Unit.REASONING: usage.reasoning or 0,
         Unit.COMPLETION_AUDIO: usage.completion_audio or 0,
+        Unit.COMPLETION_IMAGE: usage.completion_image or 0,
     }
-    parts[Unit.PROMPT] = max(
-        0, prompt - parts[Unit.CACHED_READ] - parts[Unit.CACHED_WRITE] - parts[Unit.PROMPT_AUDIO]
-    )
-    parts[Unit.COMPLETION] = max(
-        0, (usage.completion or 0) - parts[Unit.REASONING] - parts[Unit.COMPLETION_AUDIO]
-    )
+    ends[Unit.COMPLETION] = max(0, completion - sum(ends.values()))
+    parts |= ends
+    parts[Unit.IMAGE] = usage.image or 0
+    parts[Unit.SECOND] = usage.second or 0
+    parts[Unit.CHARACTER] = usage.character or 0
     total = sum(count * price.rate(unit, prompt) for unit, count in parts.items() if count)
     return _rounded(total, markup_ppm)
 

@@ -1,7 +1,9 @@
 """What an attempt consumed, counted as its provider counts it.
 
-Counts are inclusive, as OpenAI reports them: `prompt` contains cached, audio and image tokens,
-`completion` contains reasoning and audio tokens. None means "not reported", zero means zero.
+Counts of tokens are inclusive, as OpenAI reports them: `prompt` contains cached, audio and image
+tokens, `completion` contains reasoning, audio and image tokens, `cached_write` contains what was
+written for an hour. Images, seconds of audio and characters are counted beside them, where an offer
+is priced by those. None means "not reported", zero means zero.
 """
 
 from enum import StrEnum
@@ -17,7 +19,11 @@ class UsageSource(StrEnum):
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Tokens of one attempt, or of a whole call when its attempts are added up."""
+    """What one attempt used, or a whole call when its attempts are added up.
+
+    `image` counts generated images, `second` whole seconds of audio, rounded up, `character`
+    characters of text that was spoken; all others are tokens.
+    """
 
     prompt: int | None = None
     cached_read: int | None = None
@@ -26,4 +32,10 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     completion: int | None = None
     reasoning: int | None = None
     completion_audio: int | None = None
+    cached_write_1h: int | None = None
+    prompt_image: int | None = None
+    completion_image: int | None = None
+    image: int | None = None
+    second: int | None = None
+    character: int | None = None
     source: UsageSource = UsageSource.PROVIDER

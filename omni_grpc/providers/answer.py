@@ -4,10 +4,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Generator
 
-from yarl import URL
-
 from omni_grpc.core.errors import OmniError
 from omni_grpc.providers.calls import ProviderCompletion
+from omni_grpc.providers.dialect import WireRequest
 from omni_grpc.providers.dispatch import Dispatch
 from omni_grpc.providers.errors import ProviderFault
 from omni_grpc.providers.exchange import CANCEL_SECONDS_MAX, Exchange
@@ -21,8 +20,7 @@ class HttpAnswer:
     def __init__(
         self,
         upstream: Upstream,
-        url: URL,
-        body: bytes,
+        request: WireRequest,
         decode: Callable[[bytes, Faults], ProviderCompletion],
         *,
         call_id: str,
@@ -31,8 +29,7 @@ class HttpAnswer:
         named: Callable[[str], None] | None,
     ) -> None:
         self._upstream = upstream
-        self._url = url
-        self._body = body
+        self._request = request
         self._decode = decode
         self._call_id = call_id
         self._seconds = min(seconds_left, upstream.spec.timeouts.total_s)
@@ -52,8 +49,7 @@ class HttpAnswer:
         upstream = self._upstream
         due = asyncio.get_running_loop().time() + self._seconds
         response = await upstream.post(
-            self._url,
-            self._body,
+            self._request,
             self._exchange.dispatch,
             call_id=self._call_id,
             due=due,

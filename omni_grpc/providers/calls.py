@@ -10,6 +10,7 @@ import msgspec
 
 from omni_grpc.core.chat import ChatDelta, ChatRequest, Choice
 from omni_grpc.core.usage import Usage
+from omni_grpc.providers.features import Asked
 from omni_grpc.providers.spec import ProviderSpec
 
 
@@ -160,6 +161,17 @@ class ChatProvider(Protocol):
     @property
     def spec(self) -> ProviderSpec:
         """What the provider is."""
+        ...
+
+    def refused(self, request: ChatRequest) -> Asked | None:
+        """The first thing that a request asks, not as optional, and this provider cannot do."""
+        ...
+
+    def fitted(self, request: ChatRequest) -> tuple[ChatRequest, tuple[str, ...]]:
+        """The request without optional settings that this provider cannot do.
+
+        With the names of those, and of the unknown fields that the provider will not be sent.
+        """
         ...
 
     def complete(

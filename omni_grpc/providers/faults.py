@@ -77,6 +77,10 @@ class Faults:
         message = self._sentence(_WAITS[wait])
         return TimedOut(self._provider, message, wait=wait, dispatched=dispatched)
 
+    def misconfigured(self, why: str) -> Misconfigured:
+        """We cannot call it with what the operator set; nothing was sent."""
+        return Misconfigured(self._provider, self._sentence(why), dispatched=False)
+
     def truncated(self, why: str) -> Truncated:
         """An answer that began was cut."""
         return Truncated(self._provider, self._sentence(why), dispatched=True)

@@ -15,6 +15,8 @@ from yarl import URL
 
 from omni_grpc.core.errors import OmniError
 from omni_grpc.core.patience import Patience
+from omni_grpc.providers.credentials import Credentials, CredentialsError
+from omni_grpc.providers.dialect import WireRequest
 from omni_grpc.providers.dispatch import ConnectionGoneError, Dispatch, RequestBody
 from omni_grpc.providers.errors import ProviderFault, Wait
 from omni_grpc.providers.faults import Faults
@@ -41,6 +43,9 @@ LINGER_SECONDS: Final = 1.0
 CONNECTIONS_TRIED_MAX: Final = 3
 """Connections tried for one request while each proves dead before a byte is sent."""
 
+URLS_KEPT_MAX: Final = 1_024
+"""Addresses kept made; some dialects have the model in them."""
+
 DNS_SECONDS: Final = 30
 """How long a resolved name is believed, so that a burst of calls is one look-up."""
 
@@ -62,24 +67,31 @@ class Upstream:
     """The connections to one provider. Open it inside the loop, close it at the end."""
 
     def __init__(
-        self, spec: ProviderSpec, base_url: URL, api_key: str | None, faults: Faults
+        self, spec: ProviderSpec, base_url: URL, credentials: Credentials, faults: Faults
     ) -> None:
         self.spec = spec
         self.faults = faults
-        self._base_url = base_url
+        self._base_url = str(base_url).rstrip("/")
+        self._credentials = credentials
         self._headers = {
             "Accept-Encoding": "identity",
             "Content-Type": "application/json",
             "User-Agent": _USER_AGENT,
+            **spec.headers,
+            **credentials.headers,
         }
-        if api_key is not None:
-            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._urls: dict[str, URL] = {}
         self._session: aiohttp.ClientSession | None = None
         self._lingering: dict[aiohttp.ClientResponse, asyncio.TimerHandle] = {}
 
     def url(self, path: str) -> URL:
-        """The address of an endpoint below the base URL."""
-        return self._base_url.joinpath(*path.split("/"))
+        """The address of an endpoint below the base URL; `path` is percent-encoded."""
+        found = self._urls.get(path)
+        if found is None:
+            if len(self._urls) >= URLS_KEPT_MAX:
+                self._urls.clear()
+            found = self._urls[path] = URL(f"{self._base_url}/{path}", encoded=True)
+        return found
 
     def name_in(self, response: aiohttp.ClientResponse) -> str | None:
         """The provider's name of its answer, where it stands in the head; else in the body."""
@@ -137,8 +149,7 @@ class Upstream:
 
     async def post(
         self,
-        url: URL,
-        body: bytes,
+        request: WireRequest,
         dispatch: Dispatch,
         *,
         call_id: str,
@@ -148,8 +159,7 @@ class Upstream:
         """Send a request and return its answer when a status line of success has come.
 
         Args:
-            url: the endpoint.
-            body: JSON.
+            request: what is sent, and to which endpoint.
             dispatch: is told how far the request got.
             call_id: names the request in the provider's logs.
             due: the loop's time at which the call is over.
@@ -159,9 +169,13 @@ class Upstream:
             ProviderFault: there was no such status line.
             OmniError: `dispatch` refused to be sent.
         """
+        url = self.url(request.path)
+        headers = {CLIENT_REQUEST_ID: call_id, **request.headers}
+        if self._credentials.signs:
+            headers |= await self._signed(url, headers, request.body, due)
         for _ in range(CONNECTIONS_TRIED_MAX):
             try:
-                response = await self._try(url, body, dispatch, call_id, due, first_byte_s)
+                response = await self._try(url, request.body, headers, dispatch, due, first_byte_s)
             except BaseException:
                 dispatch.abort()  # aiohttp's own closing would first write what is left
                 raise
@@ -191,12 +205,24 @@ class Upstream:
         await self._check(response)
         return await self.read(response, due)
 
+    async def _signed(
+        self, url: URL, headers: dict[str, str], body: bytes, due: float
+    ) -> dict[str, str]:
+        """The headers that prove this one request to be ours."""
+        try:
+            with Patience(due):
+                return await self._credentials.sign("POST", str(url), headers, body)
+        except TimeoutError as error:
+            raise self.faults.timed_out("total", dispatched=False) from error
+        except CredentialsError as error:
+            raise self.faults.misconfigured(str(error)) from error
+
     async def _try(
         self,
         url: URL,
         body: bytes,
+        headers: dict[str, str],
         dispatch: Dispatch,
-        call_id: str,
         due: float,
         first_byte_s: float | None,
     ) -> aiohttp.ClientResponse | None:
@@ -216,7 +242,7 @@ class Upstream:
                 return await session.post(
                     url,
                     data=RequestBody(body, dispatch, await_first_byte),
-                    headers={CLIENT_REQUEST_ID: call_id},
+                    headers=headers,
                     allow_redirects=False,
                 )
         except aiohttp.ConnectionTimeoutError as error:

@@ -6,16 +6,20 @@ from typing import Final
 import msgspec
 from yarl import URL
 
+from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.clock import Clock, SystemClock
 from omni_grpc.core.usage import Usage
 from omni_grpc.providers.calls import ChatProvider
+from omni_grpc.providers.chat import DialectChat
+from omni_grpc.providers.credentials import Credentials, KeyHeader, NoCredentials
+from omni_grpc.providers.dialect import Dialect
 from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.http import Upstream
 from omni_grpc.providers.openai import OpenAIChat
 from omni_grpc.providers.records import Records
-from omni_grpc.providers.spec import Dialect, ProviderSettings, ProviderSpec, load_specs
+from omni_grpc.providers.spec import DialectName, ProviderSettings, ProviderSpec, load_specs
 
-_DIALECTS: Final[dict[Dialect, Callable[[Upstream], ChatProvider]]] = {"openai": OpenAIChat}
+DIALECTS: Final[dict[DialectName, Callable[[], Dialect]]] = {"openai": OpenAIChat}
 _UNSET: Final = ProviderSettings()
 
 
@@ -66,7 +70,7 @@ class Providers:
                 continue
             if upstream is not None:
                 self._upstreams[spec.id] = upstream
-                self._chats[spec.id] = _DIALECTS[spec.dialect](upstream)
+                self._chats[spec.id] = DialectChat(upstream, DIALECTS[spec.dialect]())
                 if spec.records is not None:
                     self._records[spec.id] = Records(upstream)
         if problems:
@@ -83,6 +87,15 @@ class Providers:
             KeyError: it is not configured.
         """
         return self._chats[provider_id]
+
+    def refusal(self, provider_id: str, request: ChatRequest) -> tuple[str, str] | None:
+        """The feature that a provider cannot do though a request asks it, and by which field.
+
+        Raises:
+            KeyError: the provider is not configured.
+        """
+        refused = self._chats[provider_id].refused(request)
+        return None if refused is None else (refused.feature.value, refused.field)
 
     def keeps_records(self, provider_id: str) -> bool:
         """Whether a provider is configured and can be asked what a generation used."""
@@ -119,18 +132,28 @@ class Providers:
 def _upstream(spec: ProviderSpec, settings: ProviderSettings, clock: Clock) -> Upstream | None:
     """The provider's connections; None where it is not configured."""
     address = settings.base_url or spec.base_url
-    api_key = None if settings.api_key is None else settings.api_key.get_secret_value().strip()
-    if not address or (spec.key_env is not None and not api_key):
+    credentials = _credentials(spec, settings)
+    if not address or credentials is None:
         return None
-    if api_key and not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
+    if settings.bills_after_cancel is not None:
+        spec = msgspec.structs.replace(spec, bills_after_cancel=settings.bills_after_cancel)
+    faults = Faults(spec.id, credentials.secrets, clock)
+    return Upstream(spec, _base_url(spec.id, address), credentials, faults)
+
+
+def _credentials(spec: ProviderSpec, settings: ProviderSettings) -> Credentials | None:
+    """How the provider knows us; None where the operator has not said."""
+    api_key = None if settings.api_key is None else settings.api_key.get_secret_value().strip()
+    if not api_key:
+        return NoCredentials() if spec.key_env is None else None
+    if not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
         raise ValueError(
             f"The key of provider {spec.id!r} holds a character that no HTTP header can carry; "
             f"copy it again."
         )
-    if settings.bills_after_cancel is not None:
-        spec = msgspec.structs.replace(spec, bills_after_cancel=settings.bills_after_cancel)
-    faults = Faults(spec.id, (api_key,) if api_key else (), clock)
-    return Upstream(spec, _base_url(spec.id, address), api_key or None, faults)
+    if spec.auth == "header" and spec.auth_header is not None:
+        return KeyHeader(spec.auth_header, api_key, api_key)
+    return KeyHeader("Authorization", f"Bearer {api_key}", api_key)
 
 
 def _base_url(provider_id: str, address: str) -> URL:

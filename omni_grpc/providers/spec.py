@@ -6,12 +6,14 @@ environment: the settings do, and hand over `ProviderSettings` by provider id.
 
 from importlib import resources
 from typing import Annotated, Final, Literal, Protocol
+from urllib.parse import quote
 
 import msgspec
 
 from omni_grpc.core.limits import PROVIDER_CONNECTIONS_MAX
 
-Dialect = Literal["openai"]
+DialectName = Literal["openai", "responses", "anthropic", "gemini", "cohere", "bedrock"]
+AuthScheme = Literal["bearer", "header", "none", "google", "aws"]
 RecordFormat = Literal["openrouter"]
 OutputLimitField = Literal["max_completion_tokens", "max_tokens"]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3_600)]
@@ -37,21 +39,41 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One provider of the file.
 
-    `base_url` None means that the operator must give one. `key_env` None means that the provider
-    takes no key. `bills_after_cancel` says that a cancelled call goes on costing there. `records`
-    is the format of the provider's own records of what it generated; None where it keeps none
-    that can be asked for.
+    `base_url` may have `{names}` of `variables`, which say from which environment variable each
+    comes; None means that the operator must give the whole. `auth` is how it knows us: by a key as
+    bearer, by a key in `auth_header`, by Google's OAuth, by AWS's signature, or not at all.
+    `key_env` is the customary variable of its key; None means that it takes none. `headers` go
+    with every request. `chat_path` and `chat_stream_path` are for providers of a known dialect with
+    other routes; `{model}` stands for the model. `refuses` are the features, by their names in
+    docs/providers.md, that its dialect has and it has not. `bills_after_cancel` says that a
+    cancelled call goes on costing there. `records` is the format of the provider's own records of
+    what it generated; None where it keeps none that can be asked for.
     """
 
     id: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,31}$")]
-    dialect: Dialect
+    dialect: DialectName
     base_url: str | None = None
+    variables: dict[str, str] = {}
+    auth: AuthScheme = "bearer"
+    auth_header: str | None = None
     key_env: str | None = None
+    headers: dict[str, str] = {}
+    chat_path: str | None = None
+    chat_stream_path: str | None = None
+    refuses: tuple[str, ...] = ()
     bills_after_cancel: bool
     output_limit_field: OutputLimitField = "max_completion_tokens"
     records: RecordFormat | None = None
     connections_max: Annotated[int, msgspec.Meta(gt=0)] = PROVIDER_CONNECTIONS_MAX
     timeouts: Timeouts = Timeouts()
+
+    def path(self, default: str, model: str, *, stream: bool) -> str:
+        """The endpoint of chats below the base URL, percent-encoded.
+
+        `default` is the dialect's own, which may name `{model}` too.
+        """
+        path = (self.chat_stream_path if stream else None) or self.chat_path or default
+        return path.replace("{model}", quote(model, safe="")) if "{model}" in path else path
 
 
 class SecretText(Protocol):

@@ -16,6 +16,10 @@ class EventTooLongError(Exception):
     """An event grew beyond the bound."""
 
 
+class BrokenFramingError(Exception):
+    """The bytes of a stream are not of its framing."""
+
+
 class SseParser:
     """Feed it what a read brought; it returns the data of the events that are whole by then."""
 

@@ -1,7 +1,7 @@
 """A streamed answer over HTTP: opening, reading, cancelling, and the end of its connection.
 
-Knows server-sent events and connections; what an event means is the decoder's. A task opens the
-stream; beyond that none is made.
+Knows connections; how a stream is cut into events is the parser's, what an event means is the
+decoder's. A task opens the stream; beyond that none is made.
 """
 
 import asyncio
@@ -10,17 +10,16 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Final
 
 import aiohttp
-from yarl import URL
 
 from omni_grpc.core.chat import ChatDelta
 from omni_grpc.core.errors import OmniError
 from omni_grpc.core.usage import Usage
-from omni_grpc.providers.decoder import StreamDecoder
+from omni_grpc.providers.dialect import EventParser, StreamDecoder, WireRequest
 from omni_grpc.providers.dispatch import Dispatch
 from omni_grpc.providers.errors import Malformed, ProviderFault, Wait
 from omni_grpc.providers.exchange import CANCEL_SECONDS_MAX, Exchange
 from omni_grpc.providers.http import Upstream
-from omni_grpc.providers.sse import EventTooLongError, SseParser
+from omni_grpc.providers.sse import BrokenFramingError, EventTooLongError
 
 _READ_FAILED: Final = (aiohttp.ClientError, OSError, RuntimeError)
 """What aiohttp raises for a body that cannot be read on: OSError covers TimeoutError, and a
@@ -28,13 +27,13 @@ RuntimeError says that the connection was closed under us."""
 
 
 class HttpStream:
-    """One stream; the `ProviderStream` of every dialect that streams server-sent events."""
+    """One stream; the `ProviderStream` of every dialect over HTTP."""
 
     def __init__(
         self,
         upstream: Upstream,
-        url: URL,
-        body: bytes,
+        request: WireRequest,
+        parser: EventParser,
         decoder: StreamDecoder,
         *,
         call_id: str,
@@ -44,12 +43,11 @@ class HttpStream:
     ) -> None:
         self._upstream = upstream
         self._named = named
-        self._url = url
-        self._body = body
+        self._wire_request = request
         self._decoder = decoder
         self._call_id = call_id
         self._seconds = min(seconds_left, upstream.spec.timeouts.total_s)
-        self._parser = SseParser()
+        self._parser = parser
         self._opening = Exchange(
             self._request,
             Dispatch(dispatched),
@@ -110,8 +108,7 @@ class HttpStream:
     async def _request(self) -> aiohttp.ClientResponse:
         upstream = self._upstream
         response = await upstream.post(
-            self._url,
-            self._body,
+            self._wire_request,
             self._opening.dispatch,
             call_id=self._call_id,
             due=self._due,
@@ -165,6 +162,9 @@ class HttpStream:
             self._decoder.fault = self._upstream.faults.malformed(
                 "an event of its stream is larger than is believable"
             )
+            return ()
+        except BrokenFramingError as error:
+            self._decoder.fault = self._upstream.faults.malformed(f"its stream is broken ({error})")
             return ()
         deltas = self._decoder.feed(events) if events else ()
         if self._named is not None:

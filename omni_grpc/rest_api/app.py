@@ -19,7 +19,7 @@ from omni_grpc.rest_api import billing, chat, models
 from omni_grpc.rest_api.billing import BillingRoutes
 from omni_grpc.rest_api.chat import ChatRoute
 from omni_grpc.rest_api.door import CallObserver, Door, Handler
-from omni_grpc.rest_api.errors import MethodNotAllowed
+from omni_grpc.rest_api.errors import OPENAI_ERRORS, ErrorForm, MethodNotAllowed
 from omni_grpc.rest_api.exchange import Exchange
 from omni_grpc.rest_api.models import ModelRoutes
 from omni_grpc.rest_api.operations import MetricsRoute, ProbeRoutes
@@ -36,6 +36,7 @@ _EXPOSED_HEADERS: Final = (
 )
 _QUOTED_CHARS_MAX: Final = 200
 _READ: Final = ("GET", "HEAD")
+WRITE: Final = ("POST",)
 
 
 def build_app(
@@ -76,12 +77,18 @@ def build_app(
     own = BillingRoutes(ledger, accounts, tokens)
     probe = ProbeRoutes(ready)
 
-    def call(path: str, scope: KeyScope, handler: Handler) -> Route:
+    def call(
+        path: str,
+        scope: KeyScope,
+        handler: Handler,
+        methods: Sequence[str] = _READ,
+        errors: ErrorForm = OPENAI_ERRORS,
+    ) -> Route:
         async def answer(exchange: Exchange) -> None:
             await door.enter(exchange, route=label, scope=scope, handler=handler)
 
         label = path.replace(":path", "")
-        return Route(path, _Read(answer))
+        return Route(path, _Endpoint(answer, methods, errors))
 
     routes = [
         call(models.PATH, KeyScope.INFERENCE, model.list_models),
@@ -89,11 +96,11 @@ def build_app(
         call(billing.BALANCE_PATH, KeyScope.BILLING, own.get_balance),
         call(billing.TRANSACTIONS_PATH, KeyScope.BILLING, own.list_transactions),
         call(billing.CALL_PATH, KeyScope.BILLING, own.get_call),
-        Route("/health", _Read(probe.health)),
-        Route("/ready", _Read(probe.ready)),
+        Route("/health", _Endpoint(probe.health)),
+        Route("/ready", _Endpoint(probe.ready)),
     ]
     if metrics is not None:
-        routes.append(Route("/metrics", _Read(MetricsRoute(metrics))))
+        routes.append(Route("/metrics", _Endpoint(MetricsRoute(metrics))))
     cold = Router(routes, redirect_slashes=False, default=_no_such_route)
     app: ASGIApp = _HotPath(door, ChatRoute(chats, gates, ping_seconds=ping_seconds), cold)
     if cors_origins:
@@ -143,23 +150,30 @@ class _HotPath:
                     exchange, route=chat.PATH, scope=KeyScope.INFERENCE, handler=self._chat_route
                 )
             else:
-                await _refuse(exchange, _method_not_allowed(scope, ("POST",)))
+                await _refuse(exchange, _method_not_allowed(scope, WRITE))
         else:
             await self._others(scope, receive, send)
 
 
-class _Read:
-    """A route that only reads."""
+class _Endpoint:
+    """A route that takes certain methods; one that reads by default."""
 
-    def __init__(self, answer: Callable[[Exchange], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Exchange], Awaitable[None]],
+        methods: Sequence[str] = _READ,
+        errors: ErrorForm = OPENAI_ERRORS,
+    ) -> None:
         self._answer = answer
+        self._methods = methods
+        self._errors = errors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send)
-        if scope["method"] in _READ:
+        exchange = Exchange(scope, receive, send, self._errors)
+        if scope["method"] in self._methods:
             await self._answer(exchange)
         else:
-            await _refuse(exchange, _method_not_allowed(scope, _READ))
+            await _refuse(exchange, _method_not_allowed(scope, self._methods))
 
 
 async def _no_such_route(scope: Scope, receive: Receive, send: Send) -> None:

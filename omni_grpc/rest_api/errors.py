@@ -5,7 +5,7 @@ texts, and `request_id` stands beside `error`.
 """
 
 import math
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -33,7 +33,7 @@ class MethodNotAllowed(OmniError):
 
 
 def error_body(error: OmniError, call_id: str) -> bytes:
-    """The JSON of an error; also the data of an error event in a stream."""
+    """The JSON of an error in OpenAI's form."""
     facts = {"reason": error.reason} | error.metadata
     if error.charged_nanousd or isinstance(error, Interrupted):
         facts["charged_nanousd"] = str(error.charged_nanousd)
@@ -50,6 +50,33 @@ def error_body(error: OmniError, call_id: str) -> bytes:
             "request_id": call_id,
         }
     )
+
+
+class ErrorForm(Protocol):
+    """How one of the REST APIs writes errors."""
+
+    def body(self, error: OmniError, call_id: str) -> bytes:
+        """The JSON of an answer that is an error."""
+        ...
+
+    def event(self, error: OmniError, call_id: str) -> bytes:
+        """The last event of a stream that failed, framed."""
+        ...
+
+
+class OpenAIErrors:
+    """OpenAI's form, which most routes use."""
+
+    def body(self, error: OmniError, call_id: str) -> bytes:
+        """The error object."""
+        return error_body(error, call_id)
+
+    def event(self, error: OmniError, call_id: str) -> bytes:
+        """The same as data."""
+        return b"data: %b\n\n" % error_body(error, call_id)
+
+
+OPENAI_ERRORS: Final = OpenAIErrors()
 
 
 def error_headers(error: OmniError) -> Headers:

@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from omni_grpc.completion import checked_request_id
 from omni_grpc.core.errors import Deadline, FieldInvalid, OmniError, TooLarge
 from omni_grpc.core.limits import REQUEST_BYTES_MAX
-from omni_grpc.rest_api.errors import Headers, error_body, error_headers
+from omni_grpc.rest_api.errors import OPENAI_ERRORS, ErrorForm, Headers, error_headers
 
 BODY_SECONDS_MAX: Final = 60.0
 """How long a body may take to arrive after its first part: 10 MB at 1.4 Mbit/s."""
@@ -62,12 +62,17 @@ class Exchange:
         "_unread",
         "_watcher",
         "client_gone",
+        "errors",
         "last_sent_s",
         "scope",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, errors: ErrorForm = OPENAI_ERRORS
+    ) -> None:
         self.scope = scope
+        self.errors = errors
+        """How errors are written; a stream's writer may set one that knows where it stands."""
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
         self._send = send
@@ -242,12 +247,11 @@ class Exchange:
         """
         if self._ended:
             return
-        body = error_body(error, call_id)
         if self._started:
             # Where this is not read either, the server closes the unfinished answer.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STREAM_ERROR_SECONDS_MAX):
-                    await self.end_events(b"data: %b\n\n" % body)
+                    await self.end_events(self.errors.event(error, call_id))
             return
         headers = [(b"x-request-id", call_id.encode()), *error_headers(error), *JSON_HEADERS]
         try:
@@ -255,7 +259,7 @@ class Exchange:
                 headers.append((b"connection", b"close"))
         except ClientGoneError:
             return
-        await self.answer(error.http_status, headers, body)
+        await self.answer(error.http_status, headers, self.errors.body(error, call_id))
 
     # --- reading ------------------------------------------------------------------------------
     async def _next(self) -> Message:

@@ -33,6 +33,10 @@ _TYPICAL_CHARS_PER_TOKEN: Final = 4
 _TYPICAL_OUTPUT_TOKENS: Final = 500
 
 
+Refusal = Callable[[str, ChatRequest], tuple[str, str] | None]
+"""By provider and request: a feature, in words, and the field that asks for it."""
+
+
 class Attempt(msgspec.Struct, frozen=True):
     """One offer to try. `prompt_tokens_max` and `output_tokens_max` are what is held for."""
 
@@ -46,9 +50,16 @@ class Attempt(msgspec.Struct, frozen=True):
 class Router:
     """Plans requests over the current catalog and the configured providers."""
 
-    def __init__(self, snapshot: Callable[[], CatalogSnapshot], providers: frozenset[str]) -> None:
+    def __init__(
+        self,
+        snapshot: Callable[[], CatalogSnapshot],
+        providers: frozenset[str],
+        refusal: Refusal,
+    ) -> None:
+        """`refusal` says what a provider cannot do for a request, whatever its model can."""
         self._snapshot = snapshot
         self._providers = providers
+        self._refusal = refusal
 
     def plan(self, request: ChatRequest) -> tuple[Attempt, ...]:
         """The attempts for a request, first to last; at least one.
@@ -70,6 +81,15 @@ class Router:
             )
         offer = self._named(request.model, needs)
         _refuse_lacking(offer, needs)
+        refused = self._refusal(offer.provider, request)
+        if refused is not None:
+            feature, field = refused
+            raise FeatureUnsupported(
+                f"{field}: the provider {offer.provider!r} does not take {feature}. Leave it out, "
+                "choose a model of another provider, or declare it optional where it is a setting.",
+                field=field,
+                metadata={"feature": feature, "model": offer.id},
+            )
         return (_attempt(request, offer, size, f"{request.model!r} names it"),)
 
     def _named(self, name: str, needs: Needs) -> Offer:
@@ -111,11 +131,14 @@ class Router:
         output = min(request.output_tokens_max or _TYPICAL_OUTPUT_TOKENS, _TYPICAL_OUTPUT_TOKENS)
         snapshot = self._snapshot()
         for provider in self._providers:
+            refused = self._refusal(provider, request)
             for offer in snapshot.offers_of(provider):
                 price = offer.price
                 if price is None or not _electable(offer):
                     continue
                 why = needs.lacking(offer) or needs.unpriced(offer)
+                if why is None and refused is not None:
+                    why = refused[0]
                 if why is None and not size.fits(_window(offer)):
                     why = "a context window this large"
                 if why is not None:

@@ -7,7 +7,7 @@ answer are sums over its pieces.
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Final, Literal, TypeVar
 
@@ -46,7 +46,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a request wants, in no dialect.
 
     `seed_facts` are the model, messages and seed that the answer depends on. `tools` are those
-    that may be called; `tool_texts` are the results that came after the last user message.
+    that may be called; `tool_texts` are the results that came after the last user message. `seen`
+    says what of the request was understood, under the fields' names in the OpenAI dialect, for the
+    log: a gateway's tests see there what reached its provider.
     """
 
     model: str
@@ -63,6 +65,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     tokens_max: int | None = None
     stop: tuple[str, ...] = ()
     effort: str | None = None
+    seen: Mapping[str, Json] = {}
 
 
 class Piece(msgspec.Struct, frozen=True):

@@ -15,9 +15,10 @@ from typing import Final, NoReturn
 from omni_grpc.simulator.answer import Answer
 from omni_grpc.simulator.behaviour import AT_HEADERS, AT_REQUEST, Behaviour
 from omni_grpc.simulator.connection import Connection
+from omni_grpc.simulator.dialect import StreamFraming
 from omni_grpc.simulator.gates import Gates
 from omni_grpc.simulator.log import CallLog, CallRecord, Outcome
-from omni_grpc.simulator.wire import LAST_CHUNK, ErrorReply, Event, chunk, comment, head, sse_frame
+from omni_grpc.simulator.wire import LAST_CHUNK, ErrorReply, Event, chunk, head
 
 __all__ = ("Delivery",)
 
@@ -38,6 +39,7 @@ class Delivery:
         record: CallRecord,
         log: CallLog,
         gates: Gates,
+        framing: StreamFraming,
         *,
         http11: bool,
         keep_alive: bool,
@@ -46,6 +48,7 @@ class Delivery:
         self._record = record
         self._log = log
         self._gates = gates
+        self._framing = framing
         self._http11 = http11
         self.keep_alive = keep_alive and http11
         self._behaviour = Behaviour()
@@ -63,12 +66,12 @@ class Delivery:
     async def stream(
         self, events: Iterable[Event], behaviour: Behaviour, error: ErrorReply
     ) -> None:
-        """Answer with server-sent events; `error` is what goes wrong if something shall."""
+        """Answer with a stream; `error` is what goes wrong if something shall."""
         self._behaviour = behaviour
         with contextlib.suppress(_Over):
             await self._before_headers(error)
             self._streaming = True
-            headers = {"content-type": "text/event-stream; charset=utf-8"}
+            headers = {"content-type": self._framing.content_type}
             headers["cache-control"] = "no-cache"
             if self._http11:
                 headers["transfer-encoding"] = "chunked"
@@ -173,12 +176,13 @@ class Delivery:
         until = time.monotonic() + seconds if seconds is not None else float("inf")
         while (left := until - time.monotonic()) > 0:
             self._must(await self._connection.pause(min(left, ping_ms / 1000)))
-            self._write(self._framed(comment(self._behaviour, "ping")))
+            if ping := self._framing.ping(self._behaviour):
+                self._write(self._framed(ping))
 
     def _frame(self, event: Event, position: int, *, first: bool) -> bytes:
         breaks = self._behaviour.bad_json_after if event.tokens else None
         broken = self._first_time("bad_json", breaks, position)
-        return sse_frame(event.data, self._behaviour, broken=broken, padded=first)
+        return self._framing.frame(event, self._behaviour, broken=broken, padded=first)
 
     # --- writing: whatever finds that the peer has gone ends the call -------------------------
     def _head(self, status: int, headers: Mapping[str, str]) -> bytes:
@@ -229,12 +233,14 @@ class Delivery:
         if not self._streaming:
             self._refuse(error, {})
         self._flush()
-        frame = sse_frame(error.body, self._behaviour, broken=False, padded=False)
+        event = Event(error.body, name=error.name)
+        frame = self._framing.frame(event, self._behaviour, broken=False, padded=False)
         self._write(self._framed(frame))
         self._end_stream("error")
 
     def _refuse(self, error: ErrorReply, headers: Mapping[str, str]) -> NoReturn:
-        self._send_head(error.status, {**_body_headers(len(error.body)), **headers}, error.body)
+        said = {**_body_headers(len(error.body)), **error.headers, **headers}
+        self._send_head(error.status, said, error.body)
         self._end("error", bills=False)
 
     def _cut(self, following: bytes, *, reset: bool) -> NoReturn:

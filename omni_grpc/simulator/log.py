@@ -35,6 +35,7 @@ class CallRecord(msgspec.Struct, kw_only=True):
         request_id: the caller's `x-request-id`; empty if it sent none.
         headers: the caller's `x-` headers, user-agent, traceparent and idempotency-key.
         model: as the caller wrote it.
+        seen: what of the request was understood, under the OpenAI dialect's names.
         behaviour: what `x-sim` and `metadata.sim` asked for, joined.
         max_tokens: the limit that the caller set, by either name.
         include_usage: whether a stream was asked to end with its usage.
@@ -62,6 +63,7 @@ class CallRecord(msgspec.Struct, kw_only=True):
     request_id: str = ""
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     model: str = ""
+    seen: Mapping[str, object] = msgspec.field(default_factory=dict)
     behaviour: str = ""
     stream: bool = False
     include_usage: bool = False

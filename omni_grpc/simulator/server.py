@@ -1,14 +1,16 @@
 """The simulator: a server on a real socket, in this process's event loop.
 
-It answers `/v1/chat/completions` and `/v1/models` as OpenAI does, and `/sim/log` and
+It answers chats in every dialect of `dialects/`, `/v1/models` as OpenAI does, and `/sim/log` and
 `/sim/gate/<name>` for tests. It keeps no prompt and writes to no disk.
 """
 
 import asyncio
 import hmac
+import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -20,13 +22,13 @@ from omni_grpc.simulator.answer import compose, report
 from omni_grpc.simulator.behaviour import Behaviour, BehaviourError, parse_behaviour
 from omni_grpc.simulator.connection import Connection, Sent
 from omni_grpc.simulator.delivery import Delivery
-from omni_grpc.simulator.dialects import openai_answer, openrouter_record
-from omni_grpc.simulator.dialects.openai_body import ChatBody, Rejected, read_body
-from omni_grpc.simulator.dialects.openai_request import understand
+from omni_grpc.simulator.dialect import Rejected, SimChat, SimDialect, SimRequest
+from omni_grpc.simulator.dialects import DIALECTS, openai_answer, openrouter_record
 from omni_grpc.simulator.gates import Gates
 from omni_grpc.simulator.instances import SchemaUnsupported
 from omni_grpc.simulator.log import LOG_RECORDS_MAX, CallLog, CallRecord, console_line
 from omni_grpc.simulator.models import SIMULATED_MODELS, SimulatedModel
+from omni_grpc.simulator.wire import ErrorReply
 
 __all__ = ("Simulator",)
 
@@ -42,6 +44,9 @@ BACKLOG: Final = 4_096
 STOP_SECONDS_MAX: Final = 2.0
 
 _FAMILY: Final = "sim/"
+_SAID: Final = re.compile(r"\[sim ([^\]]*)\]")
+"""A behaviour in the last user message, for callers who can send neither header nor metadata."""
+
 _MODELS: Final = {model.id: model for model in SIMULATED_MODELS}
 
 
@@ -79,7 +84,11 @@ class Simulator:
         app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[self._guard])
         app.add_routes(
             [
-                web.post("/v1/chat/completions", self._chat),
+                *(
+                    web.post(path, partial(self._chat, dialect))
+                    for dialect in DIALECTS
+                    for path in dialect.routes
+                ),
                 web.get("/v1/generation", self._get_generation),
                 web.get("/v1/models", self._list_models),
                 web.get("/v1/models/{id:.+}", self._get_model),
@@ -162,25 +171,27 @@ class Simulator:
     ) -> web.StreamResponse:
         """The key, and OpenAI's error object for whatever aiohttp itself refuses."""
         try:
-            if self._key is not None and request.path != "/v1/chat/completions":
-                self._check_key(request)
+            if isinstance(request.match_info.handler, partial):
+                return await handler(request)  # a dialect's, which answers in its own way
+            self._check_key(_bearer(request.headers))
             return await handler(request)
         except Rejected as rejected:
             reply = openai_answer.refusal(rejected)
         except web.HTTPException as error:
             message = f"{error.reason} ({request.method} {request.path})"
             reply = openai_answer.refusal(Rejected(error.status, message))
-        return web.Response(status=reply.status, body=reply.body, content_type="application/json")
+        return _error_response(reply)
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
+    async def _chat(self, dialect: SimDialect, request: web.Request) -> web.StreamResponse:
         transport = request.transport
         connection = transport.get_protocol() if transport is not None else None
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
-            raise Rejected(413, f"The request is larger than {BODY_BYTES_MAX} bytes.") from None
+            too_large = Rejected(413, f"The request is larger than {BODY_BYTES_MAX} bytes.")
+            return _error_response(dialect.refusal(too_large))
         record = self._log.open(request.headers)
-        record.id = f"chatcmpl-sim{self._run_id}{record.call:08d}"
+        record.id = dialect.answer_id(self._run_id, record.call)
         if not isinstance(connection, Connection):  # the peer left before its request was read
             record.outcome, record.ended_ms = "cancelled", self._log.now_ms()
             return Sent(keep_alive=False)
@@ -189,15 +200,26 @@ class Simulator:
             record,
             self._log,
             self._gates,
+            dialect.framing,
             http11=request.version >= HttpVersion11,
             keep_alive=request.keep_alive,
         )
         try:
-            self._check_key(request)
-            chat = read_body(body)
-            await self._answer(chat, request.headers.get("x-sim", ""), record, delivery)
+            self._check_key(dialect.presented_key(request.headers))
+            chat = dialect.read(
+                SimRequest(
+                    method=request.method,
+                    path=request.path,
+                    variables=request.match_info,
+                    query=request.query,
+                    headers=request.headers,
+                    body=body,
+                )
+            )
+            header = request.headers.get("x-sim", "")
+            await self._answer(dialect, chat, header, record, delivery)
         except Rejected as rejected:
-            delivery.refuse(openai_answer.refusal(rejected))
+            delivery.refuse(dialect.refusal(rejected))
         finally:
             if record.ended_ms is None:  # a fault of the simulator's own, or cancelled by a stop
                 record.outcome, record.ended_ms = "error", self._log.now_ms()
@@ -206,7 +228,12 @@ class Simulator:
         return Sent(keep_alive=delivery.keep_alive)
 
     async def _answer(
-        self, chat: ChatBody, header: str, record: CallRecord, delivery: Delivery
+        self,
+        dialect: SimDialect,
+        chat: SimChat,
+        header: str,
+        record: CallRecord,
+        delivery: Delivery,
     ) -> None:
         """Compose the answer and deliver it.
 
@@ -214,14 +241,16 @@ class Simulator:
             Rejected: the request cannot be answered.
         """
         record.model = chat.model
-        record.stream = bool(chat.stream)
+        record.stream = chat.streams
         record.include_usage = chat.wants_usage
         record.max_tokens = chat.tokens_max
         bare, facts = _find_model(chat.model)
-        metadata = (chat.metadata or {}).get("sim", "")
-        record.behaviour = ",".join(filter(None, (metadata, header)))
-        behaviour = self._behaviour(facts, metadata, header)
-        asked = understand(chat, bare, facts)
+        asked = chat.asked(bare, facts)
+        record.seen = asked.seen
+        said = _SAID.search(asked.user_text)
+        texts = (chat.behaviour, said[1] if said else "", header)
+        record.behaviour = ",".join(filter(None, texts))
+        behaviour = self._behaviour(facts, *texts)
         record.prompt_tokens = asked.prompt_tokens
         try:
             answer = compose(asked, behaviour)
@@ -230,23 +259,22 @@ class Simulator:
         counts = report(asked, answer, behaviour)
         record.cached_tokens = counts.cached
         record.planned_tokens = answer.tokens
-        writer = openai_answer.ChatWriter(
-            chat,
+        writer = chat.writer(
             answer,
             behaviour,
-            completion_id=record.id,
+            answer_id=record.id,
             created=int(time.time()),
             counts=counts,
         )
-        error = openai_answer.told_error(behaviour.status or 500, behaviour.error_code)
-        if chat.stream:
+        error = dialect.told_error(behaviour.status or 500, behaviour.error_code)
+        if chat.streams:
             await delivery.stream(writer.events(), behaviour, error)
         else:
             await delivery.plain(writer.body(), answer, behaviour, error)
 
-    def _behaviour(self, facts: SimulatedModel | None, metadata: str, header: str) -> Behaviour:
+    def _behaviour(self, facts: SimulatedModel | None, *texts: str) -> Behaviour:
         try:
-            behaviour = parse_behaviour(facts.behaviour if facts else "", metadata, header)
+            behaviour = parse_behaviour(facts.behaviour if facts else "", *texts)
         except BehaviourError as error:
             raise Rejected(400, str(error), param="x-sim") from None
         name = behaviour.once
@@ -259,10 +287,9 @@ class Simulator:
         self._struck[name] = None
         return behaviour
 
-    def _check_key(self, request: web.Request) -> None:
+    def _check_key(self, sent: str) -> None:
         if self._key is None:
             return
-        sent = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(sent.encode("utf-8", "replace"), self._key.encode()):
             raise Rejected(401, "Incorrect API key provided.")
 
@@ -329,6 +356,14 @@ def _find_model(name: str) -> tuple[str, SimulatedModel | None]:
 def _no_such_model(name: str) -> Rejected:
     message = f"The model '{name}' does not exist; GET /v1/models lists those that do."
     return Rejected(404, message, param="model")
+
+
+def _bearer(headers: Mapping[str, str]) -> str:
+    return headers.get("authorization", "").removeprefix("Bearer ")
+
+
+def _error_response(reply: ErrorReply) -> web.Response:
+    return web.Response(status=reply.status, body=reply.body, content_type="application/json")
 
 
 def _json(body: bytes) -> web.Response:

@@ -12,25 +12,34 @@ import msgspec
 
 from omni_grpc.simulator.behaviour import Behaviour
 
-__all__ = ("LAST_CHUNK", "ErrorReply", "Event", "chunk", "comment", "head", "sse_frame")
+__all__ = ("LAST_CHUNK", "SSE", "ErrorReply", "Event", "ServerSentEvents", "chunk", "head")
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One event of a stream: its data, and by how many tokens it lengthens the answer."""
+    """One event of a stream: its data, and by how many tokens it lengthens the answer.
+
+    `name` is its type where the framing carries it beside the data.
+    """
 
     data: bytes
     tokens: int = 0
     reasoning: int = 0
     is_usage: bool = False
+    name: str = ""
 
 
 class ErrorReply(msgspec.Struct, frozen=True):
-    """An error in a dialect: the same JSON is the body of a refusal and the event in a stream."""
+    """An error in a dialect: the same JSON is the body of a refusal and the event in a stream.
+
+    `name` is the type of that event, `headers` go with the refusal.
+    """
 
     status: int
     body: bytes
+    name: str = ""
+    headers: Mapping[str, str] = {}
 
 
 def head(status: int, headers: Mapping[str, str], *, keep_alive: bool) -> bytes:
@@ -49,18 +58,32 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def sse_frame(data: bytes, behaviour: Behaviour, *, broken: bool, padded: bool) -> bytes:
-    """One event as `behaviour` wants it written: broken JSON, a long line, CRLF, a comment."""
-    if padded and behaviour.long_line > len(data):
-        data = data[:-1] + b',"obfuscation":"%b"}' % (b"x" * (behaviour.long_line - len(data)))
-    if broken:
-        data = data[: len(data) // 2]
-    end = b"\r\n" if behaviour.crlf else b"\n"
-    before = comment(behaviour, "simulated") if behaviour.comments else b""
-    return before + b"data: " + data + end + end
+class ServerSentEvents:
+    """The framing of most dialects."""
+
+    content_type = "text/event-stream; charset=utf-8"
+
+    def frame(self, event: Event, behaviour: Behaviour, *, broken: bool, padded: bool) -> bytes:
+        """One event as `behaviour` wants it written: broken JSON, a long line, CRLF, a comment."""
+        data = event.data
+        if padded and behaviour.long_line > len(data):
+            data = data[:-1] + b',"obfuscation":"%b"}' % (b"x" * (behaviour.long_line - len(data)))
+        if broken:
+            data = data[: len(data) // 2]
+        end = b"\r\n" if behaviour.crlf else b"\n"
+        before = _comment(behaviour, "simulated") if behaviour.comments else b""
+        name = b"event: " + event.name.encode() + end if event.name else b""
+        return before + name + b"data: " + data + end + end
+
+    def ping(self, behaviour: Behaviour) -> bytes:
+        """A comment."""
+        return _comment(behaviour, "ping")
 
 
-def comment(behaviour: Behaviour, text: str) -> bytes:
+SSE: Final = ServerSentEvents()
+
+
+def _comment(behaviour: Behaviour, text: str) -> bytes:
     """A line that a reader of server-sent events must skip."""
     end = b"\r\n" if behaviour.crlf else b"\n"
     return b": " + text.encode() + end + end

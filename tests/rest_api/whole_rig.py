@@ -125,7 +125,7 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
         identity = Identity(database, key_hash_secret=SECRET, clock=clock)
         catalog = Catalog(database)
         await catalog.load()
-        router = Router(lambda: catalog.snapshot, providers.ids())
+        router = Router(lambda: catalog.snapshot, providers.ids(), providers.refusal)
         chats = Chats(router, providers, Repeats(ledger, Sealer(SECRET, b"tests")), clock)
         endings = Endings()
 

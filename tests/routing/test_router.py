@@ -44,7 +44,7 @@ def offer(name: str, usd_per_mtok: int | None = 1, **changes: object) -> Offer:
 
 def router(*offers: Offer) -> Router:
     snapshot = CatalogSnapshot(1, offers)
-    return Router(lambda: snapshot, frozenset({"here"}))
+    return Router(lambda: snapshot, frozenset({"here"}), lambda _provider, _request: None)
 
 
 def request(model: str = AUTO, content: object = "Hello", **changes: object) -> ChatRequest:

@@ -1,65 +1,51 @@
-"""A provider that speaks OpenAI's chat completions: one endpoint, plain and streamed."""
+"""OpenAI's chat completions, and of all who are compatible with them."""
 
-from collections.abc import Callable
+from types import MappingProxyType
 from typing import Final
 
-from omni_grpc.providers.answer import HttpAnswer
-from omni_grpc.providers.calls import ProviderAnswer, ProviderStream, UpstreamCall
-from omni_grpc.providers.http import Upstream
+from omni_grpc.providers.calls import ProviderCompletion, UpstreamCall
+from omni_grpc.providers.dialect import EventParser, StreamDecoder, WireRequest
+from omni_grpc.providers.faults import Faults
+from omni_grpc.providers.features import Feature, Support
 from omni_grpc.providers.openai.decode import ChatStreamDecoder, decode_completion
 from omni_grpc.providers.openai.encode import encode_chat
 from omni_grpc.providers.spec import ProviderSpec
-from omni_grpc.providers.stream import HttpStream
+from omni_grpc.providers.sse import SseParser
 
 _PATH: Final = "chat/completions"
 
 
 class OpenAIChat:
-    """Calls one provider of this dialect; implements `ChatProvider`."""
+    """The dialect `openai`."""
 
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
-        self._url = upstream.url(_PATH)
+    support = MappingProxyType(
+        dict.fromkeys(Feature, Support.NATIVE)
+        | {
+            Feature.REASONING_BUDGET: Support.REFUSED,
+            Feature.REASONING_SUMMARY: Support.REFUSED,
+            Feature.REASONING_CARRIED: Support.MAPPED,
+            Feature.CACHE_MARKS: Support.REFUSED,
+            Feature.TOP_K: Support.REFUSED,
+            Feature.SAFETY: Support.REFUSED,
+        }
+    )
+    takes_extra = True
 
-    @property
-    def spec(self) -> ProviderSpec:
-        """What the provider is."""
-        return self._upstream.spec
-
-    def complete(
-        self,
-        call: UpstreamCall,
-        dispatched: Callable[[], None],
-        named: Callable[[str], None] | None = None,
-    ) -> ProviderAnswer:
-        """Prepare a plain answer; see `ChatProvider`."""
-        upstream = self._upstream
-        return HttpAnswer(
-            upstream,
-            self._url,
-            encode_chat(call, stream=False, output_limit_field=upstream.spec.output_limit_field),
-            decode_completion,
-            call_id=call.call_id,
-            seconds_left=call.seconds_left,
-            dispatched=dispatched,
-            named=named,
+    def encode(self, call: UpstreamCall, spec: ProviderSpec, *, stream: bool) -> WireRequest:
+        """The request; see `Dialect`."""
+        return WireRequest(
+            spec.path(_PATH, call.model, stream=stream),
+            encode_chat(call, stream=stream, output_limit_field=spec.output_limit_field),
         )
 
-    def open_stream(
-        self,
-        call: UpstreamCall,
-        dispatched: Callable[[], None],
-        named: Callable[[str], None] | None = None,
-    ) -> ProviderStream:
-        """Prepare a streamed answer; see `ChatProvider`."""
-        upstream = self._upstream
-        return HttpStream(
-            upstream,
-            self._url,
-            encode_chat(call, stream=True, output_limit_field=upstream.spec.output_limit_field),
-            ChatStreamDecoder(upstream.faults),
-            call_id=call.call_id,
-            seconds_left=call.seconds_left,
-            dispatched=dispatched,
-            named=named,
-        )
+    def decode(self, data: bytes, faults: Faults) -> ProviderCompletion:
+        """A whole answer; see `Dialect`."""
+        return decode_completion(data, faults)
+
+    def parser(self) -> EventParser:
+        """Server-sent events."""
+        return SseParser()
+
+    def decoder(self, faults: Faults) -> StreamDecoder:
+        """Reads one stream."""
+        return ChatStreamDecoder(faults)

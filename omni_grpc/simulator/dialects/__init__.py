@@ -1,6 +1,10 @@
-"""The wire formats that the simulator speaks: for each, how it is asked and how it answers.
+"""The wire formats that the simulator speaks, all on one socket."""
 
-A dialect reads a body into `Asked`, writes an `Answer` as a body or as a stream's events, and
-knows its provider's errors. Pacing, faults and the log are not its business. Another dialect is
-another set of files here, and a route in `server.py`.
-"""
+from typing import Final
+
+from omni_grpc.simulator.dialect import SimDialect
+from omni_grpc.simulator.dialects.openai_chat import OpenAIChatDialect
+
+__all__ = ("DIALECTS",)
+
+DIALECTS: Final[tuple[SimDialect, ...]] = (OpenAIChatDialect(),)

@@ -16,7 +16,8 @@ from msgspec import UNSET, UnsetType
 
 from omni_grpc.simulator.answer import Answer, Choice, Counts, Piece
 from omni_grpc.simulator.behaviour import Behaviour
-from omni_grpc.simulator.dialects.openai_body import ChatBody, Rejected
+from omni_grpc.simulator.dialect import Rejected
+from omni_grpc.simulator.dialects.openai_body import ChatBody
 from omni_grpc.simulator.dialects.openai_usage import (
     UsageReport,
     last_reports,

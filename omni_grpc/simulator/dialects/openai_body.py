@@ -11,6 +11,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Raw
 
+from omni_grpc.simulator.dialect import Rejected
+
 __all__ = (
     "AudioPart",
     "ChatBody",
@@ -19,7 +21,6 @@ __all__ = (
     "Message",
     "NamedTool",
     "Part",
-    "Rejected",
     "TextPart",
     "read_body",
 )
@@ -31,19 +32,6 @@ CHOICES_MAX: Final = 128
 
 _TOOL_NAME = r"^[a-zA-Z0-9_-]{1,64}$"
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
-
-
-class Rejected(Exception):
-    """A request that is refused: an HTTP status and OpenAI's error object."""
-
-    def __init__(
-        self, status: int, message: str, *, param: str | None = None, code: str | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.param = param
-        self.code = code
 
 
 class TextPart(msgspec.Struct, tag="text"):

@@ -10,13 +10,13 @@ from msgspec import Raw
 
 from omni_grpc.catalog import tokens
 from omni_grpc.simulator.answer import Asked, AskedTool
+from omni_grpc.simulator.dialect import Rejected
 from omni_grpc.simulator.dialects.openai_body import (
     AudioPart,
     ChatBody,
     FilePart,
     ImagePart,
     NamedTool,
-    Rejected,
     TextPart,
 )
 from omni_grpc.simulator.instances import Json
