@@ -48,8 +48,8 @@ class Watch:
         """The database answers, or no longer does."""
         self.cuts += not connected
 
-    def accounts_parked(self, count: int) -> None:
-        """Accounts are locked by other sessions."""
+    def rows_parked(self, count: int) -> None:
+        """Rows are locked by other sessions."""
 
     def dead_letter_written(self) -> None:
         """An operation can never apply."""
