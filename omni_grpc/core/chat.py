@@ -7,7 +7,7 @@ stays text exactly as it was written. Everything is frozen.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -189,6 +189,27 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens_max: int | None = None
     short_credits: ShortCredits = ShortCredits.REFUSE
     extra: Mapping[str, msgspec.Raw] = msgspec.field(default_factory=dict)
+
+
+OPTIONAL_FIELDS: Final = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "top_k",
+        "frequency_penalty",
+        "presence_penalty",
+        "logit_bias",
+        "seed",
+        "stop",
+        "logprobs",
+        "parallel_tool_calls",
+        "reasoning_effort",
+        "reasoning_budget",
+        "reasoning_summary",
+        "safety_settings",
+    }
+)
+"""What `ChatRequest.optional` may name: settings. Content is never left out."""
 
 
 # --- what streams back ------------------------------------------------------------------------

@@ -64,8 +64,7 @@ class DialectChat:
             upstream,
             self._dialect.encode(call, upstream.spec, stream=False),
             self._dialect.decode,
-            call_id=call.call_id,
-            seconds_left=call.seconds_left,
+            call=call,
             dispatched=dispatched,
             named=named,
         )
@@ -83,8 +82,7 @@ class DialectChat:
             self._dialect.encode(call, upstream.spec, stream=True),
             self._dialect.parser(),
             self._dialect.decoder(upstream.faults),
-            call_id=call.call_id,
-            seconds_left=call.seconds_left,
+            call=call,
             dispatched=dispatched,
             named=named,
         )
@@ -107,22 +105,3 @@ def without_optional(request: ChatRequest, refused: tuple[Asked, ...]) -> ChatRe
 
 
 _NAMES = {"safety_settings": "safety"}
-OPTIONAL_FIELDS = frozenset(
-    {
-        "temperature",
-        "top_p",
-        "top_k",
-        "frequency_penalty",
-        "presence_penalty",
-        "logit_bias",
-        "seed",
-        "stop",
-        "logprobs",
-        "parallel_tool_calls",
-        "reasoning_effort",
-        "reasoning_budget",
-        "reasoning_summary",
-        "safety_settings",
-    }
-)
-"""Fields that a caller may declare optional."""
