@@ -61,6 +61,8 @@ class HeldAttempt:
     endings: Endings
     repeats: Repeats
     request_key: RequestKey | None
+    is_last: bool
+    """Whether no other provider is asked after it."""
     clock: Clock
 
 
@@ -81,6 +83,7 @@ class RunningAttempt:
         self._endings = given.endings
         self._repeats = given.repeats
         self._request_key = given.request_key
+        self._is_last = given.is_last
         self._clock = given.clock
         self._tally = Tally(given.request, given.attempt.offer.provider_model)
         self._was_left = False
@@ -135,6 +138,7 @@ class RunningAttempt:
             output_tokens_max=self.held.output_tokens_max,
             call_id=self._call.name,
             seconds_left=self._call.seconds_left(self._clock) + more,
+            retries=self._is_last,
         )
 
     def _dispatch(self) -> None:

@@ -55,9 +55,12 @@ class Chats:
         """
         failed = _Failed()
         key = self._repeats.key(call, request)
-        for attempt in await self._plan(request):
+        plan = await self._plan(request)
+        for attempt in plan:
             try:
-                running = PlainAttempt(await self._begin(call, request, attempt, key))
+                is_last = attempt is plan[-1]
+                held = await self._begin(call, request, attempt, key, is_last=is_last)
+                running = PlainAttempt(held)
             except RequestRepeatedError as repeated:
                 return (await self._repeats.recall(repeated.call_id)).completion
             try:
@@ -84,9 +87,12 @@ class Chats:
         """
         failed = _Failed()
         key = self._repeats.key(call, request)
-        for attempt in await self._plan(request):
+        plan = await self._plan(request)
+        for attempt in plan:
             try:
-                running = StreamedAttempt(await self._begin(call, request, attempt, key))
+                is_last = attempt is plan[-1]
+                held = await self._begin(call, request, attempt, key, is_last=is_last)
+                running = StreamedAttempt(held)
             except RequestRepeatedError as repeated:
                 kept = await self._repeats.recall(repeated.call_id)
                 for event in kept.events():
@@ -121,7 +127,13 @@ class Chats:
         return self._router.plan(request)
 
     async def _begin(
-        self, call: Call, request: ChatRequest, attempt: Attempt, key: RequestKey | None
+        self,
+        call: Call,
+        request: ChatRequest,
+        attempt: Attempt,
+        key: RequestKey | None,
+        *,
+        is_last: bool,
     ) -> HeldAttempt:
         call.seconds_left(self._clock)
         lease = LeaseStop(call)
@@ -146,6 +158,7 @@ class Chats:
             endings=self._endings,
             repeats=self._repeats,
             request_key=key,
+            is_last=is_last,
             clock=self._clock,
         )
 

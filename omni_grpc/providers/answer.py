@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Generator
 
 from omni_grpc.core.errors import OmniError
-from omni_grpc.providers.calls import ProviderCompletion
+from omni_grpc.providers.calls import ProviderCompletion, UpstreamCall
 from omni_grpc.providers.dialect import WireRequest
 from omni_grpc.providers.dispatch import Dispatch
 from omni_grpc.providers.errors import ProviderFault
@@ -23,16 +23,15 @@ class HttpAnswer:
         request: WireRequest,
         decode: Callable[[bytes, Faults], ProviderCompletion],
         *,
-        call_id: str,
-        seconds_left: float,
+        call: UpstreamCall,
         dispatched: Callable[[], None],
         named: Callable[[str], None] | None,
     ) -> None:
         self._upstream = upstream
         self._request = request
         self._decode = decode
-        self._call_id = call_id
-        self._seconds = min(seconds_left, upstream.spec.timeouts.total_s)
+        self._call = call
+        self._seconds = min(call.seconds_left, upstream.spec.timeouts.total_s)
         self._named = named
         self._exchange = Exchange(
             self._ask,
@@ -51,9 +50,10 @@ class HttpAnswer:
         response = await upstream.post(
             self._request,
             self._exchange.dispatch,
-            call_id=self._call_id,
+            call_id=self._call.call_id,
             due=due,
             first_byte_s=None,
+            retries=self._call.retries,
         )
         name = upstream.name_in(response)
         if name is not None and self._named is not None:
@@ -68,11 +68,14 @@ class HttpAnswer:
         return await self._exchange.outcome()
 
     async def cancel(self) -> ProviderCompletion | None:
-        """Stops the provider; the answer, where all of it had been sent."""
+        """Stops the provider; see `ProviderAnswer`."""
         exchange = self._exchange
         if not exchange.is_started:
             return None
         exchange.keep()
+        if exchange.dispatch.refused is not None:
+            self._shut()
+            raise exchange.dispatch.refused
         try:
             if exchange.stop_provider():
                 # A provider that was stopped ends the connection, which is no fault of it.

@@ -19,7 +19,8 @@ class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
 
     `model` is the provider's own name of it, `output_tokens_max` what the hold covers, `call_id`
     an ASCII text by which the provider's logs can be matched with ours, and `seconds_left` what
-    remains of the caller's deadline.
+    remains of the caller's deadline. `retries` says that nobody else will be asked, so that a
+    provider that brought no answer is asked again.
     """
 
     request: ChatRequest
@@ -27,6 +28,7 @@ class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens_max: int
     call_id: str
     seconds_left: float
+    retries: bool = False
 
 
 class ProviderCompletion(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +61,11 @@ class ProviderAnswer(Protocol):
         ...
 
     async def cancel(self) -> ProviderCompletion | None:
-        """Stop the provider; the answer, where the provider had sent all of it. As of a stream."""
+        """Stop the provider; the answer, where the provider had sent all of it. As of a stream.
+
+        Raises:
+            ProviderFault: it had refused, and waited to be asked again.
+        """
         ...
 
     async def drain(self) -> ProviderCompletion:
@@ -139,6 +145,9 @@ class ProviderStream(Protocol):
         Works in every state, also when the wait for the opening was itself cancelled; then call
         it at once, since what was sent is kept for no longer than it takes itself: a quarter of
         a second. Run it where it is not cancelled in turn.
+
+        Raises:
+            ProviderFault: it had refused, and waited to be asked again.
         """
         ...
 

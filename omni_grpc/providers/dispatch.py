@@ -12,6 +12,8 @@ from typing import Final
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 
+from omni_grpc.providers.errors import ProviderFault
+
 _SLICE_BYTES: Final = 256 * 1024
 _GONE_EVENTS: Final = getattr(select, "POLLRDHUP", 0)
 
@@ -24,15 +26,25 @@ class Dispatch:
     """Where one request stands. `transport` carries it from its start on.
 
     Once it is `forbidden`, a request that has not started never will. Once it is `answered`, the
-    last byte of its answer has come, and its connection may be another request's already.
+    last byte of its answer has come, and its connection may be another request's already. While it
+    waits to be sent again, `refused` is what became of it before.
     """
 
-    __slots__ = ("_dispatched", "answered", "forbidden", "sent", "started", "transport")
+    __slots__ = (
+        "_dispatched",
+        "answered",
+        "forbidden",
+        "refused",
+        "sent",
+        "started",
+        "transport",
+    )
 
     def __init__(self, dispatched: Callable[[], None]) -> None:
         self._dispatched = dispatched
         self.answered = False
         self.forbidden = False
+        self.refused: ProviderFault | None = None
         self.started = False
         self.sent = False
         self.transport: asyncio.WriteTransport | None = None
@@ -40,12 +52,21 @@ class Dispatch:
     def start(self, transport: asyncio.WriteTransport) -> None:
         """The first byte leaves next, unless whoever is told of it refuses."""
         self.transport = transport
-        self._dispatched()
-        self.started = True
+        if not self.started:
+            self._dispatched()
+            self.started = True
+        self.refused = None
 
-    def end(self) -> None:
-        """The answer's last byte has come: the connection is no longer this request's to close."""
-        self.answered = True
+    def end(self, transport: asyncio.WriteTransport | None) -> None:
+        """The answer's last byte has come: that connection is no longer this request's to close."""
+        if self.transport is transport:
+            self.answered = True
+            self.transport = None
+
+    def wait(self, refused: ProviderFault) -> None:
+        """It brought no answer, and waits to be sent again."""
+        self.refused = refused
+        self.answered = self.sent = False
         self.transport = None
 
     def half_close(self) -> bool:

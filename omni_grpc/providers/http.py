@@ -7,10 +7,13 @@ connection. Redirects, cookies, proxies of the environment and compression are n
 
 import asyncio
 import contextlib
+import itertools
 import os
+from functools import partial
 from typing import Final
 
 import aiohttp
+import structlog
 from yarl import URL
 
 from omni_grpc.core.errors import OmniError
@@ -21,6 +24,8 @@ from omni_grpc.providers.dispatch import ConnectionGoneError, Dispatch, RequestB
 from omni_grpc.providers.errors import ProviderFault, Wait
 from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.spec import ProviderSpec
+
+log = structlog.get_logger(__name__)
 
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """Largest plain answer: a few generated files in base64 fit."""
@@ -155,6 +160,7 @@ class Upstream:
         call_id: str,
         due: float,
         first_byte_s: float | None,
+        retries: bool,
     ) -> aiohttp.ClientResponse:
         """Send a request and return its answer when a status line of success has come.
 
@@ -164,11 +170,39 @@ class Upstream:
             call_id: names the request in the provider's logs.
             due: the loop's time at which the call is over.
             first_byte_s: longest wait for the status line; None leaves it to `due`.
+            retries: whether it may be sent again where that can help; see `Retries`.
 
         Raises:
             ProviderFault: there was no such status line.
             OmniError: `dispatch` refused to be sent.
         """
+        loop = asyncio.get_running_loop()
+        spec = self.spec
+        for tries in itertools.count():
+            try:
+                return await self._post(request, dispatch, call_id, due, first_byte_s)
+            except ProviderFault as fault:
+                left = due - loop.time()
+                pause_s = (
+                    spec.retries.pause_s(fault, tries, left, bills_on=spec.bills_after_cancel)
+                    if retries
+                    else None
+                )
+                if pause_s is None:
+                    raise
+                dispatch.wait(fault)
+                log.info("provider_asked_again", pause_s=round(pause_s, 3), because=fault.message)
+            await asyncio.sleep(pause_s)
+        raise AssertionError("count() has no end")
+
+    async def _post(
+        self,
+        request: WireRequest,
+        dispatch: Dispatch,
+        call_id: str,
+        due: float,
+        first_byte_s: float | None,
+    ) -> aiohttp.ClientResponse:
         url = self.url(request.path)
         headers = {CLIENT_REQUEST_ID: call_id, **request.headers}
         if self._credentials.signs:
@@ -180,7 +214,7 @@ class Upstream:
                 dispatch.abort()  # aiohttp's own closing would first write what is left
                 raise
             if response is not None:
-                response.content.on_eof(dispatch.end)
+                response.content.on_eof(partial(dispatch.end, dispatch.transport))
                 await self._check(response)
                 return response
             await asyncio.sleep(0)  # the loop hears of the other dead connections

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from omni_grpc.core.limits import PROVIDER_CONNECTIONS_MAX
+from omni_grpc.providers.retries import Retries
 
 DialectName = Literal["openai", "responses", "anthropic", "gemini", "cohere", "bedrock"]
 AuthScheme = Literal["bearer", "header", "none", "google", "aws"]
@@ -66,6 +67,7 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     records: RecordFormat | None = None
     connections_max: Annotated[int, msgspec.Meta(gt=0)] = PROVIDER_CONNECTIONS_MAX
     timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
 
     def path(self, default: str, model: str, *, stream: bool) -> str:
         """The endpoint of chats below the base URL, percent-encoded.

@@ -14,6 +14,7 @@ import aiohttp
 from omni_grpc.core.chat import ChatDelta
 from omni_grpc.core.errors import OmniError
 from omni_grpc.core.usage import Usage
+from omni_grpc.providers.calls import UpstreamCall
 from omni_grpc.providers.dialect import EventParser, StreamDecoder, WireRequest
 from omni_grpc.providers.dispatch import Dispatch
 from omni_grpc.providers.errors import Malformed, ProviderFault, Wait
@@ -36,8 +37,7 @@ class HttpStream:
         parser: EventParser,
         decoder: StreamDecoder,
         *,
-        call_id: str,
-        seconds_left: float,
+        call: UpstreamCall,
         dispatched: Callable[[], None],
         named: Callable[[str], None] | None,
     ) -> None:
@@ -45,8 +45,8 @@ class HttpStream:
         self._named = named
         self._wire_request = request
         self._decoder = decoder
-        self._call_id = call_id
-        self._seconds = min(seconds_left, upstream.spec.timeouts.total_s)
+        self._call = call
+        self._seconds = min(call.seconds_left, upstream.spec.timeouts.total_s)
         self._parser = parser
         self._opening = Exchange(
             self._request,
@@ -110,9 +110,10 @@ class HttpStream:
         response = await upstream.post(
             self._wire_request,
             self._opening.dispatch,
-            call_id=self._call_id,
+            call_id=self._call.call_id,
             due=self._due,
             first_byte_s=upstream.spec.timeouts.first_byte_s,
+            retries=self._call.retries,
         )
         self._tell_name(upstream.name_in(response))
         if response.headers.get("Content-Type", "").startswith("application/json"):
@@ -267,10 +268,13 @@ class HttpStream:
             self._shut()
 
     async def cancel(self) -> tuple[ChatDelta, ...]:
-        """Stop the provider, and return what it had sent and nobody has read yet."""
+        """Stop the provider; see `ProviderStream`."""
         if self._over or not self._opening.is_started:
             self._over = True
             return ()
+        if self._opening.dispatch.refused is not None:
+            self._shut()
+            raise self._opening.dispatch.refused
         self._clear_timer()
         self._opening.keep()
         deltas: tuple[ChatDelta, ...] = ()
