@@ -25,7 +25,7 @@ class ConnectionGoneError(Exception):
 class Dispatch:
     """Where one request stands. `transport` carries it from its start on.
 
-    Once it is `forbidden`, a request that has not started never will. Once it is `answered`, the
+    Once it is `forbidden`, it will not be started, nor started again. Once it is `answered`, the
     last byte of its answer has come, and its connection may be another request's already. While it
     waits to be sent again, `refused` is what became of it before.
     """
@@ -75,6 +75,7 @@ class Dispatch:
         False where that cannot be done and the connection is closed whole: over TLS, and where
         the request is not written yet.
         """
+        self.forbidden = True
         transport = self.transport
         if (
             transport is None
@@ -83,14 +84,18 @@ class Dispatch:
             or transport.get_write_buffer_size()
             or not transport.can_write_eof()
         ):
-            self.abort()
+            self.drop()
             return False
         transport.write_eof()
         return True
 
     def abort(self) -> None:
-        """Close the connection now, dropping what is not written yet, or never start."""
+        """Close the connection now, and never start, nor start again."""
         self.forbidden = True
+        self.drop()
+
+    def drop(self) -> None:
+        """Close the connection now, dropping what is not written yet."""
         if self.transport is not None:
             self.transport.abort()
 

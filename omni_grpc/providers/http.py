@@ -185,7 +185,7 @@ class Upstream:
                 left = due - loop.time()
                 pause_s = (
                     spec.retries.pause_s(fault, tries, left, bills_on=spec.bills_after_cancel)
-                    if retries
+                    if retries and not dispatch.forbidden
                     else None
                 )
                 if pause_s is None:
@@ -211,7 +211,7 @@ class Upstream:
             try:
                 response = await self._try(url, request.body, headers, dispatch, due, first_byte_s)
             except BaseException:
-                dispatch.abort()  # aiohttp's own closing would first write what is left
+                dispatch.drop()  # aiohttp's own closing would first write what is left
                 raise
             if response is not None:
                 response.content.on_eof(partial(dispatch.end, dispatch.transport))

@@ -10,6 +10,7 @@ def make_call(
     *,
     model: str = "m-1",
     seconds_left: float = 30.0,
+    retries: bool = False,
     output_tokens_max: int = 100,
     **request: object,
 ) -> UpstreamCall:
@@ -20,6 +21,7 @@ def make_call(
         output_tokens_max=output_tokens_max,
         call_id="0198-call",
         seconds_left=seconds_left,
+        retries=retries,
     )
 
 
