@@ -19,6 +19,26 @@ class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ROLE_ASSISTANT: _ClassVar[Role]
     ROLE_TOOL: _ClassVar[Role]
 
+class CacheTtl(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CACHE_TTL_UNSPECIFIED: _ClassVar[CacheTtl]
+    CACHE_TTL_FIVE_MINUTES: _ClassVar[CacheTtl]
+    CACHE_TTL_ONE_HOUR: _ClassVar[CacheTtl]
+
+class ReasoningSummary(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REASONING_SUMMARY_UNSPECIFIED: _ClassVar[ReasoningSummary]
+    REASONING_SUMMARY_AUTO: _ClassVar[ReasoningSummary]
+    REASONING_SUMMARY_CONCISE: _ClassVar[ReasoningSummary]
+    REASONING_SUMMARY_DETAILED: _ClassVar[ReasoningSummary]
+
+class ReasoningBlockKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REASONING_BLOCK_KIND_UNSPECIFIED: _ClassVar[ReasoningBlockKind]
+    REASONING_BLOCK_KIND_TEXT: _ClassVar[ReasoningBlockKind]
+    REASONING_BLOCK_KIND_SUMMARY: _ClassVar[ReasoningBlockKind]
+    REASONING_BLOCK_KIND_ENCRYPTED: _ClassVar[ReasoningBlockKind]
+
 class ToolMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     TOOL_MODE_UNSPECIFIED: _ClassVar[ToolMode]
@@ -51,6 +71,17 @@ ROLE_DEVELOPER: Role
 ROLE_USER: Role
 ROLE_ASSISTANT: Role
 ROLE_TOOL: Role
+CACHE_TTL_UNSPECIFIED: CacheTtl
+CACHE_TTL_FIVE_MINUTES: CacheTtl
+CACHE_TTL_ONE_HOUR: CacheTtl
+REASONING_SUMMARY_UNSPECIFIED: ReasoningSummary
+REASONING_SUMMARY_AUTO: ReasoningSummary
+REASONING_SUMMARY_CONCISE: ReasoningSummary
+REASONING_SUMMARY_DETAILED: ReasoningSummary
+REASONING_BLOCK_KIND_UNSPECIFIED: ReasoningBlockKind
+REASONING_BLOCK_KIND_TEXT: ReasoningBlockKind
+REASONING_BLOCK_KIND_SUMMARY: ReasoningBlockKind
+REASONING_BLOCK_KIND_ENCRYPTED: ReasoningBlockKind
 TOOL_MODE_UNSPECIFIED: ToolMode
 TOOL_MODE_AUTO: ToolMode
 TOOL_MODE_NONE: ToolMode
@@ -100,7 +131,7 @@ class StreamChatResponse(_message.Message):
     def __init__(self, started: _Optional[_Union[ChatStarted, _Mapping]] = ..., delta: _Optional[_Union[ChatDelta, _Mapping]] = ..., completion: _Optional[_Union[ChatCompletion, _Mapping]] = ...) -> None: ...
 
 class ChatPrompt(_message.Message):
-    __slots__ = ("model", "messages", "tools", "tool_choice", "parallel_tool_calls", "response_format", "sampling", "reasoning_effort", "max_output_token_count", "short_credits")
+    __slots__ = ("model", "messages", "tools", "tool_choice", "parallel_tool_calls", "response_format", "sampling", "reasoning_effort", "max_output_token_count", "short_credits", "reasoning_budget_token_count", "reasoning_summary", "safety_settings", "optional_fields")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     TOOLS_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +142,10 @@ class ChatPrompt(_message.Message):
     REASONING_EFFORT_FIELD_NUMBER: _ClassVar[int]
     MAX_OUTPUT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     SHORT_CREDITS_FIELD_NUMBER: _ClassVar[int]
+    REASONING_BUDGET_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REASONING_SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    SAFETY_SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    OPTIONAL_FIELDS_FIELD_NUMBER: _ClassVar[int]
     model: str
     messages: _containers.RepeatedCompositeFieldContainer[Message]
     tools: _containers.RepeatedCompositeFieldContainer[Tool]
@@ -121,10 +156,22 @@ class ChatPrompt(_message.Message):
     reasoning_effort: str
     max_output_token_count: int
     short_credits: ShortCredits
-    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping]] = ..., parallel_tool_calls: _Optional[bool] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., reasoning_effort: _Optional[str] = ..., max_output_token_count: _Optional[int] = ..., short_credits: _Optional[_Union[ShortCredits, str]] = ...) -> None: ...
+    reasoning_budget_token_count: int
+    reasoning_summary: ReasoningSummary
+    safety_settings: _containers.RepeatedCompositeFieldContainer[SafetySetting]
+    optional_fields: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping]] = ..., parallel_tool_calls: _Optional[bool] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., reasoning_effort: _Optional[str] = ..., max_output_token_count: _Optional[int] = ..., short_credits: _Optional[_Union[ShortCredits, str]] = ..., reasoning_budget_token_count: _Optional[int] = ..., reasoning_summary: _Optional[_Union[ReasoningSummary, str]] = ..., safety_settings: _Optional[_Iterable[_Union[SafetySetting, _Mapping]]] = ..., optional_fields: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class SafetySetting(_message.Message):
+    __slots__ = ("category", "threshold")
+    CATEGORY_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    category: str
+    threshold: str
+    def __init__(self, category: _Optional[str] = ..., threshold: _Optional[str] = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ("role", "parts", "tool_calls", "tool_call_id", "name", "refusal", "reasoning")
+    __slots__ = ("role", "parts", "tool_calls", "tool_call_id", "name", "refusal", "reasoning", "reasoning_blocks")
     ROLE_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
     TOOL_CALLS_FIELD_NUMBER: _ClassVar[int]
@@ -132,6 +179,7 @@ class Message(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     REASONING_FIELD_NUMBER: _ClassVar[int]
+    REASONING_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     role: Role
     parts: _containers.RepeatedCompositeFieldContainer[Part]
     tool_calls: _containers.RepeatedCompositeFieldContainer[ToolCall]
@@ -139,19 +187,38 @@ class Message(_message.Message):
     name: str
     refusal: str
     reasoning: str
-    def __init__(self, role: _Optional[_Union[Role, str]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCall, _Mapping]]] = ..., tool_call_id: _Optional[str] = ..., name: _Optional[str] = ..., refusal: _Optional[str] = ..., reasoning: _Optional[str] = ...) -> None: ...
+    reasoning_blocks: _containers.RepeatedCompositeFieldContainer[ReasoningBlock]
+    def __init__(self, role: _Optional[_Union[Role, str]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCall, _Mapping]]] = ..., tool_call_id: _Optional[str] = ..., name: _Optional[str] = ..., refusal: _Optional[str] = ..., reasoning: _Optional[str] = ..., reasoning_blocks: _Optional[_Iterable[_Union[ReasoningBlock, _Mapping]]] = ...) -> None: ...
+
+class ReasoningBlock(_message.Message):
+    __slots__ = ("kind", "format", "text", "signature", "data", "id")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    kind: ReasoningBlockKind
+    format: str
+    text: str
+    signature: str
+    data: str
+    id: str
+    def __init__(self, kind: _Optional[_Union[ReasoningBlockKind, str]] = ..., format: _Optional[str] = ..., text: _Optional[str] = ..., signature: _Optional[str] = ..., data: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
 
 class Part(_message.Message):
-    __slots__ = ("text", "image", "audio", "file")
+    __slots__ = ("text", "image", "audio", "file", "cache_ttl")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
+    CACHE_TTL_FIELD_NUMBER: _ClassVar[int]
     text: str
     image: Image
     audio: Audio
     file: File
-    def __init__(self, text: _Optional[str] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., file: _Optional[_Union[File, _Mapping]] = ...) -> None: ...
+    cache_ttl: CacheTtl
+    def __init__(self, text: _Optional[str] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., file: _Optional[_Union[File, _Mapping]] = ..., cache_ttl: _Optional[_Union[CacheTtl, str]] = ...) -> None: ...
 
 class Image(_message.Message):
     __slots__ = ("uri", "detail")
@@ -180,16 +247,18 @@ class File(_message.Message):
     def __init__(self, file_id: _Optional[str] = ..., data_uri: _Optional[str] = ..., filename: _Optional[str] = ...) -> None: ...
 
 class Tool(_message.Message):
-    __slots__ = ("name", "description", "parameters_json", "strict")
+    __slots__ = ("name", "description", "parameters_json", "strict", "cache_ttl")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_JSON_FIELD_NUMBER: _ClassVar[int]
     STRICT_FIELD_NUMBER: _ClassVar[int]
+    CACHE_TTL_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     parameters_json: str
     strict: bool
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters_json: _Optional[str] = ..., strict: _Optional[bool] = ...) -> None: ...
+    cache_ttl: CacheTtl
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters_json: _Optional[str] = ..., strict: _Optional[bool] = ..., cache_ttl: _Optional[_Union[CacheTtl, str]] = ...) -> None: ...
 
 class ToolChoice(_message.Message):
     __slots__ = ("mode", "tool_name")
@@ -224,7 +293,7 @@ class JsonSchemaFormat(_message.Message):
     def __init__(self, name: _Optional[str] = ..., schema_json: _Optional[str] = ..., description: _Optional[str] = ..., strict: _Optional[bool] = ...) -> None: ...
 
 class Sampling(_message.Message):
-    __slots__ = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop_sequences", "choice_count", "logprobs", "top_logprob_count", "logit_bias")
+    __slots__ = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop_sequences", "choice_count", "logprobs", "top_logprob_count", "logit_bias", "top_k")
     class LogitBiasEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -242,6 +311,7 @@ class Sampling(_message.Message):
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     TOP_LOGPROB_COUNT_FIELD_NUMBER: _ClassVar[int]
     LOGIT_BIAS_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
     temperature: float
     top_p: float
     frequency_penalty: float
@@ -252,22 +322,25 @@ class Sampling(_message.Message):
     logprobs: bool
     top_logprob_count: int
     logit_bias: _containers.ScalarMap[str, float]
-    def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., stop_sequences: _Optional[_Iterable[str]] = ..., choice_count: _Optional[int] = ..., logprobs: _Optional[bool] = ..., top_logprob_count: _Optional[int] = ..., logit_bias: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    top_k: int
+    def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., stop_sequences: _Optional[_Iterable[str]] = ..., choice_count: _Optional[int] = ..., logprobs: _Optional[bool] = ..., top_logprob_count: _Optional[int] = ..., logit_bias: _Optional[_Mapping[str, float]] = ..., top_k: _Optional[int] = ...) -> None: ...
 
 class ChatStarted(_message.Message):
-    __slots__ = ("call_id", "model", "max_output_token_count", "create_time")
+    __slots__ = ("call_id", "model", "max_output_token_count", "create_time", "ignored_fields")
     CALL_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MAX_OUTPUT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    IGNORED_FIELDS_FIELD_NUMBER: _ClassVar[int]
     call_id: str
     model: str
     max_output_token_count: int
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, call_id: _Optional[str] = ..., model: _Optional[str] = ..., max_output_token_count: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    ignored_fields: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, call_id: _Optional[str] = ..., model: _Optional[str] = ..., max_output_token_count: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ignored_fields: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ChatDelta(_message.Message):
-    __slots__ = ("choice_index", "text", "refusal", "reasoning", "tool_calls", "logprobs", "finish_reason")
+    __slots__ = ("choice_index", "text", "refusal", "reasoning", "tool_calls", "logprobs", "finish_reason", "stop_sequence", "reasoning_blocks")
     CHOICE_INDEX_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
@@ -275,6 +348,8 @@ class ChatDelta(_message.Message):
     TOOL_CALLS_FIELD_NUMBER: _ClassVar[int]
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
+    STOP_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    REASONING_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     choice_index: int
     text: str
     refusal: str
@@ -282,7 +357,9 @@ class ChatDelta(_message.Message):
     tool_calls: _containers.RepeatedCompositeFieldContainer[ToolCallDelta]
     logprobs: Logprobs
     finish_reason: FinishReason
-    def __init__(self, choice_index: _Optional[int] = ..., text: _Optional[str] = ..., refusal: _Optional[str] = ..., reasoning: _Optional[str] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCallDelta, _Mapping]]] = ..., logprobs: _Optional[_Union[Logprobs, _Mapping]] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ...) -> None: ...
+    stop_sequence: str
+    reasoning_blocks: _containers.RepeatedCompositeFieldContainer[ReasoningBlock]
+    def __init__(self, choice_index: _Optional[int] = ..., text: _Optional[str] = ..., refusal: _Optional[str] = ..., reasoning: _Optional[str] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCallDelta, _Mapping]]] = ..., logprobs: _Optional[_Union[Logprobs, _Mapping]] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., stop_sequence: _Optional[str] = ..., reasoning_blocks: _Optional[_Iterable[_Union[ReasoningBlock, _Mapping]]] = ...) -> None: ...
 
 class ToolCallDelta(_message.Message):
     __slots__ = ("tool_call_index", "id", "name", "arguments_json")
@@ -337,7 +414,7 @@ class TopLogprob(_message.Message):
     def __init__(self, token: _Optional[str] = ..., logprob: _Optional[float] = ..., token_bytes: _Optional[bytes] = ...) -> None: ...
 
 class ChatCompletion(_message.Message):
-    __slots__ = ("call_id", "model", "create_time", "choices", "usage", "cost_nanousd", "balance_nanousd", "system_fingerprint")
+    __slots__ = ("call_id", "model", "create_time", "choices", "usage", "cost_nanousd", "balance_nanousd", "system_fingerprint", "ignored_fields")
     CALL_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -346,6 +423,7 @@ class ChatCompletion(_message.Message):
     COST_NANOUSD_FIELD_NUMBER: _ClassVar[int]
     BALANCE_NANOUSD_FIELD_NUMBER: _ClassVar[int]
     SYSTEM_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    IGNORED_FIELDS_FIELD_NUMBER: _ClassVar[int]
     call_id: str
     model: str
     create_time: _timestamp_pb2.Timestamp
@@ -354,22 +432,25 @@ class ChatCompletion(_message.Message):
     cost_nanousd: int
     balance_nanousd: int
     system_fingerprint: str
-    def __init__(self, call_id: _Optional[str] = ..., model: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., cost_nanousd: _Optional[int] = ..., balance_nanousd: _Optional[int] = ..., system_fingerprint: _Optional[str] = ...) -> None: ...
+    ignored_fields: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, call_id: _Optional[str] = ..., model: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., cost_nanousd: _Optional[int] = ..., balance_nanousd: _Optional[int] = ..., system_fingerprint: _Optional[str] = ..., ignored_fields: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Choice(_message.Message):
-    __slots__ = ("index", "message", "finish_reason", "logprobs")
+    __slots__ = ("index", "message", "finish_reason", "logprobs", "stop_sequence")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    STOP_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     index: int
     message: Message
     finish_reason: FinishReason
     logprobs: Logprobs
-    def __init__(self, index: _Optional[int] = ..., message: _Optional[_Union[Message, _Mapping]] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., logprobs: _Optional[_Union[Logprobs, _Mapping]] = ...) -> None: ...
+    stop_sequence: str
+    def __init__(self, index: _Optional[int] = ..., message: _Optional[_Union[Message, _Mapping]] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., logprobs: _Optional[_Union[Logprobs, _Mapping]] = ..., stop_sequence: _Optional[str] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("prompt_token_count", "cached_read_token_count", "cached_write_token_count", "prompt_audio_token_count", "completion_token_count", "reasoning_token_count", "completion_audio_token_count", "source", "attempts")
+    __slots__ = ("prompt_token_count", "cached_read_token_count", "cached_write_token_count", "prompt_audio_token_count", "completion_token_count", "reasoning_token_count", "completion_audio_token_count", "source", "attempts", "cached_write_1h_token_count", "prompt_image_token_count", "completion_image_token_count")
     PROMPT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     CACHED_READ_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     CACHED_WRITE_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -379,6 +460,9 @@ class Usage(_message.Message):
     COMPLETION_AUDIO_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    CACHED_WRITE_1H_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_IMAGE_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_IMAGE_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     prompt_token_count: int
     cached_read_token_count: int
     cached_write_token_count: int
@@ -388,7 +472,10 @@ class Usage(_message.Message):
     completion_audio_token_count: int
     source: UsageSource
     attempts: _containers.RepeatedCompositeFieldContainer[AttemptUsage]
-    def __init__(self, prompt_token_count: _Optional[int] = ..., cached_read_token_count: _Optional[int] = ..., cached_write_token_count: _Optional[int] = ..., prompt_audio_token_count: _Optional[int] = ..., completion_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., completion_audio_token_count: _Optional[int] = ..., source: _Optional[_Union[UsageSource, str]] = ..., attempts: _Optional[_Iterable[_Union[AttemptUsage, _Mapping]]] = ...) -> None: ...
+    cached_write_1h_token_count: int
+    prompt_image_token_count: int
+    completion_image_token_count: int
+    def __init__(self, prompt_token_count: _Optional[int] = ..., cached_read_token_count: _Optional[int] = ..., cached_write_token_count: _Optional[int] = ..., prompt_audio_token_count: _Optional[int] = ..., completion_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., completion_audio_token_count: _Optional[int] = ..., source: _Optional[_Union[UsageSource, str]] = ..., attempts: _Optional[_Iterable[_Union[AttemptUsage, _Mapping]]] = ..., cached_write_1h_token_count: _Optional[int] = ..., prompt_image_token_count: _Optional[int] = ..., completion_image_token_count: _Optional[int] = ...) -> None: ...
 
 class AttemptUsage(_message.Message):
     __slots__ = ("model", "outcome", "cost_nanousd", "price_version")
