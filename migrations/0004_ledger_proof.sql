@@ -18,6 +18,14 @@ CREATE INDEX posting_of ON posting (of) WHERE of IS NOT NULL;
 -- The name that the provider gave its answer: what its own records and bills are looked up by.
 ALTER TABLE hold ADD COLUMN provider_ref text;
 ALTER TABLE usage_record ADD COLUMN provider_ref text;
+-- Counts that few attempts have, in this order: tokens written to a cache for an hour, image tokens
+-- of the prompt, image tokens of the answer, images, seconds of audio, characters. NULL: none.
+ALTER TABLE usage_record ADD COLUMN rare_counts bigint[];
+-- An image costs cents: a million of them is more than a million tokens.
+ALTER TABLE price_rate DROP CONSTRAINT price_rate_nanousd_per_mtok_check;
+ALTER TABLE price_rate ADD CONSTRAINT price_rate_nanousd_per_mtok_check
+  CHECK (nanousd_per_mtok BETWEEN 0 AND CASE unit WHEN 'image'
+                                        THEN 10000000000000000 ELSE 10000000000000 END) NOT VALID;
 ALTER TABLE usage_record DROP CONSTRAINT usage_record_outcome_check;
 ALTER TABLE usage_record ADD CONSTRAINT usage_record_outcome_check
   CHECK (outcome IN ('A', 'R', 'F', 'C', 'U')) NOT VALID;
@@ -178,7 +186,7 @@ CREATE FUNCTION ledger_apply(
   f_cached_read bigint[] DEFAULT '{}', f_cached_write bigint[] DEFAULT '{}',
   f_prompt_audio bigint[] DEFAULT '{}', f_completion bigint[] DEFAULT '{}',
   f_reasoning bigint[] DEFAULT '{}', f_completion_audio bigint[] DEFAULT '{}',
-  f_provider_ref text[] DEFAULT '{}',
+  f_provider_ref text[] DEFAULT '{}', f_rare_counts text[] DEFAULT '{}',
   h_id uuid[] DEFAULT '{}', h_origin "char"[] DEFAULT '{}', h_wallet bigint[] DEFAULT '{}',
   h_min bigint[] DEFAULT '{}', h_max bigint[] DEFAULT '{}', h_legs text[] DEFAULT '{}',
   h_leg_mins text[] DEFAULT '{}', h_leg_maxs text[] DEFAULT '{}',
@@ -341,10 +349,10 @@ BEGIN
       DELETE FROM hold h
        USING unnest(f_id, f_kind, f_origin, f_decider, f_wallet, f_cost, f_leg_costs, f_outcome,
              f_estimated, f_prompt, f_cached_read, f_cached_write, f_prompt_audio, f_completion,
-             f_reasoning, f_completion_audio, f_provider_ref)
+             f_reasoning, f_completion_audio, f_provider_ref, f_rare_counts)
              WITH ORDINALITY AS f(id, kind, origin, decider, wallet, cost, leg_costs, outcome,
              estimated, prompt, cached_read, cached_write, prompt_audio, completion, reasoning,
-             completion_audio, provider_ref, ord)
+             completion_audio, provider_ref, rare_counts, ord)
        WHERE h.id = f.id AND h.origin = f.origin AND (f.wallet IS NULL OR f.wallet = h.wallet)
          AND f.ord <> ALL (skip_f) AND (f.decider = 'o' OR f.kind = 'L' OR h.state = 'U')
          AND CASE f.kind WHEN 'S' THEN f.origin = 'r' OR f.cost <= h.amount
@@ -380,10 +388,10 @@ BEGIN
     used AS (
       INSERT INTO usage_record (hold_id, wallet, key_id, model, price_version, markup_ppm,
           outcome, estimated, prompt, cached_read, cached_write, prompt_audio,
-          completion, reasoning, completion_audio, provider_ref)
+          completion, reasoning, completion_audio, provider_ref, rare_counts)
       SELECT id, payer, key_id, model, price_version, markup_ppm, outcome,
              estimated, prompt, cached_read, cached_write, prompt_audio, completion, reasoning,
-             completion_audio, reference
+             completion_audio, reference, rare_counts::bigint[]
         FROM gone WHERE origin = 'r'),
     delta AS (
       SELECT acct, sum(c)::bigint AS charged, sum(fr)::bigint AS freed,
@@ -418,10 +426,10 @@ BEGIN
     WITH f AS MATERIALIZED (
       SELECT * FROM unnest(f_id, f_kind, f_origin, f_decider, f_wallet, f_cost,
           f_outcome, f_estimated, f_prompt, f_cached_read, f_cached_write, f_prompt_audio,
-          f_completion, f_reasoning, f_completion_audio, f_provider_ref)
+          f_completion, f_reasoning, f_completion_audio, f_provider_ref, f_rare_counts)
         WITH ORDINALITY AS t(id, kind, origin, decider, wallet, cost, outcome,
           estimated, prompt, cached_read, cached_write, prompt_audio, completion, reasoning,
-          completion_audio, provider_ref, ord)
+          completion_audio, provider_ref, rare_counts, ord)
        WHERE t.ord <> ALL (skip_f) AND NOT EXISTS (  -- not ended just now
              SELECT FROM posting p
               WHERE p.id = t.id AND p.n = 0 AND p.xmin = pg_current_xact_id()::xid)),
@@ -487,7 +495,7 @@ BEGIN
       UPDATE usage_record u SET outcome = l.outcome, estimated = l.estimated, prompt = l.prompt,
              cached_read = l.cached_read, cached_write = l.cached_write,
              prompt_audio = l.prompt_audio, completion = l.completion, reasoning = l.reasoning,
-             completion_audio = l.completion_audio,
+             completion_audio = l.completion_audio, rare_counts = l.rare_counts::bigint[],
              provider_ref = coalesce(l.provider_ref, u.provider_ref)
         FROM late l WHERE u.hold_id = l.id),
     delta AS (
@@ -827,7 +835,7 @@ CREATE OR REPLACE FUNCTION ledger_apply(
     CROSS JOIN LATERAL ledger_apply(
       p_owner, p_epoch, p_lane, f_id, f_kind, f_origin, f_decider, f_wallet, f_cost, f_leg_costs,
       f_outcome, f_estimated, f_prompt, f_cached_read, f_cached_write, f_prompt_audio,
-      f_completion, f_reasoning, f_completion_audio, '{}', h_id, h_origin, h_wallet, h_min, h_max,
+      f_completion, f_reasoning, f_completion_audio, '{}', '{}', h_id, h_origin, h_wallet, h_min, h_max,
       h_legs, h_leg_mins, h_leg_maxs, h_seconds, h_key, h_model, h_credential, h_price_version,
       h_markup_ppm, t_id, array_fill('G'::"char", ARRAY[cardinality(t_id)]), t_wallet, t_amount,
       t_reference, '{}', '{}', q_group, q_ord, q_principal, q_request_id, q_fingerprint,

@@ -28,7 +28,11 @@ from omni_grpc.billing.operations import (
 )
 from omni_grpc.billing.reaper import Reaper
 from omni_grpc.billing.recovery import Recovered, Recovery
-from omni_grpc.billing.requests import RequestRepeatedError, chat_request_key
+from omni_grpc.billing.requests import (
+    RequestRepeatedError,
+    chat_request_key,
+    paid_request_key,
+)
 from omni_grpc.billing.resolving import Resolver
 from omni_grpc.billing.store import LedgerStore
 
@@ -66,4 +70,5 @@ __all__ = [
     "UsageRecord",
     "charge_of_call",
     "chat_request_key",
+    "paid_request_key",
 ]

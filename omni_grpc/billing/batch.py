@@ -23,7 +23,7 @@ from omni_grpc.billing.operations import (
     TransferOp,
 )
 from omni_grpc.core.ids import call_id_of
-from omni_grpc.core.usage import Usage, UsageSource
+from omni_grpc.core.usage import Usage, UsageSource, rare_counts
 
 _NO_USAGE = Usage()
 _T = TypeVar("_T")
@@ -54,6 +54,10 @@ _FINAL_COLUMNS: _Columns[FinalOp] = (
     ("f_completion_audio", "bigint[]", lambda op: _number(_usage(op).completion_audio)),
     ("f_provider_ref", "text[]", lambda op: _text(op.provider_ref)),
 )
+_RARE_COLUMNS: _Columns[FinalOp] = (
+    ("f_rare_counts", "text[]", lambda op: _counts(rare_counts(_usage(op)))),
+)
+"""Sent only where an attempt of the batch has such counts."""
 _HOLD_COLUMNS: _Columns[HoldOp] = (
     ("h_id", "uuid[]", lambda op: op.id.hex),
     ("h_origin", '"char"[]', lambda op: op.origin),
@@ -119,14 +123,16 @@ def statement(
     ]
     ended: list[_Ended] = [(None, op.ends) for op in groups.finals if op.ends is not None]
     ended += [(position, op.ends) for position, op in enumerate(groups.ends, 1)]
+    rare = groups.finals if any(rare_counts(_usage(op)) for op in groups.finals) else []
     columns = [
         *_written(_FINAL_COLUMNS, groups.finals),
+        *_written(_RARE_COLUMNS, rare),
         *_written(_HOLD_COLUMNS, groups.holds),
         *_written(_TRANSFER_COLUMNS, groups.transfers),
         *_written(_REQUEST_COLUMNS, keyed),
         *_written(_END_COLUMNS, ended),
     ]
-    present = (groups.finals, groups.holds, groups.transfers, keyed, ended)
+    present = (groups.finals, rare, groups.holds, groups.transfers, keyed, ended)
     return _text_of(tuple(map(bool, present))), [owner, epoch, lane, *columns]
 
 
@@ -136,7 +142,14 @@ def _text_of(present: tuple[bool, ...]) -> str:
 
     Each parameter costs the driver and the server some microseconds, also an empty one.
     """
-    tables = (_FINAL_COLUMNS, _HOLD_COLUMNS, _TRANSFER_COLUMNS, _REQUEST_COLUMNS, _END_COLUMNS)
+    tables = (
+        _FINAL_COLUMNS,
+        _RARE_COLUMNS,
+        _HOLD_COLUMNS,
+        _TRANSFER_COLUMNS,
+        _REQUEST_COLUMNS,
+        _END_COLUMNS,
+    )
     named = [
         f"{name} => %s::{kind}"
         for columns, is_there in zip(tables, present, strict=True)
@@ -215,6 +228,13 @@ def _number(value: int | None) -> str:
 def _numbers(values: Iterable[int]) -> str:
     joined = ",".join(map(str, values))
     return f'"{{{joined}}}"' if joined else "NULL"
+
+
+def _counts(values: Iterable[int | None] | None) -> str:
+    if values is None:
+        return "NULL"
+    joined = ",".join(map(_number, values))
+    return f'"{{{joined}}}"'
 
 
 def _bytes(value: bytes) -> str:

@@ -37,7 +37,9 @@ from omni_grpc.core.money import (
     Price,
     output_tokens_covered,
     worst_case,
+    worst_case_of,
 )
+from omni_grpc.core.usage import Usage
 
 
 class Meter:
@@ -113,13 +115,60 @@ class Meter:
             CreditsExhausted, CreditsHeld: the account has no room; nothing is reserved.
             LedgerUnavailable, Busy: nothing is reserved that stays reserved.
         """
-        hold_id = hold_id_of(self.call_id, self._holds_asked + 1)
         most = worst_case(
             prompt_tokens_max, output_tokens_max * choice_count, price, self._markup_ppm
         )
         least = most
         if short_credits is ShortCredits.SHORTEN:
             least = worst_case(prompt_tokens_max, choice_count, price, self._markup_ppm)
+        op, granted, asked_at = await self._held(model, credential, price, least, most, request)
+        covered = output_tokens_max
+        if granted < most:
+            covered = (
+                output_tokens_covered(
+                    granted,
+                    prompt_tokens_max,
+                    output_tokens_max * choice_count,
+                    price,
+                    self._markup_ppm,
+                )
+                // choice_count
+            )
+            op = replace(op, amount_max=granted)
+        return self._charge(op, granted, price, covered, asked_at, lease_lost)
+
+    async def hold_for(
+        self,
+        most: Usage,
+        *,
+        model: str,
+        credential: str,
+        price: Price,
+        lease_lost: Callable[[], None],
+        request: RequestKey | None = None,
+    ) -> AttemptCharge:
+        """Reserves what `most` costs, for an attempt that has no output limit to shorten.
+
+        Everything else is as in `hold`.
+
+        Raises:
+            ValueError: something of `most` has no price.
+        """
+        amount = worst_case_of(most, price, self._markup_ppm)
+        op, granted, asked_at = await self._held(model, credential, price, amount, amount, request)
+        return self._charge(op, granted, price, most.completion or 0, asked_at, lease_lost)
+
+    async def _held(
+        self,
+        model: str,
+        credential: str,
+        price: Price,
+        least: NanoUsd,
+        most: NanoUsd,
+        request: RequestKey | None,
+    ) -> tuple[HoldOp, NanoUsd, float]:
+        """The hold that was made, what it got, and when it was asked for."""
+        hold_id = hold_id_of(self.call_id, self._holds_asked + 1)
         asked_at = self._clock.monotonic()
         op = HoldOp(
             id=hold_id,
@@ -153,23 +202,21 @@ class Meter:
             raise short_error(outcome, least)
         if outcome.code not in (Code.DONE, Code.ALREADY) or outcome.amount is None:
             raise Internal("The hold of this call was decided by somebody else.")
-        granted = NanoUsd(outcome.amount)
-        covered = output_tokens_max
-        if granted < most:
-            covered = (
-                output_tokens_covered(
-                    granted,
-                    prompt_tokens_max,
-                    output_tokens_max * choice_count,
-                    price,
-                    self._markup_ppm,
-                )
-                // choice_count
-            )
-            op = replace(op, amount_max=granted)
-        held = AttemptCharge(self, op, granted, price, self._markup_ppm, covered)
+        return op, NanoUsd(outcome.amount), asked_at
+
+    def _charge(
+        self,
+        op: HoldOp,
+        granted: NanoUsd,
+        price: Price,
+        output_tokens_max: int,
+        asked_at: float,
+        lease_lost: Callable[[], None],
+    ) -> AttemptCharge:
+        """The charge of a hold that was granted, whose lease is renewed from now on."""
+        held = AttemptCharge(self, op, granted, price, self._markup_ppm, output_tokens_max)
         self._charges.append(held)
-        self._leases.keep(hold_id, asked_at, lease_lost)
+        self._leases.keep(op.id, asked_at, lease_lost)
         return held
 
     def _give_up(self, hold_id: HoldId, result: "asyncio.Future[Outcome]") -> None:

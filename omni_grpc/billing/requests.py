@@ -39,6 +39,13 @@ def chat_request_key(org_id: OrgId, request_id: str, request: ChatRequest) -> Re
     return RequestKey(int(org_id), request_id, fingerprint, Requested.CHAT)
 
 
+def paid_request_key(org_id: OrgId, request_id: str, request: msgspec.Struct) -> RequestKey:
+    """What the request id of any other paid call stands for: its kind, and what it asks."""
+    content = msgspec.msgpack.encode((type(request).__name__, request), order="deterministic")
+    fingerprint = hashlib.blake2b(content, digest_size=_FINGERPRINT_BYTES).digest()
+    return RequestKey(int(org_id), request_id, fingerprint, Requested.CHAT)
+
+
 def reused(request_id: str) -> RequestIdReused:
     """The request id was used for something else."""
     return RequestIdReused(

@@ -21,7 +21,7 @@ from omni_grpc.billing.model import (
 )
 from omni_grpc.billing.operations import AttemptOutcome, Decider, Final, RequestKey
 from omni_grpc.core.ids import ATTEMPTS_MAX, AccountId, CallId, HoldId, attempt_of, call_id_of
-from omni_grpc.core.usage import Usage, UsageSource
+from omni_grpc.core.usage import COMMON_COUNTS, UsageSource, usage_of
 from omni_grpc.storage import Database
 
 _BALANCE = """
@@ -42,7 +42,7 @@ _KNOWN = "SELECT 1 FROM request WHERE principal = %s AND request_id = %s AND fin
 _ATTEMPTS = """
 SELECT u.hold_id, u.wallet, u.model, u.outcome::text, p.held, p.amount, u.price_version,
        u.markup_ppm, u.estimated, u.prompt, u.cached_read, u.cached_write, u.prompt_audio,
-       u.completion, u.reasoning, u.completion_audio, p.create_time, u.provider_ref
+       u.completion, u.reasoning, u.completion_audio, p.create_time, u.provider_ref, u.rare_counts
   FROM usage_record u
   JOIN LATERAL (SELECT sum(amount)::bigint AS amount, max(held) AS held,
                        max(create_time) AS create_time
@@ -155,15 +155,10 @@ class LedgerStore:
                 cost=row[5],
                 price_version=row[6],
                 markup_ppm=row[7],
-                usage=Usage(
-                    prompt=row[9],
-                    cached_read=row[10],
-                    cached_write=row[11],
-                    prompt_audio=row[12],
-                    completion=row[13],
-                    reasoning=row[14],
-                    completion_audio=row[15],
-                    source=UsageSource.ESTIMATE if row[8] else UsageSource.PROVIDER,
+                usage=usage_of(
+                    row[9 : 9 + COMMON_COUNTS],
+                    row[18],
+                    UsageSource.ESTIMATE if row[8] else UsageSource.PROVIDER,
                 ),
                 end_time=row[16],
                 provider_ref=row[17],

@@ -13,6 +13,12 @@ from omni_grpc.core.money import Unit
 TOKENS_MAX: Final = 1_000_000_000
 """Largest believable token limit: a hundred times today's largest context window."""
 
+_OTHER_UNITS: Final = {
+    Mode.IMAGE: Unit.IMAGE,
+    Mode.SPEECH: Unit.CHARACTER,
+    Mode.TRANSCRIPTION: Unit.SECOND,
+}
+
 
 class OfferFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One offer as a source describes it; the fields mean what they mean in `Offer`."""
@@ -62,8 +68,15 @@ def fault_of(facts: OfferFacts) -> str | None:
             f"a token limit is not between 1 and {TOKENS_MAX}",
         ),
         (
-            base >= {Unit.PROMPT, Unit.COMPLETION} if facts.quote.rates else facts.quote.refusal,
+            base >= {Unit.PROMPT, Unit.COMPLETION} or _sold_otherwise(facts.mode, base)
+            if facts.quote.rates
+            else facts.quote.refusal,
             "it has neither prices for prompt and completion nor the reason why not",
         ),
     )
     return next((f"{facts.id[:80]!r}: {fault}" for kept, fault in rules if not kept), None)
+
+
+def _sold_otherwise(mode: Mode, base: set[Unit]) -> bool:
+    """Whether all is sold by the image, the second or the character: chats never are."""
+    return mode in _OTHER_UNITS and base == {_OTHER_UNITS[mode]}

@@ -30,6 +30,9 @@ USD_PER_MTOK_MIN: Final = Decimal("0.00001")
 REFUSAL_CHARS_MAX: Final = 200
 """Longest reason kept: it may quote the source, which may be anything."""
 
+USD_PER_MILLION_IMAGES_MAX: Final = Decimal(10_000_000)
+"""Ten dollars for one image; the dearest known costs a fiftieth of it."""
+
 TIER_TOKENS_MAX: Final = 100_000_000
 """Largest prompt size at which a tier can begin; every context window is far below."""
 
@@ -41,12 +44,22 @@ _UNITS: Final = {
     "reasoning": Unit.REASONING,
     "input_audio": Unit.PROMPT_AUDIO,
     "output_audio": Unit.COMPLETION_AUDIO,
+    "cache_write_1h": Unit.CACHED_WRITE_1H,
+    "input_image": Unit.PROMPT_IMAGE,
+    "output_image": Unit.COMPLETION_IMAGE,
 }
+_OWN_UNITS: Final = {
+    "image": Unit.IMAGE,
+    "second": Unit.SECOND,
+    "character": Unit.CHARACTER,
+}
+"""Costs of what is no token, in USD per million: they stand for themselves."""
 _TIERS: Final = "tiers"
 _TIER: Final = "tier"
 _OVER_200K: Final = "context_over_200k"
 _OVER_200K_TOKENS: Final = 200_000
 
+_WRITTEN: Final = frozenset({Unit.CACHED_WRITE, Unit.CACHED_WRITE_1H})
 _ZERO_OUTPUT_MODES: Final = (Mode.EMBEDDING, Mode.RERANK)
 _TOKEN_MODES: Final = (Mode.CHAT, Mode.EMBEDDING, Mode.RERANK, Mode.MODERATION)
 
@@ -72,13 +85,15 @@ def quote(cost: Mapping[str, object] | None, mode: Mode) -> Quote:
     Tiers hold for prompts *above* their size, so a tier of 200,000 begins at 200,001 tokens.
     """
     try:
+        if cost and cost.keys() <= _OWN_UNITS.keys():
+            return _own_quote(cost, mode)
         return _quote(cost, mode)
     except _NotAPrice as error:
         return Quote(refusal=str(error)[:REFUSAL_CHARS_MAX])
 
 
-def nanousd_per_mtok(usd_per_mtok: object) -> int:
-    """A source's price in nano-USD per million tokens.
+def nanousd_per_mtok(usd_per_mtok: object, usd_max: Decimal = USD_PER_MTOK_MAX) -> int:
+    """A source's price in nano-USD per million tokens, or of what else `usd_max` is the bound of.
 
     What lies beyond twelve decimal places is the noise of a double and is dropped; what is then
     still finer than a nano-dollar is rounded up, so that no part of a price is lost.
@@ -91,7 +106,7 @@ def nanousd_per_mtok(usd_per_mtok: object) -> int:
     amount = Decimal(usd_per_mtok)
     if not amount.is_finite() or amount < 0:
         raise _NotAPrice(f"a price is {amount}, which must be finite and not negative")
-    if amount > USD_PER_MTOK_MAX or 0 < amount < USD_PER_MTOK_MIN:
+    if amount > usd_max or 0 < amount < USD_PER_MTOK_MIN:
         raise _NotAPrice(f"{amount} USD per million tokens cannot be a price: the unit is wrong")
     exact = amount.quantize(_DOUBLE_NOISE, ROUND_HALF_EVEN).quantize(_NANO, ROUND_CEILING)
     return nanousd_from_usd(f"{exact:f}")
@@ -104,6 +119,20 @@ def rates_text(rates: tuple[Rate, ...]) -> str:
         f"={usd_text(rate.nanousd_per_mtok)}"
         for rate in sorted(rates, key=lambda rate: rate.prompt_tokens_min)
     )
+
+
+def _own_quote(cost: Mapping[str, object], mode: Mode) -> Quote:
+    """What is sold by the image, by the second or by the character, and by no token at all."""
+    rates = []
+    for key, price in cost.items():
+        unit = _OWN_UNITS[key]
+        bound = USD_PER_MILLION_IMAGES_MAX if unit is Unit.IMAGE else USD_PER_MTOK_MAX
+        rates.append(Rate(unit, 0, nanousd_per_mtok(price, bound)))
+    if mode in _TOKEN_MODES:
+        raise _NotAPrice(f"a price of {', '.join(cost)} says nothing about {mode}")
+    if not all(rate.nanousd_per_mtok for rate in rates):
+        raise _NotAPrice("an image, a second or a character costs zero")
+    return Quote(rates=tuple(sorted(rates)))
 
 
 def _quote(cost: Mapping[str, object] | None, mode: Mode) -> Quote:
@@ -184,7 +213,7 @@ def _believable(prices: Mapping[Unit, int]) -> dict[Unit, int]:
     for unit, price in prices.items():
         whole = prices[_whole(unit)]
         stated = price > 0 or whole == 0 or unit in (Unit.PROMPT, Unit.COMPLETION)
-        if stated and not (unit is Unit.CACHED_WRITE and price < whole):
+        if stated and not (unit in _WRITTEN and price < whole):
             kept[unit] = price
     return kept
 

@@ -15,9 +15,13 @@ from omni_grpc.catalog.filter import Filter
 from omni_grpc.catalog.makers import maker_rank
 from omni_grpc.catalog.model import GLOBAL_SCOPE, Alias, Offer
 from omni_grpc.catalog.names import Fingerprint, fingerprint, near
-from omni_grpc.core.money import Unit
+from omni_grpc.core.money import Rate, Unit
 
 SUGGESTION_COUNT_MAX: Final = 3
+
+_BASE_UNITS: Final = frozenset(
+    {Unit.PROMPT, Unit.COMPLETION, Unit.IMAGE, Unit.SECOND, Unit.CHARACTER}
+)
 
 
 class OfferPage(msgspec.Struct, frozen=True):
@@ -151,7 +155,7 @@ class CatalogSnapshot:
 
 def _preference(offer: Offer) -> tuple[bool, int, bool, bool, bool, int, str]:
     price = offer.price
-    cost = price.rate(Unit.PROMPT, 0) + price.rate(Unit.COMPLETION, 0) if price else 0
+    cost = sum(rate.nanousd_per_mtok for rate in price.rates if _is_base(rate)) if price else 0
     return (
         not offer.enabled,
         maker_rank(offer.provider, offer.model),
@@ -161,3 +165,8 @@ def _preference(offer: Offer) -> tuple[bool, int, bool, bool, bool, int, str]:
         cost,
         offer.id,
     )
+
+
+def _is_base(rate: Rate) -> bool:
+    """Whether it is what most of a request costs, from its first token on."""
+    return not rate.prompt_tokens_min and rate.unit in _BASE_UNITS

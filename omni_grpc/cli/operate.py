@@ -181,7 +181,7 @@ def _with_rooms(
 def _offer_facts(offer: Offer) -> dict[str, Any]:  # as it goes into JSON
     price = offer.price
     rates = {
-        unit: "" if price is None else usd_text(price.rate(unit, 0))
+        unit: "" if price is None or not price.priced(unit) else usd_text(price.rate(unit, 0))
         for unit in (Unit.PROMPT, Unit.COMPLETION)
     }
     return {

@@ -57,6 +57,7 @@ COMPLETION_UNITS = (
     Unit.COMPLETION_AUDIO,
     Unit.COMPLETION_IMAGE,
 )
+_TOKENS = frozenset({Unit.PROMPT, Unit.COMPLETION})
 _CONTAINED_IN = {
     Unit.CACHED_READ: Unit.PROMPT,
     Unit.CACHED_WRITE: Unit.PROMPT,
@@ -163,6 +164,28 @@ def worst_case(
     total = prompt_tokens_max * price.dearest(
         PROMPT_UNITS, prompt_tokens_max
     ) + output_tokens_max * price.dearest(COMPLETION_UNITS, prompt_tokens_max)
+    return _rounded(total, markup_ppm)
+
+
+def worst_case_of(most: Usage, price: Price, markup_ppm: int) -> NanoUsd:
+    """The most that up to these counts can cost: tokens at the dearest rate of their side.
+
+    Raises:
+        ValueError: something is counted that has no price.
+    """
+    prompt, completion = most.prompt or 0, most.completion or 0
+    total = prompt * price.dearest(PROMPT_UNITS, prompt)
+    total += completion * price.dearest(COMPLETION_UNITS, prompt)
+    for unit, count in (
+        (Unit.PROMPT, prompt),
+        (Unit.COMPLETION, completion),
+        (Unit.IMAGE, most.image or 0),
+        (Unit.SECOND, most.second or 0),
+        (Unit.CHARACTER, most.character or 0),
+    ):
+        if count:
+            rate = price.rate(unit, 0)
+            total += 0 if unit in _TOKENS else count * rate
     return _rounded(total, markup_ppm)
 
 

@@ -1,9 +1,11 @@
 """What a request needs of a model, and what of that an offer lacks."""
 
+from collections.abc import Iterator
+
 import msgspec
 
 from omni_grpc.catalog import Modality, Mode, Offer
-from omni_grpc.core.chat import AudioPart, ChatRequest, FilePart, ImagePart
+from omni_grpc.core.chat import AudioPart, ChatRequest, FilePart, ImagePart, Part
 from omni_grpc.core.money import Unit
 
 _PRICED_TIERS = frozenset({b"null", b'"auto"', b'"default"', b'"flex"'})
@@ -18,6 +20,8 @@ class Needs(msgspec.Struct, frozen=True):
     structured_output: bool
     reasoning: bool
     output_tokens: int | None
+    keeps_an_hour: bool
+    """Whether a part of the prompt shall be kept in the provider's cache for an hour."""
     surcharge: str | None
     """A field that makes a provider charge more than its token prices say."""
 
@@ -25,22 +29,23 @@ class Needs(msgspec.Struct, frozen=True):
     def of(cls, request: ChatRequest) -> "Needs":
         """Reads them off a request."""
         modalities = {Modality.TEXT}
-        for message in request.messages:
-            if isinstance(message.content, tuple):
-                for part in message.content:
-                    if isinstance(part, ImagePart):
-                        modalities.add(Modality.IMAGE)
-                    elif isinstance(part, AudioPart):
-                        modalities.add(Modality.AUDIO)
-                    elif isinstance(part, FilePart):
-                        modalities.add(Modality.PDF)
+        for part in _parts(request):
+            if isinstance(part, ImagePart):
+                modalities.add(Modality.IMAGE)
+            elif isinstance(part, AudioPart):
+                modalities.add(Modality.AUDIO)
+            elif isinstance(part, FilePart):
+                modalities.add(Modality.PDF)
         form = request.response_format
+        marks = {tool.cache for tool in request.tools}
+        marks |= {getattr(part, "cache", None) for part in _parts(request)}
         return cls(
             modalities=frozenset(modalities),
             tools=bool(request.tools),
             structured_output=form is not None and form.kind == "json_schema",
             reasoning=request.reasoning_effort is not None,
             output_tokens=request.output_tokens_max,
+            keeps_an_hour="1h" in marks,
             surcharge=_surcharge(request),
         )
 
@@ -73,7 +78,15 @@ class Needs(msgspec.Struct, frozen=True):
             return f"{self.surcharge} costs extra at providers, at a price that is not known here"
         if Modality.AUDIO in self.modalities and not offer.price.priced(Unit.PROMPT_AUDIO):
             return "audio input has no price"
+        if self.keeps_an_hour and not offer.price.priced(Unit.CACHED_WRITE_1H):
+            return "keeping a prompt for an hour has no price; mark it for 5m"
         return None
+
+
+def _parts(request: ChatRequest) -> Iterator[Part]:
+    for message in request.messages:
+        if isinstance(message.content, tuple):
+            yield from message.content
 
 
 def _surcharge(request: ChatRequest) -> str | None:

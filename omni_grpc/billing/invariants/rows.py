@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from omni_grpc.billing.invariants.model import Invariant
-from omni_grpc.core.usage import Usage
+from omni_grpc.core.usage import Usage, usage_of
 
 
 class Span(NamedTuple):
@@ -171,11 +171,12 @@ class Charged(NamedTuple):
     completion: int | None
     reasoning: int | None
     completion_audio: int | None
+    rare_counts: list[int | None] | None
 
     @property
     def usage(self) -> Usage:
         """What it used."""
-        return Usage(*self[4:])
+        return usage_of(self[4:-1], self.rare_counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ SELECT id, n, kind, decider, wallet, amount, held, loss, loss_account, of, first
 """
 CHARGES: Final = """
 SELECT p.id, p.cost, u.price_version, u.markup_ppm, u.prompt, u.cached_read, u.cached_write,
-       u.prompt_audio, u.completion, u.reasoning, u.completion_audio
+       u.prompt_audio, u.completion, u.reasoning, u.completion_audio, u.rare_counts
   FROM (SELECT id, sum(amount::numeric(40) + loss)::numeric(40) AS cost FROM posting
          WHERE id > %(after)s AND id <= %(upto)s AND kind = 'S' AND origin = 'r' GROUP BY id) p
   JOIN LATERAL (SELECT * FROM usage_record WHERE hold_id = p.id LIMIT 1) u ON true

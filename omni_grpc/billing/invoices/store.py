@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.rows import args_row
 
 from omni_grpc.billing.invoices.model import Billed, InvoiceRow
-from omni_grpc.core.usage import Usage
+from omni_grpc.core.usage import Usage, usage_of
 from omni_grpc.storage import Connection
 
 _CREATE: Final = """
@@ -31,7 +31,7 @@ SELECT max(hold_id::text)::uuid FROM (
 """
 _SLICE: Final = """
 SELECT u.hold_id, u.provider_ref, u.model, u.price_version, u.prompt, u.cached_read, u.cached_write,
-       u.prompt_audio, u.completion, u.reasoning, u.completion_audio,
+       u.prompt_audio, u.completion, u.reasoning, u.completion_audio, u.rare_counts,
        array_agg(r.n ORDER BY r.n) FILTER (WHERE r.n IS NOT NULL)
   FROM usage_record u LEFT JOIN invoice_row r ON r.id = u.provider_ref
  WHERE u.hold_id > %s AND u.hold_id <= %s AND starts_with(u.model, %s)
@@ -123,8 +123,8 @@ class InvoiceStore:
                 id=row[1],
                 model=row[2],
                 price_version=row[3],
-                usage=Usage(*row[4:11]),
-                rows=tuple(row[11] or ()),
+                usage=usage_of(row[4:11], row[11]),
+                rows=tuple(row[12] or ()),
             )
             for row in await cursor.fetchall()
         ]

@@ -2,7 +2,8 @@
 
 import datetime as dt
 
-from omni_grpc.catalog.sources import models_dev
+from omni_grpc.catalog.facts import fault_of
+from omni_grpc.catalog.sources import models_dev, openai_media
 from omni_grpc.catalog.sources.genai_prices import Supplement
 from omni_grpc.catalog.sources.models_dev import Reading
 
@@ -14,4 +15,11 @@ def packaged_facts(at: dt.datetime) -> Reading:
 
     Takes some hundred milliseconds of CPU: run it in a thread beside a live event loop.
     """
-    return models_dev.read(models_dev.packaged(), Supplement(at))
+    found = models_dev.read(models_dev.packaged(), Supplement(at))
+    media = openai_media.read(at, found.offers)
+    faults = tuple(fault for fault in map(fault_of, media) if fault)
+    named = {one.id for one in media}
+    return Reading(
+        offers=(*(one for one in found.offers if one.id not in named), *media),
+        faults=found.faults + faults,
+    )

@@ -1,4 +1,6 @@
-"""Adds from the package genai-prices what models.dev has no price for: audio, and context tiers.
+"""Adds from the package genai-prices what models.dev has no price for.
+
+That is audio and image tokens, cache writes for an hour, and context tiers.
 
 A price is added only where both sources agree on the base price of prompt and completion: then
 they speak of the same price list. Offers, limits and base prices are never taken from here. The
@@ -31,8 +33,14 @@ _KEYS: Final = {
     "reasoning": "output_reasoning_mtok",
     "input_audio": "input_audio_mtok",
     "output_audio": "output_audio_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
+    "input_image": "input_image_mtok",
+    "output_image": "output_image_mtok",
 }
 """models.dev's cost key -> genai-prices' price key; both are USD per million tokens."""
+
+_ADDED: Final = ("input_audio", "output_audio", "cache_write_1h", "input_image", "output_image")
+"""Parts of which models.dev says nothing; the last three it cannot say."""
 
 
 class Supplement:
@@ -53,14 +61,12 @@ class Supplement:
         if model is None:
             return cost
         prices = model.get_prices(self._at)
-        steps = {key: _steps(getattr(prices, name)) for key, name in _KEYS.items()}
+        steps = {key: steps_of(prices, name) for key, name in _KEYS.items()}
         known = {key: step for key, step in steps.items() if step}
         if any(known.get(key, {}).get(0) != cost.get(key) for key in ("input", "output")):
             return cost
         added: dict[str, object] = {
-            key: known[key][0]
-            for key in ("input_audio", "output_audio")
-            if key in known and key not in cost
+            key: known[key][0] for key in _ADDED if key in known and key not in cost
         }
         starts = sorted({start for step in known.values() for start in step if start})
         if starts and "tiers" not in cost and "context_over_200k" not in cost:
@@ -68,10 +74,11 @@ class Supplement:
         return {**cost, **added}
 
 
-def _steps(price: object) -> dict[int, Decimal]:
+def steps_of(prices: object, name: str) -> dict[int, Decimal]:
     """A price by the prompt size that it holds above; 0 is the base, empty is no price."""
     from genai_prices.types import TieredPrices
 
+    price = getattr(prices, name, None)
     if isinstance(price, Decimal):
         return {0: price}
     if isinstance(price, TieredPrices):
