@@ -14,6 +14,7 @@ from omni_grpc.core.chat import (
     Choice,
     FinishReason,
     Logprobs,
+    ReasoningBlock,
     TokenLogprob,
     ToolCall,
     ToolCallDelta,
@@ -36,10 +37,12 @@ class _Pieces:
     text: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
+    reasoning_blocks: list[ReasoningBlock] = field(default_factory=list)
     calls: dict[int, _Fragments] = field(default_factory=lambda: defaultdict(_Fragments))
     content_logprobs: list[TokenLogprob] = field(default_factory=list)
     refusal_logprobs: list[TokenLogprob] = field(default_factory=list)
     finish_reason: FinishReason | None = None
+    stop_sequence: str | None = None
 
 
 class Gathering:
@@ -58,6 +61,8 @@ class Gathering:
                 pieces.refusal.append(delta.refusal)
             if delta.reasoning:
                 pieces.reasoning.append(delta.reasoning)
+            if delta.reasoning_blocks:
+                pieces.reasoning_blocks += delta.reasoning_blocks
             for call in delta.tool_calls:
                 fragments = pieces.calls[call.index]
                 fragments.id = call.id or fragments.id
@@ -67,6 +72,7 @@ class Gathering:
                 pieces.content_logprobs += delta.logprobs.content or ()
                 pieces.refusal_logprobs += delta.logprobs.refusal or ()
             pieces.finish_reason = delta.finish_reason or pieces.finish_reason
+            pieces.stop_sequence = delta.stop_sequence or pieces.stop_sequence
 
     def choices(self) -> tuple[Choice, ...]:
         """The whole choices, by index. One that never finished is none."""
@@ -77,6 +83,7 @@ class Gathering:
                     text="".join(pieces.text) if pieces.text else None,
                     refusal="".join(pieces.refusal) if pieces.refusal else None,
                     reasoning="".join(pieces.reasoning) if pieces.reasoning else None,
+                    reasoning_blocks=tuple(pieces.reasoning_blocks),
                     tool_calls=tuple(
                         ToolCall(id=call.id, name=call.name, arguments_json="".join(call.arguments))
                         for _, call in sorted(pieces.calls.items())
@@ -84,6 +91,7 @@ class Gathering:
                 ),
                 finish_reason=pieces.finish_reason,
                 logprobs=_logprobs(pieces),
+                stop_sequence=pieces.stop_sequence,
             )
             for index, pieces in sorted(self._choices.items())
             if pieces.finish_reason is not None
@@ -99,6 +107,7 @@ def deltas_of(choices: Iterable[Choice]) -> Iterator[ChatDelta]:
             text=answer.text or "",
             refusal=answer.refusal or "",
             reasoning=answer.reasoning or "",
+            reasoning_blocks=answer.reasoning_blocks,
             tool_calls=tuple(
                 ToolCallDelta(
                     index=index, id=call.id, name=call.name, arguments_json=call.arguments_json
@@ -107,6 +116,7 @@ def deltas_of(choices: Iterable[Choice]) -> Iterator[ChatDelta]:
             ),
             logprobs=choice.logprobs,
             finish_reason=choice.finish_reason,
+            stop_sequence=choice.stop_sequence,
         )
 
 

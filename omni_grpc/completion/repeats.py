@@ -38,6 +38,7 @@ class KeptAnswer(msgspec.Struct, frozen=True):
             model=completion.model,
             create_time=completion.create_time,
             output_tokens_max=self.output_tokens_max,
+            ignored=completion.ignored,
         )
         if deltas := tuple(deltas_of(completion.choices)):
             yield deltas

@@ -29,9 +29,14 @@ class ChatRoute:
                     await send_stream(
                         exchange,
                         self._chats.stream(call, order.request),
-                        partial(ChunkWriter, include_usage=order.include_usage),
+                        partial(
+                            ChunkWriter,
+                            include_usage=order.include_usage,
+                            hide_reasoning=order.hide_reasoning,
+                        ),
                         ping_seconds=self._ping_seconds,
                     )
                 else:
                     found = await self._chats.complete(call, order.request)
-                    await exchange.answer(200, completion_headers(found), encode_completion(found))
+                    body = encode_completion(found, hide_reasoning=order.hide_reasoning)
+                    await exchange.answer(200, completion_headers(found), body)

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import Final, Protocol
+from urllib.parse import quote
 
 from omni_grpc.completion import ChatEvent
 from omni_grpc.core.chat import ChatCompletion, ChatDelta, ChatStarted
@@ -20,6 +21,9 @@ from omni_grpc.rest_api.exchange import JSON_HEADERS, Exchange
 WAITED_SECONDS_MIN: Final = 0.0002
 """An event that took less than this came without a turn of the loop, or nearly so: then other
 calls get one. Without it one fast stream starves all others."""
+
+IGNORED_BYTES_MAX: Final = 1_024
+"""Most of `x-omni-ignored`: clients and proxies bound a head at some kilobytes."""
 
 _PING: Final = b": ping\n\n"
 
@@ -75,13 +79,30 @@ async def send_stream(
 
 
 def offer_headers(found: ChatStarted | ChatCompletion) -> Headers:
-    """Which call it is, and who answers."""
+    """Which call it is, who answers, and what of the request was not sent there."""
     model = found.model
-    return [
+    headers = [
         (b"x-request-id", found.call_id.encode()),
         (b"x-omni-model", model.encode()),
         (b"x-omni-provider", model.partition("/")[0].encode()),
     ]
+    if found.ignored:
+        headers.append((b"x-omni-ignored", _names(found.ignored)))
+    return headers
+
+
+def _names(fields: tuple[str, ...]) -> bytes:
+    """Names of fields, some of them the caller's own, as a header can carry them."""
+    shown: list[str] = []
+    room = IGNORED_BYTES_MAX
+    for field in fields:
+        name = quote(field, safe="[]")
+        room -= len(name) + 1
+        if room < 0:
+            shown.append("...")
+            break
+        shown.append(name)
+    return ",".join(shown).encode()
 
 
 def completion_headers(completion: ChatCompletion) -> Headers:

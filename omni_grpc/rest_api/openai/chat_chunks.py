@@ -20,7 +20,12 @@ from omni_grpc.core.chat import (
     ToolCallDelta,
 )
 from omni_grpc.core.money import usd_text
-from omni_grpc.rest_api.openai.chat_completion import JsonObject, add_provenance, usage_object
+from omni_grpc.rest_api.openai.chat_completion import (
+    JsonObject,
+    add_provenance,
+    reasoning_detail,
+    usage_object,
+)
 
 DONE: Final = b"data: [DONE]\n\n"
 _END: Final = b"\n\n"
@@ -40,9 +45,19 @@ class ChunkWriter:
     With `include_usage` every chunk has `usage`: null, but in a last one that has no choices.
     """
 
-    __slots__ = ("_close", "_include_usage", "_open", "_text_close", "_text_open")
+    __slots__ = (
+        "_block_counts",
+        "_close",
+        "_hide_reasoning",
+        "_include_usage",
+        "_open",
+        "_text_close",
+        "_text_open",
+    )
 
-    def __init__(self, started: ChatStarted, *, include_usage: bool) -> None:
+    def __init__(
+        self, started: ChatStarted, *, include_usage: bool, hide_reasoning: bool = False
+    ) -> None:
         fields = _encode(
             {
                 "id": started.call_id,
@@ -52,6 +67,9 @@ class ChunkWriter:
             }
         )
         self._include_usage = include_usage
+        self._hide_reasoning = hide_reasoning
+        self._block_counts: dict[int, int] = {}
+        """Blocks of reasoning that were sent, by choice: each has a number of its own."""
         self._open = b"data: " + fields[:-1] + b',"choices":['
         self._close = b"]" + (b',"usage":null}' if include_usage else b"}") + _END
         self._text_open: dict[int, bytes] = {}
@@ -69,12 +87,15 @@ class ChunkWriter:
                 or delta.reasoning
                 or delta.refusal
                 or delta.logprobs is not None
+                or delta.reasoning_blocks
             ):
                 self._add(events, delta)
             elif delta.text:
                 events += (text_open, _encode(delta.text), self._text_close)
             if delta.finish_reason is not None:
-                events += self._chunk(delta.choice_index, {}, None, delta.finish_reason)
+                events += self._chunk(
+                    delta.choice_index, {}, None, delta.finish_reason, delta.stop_sequence
+                )
         return _on_one_line(b"".join(events))
 
     def end(self, completion: ChatCompletion) -> bytes:
@@ -107,11 +128,20 @@ class ChunkWriter:
             content["content"] = delta.text
         if delta.refusal:
             content["refusal"] = delta.refusal
-        if delta.reasoning:
-            content["reasoning_content"] = delta.reasoning
+        if not self._hide_reasoning:
+            if delta.reasoning:
+                content["reasoning_content"] = delta.reasoning
+            if delta.reasoning_blocks:
+                first = self._block_counts.get(index, 0)
+                self._block_counts[index] = first + len(delta.reasoning_blocks)
+                content["reasoning_details"] = [
+                    reasoning_detail(block, number)
+                    for number, block in enumerate(delta.reasoning_blocks, first)
+                ]
         if delta.tool_calls:
             content["tool_calls"] = [_fragment(call) for call in delta.tool_calls]
-        events += self._chunk(index, content, delta.logprobs, None)
+        if content or delta.logprobs is not None:
+            events += self._chunk(index, content, delta.logprobs, None)
 
     def _chunk(
         self,
@@ -119,13 +149,16 @@ class ChunkWriter:
         content: JsonObject,
         logprobs: Logprobs | None,
         finish_reason: FinishReason | None,
+        stop_sequence: str | None = None,
     ) -> tuple[bytes, bytes, bytes]:
-        choice = {
+        choice: JsonObject = {
             "index": index,
             "delta": content,
             "logprobs": logprobs,
             "finish_reason": finish_reason,
         }
+        if stop_sequence is not None:
+            choice["stop_sequence"] = stop_sequence
         return self._open, _encode(choice), self._close
 
 

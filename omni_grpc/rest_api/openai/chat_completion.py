@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from omni_grpc.core.chat import Answer, ChatCompletion, Choice
+from omni_grpc.core.chat import Answer, ChatCompletion, Choice, ReasoningBlock
 from omni_grpc.core.money import usd_text
 from omni_grpc.core.usage import UsageSource
 
@@ -17,14 +17,14 @@ _encode: Final = msgspec.json.Encoder().encode
 _NO_ANNOTATIONS: Final[tuple[object, ...]] = ()
 
 
-def encode_completion(completion: ChatCompletion) -> bytes:
-    """The body of a plain answer."""
+def encode_completion(completion: ChatCompletion, *, hide_reasoning: bool = False) -> bytes:
+    """The body of a plain answer; `hide_reasoning` leaves the reasoning out of it."""
     body: JsonObject = {
         "id": completion.call_id,
         "object": "chat.completion",
         "created": completion.create_time,
         "model": completion.model,
-        "choices": [_choice(choice) for choice in completion.choices],
+        "choices": [_choice(choice, hide_reasoning) for choice in completion.choices],
         "usage": usage_object(completion),
     }
     add_provenance(body, completion)
@@ -42,10 +42,14 @@ def usage_object(completion: ChatCompletion) -> JsonObject:
         "prompt_tokens_details": _present(
             cached_tokens=usage.cached_read,
             cache_write_tokens=usage.cached_write,
+            cache_write_1h_tokens=usage.cached_write_1h,
             audio_tokens=usage.prompt_audio,
+            image_tokens=usage.prompt_image,
         ),
         "completion_tokens_details": _present(
-            reasoning_tokens=usage.reasoning, audio_tokens=usage.completion_audio
+            reasoning_tokens=usage.reasoning,
+            audio_tokens=usage.completion_audio,
+            image_tokens=usage.completion_image,
         ),
         "cost": usd_text(completion.cost_nanousd),
         "cost_nanousd": completion.cost_nanousd,
@@ -63,24 +67,47 @@ def add_provenance(body: JsonObject, completion: ChatCompletion) -> None:
         body["service_tier"] = completion.service_tier
 
 
-def _choice(choice: Choice) -> JsonObject:
-    return {
+def reasoning_detail(block: ReasoningBlock, index: int) -> JsonObject:
+    """A block of reasoning in OpenRouter's words; `index` is its place in the answer."""
+    detail: JsonObject = {"type": f"reasoning.{block.kind}"}
+    if block.kind == "encrypted":
+        detail["data"] = block.data or ""
+    elif block.kind == "summary":
+        detail["summary"] = block.text
+    else:
+        detail["text"] = block.text
+        detail["signature"] = block.signature
+    detail["id"] = block.id
+    detail["format"] = block.format
+    detail["index"] = index
+    return detail
+
+
+def _choice(choice: Choice, hide_reasoning: bool) -> JsonObject:
+    found: JsonObject = {
         "index": choice.index,
-        "message": _message(choice.answer),
+        "message": _message(choice.answer, hide_reasoning),
         "logprobs": choice.logprobs,
         "finish_reason": choice.finish_reason,
     }
+    if choice.stop_sequence is not None:
+        found["stop_sequence"] = choice.stop_sequence
+    return found
 
 
-def _message(answer: Answer) -> JsonObject:
+def _message(answer: Answer, hide_reasoning: bool) -> JsonObject:
     message: JsonObject = {
         "role": "assistant",
         "content": answer.text,
         "refusal": answer.refusal,
         "annotations": _NO_ANNOTATIONS if answer.annotations is None else answer.annotations,
     }
-    if answer.reasoning is not None:
+    if answer.reasoning is not None and not hide_reasoning:
         message["reasoning_content"] = answer.reasoning
+    if answer.reasoning_blocks and not hide_reasoning:
+        message["reasoning_details"] = [
+            reasoning_detail(block, place) for place, block in enumerate(answer.reasoning_blocks)
+        ]
     if answer.tool_calls:
         message["tool_calls"] = [
             {

@@ -10,14 +10,18 @@ from typing import Final
 import msgspec
 
 from omni_grpc.core.chat import (
+    OPTIONAL_FIELDS,
     AudioPart,
+    CacheTtl,
     ChatRequest,
     FilePart,
     ImagePart,
     Message,
     Part,
+    ReasoningBlock,
     RefusalPart,
     ResponseFormat,
+    SafetySetting,
     Sampling,
     ShortCredits,
     TextPart,
@@ -29,12 +33,16 @@ from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid
 from omni_grpc.rest_api.openai.chat_wire import (
     CHOICES,
     WireAudioPart,
+    WireCacheControl,
     WireChat,
     WireFilePart,
     WireImagePart,
     WireMessage,
     WireNamedTool,
+    WireOmni,
     WirePart,
+    WireReasoning,
+    WireReasoningDetail,
     WireResponseFormat,
     WireTextPart,
     WireTool,
@@ -45,7 +53,16 @@ _KNOWN: Final = frozenset(WireChat.__struct_fields__)
 _OFTEN_REFUSED: Final = frozenset({"functions", "function_call", "modalities", "audio"})
 _IMAGE_URLS: Final = ("https://", "http://", "data:")
 _NOTHING: Final = (b"", b"null")
+_NONE: Final[frozenset[str]] = frozenset()
 _decode: Final = msgspec.json.Decoder(WireChat).decode
+
+OWN_FORMAT: Final = "openai"
+"""The format of a block of reasoning that names none: the dialect that it is written in."""
+
+_EFFORT_OF_ENABLED: Final = {True: "medium", False: "none"}
+"""What `reasoning.enabled` alone means, by OpenRouter's documents."""
+
+_NO_REASONING: Final = WireReasoning()
 
 
 class ChatOrder(msgspec.Struct, frozen=True):
@@ -54,6 +71,7 @@ class ChatOrder(msgspec.Struct, frozen=True):
     request: ChatRequest
     stream: bool
     include_usage: bool
+    hide_reasoning: bool = False
 
 
 def read_chat(body: bytes) -> ChatOrder:
@@ -71,6 +89,7 @@ def read_chat(body: bytes) -> ChatOrder:
         raise _invalid("stream_options", "is allowed only together with stream: true")
     tools = tuple(_tool(tool, place) for place, tool in enumerate(wire.tools or ()))
     omni = wire.omni
+    reasoning = wire.reasoning or _NO_REASONING
     request = ChatRequest(
         model=wire.model,
         messages=tuple(_message(message, place) for place, message in enumerate(wire.messages)),
@@ -79,14 +98,22 @@ def read_chat(body: bytes) -> ChatOrder:
         parallel_tool_calls=wire.parallel_tool_calls,
         response_format=_response_format(wire.response_format),
         sampling=_sampling(wire),
-        reasoning_effort=wire.reasoning_effort,
+        reasoning_effort=_effort(wire.reasoning_effort, reasoning),
+        reasoning_budget=reasoning.max_tokens,
+        reasoning_summary=reasoning.summary,
+        safety=tuple(
+            SafetySetting(category=one.category, threshold=one.threshold)
+            for one in wire.safety_settings or ()
+        ),
+        optional=_NONE if omni is None else _optional(omni),
         output_tokens_max=_output_tokens_max(wire),
         short_credits=ShortCredits.REFUSE if omni is None else ShortCredits(omni.short_credits),
         # Copied, since a raw value keeps the whole body in memory.
         extra={name: raw.copy() for name, raw in fields.items() if name not in _KNOWN},
     )
     options = wire.stream_options
-    return ChatOrder(request, stream, options is not None and bool(options.include_usage))
+    include_usage = options is not None and bool(options.include_usage)
+    return ChatOrder(request, stream, include_usage, bool(reasoning.exclude))
 
 
 def _refuse_unsupported(wire: WireChat) -> None:
@@ -126,6 +153,25 @@ def _message(wire: WireMessage, place: int) -> Message:
         ),
         refusal=wire.refusal,
         reasoning=wire.reasoning_content or wire.reasoning,
+        reasoning_blocks=tuple(
+            _reasoning_block(detail, f"messages[{place}].reasoning_details[{at}]")
+            for at, detail in enumerate(wire.reasoning_details or ())
+        ),
+    )
+
+
+def _reasoning_block(wire: WireReasoningDetail, field: str) -> ReasoningBlock:
+    origin = wire.format or OWN_FORMAT
+    if wire.type == "reasoning.encrypted":
+        if not wire.data:
+            raise _invalid(f"{field}.data", "is required with this type")
+        return ReasoningBlock(kind="encrypted", format=origin, data=wire.data, id=wire.id)
+    if wire.type == "reasoning.summary":
+        return ReasoningBlock(kind="summary", format=origin, text=wire.summary or "", id=wire.id)
+    if not wire.text and not wire.signature:
+        raise _invalid(f"{field}.text", "is required with this type")
+    return ReasoningBlock(
+        kind="text", format=origin, text=wire.text or "", signature=wire.signature, id=wire.id
     )
 
 
@@ -146,31 +192,46 @@ def _check_message(wire: WireMessage, place: int, *, spoken: bool) -> None:
         return
     if not spoken:
         raise _invalid(f"messages[{place}].content", "is required: text, or a list of parts")
-    if wire.tool_calls or wire.refusal or wire.reasoning_content or wire.reasoning:
-        said = ("tool_calls", "refusal", "reasoning_content", "reasoning")
+    if (
+        wire.tool_calls
+        or wire.refusal
+        or wire.reasoning_content
+        or wire.reasoning
+        or wire.reasoning_details
+    ):
+        said = ("tool_calls", "refusal", "reasoning_content", "reasoning", "reasoning_details")
         name = next(name for name in said if getattr(wire, name))
         raise _invalid(f"messages[{place}].{name}", "belongs to assistant messages only")
 
 
 def _part(wire: WirePart, place: int, at: int) -> Part:
     if isinstance(wire, WireTextPart):
-        return TextPart(text=wire.text)
+        return TextPart(text=wire.text, cache=_cache(wire.cache_control))
     field = f"messages[{place}].content[{at}]"
     if isinstance(wire, WireImagePart):
         image = wire.image_url
         if not image.url.startswith(_IMAGE_URLS):
             raise _invalid(f"{field}.image_url.url", "must be an https: or data: URL")
-        return ImagePart(url=image.url, detail=image.detail)
+        return ImagePart(url=image.url, detail=image.detail, cache=_cache(wire.cache_control))
     if isinstance(wire, WireAudioPart):
+        if bytes(wire.cache_control) not in _NOTHING:
+            raise _invalid(f"{field}.cache_control", "is for text, images and files")
         return AudioPart(data=wire.input_audio.data, format=wire.input_audio.format)
     if isinstance(wire, WireFilePart):
         file = wire.file
         if bool(file.file_id) == bool(file.file_data):
             raise _invalid(f"{field}.file", "needs exactly one of file_id and file_data")
         return FilePart(
-            file_id=file.file_id or None, file_data=file.file_data or None, filename=file.filename
+            file_id=file.file_id or None,
+            file_data=file.file_data or None,
+            filename=file.filename,
+            cache=_cache(wire.cache_control),
         )
     return RefusalPart(refusal=wire.refusal)
+
+
+def _cache(wire: WireCacheControl | None) -> CacheTtl | None:
+    return None if wire is None else wire.ttl
 
 
 # --- tools and forms --------------------------------------------------------------------------
@@ -181,6 +242,7 @@ def _tool(wire: WireTool, place: int) -> Tool:
         description=function.description,
         parameters_json=_object(function.parameters, f"tools[{place}].function.parameters"),
         strict=function.strict,
+        cache=_cache(wire.cache_control),
     )
 
 
@@ -225,7 +287,32 @@ def _object(raw: msgspec.Raw, field: str) -> str | None:
     return text.decode()
 
 
-# --- sampling ---------------------------------------------------------------------------------
+# --- settings ---------------------------------------------------------------------------------
+def _effort(elder: str | None, reasoning: WireReasoning) -> str | None:
+    """How much it reasons, of the fields that say so; they may not contradict each other."""
+    effort = reasoning.effort
+    if elder is not None and effort is not None and elder != effort:
+        raise _invalid("reasoning.effort", f"is {effort} and reasoning_effort is {elder}")
+    effort = effort or elder
+    if reasoning.enabled is None:
+        return effort
+    if reasoning.enabled is False and (reasoning.max_tokens or effort not in (None, "none")):
+        raise _invalid("reasoning.enabled", "is false, and there is an effort or a budget")
+    if effort is not None or reasoning.max_tokens is not None:
+        return effort
+    return _EFFORT_OF_ENABLED[reasoning.enabled]
+
+
+def _optional(omni: WireOmni) -> frozenset[str]:
+    for place, name in enumerate(omni.optional):
+        if name not in OPTIONAL_FIELDS:
+            raise _invalid(
+                f"omni.optional[{place}]",
+                f"is no setting that can be left out; use {', '.join(sorted(OPTIONAL_FIELDS))}",
+            )
+    return frozenset(omni.optional)
+
+
 def _sampling(wire: WireChat) -> Sampling:
     if wire.top_logprobs is not None and not wire.logprobs:
         raise _invalid("top_logprobs", "is allowed only together with logprobs: true")
@@ -233,6 +320,7 @@ def _sampling(wire: WireChat) -> Sampling:
     return Sampling(
         temperature=wire.temperature,
         top_p=wire.top_p,
+        top_k=wire.top_k or None,  # 0 is "all", by OpenRouter's documents
         frequency_penalty=wire.frequency_penalty,
         presence_penalty=wire.presence_penalty,
         seed=wire.seed,

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from omni_grpc.core.chat import Role
+from omni_grpc.core.chat import CacheTtl, ReasoningSummary, Role
 from omni_grpc.core.limits import (
     CHOICE_COUNT_MAX,
     MESSAGE_COUNT_MAX,
@@ -21,6 +21,16 @@ from omni_grpc.core.limits import (
 TOOL_CALL_ID_CHARS_MAX: Final = 4_096
 """Ids go back to the provider uncounted by the hold; the longest known carry a signature."""
 
+REASONING_BLOCKS_MAX: Final = 512
+"""As many as parts of a message; a turn with tools rarely has ten."""
+
+SAFETY_SETTINGS_MAX: Final = 32
+"""Google names about a dozen kinds of content."""
+
+OPTIONAL_FIELDS_MAX: Final = 64
+"""Several times the settings that there are."""
+
+TOP_K_MAX: Final = 2**31 - 1
 TOP_LOGPROBS_MAX: Final = 20
 OUTPUT_TOKENS_MAX: Final = 2**31 - 1
 LOGIT_BIAS_MAX: Final = 100
@@ -47,15 +57,29 @@ CHOICES: Final = {
     "tool_choice.type": "function",
     "response_format.type": "text, json_object or json_schema",
     "omni.short_credits": "refuse or shorten",
+    "messages.reasoning_details.type": "reasoning.text, reasoning.summary or reasoning.encrypted",
+    "messages.content.cache_control.type": "ephemeral",
+    "messages.content.cache_control.ttl": "5m or 1h",
+    "tools.cache_control.type": "ephemeral",
+    "tools.cache_control.ttl": "5m or 1h",
+    "reasoning.summary": "auto, concise or detailed",
 }
 """What may stand in the fields that take certain words, for those who sent another."""
 
 
 # --- parts of a message -----------------------------------------------------------------------
+class WireCacheControl(msgspec.Struct, frozen=True):
+    """Marks the end of what the provider shall keep, in Anthropic's words."""
+
+    type: Literal["ephemeral"]
+    ttl: CacheTtl = "5m"
+
+
 class WireTextPart(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
     """Text."""
 
     text: str
+    cache_control: WireCacheControl | None = None
 
 
 class WireImageUrl(msgspec.Struct, frozen=True):
@@ -69,6 +93,7 @@ class WireImagePart(msgspec.Struct, frozen=True, tag_field="type", tag="image_ur
     """An image."""
 
     image_url: WireImageUrl
+    cache_control: WireCacheControl | None = None
 
 
 class WireInputAudio(msgspec.Struct, frozen=True):
@@ -82,6 +107,7 @@ class WireAudioPart(msgspec.Struct, frozen=True, tag_field="type", tag="input_au
     """Audio."""
 
     input_audio: WireInputAudio
+    cache_control: msgspec.Raw = ABSENT
 
 
 class WireFile(msgspec.Struct, frozen=True):
@@ -96,6 +122,7 @@ class WireFilePart(msgspec.Struct, frozen=True, tag_field="type", tag="file"):
     """A document."""
 
     file: WireFile
+    cache_control: WireCacheControl | None = None
 
 
 class WireRefusalPart(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
@@ -108,6 +135,18 @@ WirePart = WireTextPart | WireImagePart | WireAudioPart | WireFilePart | WireRef
 
 
 # --- messages ---------------------------------------------------------------------------------
+class WireReasoningDetail(msgspec.Struct, frozen=True):
+    """A block of reasoning in OpenRouter's words; which text it has depends on its type."""
+
+    type: Literal["reasoning.text", "reasoning.summary", "reasoning.encrypted"]
+    text: str | None = None
+    summary: str | None = None
+    data: str | None = None
+    signature: str | None = None
+    id: str | None = None
+    format: _Word | None = None
+
+
 class WireCalledFunction(msgspec.Struct, frozen=True):
     """What a tool call calls."""
 
@@ -138,6 +177,10 @@ class WireMessage(msgspec.Struct, frozen=True):
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    reasoning_details: (
+        Annotated[tuple[WireReasoningDetail, ...], msgspec.Meta(max_length=REASONING_BLOCKS_MAX)]
+        | None
+    ) = None
     audio: msgspec.Raw = ABSENT
     function_call: msgspec.Raw = ABSENT
 
@@ -157,6 +200,7 @@ class WireTool(msgspec.Struct, frozen=True):
 
     type: Literal["function"]
     function: WireFunction
+    cache_control: WireCacheControl | None = None
 
 
 class WireToolName(msgspec.Struct, frozen=True):
@@ -194,10 +238,28 @@ class WireStreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
 
 
+class WireReasoning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a model reasons, in OpenRouter's words."""
+
+    effort: _Word | None = None
+    max_tokens: _OutputTokens | None = None
+    summary: ReasoningSummary | None = None
+    enabled: bool | None = None
+    exclude: bool | None = None
+
+
+class WireSafetySetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """From which degree on a kind of content is blocked, in Google's words."""
+
+    category: _Word
+    threshold: _Word
+
+
 class WireOmni(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """This service's own wishes; never passed on."""
 
     short_credits: Literal["refuse", "shorten"] = "refuse"
+    optional: Annotated[tuple[str, ...], msgspec.Meta(max_length=OPTIONAL_FIELDS_MAX)] = ()
 
 
 # --- the body ---------------------------------------------------------------------------------
@@ -214,6 +276,7 @@ class WireChat(msgspec.Struct, frozen=True):
     max_completion_tokens: _OutputTokens | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[int, msgspec.Meta(ge=0, le=TOP_K_MAX)] | None = None
     frequency_penalty: _Penalty | None = None
     presence_penalty: _Penalty | None = None
     seed: Annotated[int, msgspec.Meta(ge=-_INT64_MAX - 1, le=_INT64_MAX)] | None = None
@@ -229,6 +292,11 @@ class WireChat(msgspec.Struct, frozen=True):
     parallel_tool_calls: bool | None = None
     response_format: WireResponseFormat | None = None
     reasoning_effort: _Word | None = None
+    reasoning: WireReasoning | None = None
+    safety_settings: (
+        Annotated[tuple[WireSafetySetting, ...], msgspec.Meta(max_length=SAFETY_SETTINGS_MAX)]
+        | None
+    ) = None
     omni: WireOmni | None = None
     # Known only to be refused by name.
     functions: msgspec.Raw = ABSENT
