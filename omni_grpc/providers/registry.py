@@ -17,9 +17,13 @@ from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.http import Upstream
 from omni_grpc.providers.openai import OpenAIChat
 from omni_grpc.providers.records import Records
+from omni_grpc.providers.responses import OpenAIResponses
 from omni_grpc.providers.spec import DialectName, ProviderSettings, ProviderSpec, load_specs
 
-DIALECTS: Final[dict[DialectName, Callable[[], Dialect]]] = {"openai": OpenAIChat}
+DIALECTS: Final[dict[DialectName, Callable[[], Dialect]]] = {
+    "openai": OpenAIChat,
+    "responses": OpenAIResponses,
+}
 _UNSET: Final = ProviderSettings()
 
 

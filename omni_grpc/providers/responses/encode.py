@@ -1,0 +1,295 @@
+"""A chat request in the words of OpenAI's Responses API.
+
+A conversation becomes a flat list of items: messages, function calls, their outputs, and reasoning
+that goes back encrypted. Nothing is ever stored there, and no item is named by its id alone.
+JSON that the caller wrote goes in as it was written, after it is proven to be one JSON value.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from omni_grpc.core.chat import (
+    ChatRequest,
+    FilePart,
+    ImagePart,
+    Message,
+    Part,
+    ReasoningBlock,
+    RefusalPart,
+    ResponseFormat,
+    TextPart,
+    Tool,
+    ToolChoice,
+)
+from omni_grpc.core.errors import FieldInvalid
+from omni_grpc.providers.calls import UpstreamCall
+from omni_grpc.providers.responses.wire import FORMAT
+
+PASSED_FIELDS: Final = frozenset(
+    {
+        "metadata",
+        "service_tier",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "user",
+    }
+)
+"""Unknown fields of chat completions that the Responses API has by the same name and meaning."""
+
+_VERBOSITY: Final = "verbosity"
+"""This one it has too, inside `text`."""
+
+_DROPPED: Final = frozenset({"store"})
+"""Never passed on: nothing is stored at the provider."""
+
+_NO_PARAMETERS: Final = msgspec.Raw(b'{"type":"object","properties":{}}')
+"""What a tool without a schema takes; the field is required there."""
+
+_Json = dict[str, object]
+_encode: Final = msgspec.json.Encoder().encode
+_check_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def encode_chat(call: UpstreamCall, *, stream: bool) -> bytes:
+    """The body of the request.
+
+    Raises:
+        FieldInvalid: a schema or a field is no JSON, a text is no Unicode, or an unknown field has
+            no counterpart in this API.
+    """
+    request = call.request
+    body = _extra(request)
+    body["model"] = call.model
+    body["input"] = list(_items(request.messages))
+    body["max_output_tokens"] = call.output_tokens_max
+    body["store"] = False
+    if stream:
+        body["stream"] = True
+    _add_tools(body, request)
+    _add_text(body, request)
+    _add_reasoning(body, request)
+    _add_sampling(body, request)
+    try:
+        return _encode(body)
+    except UnicodeEncodeError as error:
+        raise FieldInvalid(
+            "The request holds a lone surrogate, which is no Unicode text; send valid UTF-8.",
+            field="messages",
+        ) from error
+
+
+def _extra(request: ChatRequest) -> _Json:
+    body: _Json = {}
+    for name, value in request.extra.items():
+        if name in PASSED_FIELDS:
+            body[name] = _raw(bytes(value), name)
+        elif name != _VERBOSITY and name not in _DROPPED:
+            raise FieldInvalid(
+                f"The provider is asked by the Responses API, which has no counterpart of {name}; "
+                f"leave it out, or choose a provider of chat completions.",
+                field=name,
+            )
+    return body
+
+
+# --- items ------------------------------------------------------------------------------------
+def _items(messages: Iterable[Message]) -> Iterator[_Json]:
+    for index, message in enumerate(messages):
+        field = f"messages[{index}].content"
+        content = message.content
+        if message.role == "assistant":
+            yield from _of_assistant(message, field)
+        elif message.role == "tool":
+            yield {
+                "type": "function_call_output",
+                "call_id": message.tool_call_id or "",
+                "output": _input(content, field),
+            }
+        else:
+            yield {"type": "message", "role": message.role, "content": _input(content, field)}
+
+
+def _of_assistant(message: Message, field: str) -> Iterator[_Json]:
+    content = list(_output(message, field))
+    said: list[_Json] = []
+    if content:
+        said.append({"type": "message", "role": "assistant", "content": content})
+    said += [
+        {
+            "type": "function_call",
+            "call_id": call.id,
+            "name": call.name,
+            "arguments": call.arguments_json,
+        }
+        for call in message.tool_calls
+    ]
+    if said:  # reasoning that nothing follows is refused
+        yield from _reasoning_items(message.reasoning_blocks)
+        yield from said
+
+
+def _reasoning_items(blocks: Iterable[ReasoningBlock]) -> Iterator[_Json]:
+    """The items that the blocks were made of; those of other dialects are left out."""
+    items: list[tuple[str | None, list[ReasoningBlock]]] = []
+    for block in blocks:
+        if block.format != FORMAT:
+            continue
+        if items and block.id is not None and items[-1][0] == block.id:
+            items[-1][1].append(block)
+        else:
+            items.append((block.id, [block]))
+    for item_id, of_item in items:
+        data = next((block.data for block in of_item if block.data), None)
+        texts = [block.text for block in of_item if block.kind == "text" and block.text]
+        if data is None and not texts:
+            continue  # by its id alone it would be sought among what is stored, and refused
+        summaries = [block.text for block in of_item if block.kind != "text" and block.text]
+        item: _Json = {"type": "reasoning"}
+        if item_id is not None:
+            item["id"] = item_id
+        item["summary"] = [{"type": "summary_text", "text": text} for text in summaries]
+        if texts:
+            item["content"] = [{"type": "reasoning_text", "text": text} for text in texts]
+        if data is not None:
+            item["encrypted_content"] = data
+        yield item
+
+
+def _output(message: Message, field: str) -> Iterator[_Json]:
+    content = message.content
+    parts = content if isinstance(content, tuple) else (TextPart(text=content or ""),)
+    for part in parts:
+        if isinstance(part, TextPart):
+            if part.text:
+                yield {"type": "output_text", "text": part.text}
+        elif isinstance(part, RefusalPart):
+            yield {"type": "refusal", "refusal": part.refusal}
+        else:
+            raise FieldInvalid(
+                f"{field} of an assistant takes text and refusals alone; leave the rest out.",
+                field=field,
+            )
+    if message.refusal is not None:
+        yield {"type": "refusal", "refusal": message.refusal}
+
+
+def _input(content: str | tuple[Part, ...] | None, field: str) -> str | list[_Json]:
+    if not isinstance(content, tuple):
+        return content or ""
+    return [_input_part(part, field) for part in content]
+
+
+def _input_part(part: Part, field: str) -> _Json:
+    match part:
+        case TextPart():
+            return {"type": "input_text", "text": part.text}
+        case ImagePart():
+            return {"type": "input_image", "image_url": part.url, "detail": part.detail or "auto"}
+        case FilePart():
+            file = _present(file_id=part.file_id, file_data=part.file_data, filename=part.filename)
+            return {"type": "input_file"} | file
+        case RefusalPart():
+            return {"type": "input_text", "text": part.refusal}
+        case _:
+            raise FieldInvalid(
+                f"{field} holds audio, which the Responses API does not take; send text.",
+                field=field,
+            )
+
+
+# --- tools and forms --------------------------------------------------------------------------
+def _add_tools(body: _Json, request: ChatRequest) -> None:
+    if request.tools:
+        body["tools"] = [_tool(tool, index) for index, tool in enumerate(request.tools)]
+    if request.tool_choice is not None:
+        body["tool_choice"] = _tool_choice(request.tool_choice)
+    if request.parallel_tool_calls is not None:
+        body["parallel_tool_calls"] = request.parallel_tool_calls
+
+
+def _tool(tool: Tool, index: int) -> _Json:
+    schema = tool.parameters_json
+    field = f"tools[{index}].parameters"
+    wire: _Json = {
+        "type": "function",
+        "name": tool.name,
+        "parameters": _NO_PARAMETERS if schema is None else _raw_object(schema, field),
+        # Left out, it would be true here, and false in chat completions.
+        "strict": bool(tool.strict),
+    }
+    if tool.description is not None:
+        wire["description"] = tool.description
+    return wire
+
+
+def _tool_choice(choice: ToolChoice) -> object:
+    if choice.name is not None:
+        return {"type": "function", "name": choice.name}
+    return choice.mode
+
+
+def _add_text(body: _Json, request: ChatRequest) -> None:
+    text: _Json = {}
+    if request.response_format is not None:
+        text["format"] = _format(request.response_format)
+    if _VERBOSITY in request.extra:
+        text["verbosity"] = _raw(bytes(request.extra[_VERBOSITY]), _VERBOSITY)
+    if text:
+        body["text"] = text
+
+
+def _format(form: ResponseFormat) -> _Json:
+    if form.kind != "json_schema":
+        return {"type": form.kind}
+    schema = form.schema_json
+    return {
+        "type": form.kind,
+        "name": form.name or "answer",  # required there
+        "schema": _raw_object("{}" if schema is None else schema, "response_format.schema"),
+    } | _present(description=form.description, strict=form.strict)
+
+
+# --- reasoning and sampling -------------------------------------------------------------------
+def _add_reasoning(body: _Json, request: ChatRequest) -> None:
+    reasoning = _present(effort=request.reasoning_effort, summary=request.reasoning_summary)
+    if reasoning:
+        body["reasoning"] = reasoning
+    thinks = request.reasoning_effort not in (None, "none") or request.reasoning_summary is not None
+    if thinks or any(
+        block.format == FORMAT for message in request.messages for block in message.reasoning_blocks
+    ):
+        # Models that do not reason refuse it, so it is asked for only where reasoning is.
+        body["include"] = ["reasoning.encrypted_content"]
+
+
+def _add_sampling(body: _Json, request: ChatRequest) -> None:
+    sampling = request.sampling
+    body |= _present(temperature=sampling.temperature, top_p=sampling.top_p)
+    if sampling.logprobs:
+        include = body.get("include")
+        kept = include if isinstance(include, list) else []
+        body["include"] = [*kept, "message.output_text.logprobs"]
+        body |= _present(top_logprobs=sampling.top_logprobs)
+
+
+# --- JSON as the caller wrote it --------------------------------------------------------------
+def _present(**fields: object) -> _Json:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _raw_object(text: str, field: str) -> msgspec.Raw:
+    if not text.lstrip(" \t\r\n").startswith("{"):
+        raise FieldInvalid(f"{field} must be a JSON object.", field=field)
+    return _raw(text.encode("utf-8", "surrogatepass"), field)
+
+
+def _raw(text: bytes, field: str) -> msgspec.Raw:
+    try:
+        text.decode("utf-8")  # msgspec checks the structure and passes strings by
+        return _check_json(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FieldInvalid(f"{field} is not valid JSON: {error}.", field=field) from error
