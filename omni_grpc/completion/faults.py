@@ -18,10 +18,9 @@ operator's loss; where it bills on, nobody knows what it bills.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from omni_grpc.billing import AttemptCharge, AttemptOutcome
-from omni_grpc.completion.tally import Tally
 from omni_grpc.core.errors import (
     Deadline,
     Interrupted,
@@ -44,8 +43,21 @@ _CHARGED: Final = "What came until then is charged."
 _HELD: Final = "What it may have cost is held until that is known."
 
 
+class Came(Protocol):
+    """What came of an answer, and how it is counted; a chat's is its `Tally`."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of an answer came."""
+        ...
+
+    async def filled(self, usage: Usage | None) -> Usage:
+        """What the provider reported, completed by our own count."""
+        ...
+
+
 async def end_attempt(
-    held: AttemptCharge, fault: ProviderFault, tally: Tally, usage: Usage | None, *, bills_on: bool
+    held: AttemptCharge, fault: ProviderFault, tally: Came, usage: Usage | None, *, bills_on: bool
 ) -> bool:
     """Ends an attempt's hold by its provider's fault; whether it is known what it cost.
 
@@ -72,7 +84,7 @@ async def end_attempt(
     return True
 
 
-def _is_unknown(fault: ProviderFault, tally: Tally, *, bills_on: bool) -> bool:
+def _is_unknown(fault: ProviderFault, tally: Came, *, bills_on: bool) -> bool:
     """Whether the provider worked for an unknown time and for nobody."""
     if not tally.empty:
         return False
@@ -81,7 +93,7 @@ def _is_unknown(fault: ProviderFault, tally: Tally, *, bills_on: bool) -> bool:
     return bills_on and isinstance(fault, Unreachable | Truncated)
 
 
-async def settle_cancelled(held: AttemptCharge, tally: Tally, usage: Usage | None) -> None:
+async def settle_cancelled(held: AttemptCharge, tally: Came, usage: Usage | None) -> None:
     """Ends the hold of an attempt whose caller went away."""
     if held.was_dispatched:
         held.settle(await tally.filled(usage), AttemptOutcome.CANCELLED)

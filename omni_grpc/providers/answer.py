@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Generator
+from typing import Generic, Protocol, TypeVar
 
 from omni_grpc.core.errors import OmniError
-from omni_grpc.providers.calls import ProviderCompletion, UpstreamCall
 from omni_grpc.providers.dialect import WireRequest
 from omni_grpc.providers.dispatch import Dispatch
 from omni_grpc.providers.errors import ProviderFault
@@ -14,16 +14,33 @@ from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.http import Upstream
 
 
-class HttpAnswer:
-    """One plain answer; the `ProviderAnswer` of every dialect over HTTP."""
+class _Found(Protocol):
+    @property
+    def id(self) -> str | None: ...
+
+
+class _Call(Protocol):
+    @property
+    def call_id(self) -> str: ...
+    @property
+    def seconds_left(self) -> float: ...
+    @property
+    def retries(self) -> bool: ...
+
+
+T = TypeVar("T", bound=_Found)
+
+
+class HttpAnswer(Generic[T]):
+    """One plain answer, to a chat or to anything else; the `ProviderAnswer` of all over HTTP."""
 
     def __init__(
         self,
         upstream: Upstream,
         request: WireRequest,
-        decode: Callable[[bytes, Faults], ProviderCompletion],
+        decode: Callable[[bytes, Faults], T],
         *,
-        call: UpstreamCall,
+        call: _Call,
         dispatched: Callable[[], None],
         named: Callable[[str], None] | None,
     ) -> None:
@@ -40,11 +57,11 @@ class HttpAnswer:
             shut=self._shut,
         )
 
-    def __await__(self) -> Generator[object, None, ProviderCompletion]:
+    def __await__(self) -> Generator[object, None, T]:
         """Sends the request and waits for all of the answer."""
         return self._exchange.start().__await__()
 
-    async def _ask(self) -> ProviderCompletion:
+    async def _ask(self) -> T:
         upstream = self._upstream
         due = asyncio.get_running_loop().time() + self._seconds
         response = await upstream.post(
@@ -63,11 +80,11 @@ class HttpAnswer:
             self._named(found.id)
         return found
 
-    async def drain(self) -> ProviderCompletion:
+    async def drain(self) -> T:
         """Waits on for a caller who was cancelled; see `ProviderAnswer`."""
         return await self._exchange.outcome()
 
-    async def cancel(self) -> ProviderCompletion | None:
+    async def cancel(self) -> T | None:
         """Stops the provider; see `ProviderAnswer`."""
         exchange = self._exchange
         if not exchange.is_started:
