@@ -9,6 +9,7 @@ from yarl import URL
 from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.clock import Clock, SystemClock
 from omni_grpc.core.usage import Usage
+from omni_grpc.providers.anthropic import AnthropicChat
 from omni_grpc.providers.calls import ChatProvider
 from omni_grpc.providers.chat import DialectChat
 from omni_grpc.providers.credentials import Credentials, KeyHeader, NoCredentials
@@ -18,9 +19,16 @@ from omni_grpc.providers.http import Upstream
 from omni_grpc.providers.openai import OpenAIChat
 from omni_grpc.providers.records import Records
 from omni_grpc.providers.responses import OpenAIResponses
-from omni_grpc.providers.spec import DialectName, ProviderSettings, ProviderSpec, load_specs
+from omni_grpc.providers.spec import (
+    DialectName,
+    ProviderSettings,
+    ProviderSpec,
+    SecretText,
+    load_specs,
+)
 
 DIALECTS: Final[dict[DialectName, Callable[[], Dialect]]] = {
+    "anthropic": AnthropicChat,
     "openai": OpenAIChat,
     "responses": OpenAIResponses,
 }
@@ -135,7 +143,7 @@ class Providers:
 
 def _upstream(spec: ProviderSpec, settings: ProviderSettings, clock: Clock) -> Upstream | None:
     """The provider's connections; None where it is not configured."""
-    address = settings.base_url or spec.base_url
+    address = _filled(settings.base_url or spec.base_url, settings.variables)
     credentials = _credentials(spec, settings)
     if not address or credentials is None:
         return None
@@ -145,11 +153,23 @@ def _upstream(spec: ProviderSpec, settings: ProviderSettings, clock: Clock) -> U
     return Upstream(spec, _base_url(spec.id, address), credentials, faults)
 
 
+def _filled(address: str | None, variables: Mapping[str, SecretText]) -> str | None:
+    """The address with its `{names}` filled in; None where one has no value."""
+    if address is None or "{" not in address:
+        return address
+    values = {name: value.get_secret_value().strip() for name, value in variables.items()}
+    try:
+        return address.format_map(values)
+    except KeyError:
+        return None
+
+
 def _credentials(spec: ProviderSpec, settings: ProviderSettings) -> Credentials | None:
     """How the provider knows us; None where the operator has not said."""
     api_key = None if settings.api_key is None else settings.api_key.get_secret_value().strip()
     if not api_key:
-        return NoCredentials() if spec.key_env is None else None
+        may_do_without = spec.key_env is None or not spec.key_required
+        return NoCredentials() if may_do_without else None
     if not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
         raise ValueError(
             f"The key of provider {spec.id!r} holds a character that no HTTP header can carry; "

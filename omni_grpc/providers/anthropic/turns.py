@@ -1,0 +1,183 @@
+"""A conversation in Anthropic's words: system prompts apart, turns of blocks that alternate.
+
+System and developer messages go into the top-level `system` in their order, also those from the
+middle: only the newest models take them in their place. Consecutive messages of one side become
+one turn, so that all results of parallel tool calls stand in the turn after them. What the API
+refuses as empty is left out. Names of participants have no place there.
+"""
+
+from typing import Final
+
+from omni_grpc.core.chat import (
+    AudioPart,
+    CacheTtl,
+    FilePart,
+    ImagePart,
+    Message,
+    Part,
+    ReasoningBlock,
+    RefusalPart,
+    TextPart,
+)
+from omni_grpc.core.errors import FieldInvalid
+from omni_grpc.providers.anthropic.written import Json, data_of, present, raw_object, text_of
+
+FORMAT: Final = "anthropic"
+"""The mark of reasoning that Anthropic's models made and signed."""
+
+_ALIASES: Final = {"image/jpg": "image/jpeg"}
+_TEXTS: Final = frozenset({"application/json", "application/xml", "application/yaml"})
+"""Media types beside `text/…` that are texts; the API takes all of them as plain text."""
+
+
+class Conversation:
+    """The turns of a request, and what they need beside them."""
+
+    def __init__(self, messages: tuple[Message, ...]) -> None:
+        """Take the messages.
+
+        Raises:
+            FieldInvalid: one of them cannot be said there.
+        """
+        self.system: list[Json] = []
+        self.turns: list[Json] = []
+        self.names_files = False
+        for place, message in enumerate(messages):
+            self._take(message, f"messages[{place}]")
+        if not self.turns:
+            raise FieldInvalid(
+                "Anthropic needs at least one message with content beside system prompts.",
+                field="messages",
+            )
+
+    def _take(self, message: Message, field: str) -> None:
+        match message.role:
+            case "system" | "developer":
+                self.system += self._texts(message, field)
+            case "user":
+                self._add("user", self._blocks(message, field))
+            case "tool":
+                self._add("user", [self._tool_result(message, field)])
+            case "assistant":
+                self._add("assistant", self._said(message, field))
+
+    def _add(self, role: str, blocks: list[Json]) -> None:
+        if not blocks:
+            return
+        last = self.turns[-1] if self.turns else None
+        if last is not None and last["role"] == role and isinstance(last["content"], list):
+            last["content"] += blocks
+        else:
+            self.turns.append({"role": role, "content": blocks})
+
+    # --- messages -----------------------------------------------------------------------------
+    def _texts(self, message: Message, field: str) -> list[Json]:
+        blocks = self._blocks(message, field)
+        if any(block["type"] != "text" for block in blocks):
+            raise FieldInvalid(f"{field}: a system prompt can only hold text.", field=field)
+        return blocks
+
+    def _said(self, message: Message, field: str) -> list[Json]:
+        blocks = [
+            block for one in message.reasoning_blocks if (block := _reasoning(one)) is not None
+        ]
+        blocks += self._blocks(message, field)
+        if message.refusal:
+            blocks.append({"type": "text", "text": message.refusal})
+        for place, call in enumerate(message.tool_calls):
+            where = f"{field}.tool_calls[{place}].function.arguments"
+            blocks.append(
+                {
+                    "type": "tool_use",
+                    "id": call.id,
+                    "name": call.name,
+                    "input": raw_object(call.arguments_json or "{}", where),
+                }
+            )
+        return blocks
+
+    def _tool_result(self, message: Message, field: str) -> Json:
+        blocks = self._blocks(message, field)
+        # A mark inside a result counts for the whole of it: only there the API documents it.
+        marks = [mark for block in blocks if (mark := block.pop("cache_control", None))]
+        return present(
+            type="tool_result",
+            tool_use_id=message.tool_call_id,
+            content=blocks or None,
+            cache_control=marks[-1] if marks else None,
+        )
+
+    # --- parts --------------------------------------------------------------------------------
+    def _blocks(self, message: Message, field: str) -> list[Json]:
+        content = message.content
+        if not isinstance(content, tuple):
+            return [{"type": "text", "text": content}] if content else []
+        blocks = (
+            self._block(part, f"{field}.content[{place}]") for place, part in enumerate(content)
+        )
+        return [block for block in blocks if block is not None]
+
+    def _block(self, part: Part, field: str) -> Json | None:
+        match part:
+            case TextPart():
+                return (
+                    _marked({"type": "text", "text": part.text}, part.cache) if part.text else None
+                )
+            case RefusalPart():
+                return {"type": "text", "text": part.refusal} if part.refusal else None
+            case ImagePart():
+                return _marked(_image(part.url, field), part.cache)
+            case FilePart():
+                return _marked(self._file(part, field), part.cache)
+            case AudioPart():
+                raise FieldInvalid(f"{field}: Anthropic takes no audio.", field=field)
+
+    def _file(self, part: FilePart, field: str) -> Json:
+        if part.file_id is not None:
+            self.names_files = True
+            return _document({"type": "file", "file_id": part.file_id}, part.filename)
+        kind, data = data_of(part.file_data or "", field)
+        if kind.startswith("image/"):
+            return _image(part.file_data or "", field)
+        if kind == "application/pdf":
+            return _document({"type": "base64", "media_type": kind, "data": data}, part.filename)
+        if kind.startswith("text/") or kind in _TEXTS:
+            text = text_of(data, field)
+            return _document(
+                {"type": "text", "media_type": "text/plain", "data": text}, part.filename
+            )
+        raise FieldInvalid(
+            f"{field}: Anthropic takes PDF, text and image files, not {kind}.", field=field
+        )
+
+
+def _document(source: Json, title: str | None) -> Json:
+    return present(type="document", source=source, title=title)
+
+
+def _image(url: str, field: str) -> Json:
+    if not url.startswith("data:"):
+        return {"type": "image", "source": {"type": "url", "url": url}}
+    kind, data = data_of(url, field)
+    media_type = _ALIASES.get(kind, kind)
+    return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
+
+
+def _reasoning(block: ReasoningBlock) -> Json | None:
+    """The block as it came; None for one that others made, or that lacks its proof."""
+    if block.format != FORMAT:
+        return None
+    if block.data is not None:
+        return {"type": "redacted_thinking", "data": block.data}
+    if block.signature is None:
+        return None
+    return {"type": "thinking", "thinking": block.text, "signature": block.signature}
+
+
+def cache_control(ttl: CacheTtl) -> Json:
+    """A mark; five minutes are the default and are not written."""
+    return {"type": "ephemeral"} if ttl == "5m" else {"type": "ephemeral", "ttl": ttl}
+
+
+def _marked(block: Json, ttl: CacheTtl | None) -> Json:
+    return block if ttl is None else {**block, "cache_control": cache_control(ttl)}
