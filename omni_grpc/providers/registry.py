@@ -15,6 +15,7 @@ from omni_grpc.providers.chat import DialectChat
 from omni_grpc.providers.credentials import Credentials, KeyHeader, NoCredentials
 from omni_grpc.providers.dialect import Dialect
 from omni_grpc.providers.faults import Faults
+from omni_grpc.providers.gemini import GeminiChat
 from omni_grpc.providers.http import Upstream
 from omni_grpc.providers.openai import OpenAIChat
 from omni_grpc.providers.records import Records
@@ -29,6 +30,7 @@ from omni_grpc.providers.spec import (
 
 DIALECTS: Final[dict[DialectName, Callable[[], Dialect]]] = {
     "anthropic": AnthropicChat,
+    "gemini": GeminiChat,
     "openai": OpenAIChat,
     "responses": OpenAIResponses,
 }
