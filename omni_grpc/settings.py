@@ -7,9 +7,9 @@ print as stars. Nothing reads the environment anywhere else.
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import yaml
 from pydantic import (
@@ -25,10 +25,20 @@ from omni_grpc.core.limits import CALLS_AT_ONCE_MAX, HOLD_LEASE_SECONDS, UNRESOL
 
 PREFIX: Final = "OMNI_"
 CONFIG_FILE: Final = "omni.yaml"
+PROVIDERS_FILE: Final = "providers.yaml"
 SECRET_BYTES_MIN: Final = 32
 
 _PROVIDER: Final = re.compile(r"OMNI_PROVIDER_([A-Z][A-Z0-9_]*)_(?:(BASE_URL)|BILLS_AFTER_CANCEL)")
+"""A provider's id stands there in capitals, and with `_` for `-`."""
+
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
+
+
+class ProviderVariables(NamedTuple):
+    """The variables that a provider takes its values from: its key, and others by their names."""
+
+    key: str | None
+    others: Mapping[str, str]
 
 
 class SettingsError(Exception):
@@ -84,8 +94,16 @@ class Settings(BaseModel):
     calls_at_once_max: Annotated[int, Field(ge=1)] = CALLS_AT_ONCE_MAX
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+    providers_file: Path | None = None
+    """A YAML file of providers of one's own, and of changes to known ones; providers.yaml of the
+    working folder if there is one."""
+
     provider_keys: dict[str, SecretStr] = {}
     """By provider id; from the provider's customary variable, such as OPENAI_API_KEY."""
+
+    provider_variables: dict[str, dict[str, SecretStr]] = {}
+    """By provider id and name; from the variables that the provider's entry names, such as
+    AWS_REGION."""
 
     provider_base_urls: dict[str, str] = {}
     """By provider id; OMNI_PROVIDER_<ID>_BASE_URL."""
@@ -136,7 +154,7 @@ def read_settings(
     environment: Mapping[str, str],
     *,
     config: Path | None = None,
-    key_variables: Mapping[str, str],
+    provider_variables: Callable[[Path | None], Mapping[str, ProviderVariables]],
     overrides: Mapping[str, object] | None = None,
 ) -> Settings:
     """The settings of this process: command line over environment over file.
@@ -144,7 +162,9 @@ def read_settings(
     Args:
         environment: normally os.environ.
         config: the YAML file; None reads omni.yaml of the working folder, if there is one.
-        key_variables: the customary key variable of each provider, by provider id.
+        provider_variables: from which variables each provider takes its key and its other values,
+            by provider id, for the operator's own file of providers; raises ValueError where that
+            file cannot be used.
         overrides: what the command line gave; None values are left out.
 
     Raises:
@@ -154,12 +174,15 @@ def read_settings(
     values: dict[str, Any] = _from_file(config, faults)
     names: dict[str, str] = {name: f"{CONFIG_FILE}: {name}" for name in values}
     _from_environment(environment, values, names, faults)
-    keys = {
-        provider: environment[variable]
-        for provider, variable in key_variables.items()
-        if environment.get(variable, "").strip()
-    }
-    values["provider_keys"] = {**(values.get("provider_keys") or {}), **keys}
+    if "providers_file" not in values and Path(PROVIDERS_FILE).exists():
+        values["providers_file"] = PROVIDERS_FILE
+    try:
+        own = values.get("providers_file")
+        known = provider_variables(None if own is None else Path(str(own)))
+    except ValueError as error:
+        faults.append(str(error))
+        known = {}
+    _add_providers(environment, values, known)
     for name, given in (overrides or {}).items():
         if given is not None:
             values[name] = given
@@ -175,6 +198,31 @@ def read_settings(
     if faults:
         raise SettingsError(faults)
     return settings
+
+
+def _add_providers(
+    environment: Mapping[str, str],
+    values: dict[str, Any],
+    known: Mapping[str, ProviderVariables],
+) -> None:
+    """What the environment says of each provider, under the provider's id."""
+    keys: dict[str, Any] = {**(values.get("provider_keys") or {})}
+    others: dict[str, Any] = {**(values.get("provider_variables") or {})}
+    for provider, variables in known.items():
+        if variables.key is not None and environment.get(variables.key, "").strip():
+            keys[provider] = environment[variables.key]
+        found = {
+            name: environment[variable]
+            for name, variable in variables.others.items()
+            if environment.get(variable, "").strip()
+        }
+        if found:
+            others[provider] = {**(others.get(provider) or {}), **found}
+    values["provider_keys"], values["provider_variables"] = keys, others
+    ids = {provider.replace("-", "_"): provider for provider in known}
+    for name in ("provider_base_urls", "provider_bills_after_cancel"):
+        if isinstance(values.get(name), dict):
+            values[name] = {ids.get(key, key): value for key, value in values[name].items()}
 
 
 _OTHERS: Final = frozenset({"OMNI_API_KEY", "OMNI_TEST_DATA"})

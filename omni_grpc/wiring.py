@@ -41,7 +41,7 @@ from omni_grpc.grpc_api import (
 )
 from omni_grpc.identity import Identity
 from omni_grpc.metrics import Metrics, render
-from omni_grpc.providers import Providers, ProviderSettings
+from omni_grpc.providers import Providers, ProviderSettings, load_specs
 from omni_grpc.rest_api import RestProtocol, build_app
 from omni_grpc.routing import Router
 from omni_grpc.settings import Settings
@@ -70,20 +70,27 @@ SETTLE_SECONDS_MAX: Final = 60.0
 """How long a stopping worker tries to bring its last settles into the database."""
 
 
-def provider_settings(settings: Settings) -> dict[str, ProviderSettings]:
-    """What the operator set for each provider."""
-    return {
+def configured_providers(settings: Settings) -> Providers:
+    """The providers of the package and of the operator's file, as the operator set them.
+
+    Raises:
+        ProviderSettingsError, ProvidersFileError: what was set cannot be.
+    """
+    given = {
         provider: ProviderSettings(
             base_url=settings.provider_base_urls.get(provider),
+            variables=settings.provider_variables.get(provider, {}),
             bills_after_cancel=settings.provider_bills_after_cancel.get(provider),
             api_key=settings.provider_keys.get(provider),
         )
         for provider in {
             *settings.provider_keys,
             *settings.provider_base_urls,
+            *settings.provider_variables,
             *settings.provider_bills_after_cancel,
         }
     }
+    return Providers(given, specs=load_specs(settings.providers_file))
 
 
 @dataclass

@@ -2,14 +2,25 @@ from pathlib import Path
 
 import pytest
 
-from omni_grpc.settings import Settings, SettingsError, read_settings, secret_file
+from omni_grpc.settings import (
+    ProviderVariables,
+    Settings,
+    SettingsError,
+    read_settings,
+    secret_file,
+)
 
-KEYS = {"openai": "OPENAI_API_KEY"}
+KNOWN = {
+    "openai": ProviderVariables("OPENAI_API_KEY", {}),
+    "amazon-bedrock": ProviderVariables(None, {"region": "AWS_REGION", "key": "AWS_KEY"}),
+}
 SECRET = "s" * 32
 
 
 def read(environment: dict[str, str], config: Path | None = None, **overrides: object) -> Settings:
-    return read_settings(environment, config=config, key_variables=KEYS, overrides=overrides)
+    return read_settings(
+        environment, config=config, provider_variables=lambda _own: KNOWN, overrides=overrides
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +107,41 @@ def test_a_local_secret_is_made_once_for_its_owner_alone(tmp_path: Path) -> None
     assert path.stat().st_mode & 0o777 == 0o600
     assert len(first.get_secret_value()) == 64
     assert secret_file(path) == first
+
+
+def test_what_a_providers_entry_names_is_taken_from_the_environment() -> None:
+    found = read(
+        {
+            "AWS_REGION": "eu-west-1",
+            "AWS_KEY": " ",
+            "OPENAI_API_KEY": "sk-1",
+            "OMNI_PROVIDER_AMAZON_BEDROCK_BASE_URL": "http://127.0.0.1:1",
+            "OMNI_PROVIDER_AMAZON_BEDROCK_BILLS_AFTER_CANCEL": "false",
+        }
+    )
+    variables = found.provider_variables["amazon-bedrock"]
+    assert {name: value.get_secret_value() for name, value in variables.items()} == {
+        "region": "eu-west-1"
+    }
+    assert found.provider_base_urls == {"amazon-bedrock": "http://127.0.0.1:1"}
+    assert found.provider_bills_after_cancel == {"amazon-bedrock": False}
+    assert "eu-west-1" not in str(found.redacted())
+
+
+def test_a_file_of_providers_is_found_in_the_working_folder_or_named(tmp_path: Path) -> None:
+    assert read({}).providers_file is None
+    (tmp_path / "providers.yaml").write_text("[]")
+    assert read({}).providers_file == Path("providers.yaml")
+    assert read({"OMNI_PROVIDERS_FILE": "own.yaml"}).providers_file == Path("own.yaml")
+
+
+def test_a_file_of_providers_that_cannot_be_used_is_told_with_every_other_fault() -> None:
+    def broken(own: Path | None) -> dict[str, ProviderVariables]:
+        raise ValueError(f"{own}: no list")
+
+    with pytest.raises(SettingsError) as refused:
+        read_settings(
+            {"OMNI_PROVIDERS_FILE": "own.yaml", "OMNI_WORKERS": "0"}, provider_variables=broken
+        )
+    assert "own.yaml: no list" in str(refused.value)
+    assert "OMNI_WORKERS" in str(refused.value)

@@ -11,7 +11,6 @@ from rich.console import Console
 from omni_grpc.billing.invariants import Invariant, Violation, check
 from omni_grpc.catalog import CatalogStore
 from omni_grpc.cli.opening import data_folder, database_of, settings_of, url_of
-from omni_grpc.providers import Providers
 from omni_grpc.storage import Database, pending
 
 console = Console(highlight=False, soft_wrap=True)
@@ -43,11 +42,11 @@ def run_doctor(config: Path | None, data_dir: Path | None, *, as_json: bool) -> 
 
 
 async def _examine(config: Path | None, data_dir: Path | None, *, quiet: bool) -> list[Finding]:
-    from omni_grpc.wiring import provider_settings
+    from omni_grpc.wiring import configured_providers
 
     settings = settings_of(config)
     findings = [Finding("settings", good=True, words="every value can be used")]
-    providers = Providers(provider_settings(settings)).ids()
+    providers = configured_providers(settings).ids()
     findings.append(
         Finding(
             "providers",

@@ -48,9 +48,9 @@ def run_lookup(place: Place, attempt: str | None, *, everything: bool, as_json: 
         raise CommandError("Name an attempt, or give --all.")
 
     async def work(settings: Settings, rooms: Rooms) -> list[_Look]:
-        from omni_grpc.wiring import provider_settings
+        from omni_grpc.wiring import configured_providers
 
-        providers = Providers(provider_settings(settings))
+        providers = configured_providers(settings)
         await providers.open()
         try:
             if attempt is not None:

@@ -15,7 +15,7 @@ from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.errors import LedgerUnavailable
 from omni_grpc.identity import Identity
 from omni_grpc.providers import load_specs
-from omni_grpc.settings import Settings, read_settings, secret_file
+from omni_grpc.settings import ProviderVariables, Settings, read_settings, secret_file
 from omni_grpc.storage import Connection, Database, EmbeddedPostgres, connect
 
 DATABASE_FOLDER = "postgres"
@@ -28,8 +28,18 @@ LEDGER_SECONDS_MAX = 5.0
 
 def settings_of(config: Path | None, overrides: Mapping[str, object] | None = None) -> Settings:
     """The settings of this process, from command line, environment and file."""
-    variables = {spec.id: spec.key_env for spec in load_specs() if spec.key_env is not None}
-    return read_settings(os.environ, config=config, key_variables=variables, overrides=overrides)
+    return read_settings(
+        os.environ, config=config, provider_variables=provider_variables, overrides=overrides
+    )
+
+
+def provider_variables(own: Path | None) -> dict[str, ProviderVariables]:
+    """From which variables the providers take their values, by provider id.
+
+    Raises:
+        ValueError: the operator's own file of providers cannot be used.
+    """
+    return {spec.id: ProviderVariables(spec.key_env, spec.variables) for spec in load_specs(own)}
 
 
 def data_folder(given: Path | None) -> Path:

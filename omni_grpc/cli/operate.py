@@ -15,7 +15,6 @@ from omni_grpc.cli.working import Place, console, print_json, work_in
 from omni_grpc.core.ids import KeyId
 from omni_grpc.core.money import Unit, usd_text
 from omni_grpc.identity import ApiKey, NewKey
-from omni_grpc.providers import Providers
 from omni_grpc.storage import Database, migrate
 
 T = TypeVar("T")
@@ -136,9 +135,9 @@ def run_catalog_list(
     """Lists offers."""
     wanted = parse_filter(filter_)
     settings = settings_of(config)
-    from omni_grpc.wiring import provider_settings
+    from omni_grpc.wiring import configured_providers
 
-    providers = Providers(provider_settings(settings)).ids()
+    providers = configured_providers(settings).ids()
 
     async def work(rooms: Rooms) -> tuple[Offer, ...]:
         catalog = Catalog(rooms.database)

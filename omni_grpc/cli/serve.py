@@ -8,10 +8,10 @@ import msgspec
 import structlog
 import uvloop
 
-from omni_grpc.cli.opening import journal_folder, settings_of, url_of
+from omni_grpc.cli.opening import journal_folder, provider_variables, settings_of, url_of
 from omni_grpc.cli.workers import run_workers
 from omni_grpc.logs import configure_logs
-from omni_grpc.providers import Providers, ProviderSettingsError, load_specs
+from omni_grpc.providers import ProviderSettingsError, load_specs
 from omni_grpc.settings import Settings, SettingsError, read_settings
 from omni_grpc.storage import MigrationError, pending, volatile_file_system
 
@@ -78,9 +78,8 @@ def _missing_beside(faults: Sequence[str], config: Path | None) -> list[str]:
     """What is missing apart from what is wrong, which would hide it until it is mended."""
     wrong = {fault.partition(":")[0] for fault in faults}
     right = {name: value for name, value in os.environ.items() if name not in wrong}
-    variables = {spec.id: spec.key_env for spec in load_specs() if spec.key_env is not None}
     try:
-        settings = read_settings(right, config=config, key_variables=variables)
+        settings = read_settings(right, config=config, provider_variables=provider_variables)
     except SettingsError:  # the file is at fault, and may have held what seems to be missing
         return []
     return [fault for fault in _missing(settings) if fault.partition(":")[0] not in wrong]
@@ -96,15 +95,19 @@ def _missing(settings: Settings) -> list[str]:
             "OMNI_KEY_HASH_SECRET: is missing: 32 bytes or more, kept for as long as the API keys "
             "shall work; make one with: openssl rand -hex 32"
         )
-    from omni_grpc.wiring import provider_settings
+    from omni_grpc.wiring import configured_providers
 
     try:
-        configured = Providers(provider_settings(settings)).ids()
+        configured = configured_providers(settings).ids()
     except ProviderSettingsError as error:
         faults += error.faults
     else:
         if not configured:
-            keys = ", ".join(spec.key_env for spec in load_specs() if spec.key_env)
+            keys = ", ".join(
+                spec.key_env
+                for spec in load_specs(settings.providers_file)
+                if spec.key_env and spec.key_required
+            )
             faults.append(f"no provider is configured: set at least one of {keys}")
     return faults
 

@@ -63,10 +63,9 @@ async def _run_here(settings: Settings, ready: Ready, stopping: asyncio.Event) -
 
 
 def _worker(settings: Settings, *, share_port: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202 - wiring.Worker, imported late so that metrics see their folder
-    from omni_grpc.providers import Providers
-    from omni_grpc.wiring import Worker, provider_settings
+    from omni_grpc.wiring import Worker, configured_providers
 
-    return Worker(settings, Providers(provider_settings(settings)), share_port=share_port)
+    return Worker(settings, configured_providers(settings), share_port=share_port)
 
 
 class _Supervisor:

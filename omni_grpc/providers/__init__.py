@@ -26,6 +26,7 @@ from omni_grpc.providers.errors import (
 from omni_grpc.providers.registry import Providers, ProviderSettingsError
 from omni_grpc.providers.spec import (
     ProviderSettings,
+    ProvidersFileError,
     ProviderSpec,
     SecretText,
     Timeouts,
@@ -45,6 +46,7 @@ __all__ = [
     "ProviderSpec",
     "ProviderStream",
     "Providers",
+    "ProvidersFileError",
     "RateLimited",
     "Rejected",
     "SecretText",

@@ -4,13 +4,17 @@ A provider of a known dialect is a few lines in that file, not code. Nothing her
 environment: the settings do, and hand over `ProviderSettings` by provider id.
 """
 
+from collections.abc import Mapping
 from importlib import resources
-from typing import Annotated, Final, Literal, Protocol
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Protocol
 from urllib.parse import quote
 
 import msgspec
 
 from omni_grpc.core.limits import PROVIDER_CONNECTIONS_MAX
+from omni_grpc.providers.features import Feature
 from omni_grpc.providers.retries import Retries
 
 DialectName = Literal["openai", "responses", "anthropic", "gemini", "cohere", "bedrock"]
@@ -43,31 +47,48 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     `base_url` may have `{names}` of `variables`, which say from which environment variable each
     comes; None means that the operator must give the whole. `auth` is how it knows us: by a key as
     bearer, by a key in `auth_header`, by Google's OAuth, by AWS's signature, or not at all.
-    `key_env` is the customary variable of its key; None means that it takes none. `headers` go
-    with every request. `chat_path` and `chat_stream_path` are for providers of a known dialect with
-    other routes; `{model}` stands for the model. `refuses` are the features, by their names in
-    docs/providers.md, that its dialect has and it has not. `bills_after_cancel` says that a
-    cancelled call goes on costing there. `records` is the format of the provider's own records of
-    what it generated; None where it keeps none that can be asked for.
+    `key_env` is the customary variable of its key; None means that it takes none, and
+    `key_required` false that it may do without. `headers` go with every request. `chat_path` and
+    `chat_stream_path` are for providers of a known dialect with other routes; `{model}` stands for
+    the model. `refuses` are the features, by their names in docs/providers.md, that its dialect has
+    and it has not. `renames` are top-level fields of the OpenAI dialect that it calls otherwise,
+    and `developer_role` says that it knows the role developer, which others are sent as system.
+    `bills_after_cancel` says that a cancelled call goes on costing there. `records` is the format
+    of the provider's own records of what it generated; None where it keeps none that can be asked
+    for.
     """
 
-    id: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,31}$")]
+    id: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]{0,31}$")]
     dialect: DialectName
     base_url: str | None = None
     variables: dict[str, str] = {}
     auth: AuthScheme = "bearer"
     auth_header: str | None = None
     key_env: str | None = None
+    key_required: bool = True
     headers: dict[str, str] = {}
     chat_path: str | None = None
     chat_stream_path: str | None = None
     refuses: tuple[str, ...] = ()
+    renames: dict[str, str] = {}
+    developer_role: bool = False
     bills_after_cancel: bool
     output_limit_field: OutputLimitField = "max_completion_tokens"
     records: RecordFormat | None = None
     connections_max: Annotated[int, msgspec.Meta(gt=0)] = PROVIDER_CONNECTIONS_MAX
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
+
+    def check(self) -> None:
+        """Finds what the fields' types do not say.
+
+        Raises:
+            ValueError: what is wrong.
+        """
+        if (self.auth == "header") != (self.auth_header is not None):
+            raise ValueError("auth_header is needed with auth: header, and with no other")
+        if unknown := set(self.refuses) - {feature.value for feature in Feature}:
+            raise ValueError(f"refuses has unknown features: {', '.join(sorted(unknown))}")
 
     def path(self, default: str, model: str, *, stream: bool) -> str:
         """The endpoint of chats below the base URL, percent-encoded.
@@ -89,23 +110,63 @@ class SecretText(Protocol):
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator sets for one provider; None leaves the file's value.
 
-    Another `base_url` may be another company's, so what the file says of cancelling can be set too.
+    `variables` are the values of the spec's, by their names there. Another `base_url` may be
+    another company's, so what the file says of cancelling can be set too.
     """
 
     base_url: str | None = None
+    variables: Mapping[str, SecretText] = {}
     bills_after_cancel: bool | None = None
     api_key: SecretText | None = None
 
 
-def load_specs() -> tuple[ProviderSpec, ...]:
-    """The providers of the file, in its order.
+class ProvidersFileError(ValueError):
+    """A file of providers cannot be used; the message says why and where."""
+
+
+def load_specs(own: Path | None = None) -> tuple[ProviderSpec, ...]:
+    """The providers of the package, then those that an operator's own file adds.
+
+    An entry of the own file with the id of a known provider changes the fields that it names, and
+    is else a provider of its own.
 
     Raises:
-        msgspec.ValidationError: the file is not what this module describes.
-        ValueError: an id stands twice.
+        ProvidersFileError: the own file cannot be read, or is not what this module describes.
     """
-    text = (resources.files(__package__) / _FILE).read_bytes()
-    specs = msgspec.yaml.decode(text, type=tuple[ProviderSpec, ...])
-    if len({spec.id for spec in specs}) != len(specs):
-        raise ValueError(f"{_FILE} names a provider twice.")
-    return specs
+    entries = {entry["id"]: entry for entry in _entries(resources.files(__package__) / _FILE)}
+    if own is not None:
+        try:
+            for entry in _entries(own):
+                known = entries.get(entry["id"], {})
+                entries[entry["id"]] = _merged(known, entry)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ProvidersFileError(f"{own}: {error}") from error
+    specs: list[ProviderSpec] = []
+    for name, entry in entries.items():
+        try:
+            spec = msgspec.convert(entry, ProviderSpec)
+            spec.check()
+        except (msgspec.ValidationError, ValueError) as error:
+            raise ProvidersFileError(f"{own or _FILE}: provider {name!r}: {error}") from error
+        specs.append(spec)
+    return tuple(specs)
+
+
+def _entries(file: Traversable) -> list[dict[str, Any]]:
+    found = msgspec.yaml.decode(file.read_bytes())
+    if not isinstance(found, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("id"), str) for entry in found
+    ):
+        raise msgspec.ValidationError("it must be a list of providers, each with its id")
+    if len({entry["id"] for entry in found}) != len(found):
+        raise msgspec.ValidationError("it names a provider twice")
+    return found
+
+
+def _merged(known: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """What is said again wins; of timeouts and retries each value by itself."""
+    merged = {**known, **entry}
+    for name in ("timeouts", "retries"):
+        if isinstance(known.get(name), dict) and isinstance(entry.get(name), dict):
+            merged[name] = {**known[name], **entry[name]}
+    return merged

@@ -78,7 +78,7 @@ def test_every_fault_is_told_at_once():
             {"sim": settings(base_url="x"), "opanai": settings(), "openai": settings(api_key="ä")}
         )
     assert len(caught.value.faults) == 3
-    assert "'opanai'; there are openai, openrouter, sim" in str(caught.value)
+    assert "'opanai'; there are amazon-bedrock, anthropic," in str(caught.value)
 
 
 @pytest.mark.parametrize("base", ["/v1", "/v1/", ""])

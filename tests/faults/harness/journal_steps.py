@@ -67,6 +67,11 @@ class StartAbnormal(Step):
         await play.world.kill(server)
         play.cleanups.append(lambda: self._undo(play, server))
         server.workers = self.workers
+        patience: dict[str, str] = {}
+        if self.first_byte_s:
+            file = play.world.folder / f"providers-{server.number}.yaml"
+            file.write_text(f"[{{id: sim, timeouts: {{first_byte_s: {self.first_byte_s}}}}}]")
+            patience["OMNI_PROVIDERS_FILE"] = str(file)
         sync_log = play.world.folder / f"syncs-{server.number}-{len(server.lives)}"
         play.kept[f"syncs-{server.number}"] = sync_log
         await server.start(
@@ -74,7 +79,7 @@ class StartAbnormal(Step):
             FAULTS_CLOCK_SKEW_S=str(self.clock_s),
             FAULTS_SYNC_MS=str(self.sync_ms),
             FAULTS_SYNC_LOG=str(sync_log),
-            FAULTS_FIRST_BYTE_S=str(self.first_byte_s),
+            **patience,
         )
         if self.clock_s:
             play.overlap("ran an hour " + ("ahead" if self.clock_s > 0 else "behind"))

@@ -1,4 +1,4 @@
-"""Makes one server abnormal before its first line runs: its clock, its disk, its patience.
+"""Makes one server abnormal before its first line runs: its clock, its disk.
 
 Python imports a module of this name at its start. It is put on the path of single servers by the
 fault harness, which tells what is wanted in variables of the environment.
@@ -12,7 +12,6 @@ from pathlib import Path
 _skew_s = float(os.environ.get("FAULTS_CLOCK_SKEW_S", "0"))
 _sync_ms = float(os.environ.get("FAULTS_SYNC_MS", "0"))
 _sync_log = os.environ.get("FAULTS_SYNC_LOG", "")
-_first_byte_s = float(os.environ.get("FAULTS_FIRST_BYTE_S", "0"))
 
 
 def _shift_clock() -> None:
@@ -42,28 +41,7 @@ def _slow_disk() -> None:
     os.fdatasync = fdatasync
 
 
-def _impatient() -> None:
-    """The simulator is given up on sooner than providers.yaml says, in which it is 30 s."""
-    import msgspec
-
-    from omni_grpc.providers import registry, spec
-
-    real = spec.load_specs
-
-    def load_specs() -> tuple[spec.ProviderSpec, ...]:
-        return tuple(
-            msgspec.structs.replace(
-                each, timeouts=msgspec.structs.replace(each.timeouts, first_byte_s=_first_byte_s)
-            )
-            for each in real()
-        )
-
-    spec.load_specs = registry.load_specs = load_specs
-
-
 if _skew_s:
     _shift_clock()
 if _sync_ms or _sync_log:
     _slow_disk()
-if _first_byte_s:
-    _impatient()
