@@ -23,6 +23,8 @@ from omni_grpc.providers.errors import (
     Truncated,
     Unreachable,
 )
+from omni_grpc.providers.openai_media import MediaAnswer, ProviderMedia
+from omni_grpc.providers.openai_media_call import MediaCall, OpenAIMedia, SpeechStream
 from omni_grpc.providers.registry import Providers, ProviderSettingsError
 from omni_grpc.providers.spec import (
     ProviderSettings,
@@ -36,11 +38,15 @@ from omni_grpc.providers.spec import (
 __all__ = [
     "ChatProvider",
     "Malformed",
+    "MediaAnswer",
+    "MediaCall",
     "Misconfigured",
+    "OpenAIMedia",
     "Overloaded",
     "ProviderAnswer",
     "ProviderCompletion",
     "ProviderFault",
+    "ProviderMedia",
     "ProviderSettings",
     "ProviderSettingsError",
     "ProviderSpec",
@@ -50,6 +56,7 @@ __all__ = [
     "RateLimited",
     "Rejected",
     "SecretText",
+    "SpeechStream",
     "StreamError",
     "TimedOut",
     "Timeouts",

@@ -18,6 +18,7 @@ from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.gemini import GeminiChat
 from omni_grpc.providers.http import Upstream
 from omni_grpc.providers.openai import OpenAIChat
+from omni_grpc.providers.openai_media_call import OpenAIMedia
 from omni_grpc.providers.records import Records
 from omni_grpc.providers.responses import OpenAIResponses
 from omni_grpc.providers.spec import (
@@ -34,6 +35,9 @@ DIALECTS: Final[dict[DialectName, Callable[[], Dialect]]] = {
     "openai": OpenAIChat,
     "responses": OpenAIResponses,
 }
+_MEDIA_DIALECTS: Final[frozenset[DialectName]] = frozenset({"openai", "responses"})
+"""Whose providers have OpenAI's endpoints beside chats; the catalog says who sells what there."""
+
 _UNSET: Final = ProviderSettings()
 
 
@@ -75,6 +79,7 @@ class Providers:
         ]
         self._upstreams: dict[str, Upstream] = {}
         self._chats: dict[str, ChatProvider] = {}
+        self._media: dict[str, OpenAIMedia] = {}
         self._records: dict[str, Records] = {}
         for spec in specs:
             try:
@@ -85,6 +90,8 @@ class Providers:
             if upstream is not None:
                 self._upstreams[spec.id] = upstream
                 self._chats[spec.id] = DialectChat(upstream, DIALECTS[spec.dialect]())
+                if spec.dialect in _MEDIA_DIALECTS:
+                    self._media[spec.id] = OpenAIMedia(upstream)
                 if spec.records is not None:
                     self._records[spec.id] = Records(upstream)
         if problems:
@@ -101,6 +108,10 @@ class Providers:
             KeyError: it is not configured.
         """
         return self._chats[provider_id]
+
+    def media(self, provider_id: str) -> OpenAIMedia | None:
+        """One provider, for everything beside chats; None where it has or is nothing of it."""
+        return self._media.get(provider_id)
 
     def refusal(self, provider_id: str, request: ChatRequest) -> tuple[str, str] | None:
         """The feature that a provider cannot do though a request asks it, and by which field.

@@ -1,0 +1,254 @@
+"""OpenAI's endpoints beside chats, called: one plain answer, or speech as its bytes come in.
+
+Opening, cancelling and giving back connections are those of chats (`Exchange`, `Upstream`).
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Generator
+from typing import Final
+
+import aiohttp
+import msgspec
+
+from omni_grpc.core.errors import OmniError
+from omni_grpc.core.media import MediaRequest, SpeechRequest
+from omni_grpc.core.usage import Usage
+from omni_grpc.providers.answer import HttpAnswer
+from omni_grpc.providers.dispatch import Dispatch
+from omni_grpc.providers.errors import ProviderFault, Wait
+from omni_grpc.providers.exchange import CANCEL_SECONDS_MAX, Exchange
+from omni_grpc.providers.http import Upstream
+from omni_grpc.providers.openai_media import ProviderMedia, decoder, encode, speech_events
+from omni_grpc.providers.spec import ProviderSpec
+from omni_grpc.providers.sse import EventTooLongError, SseParser
+
+_READ_FAILED: Final = (aiohttp.ClientError, OSError, RuntimeError)
+
+_CONTENT_TYPES: Final = {
+    "mp3": "audio/mpeg",
+    "opus": "audio/ogg",
+    "aac": "audio/aac",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+    "pcm": "audio/pcm",
+}
+
+
+class MediaCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt at one provider; the fields mean what they do in `UpstreamCall`.
+
+    `by_events` asks for speech as events, which tell its usage.
+    """
+
+    request: MediaRequest
+    model: str
+    call_id: str
+    seconds_left: float
+    retries: bool
+    by_events: bool = False
+
+
+class OpenAIMedia:
+    """One provider of OpenAI's dialect, asked for everything beside chats."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+
+    @property
+    def spec(self) -> ProviderSpec:
+        """What the provider is."""
+        return self._upstream.spec
+
+    def ask(
+        self, call: MediaCall, dispatched: Callable[[], None], named: Callable[[str], None]
+    ) -> HttpAnswer[ProviderMedia]:
+        """Prepares a plain answer; nothing is sent before it is awaited."""
+        return HttpAnswer(
+            self._upstream,
+            encode(call.request, call.model),
+            decoder(call.request),
+            call=call,
+            dispatched=dispatched,
+            named=named,
+        )
+
+    def speak(
+        self, call: MediaCall, dispatched: Callable[[], None], named: Callable[[str], None]
+    ) -> "SpeechStream":
+        """Prepares speech; nothing is sent before it is opened."""
+        return SpeechStream(self._upstream, call, dispatched, named)
+
+
+class SpeechStream:
+    """Audio on its way: `open` it, `read` it to its end, and always `close` it."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        call: MediaCall,
+        dispatched: Callable[[], None],
+        named: Callable[[str], None],
+    ) -> None:
+        if not isinstance(call.request, SpeechRequest):
+            raise TypeError("only speech is streamed")
+        self._upstream = upstream
+        self._call = call
+        self._format = call.request.format
+        self._named = named
+        self._seconds = min(call.seconds_left, upstream.spec.timeouts.total_s)
+        self._due = 0.0
+        self._parser = SseParser()
+        self._response: aiohttp.ClientResponse | None = None
+        self._over = False
+        self._is_whole = False
+        self._opening = Exchange(
+            self._request,
+            Dispatch(dispatched),
+            bills_on=upstream.spec.bills_after_cancel,
+            shut=self._shut,
+        )
+        self.usage: Usage | None = None
+        """What the provider reported; None where it did not, or not yet."""
+
+    @property
+    def content_type(self) -> str:
+        """Of the audio."""
+        return _CONTENT_TYPES[self._format]
+
+    def __await__(self) -> Generator[object, None, None]:
+        """Sends the request and waits for a status line of success.
+
+        Raises:
+            ProviderFault: there was none, by its class why.
+            OmniError: that of `dispatched`, and nothing was sent.
+        """
+        return self._open().__await__()
+
+    async def _open(self) -> None:
+        self._due = asyncio.get_running_loop().time() + self._seconds
+        self._response = await self._opening.start()
+
+    async def _request(self) -> aiohttp.ClientResponse:
+        upstream, call = self._upstream, self._call
+        response = await upstream.post(
+            encode(call.request, call.model, by_events=call.by_events),
+            self._opening.dispatch,
+            call_id=call.call_id,
+            due=self._due,
+            first_byte_s=upstream.spec.timeouts.first_byte_s,
+            retries=call.retries,
+        )
+        name = upstream.name_in(response)
+        if name is not None:
+            self._named(name)
+        if response.headers.get("Content-Type", "").startswith("application/json"):
+            raise upstream.faults.not_a_stream(await upstream.read(response, self._due))
+        return response
+
+    async def read(self) -> bytes:
+        """The audio of the next read; empty at its end.
+
+        Raises:
+            ProviderFault: it broke off.
+        """
+        while not self._over:
+            data = await self._next()
+            if not data:
+                self._end()
+                break
+            audio = self._audio(data) if self._call.by_events else data
+            if audio:
+                return audio
+        return b""
+
+    async def _next(self) -> bytes:
+        if self._response is None:
+            raise RuntimeError("speech is opened before it is read")
+        now = asyncio.get_running_loop().time()
+        until = min(self._due, now + self._upstream.spec.timeouts.between_bytes_s)
+        faults = self._upstream.faults
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._response.content.readany()
+        except TimeoutError as error:
+            self._shut()
+            wait: Wait = "total" if until == self._due else "between_bytes"
+            raise faults.timed_out(wait, dispatched=True) from error
+        except _READ_FAILED as error:
+            self._shut()
+            raise faults.truncated("its audio was cut before its end") from error
+
+    def _audio(self, data: bytes) -> bytes:
+        """The audio in the events that this read made whole."""
+        try:
+            events = self._parser.feed(data)
+            audio = b""
+            for event in speech_events(events, self._upstream.faults):
+                audio += event.audio
+                if event.done:
+                    self.usage = event.usage
+                    self._is_whole = True
+        except EventTooLongError as error:
+            self._shut()
+            raise self._upstream.faults.malformed("an event of its stream is too large") from error
+        except ProviderFault:
+            self._shut()
+            raise
+        return audio
+
+    def _end(self) -> None:
+        """The body has ended in order."""
+        self._over = True
+        if self._call.by_events and not self._is_whole:
+            self._shut()
+            raise self._upstream.faults.truncated("its stream ended before its audio did")
+        if self._response is not None:
+            self._upstream.linger(self._response)
+
+    async def drain(self) -> int:
+        """Reads on for a caller who went away; how many bytes of audio still came.
+
+        Raises:
+            ProviderFault: as opening and reading do.
+        """
+        if self._response is None:
+            self._response = await self._opening.outcome()
+        came = 0
+        while part := await self.read():
+            came += len(part)
+        return came
+
+    async def cancel(self) -> int:
+        """Stops the provider; how many bytes of audio it had sent and nobody has read."""
+        if self._over or not self._opening.is_started:
+            self._shut()
+            return 0
+        self._opening.keep()
+        refused = self._opening.dispatch.refused
+        if refused is not None:
+            self._shut()
+            raise refused
+        came = 0
+        try:
+            if self._opening.stop_provider():
+                with contextlib.suppress(TimeoutError, ProviderFault, OmniError):
+                    async with asyncio.timeout(CANCEL_SECONDS_MAX):
+                        came = await self.drain()
+        finally:
+            self._shut()
+        return came
+
+    def close(self) -> None:
+        """Closes the connection at once, unless all of the audio came; idempotent."""
+        if not self._over:
+            self._shut()
+
+    def _shut(self) -> None:
+        self._over = True
+        self._opening.keep()
+        self._opening.abort()
+        response = self._opening.found
+        if response is not None and response.connection is not None:
+            response.close()
+            self._opening.dispatch.abort()
