@@ -18,7 +18,7 @@ from omni_grpc.providers.responses.wire import (
     PARTS_BETWEEN,
     WireItem,
     WireResponse,
-    block_of,
+    blocks_of,
     finish_of,
     item_of,
     usage_of,
@@ -108,9 +108,7 @@ def answer_of(items: list[WireItem]) -> tuple[Answer, Logprobs | None]:
                 )
             )
         else:
-            block = block_of(item)
-            if block is not None:
-                blocks.append(block)
+            blocks += blocks_of(item)
             reasoning += [part.text for part in (*(item.summary or ()), *parts) if part.text]
     answer = Answer(
         text="".join(texts) if texts else None,

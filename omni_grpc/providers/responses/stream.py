@@ -38,7 +38,7 @@ from omni_grpc.providers.responses.wire import (
     WireEvent,
     WireItem,
     WireResponse,
-    block_of,
+    blocks_of,
     finish_of,
     item_of,
     usage_of,
@@ -270,9 +270,7 @@ class ResponseStreamDecoder:
                 self._reason((index, "summary", place), part.text or "", run)
             for place, part in enumerate(wire.content or ()):
                 self._reason((index, "text", place), part.text or "", run)
-        block = block_of(wire)
-        if block is not None:
-            run.blocks.append(block)
+        run.blocks += blocks_of(wire)
 
     def _end(self, response: WireResponse, run: _Run, *, is_incomplete: bool) -> None:
         self._learn(response)

@@ -4,7 +4,7 @@ The structs are read by msgspec and never leave this dialect. They forgive what 
 providers leave out or set to null; items and events of unknown types are never looked into.
 """
 
-from typing import Final, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -199,18 +199,23 @@ KNOWN_EVENTS: Final = frozenset(event.__struct_config__.tag for event in get_arg
 
 
 # --- what they mean ---------------------------------------------------------------------------
-def block_of(item: WireItem) -> ReasoningBlock | None:
-    """The reasoning of one item; None where it holds nothing."""
-    summary = PARTS_BETWEEN.join(part.text for part in item.summary or () if part.text)
-    said = PARTS_BETWEEN.join(part.text for part in item.content or () if part.text)
-    data = item.encrypted_content or None
-    if said:
-        return ReasoningBlock(kind="text", format=FORMAT, text=said, data=data, id=item.id)
-    if summary:
-        return ReasoningBlock(kind="summary", format=FORMAT, text=summary, data=data, id=item.id)
-    if data is None:
-        return None
-    return ReasoningBlock(kind="encrypted", format=FORMAT, data=data, id=item.id)
+def blocks_of(item: WireItem) -> tuple[ReasoningBlock, ...]:
+    """The reasoning of one item, a block a part, all by its id; the encrypted one comes last."""
+    kinds: tuple[tuple[Literal["summary", "text"], tuple[WirePart, ...] | None], ...] = (
+        ("summary", item.summary),
+        ("text", item.content),
+    )
+    blocks = [
+        ReasoningBlock(kind=kind, format=FORMAT, text=part.text, id=item.id)
+        for kind, parts in kinds
+        for part in parts or ()
+        if part.text
+    ]
+    if item.encrypted_content:
+        blocks.append(
+            ReasoningBlock(kind="encrypted", format=FORMAT, data=item.encrypted_content, id=item.id)
+        )
+    return tuple(blocks)
 
 
 def finish_of(response: WireResponse, *, is_incomplete: bool, calls: bool) -> FinishReason:
