@@ -49,6 +49,9 @@ _QUOTA_CODES: Final = frozenset(
 )
 """Codes that come as 429 or 400 and mean that our account there has no money."""
 
+_ACCOUNT_CODES: Final = frozenset({"API_KEY_INVALID", "FAILED_PRECONDITION"})
+"""Google's codes that come as 400 and are about our key, or our account's country or billing."""
+
 _WAITS: Final[dict[Wait, str]] = {
     "connect": "no connection was made in time",
     "first_byte": "no answer began in time",
@@ -97,6 +100,7 @@ class Faults:
             self._provider,
             self._sentence(f"it reported an error in its stream: {said.message or 'no reason'}"),
             dispatched=True,
+            retry_after_s=_google_delay_s(error),
             provider_message=said.message,
             code=said.code,
             param=said.param,
@@ -128,7 +132,7 @@ class Faults:
             self._sentence(f"{_VERBS[kind]} ({status}){reason}"),
             dispatched=True,
             status=status,
-            retry_after_s=_retry_after_s(headers, self._clock),
+            retry_after_s=_first(_retry_after_s(headers, self._clock), _google_delay_s(error)),
             provider_message=said.message,
             code=said.code,
             param=said.param,
@@ -141,7 +145,7 @@ class Faults:
             return _Said(None, None, None)
         return _Said(
             self._text(error.get("message")),
-            self._text(error.get("code") or error.get("type"), _CODE_CHARS_MAX),
+            self._text(_code_in(error), _CODE_CHARS_MAX),
             self._text(error.get("param"), _CODE_CHARS_MAX),
         )
 
@@ -177,7 +181,8 @@ _VERBS: Final[dict[type[ProviderFault], str]] = {
 
 
 def _class_of(status: int, code: str | None) -> type[ProviderFault]:
-    if code in _QUOTA_CODES or status in _OURS or status < _HTTP_ERROR_MIN:
+    is_ours = code in _QUOTA_CODES or code in _ACCOUNT_CODES or status in _OURS
+    if is_ours or status < _HTTP_ERROR_MIN:
         return Misconfigured
     if status == _TOO_MANY_REQUESTS:
         return RateLimited
@@ -194,6 +199,37 @@ def _error_in(body: bytes) -> object:
     if not isinstance(found, dict):
         return None
     return found.get("error") or found.get("detail") or found
+
+
+def _code_in(error: dict[object, object]) -> object:
+    """The word for what is wrong; Google's stands beside a code that repeats the HTTP status."""
+    reason = _google_detail(error, "ErrorInfo").get("reason")
+    if isinstance(reason, str) and reason in _ACCOUNT_CODES:
+        return reason
+    word = error.get("status")
+    if isinstance(word, str) and isinstance(error.get("code"), int):
+        return word
+    return error.get("code") or error.get("type")
+
+
+def _google_detail(error: object, kind: str) -> dict[object, object]:
+    """One of the typed details of Google's errors; empty where it is missing."""
+    details = error.get("details") if isinstance(error, dict) else None
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict) and str(detail.get("@type")).endswith(f"google.rpc.{kind}"):
+            return detail
+    return {}
+
+
+def _google_delay_s(error: object) -> float | None:
+    """Google's retry advice, which stands in the error: a number of seconds such as "1.5s"."""
+    delay = _google_detail(error, "RetryInfo").get("retryDelay")
+    seconds = _number(delay.removesuffix("s")) if isinstance(delay, str) else None
+    return None if seconds is None else _bounded(seconds)
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
 
 
 def _json_in(body: bytes) -> object:
