@@ -12,6 +12,7 @@ from omni_grpc.core.usage import Usage
 from omni_grpc.providers.anthropic import AnthropicChat
 from omni_grpc.providers.calls import ChatProvider
 from omni_grpc.providers.chat import DialectChat
+from omni_grpc.providers.cohere import CohereChat
 from omni_grpc.providers.credentials import Credentials, KeyHeader, NoCredentials
 from omni_grpc.providers.dialect import Dialect
 from omni_grpc.providers.faults import Faults
@@ -33,6 +34,7 @@ DIALECTS: Final[dict[DialectName, Callable[[], Dialect]]] = {
     "anthropic": AnthropicChat,
     "gemini": GeminiChat,
     "openai": OpenAIChat,
+    "cohere": CohereChat,
     "responses": OpenAIResponses,
 }
 _MEDIA_DIALECTS: Final[frozenset[DialectName]] = frozenset({"openai", "responses"})
