@@ -32,11 +32,16 @@ class MethodNotAllowed(OmniError):
     openai_code = "method_not_allowed"
 
 
-def error_body(error: OmniError, call_id: str) -> bytes:
-    """The JSON of an error in OpenAI's form."""
+def error_facts(error: OmniError) -> dict[str, str]:
+    """What programs read of an error beside OpenAI's keys."""
     facts = {"reason": error.reason} | error.metadata
     if error.charged_nanousd or isinstance(error, Interrupted):
         facts["charged_nanousd"] = str(error.charged_nanousd)
+    return facts
+
+
+def error_body(error: OmniError, call_id: str) -> bytes:
+    """The JSON of an error in OpenAI's form."""
     field = error.field
     return _encode(
         {
@@ -45,7 +50,7 @@ def error_body(error: OmniError, call_id: str) -> bytes:
                 "type": error.openai_type,
                 "param": field if field is None else _PARAMS.get(field, field),
                 "code": error.openai_code,
-                "omni": facts,
+                "omni": error_facts(error),
             },
             "request_id": call_id,
         }

@@ -96,7 +96,7 @@ class ChunkWriter:
                 events += self._chunk(
                     delta.choice_index, {}, None, delta.finish_reason, delta.stop_sequence
                 )
-        return _on_one_line(b"".join(events))
+        return on_one_line(b"".join(events))
 
     def end(self, completion: ChatCompletion) -> bytes:
         """The usage chunk, if it was asked for, a comment with the cost, and the end."""
@@ -115,7 +115,7 @@ class ChunkWriter:
             "balance_usd": None if balance is None else usd_text(balance),
         }
         events += (b": omni ", _encode(comment), _END, DONE)
-        return _on_one_line(b"".join(events))
+        return on_one_line(b"".join(events))
 
     def _add(self, events: list[bytes], delta: ChatDelta) -> None:
         index = delta.choice_index
@@ -174,7 +174,8 @@ def _fragment(call: ToolCallDelta) -> JsonObject:
     return fragment
 
 
-def _on_one_line(events: bytes) -> bytes:
+def on_one_line(events: bytes) -> bytes:
+    """The events without characters at which some clients split lines, inside their JSON."""
     if not events.isascii():
         for character, escape in _LINE_BREAKS:
             events = events.replace(character, escape)
