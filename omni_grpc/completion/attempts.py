@@ -21,7 +21,7 @@ from omni_grpc.billing import (
 )
 from omni_grpc.completion.call import Call
 from omni_grpc.completion.endings import Endings
-from omni_grpc.completion.faults import end_attempt
+from omni_grpc.completion.faults import Came, caller_error, end_attempt
 from omni_grpc.completion.repeats import Repeats
 from omni_grpc.completion.stops import LeaseStop
 from omni_grpc.completion.tally import Tally
@@ -66,27 +66,100 @@ class HeldAttempt:
     clock: Clock
 
 
-class RunningAttempt:
-    """One attempt on its way; its hold has one end, whatever happens."""
+class Running:
+    """One attempt on its way, whatever it asks for; its hold has one end, whatever happens."""
 
-    def __init__(self, given: HeldAttempt) -> None:
-        self.held = given.charge
+    def __init__(
+        self,
+        *,
+        call: Call,
+        held: AttemptCharge,
+        came: Came,
+        bills_on: bool,
+        endings: Endings,
+        clock: Clock,
+    ) -> None:
+        """`bills_on` says that its provider bills a call to its end, whoever leaves it."""
+        self.held = held
         self.is_unresolved = False
         """Whether it failed so that nobody knows what it cost."""
-        self._call = given.call
+        self._call = call
+        self._came = came
+        self._bills_on = bills_on
+        self._endings = endings
+        self._clock = clock
+        self._was_left = False
+
+    def _is_told(self, usage: Usage) -> bool:
+        """Whether the provider counted all that is charged."""
+        return usage.prompt is not None and usage.completion is not None
+
+    def _provider_seconds(self) -> float:
+        """How long the provider's call may take.
+
+        Raises:
+            Deadline: the caller's time is over.
+        """
+        more = PROVIDER_SECONDS_MORE + (self._endings.drain_s if self._bills_on else 0.0)
+        return self._call.seconds_left(self._clock) + more
+
+    def _dispatch(self) -> None:
+        if self._was_left:
+            raise Interrupted("The call was left before it was sent to its provider.")
+        self.held.dispatched()
+
+    async def _settle_answered(self, usage: Usage | None, seal: Sealer) -> None:
+        """Charges a whole answer: by the provider's count, or by our own where it gave none."""
+        if usage is not None and self._is_told(usage):
+            self.held.settle(usage, AttemptOutcome.ANSWERED, seal)
+            return
+
+        async def settle() -> None:
+            self.held.settle(await self._came.filled(usage), AttemptOutcome.ANSWERED, seal)
+
+        await asyncio.shield(self._endings.start(self.held, settle()))
+
+    async def _fail(self, fault: ProviderFault, usage: Usage | None) -> None:
+        """Ends an attempt, and waits until its charge can be looked up, as after an answer."""
+
+        async def end() -> None:
+            self.is_unresolved = not await end_attempt(
+                self.held, fault, self._came, usage, bills_on=self._bills_on
+            )
+
+        await asyncio.shield(self._endings.start(self.held, end()))
+        await self.held.balance()
+
+    async def _leave(self, ending: Coroutine[Any, Any, None]) -> None:
+        """The caller is gone. Where the service itself stopped the call, it tells its cost."""
+        self._was_left = True
+        task = self._endings.start(self.held, ending)
+        if self._call.cancelled_by is not None and not self._bills_on:
+            await asyncio.shield(task)
+            self._call.cancelled_by.charged_nanousd = meter_of(self._call).charged_nanousd
+
+
+class RunningAttempt(Running):
+    """One attempt to complete a chat on its way."""
+
+    def __init__(self, given: HeldAttempt) -> None:
+        self._tally = Tally(given.request, given.attempt.offer.provider_model)
+        super().__init__(
+            call=given.call,
+            held=given.charge,
+            came=self._tally,
+            bills_on=given.provider.spec.bills_after_cancel,
+            endings=given.endings,
+            clock=given.clock,
+        )
         self._request, self.ignored = given.provider.fitted(given.request)
         """The request as the provider takes it, and the fields that it is not sent."""
         self._attempt = given.attempt
         self._provider = given.provider
-        self._bills_on = given.provider.spec.bills_after_cancel
         self._lease = given.lease
-        self._endings = given.endings
         self._repeats = given.repeats
         self._request_key = given.request_key
         self._is_last = given.is_last
-        self._clock = given.clock
-        self._tally = Tally(given.request, given.attempt.offer.provider_model)
-        self._was_left = False
 
     @property
     def model(self) -> str:
@@ -131,47 +204,29 @@ class RunningAttempt:
         return self._repeats.end(self._call, key, completion, self.held.output_tokens_max)
 
     def _upstream(self) -> UpstreamCall:
-        more = PROVIDER_SECONDS_MORE + (self._endings.drain_s if self._bills_on else 0.0)
         return UpstreamCall(
             request=self._request,
             model=self._attempt.offer.provider_model,
             output_tokens_max=self.held.output_tokens_max,
             call_id=self._call.name,
-            seconds_left=self._call.seconds_left(self._clock) + more,
+            seconds_left=self._provider_seconds(),
             retries=self._is_last,
         )
 
-    def _dispatch(self) -> None:
-        if self._was_left:
-            raise Interrupted("The call was left before it was sent to its provider.")
-        self.held.dispatched()
 
-    async def _settle_answered(self, usage: Usage | None, seal: Sealer) -> None:
-        """Charges a whole answer: by the provider's count, or by our own where it gave none."""
-        if usage is not None and usage.prompt is not None and usage.completion is not None:
-            self.held.settle(usage, AttemptOutcome.ANSWERED, seal)
-            return
+class FailedAttempts:
+    """The attempts of a call that failed before any of an answer."""
 
-        async def settle() -> None:
-            self.held.settle(await self._tally.filled(usage), AttemptOutcome.ANSWERED, seal)
+    def __init__(self) -> None:
+        self._faults: list[ProviderFault] = []
+        self._is_unresolved = False
 
-        await asyncio.shield(self._endings.start(self.held, settle()))
+    def add(self, running: Running, fault: ProviderFault) -> None:
+        """One more."""
+        self._faults.append(fault)
+        self._is_unresolved = self._is_unresolved or running.is_unresolved
 
-    async def _fail(self, fault: ProviderFault, usage: Usage | None) -> None:
-        """Ends an attempt, and waits until its charge can be looked up, as after an answer."""
-
-        async def end() -> None:
-            self.is_unresolved = not await end_attempt(
-                self.held, fault, self._tally, usage, bills_on=self._bills_on
-            )
-
-        await asyncio.shield(self._endings.start(self.held, end()))
-        await self.held.balance()
-
-    async def _leave(self, ending: Coroutine[Any, Any, None]) -> None:
-        """The caller is gone. Where the service itself stopped the call, it tells its cost."""
-        self._was_left = True
-        task = self._endings.start(self.held, ending)
-        if self._call.cancelled_by is not None and not self._bills_on:
-            await asyncio.shield(task)
-            self._call.cancelled_by.charged_nanousd = meter_of(self._call).charged_nanousd
+    def error(self, call: Call) -> Exception:
+        """The one error for all of them."""
+        charged = meter_of(call).charged_nanousd
+        return caller_error(self._faults, charged, unresolved=self._is_unresolved)

@@ -10,10 +10,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from omni_grpc.billing import RequestKey, RequestRepeatedError
-from omni_grpc.completion.attempts import HeldAttempt, RunningAttempt, meter_of
+from omni_grpc.completion.attempts import FailedAttempts, HeldAttempt, meter_of
 from omni_grpc.completion.call import Call
 from omni_grpc.completion.endings import Endings
-from omni_grpc.completion.faults import caller_error, is_final
+from omni_grpc.completion.faults import is_final
 from omni_grpc.completion.plain import PlainAttempt
 from omni_grpc.completion.repeats import Repeats
 from omni_grpc.completion.stops import LeaseStop
@@ -53,7 +53,7 @@ class Chats:
         Raises:
             OmniError: why there is no answer; `charged_nanousd` says what it cost all the same.
         """
-        failed = _Failed()
+        failed = FailedAttempts()
         key = self._repeats.key(call, request)
         plan = await self._plan(request)
         for attempt in plan:
@@ -85,7 +85,7 @@ class Chats:
         Raises:
             OmniError: before ChatStarted, why there is no answer; after it, why it broke off.
         """
-        failed = _Failed()
+        failed = FailedAttempts()
         key = self._repeats.key(call, request)
         plan = await self._plan(request)
         for attempt in plan:
@@ -161,20 +161,3 @@ class Chats:
             is_last=is_last,
             clock=self._clock,
         )
-
-
-class _Failed:
-    """The attempts of a call that failed before any of an answer."""
-
-    def __init__(self) -> None:
-        self._faults: list[ProviderFault] = []
-        self._is_unresolved = False
-
-    def add(self, running: RunningAttempt, fault: ProviderFault) -> None:
-        self._faults.append(fault)
-        self._is_unresolved = self._is_unresolved or running.is_unresolved
-
-    def error(self, call: Call) -> Exception:
-        """The one error for all of them."""
-        charged = meter_of(call).charged_nanousd
-        return caller_error(self._faults, charged, unresolved=self._is_unresolved)
