@@ -16,16 +16,17 @@ _PATH: Final = "chat/completions"
 
 
 class OpenAIChat:
-    """The dialect `openai`."""
+    """The dialect `openai`.
+
+    It carries whatever any compatible provider documents; a provider's `refuses` says what that
+    one does not take.
+    """
 
     support = MappingProxyType(
         dict.fromkeys(Feature, Support.NATIVE)
         | {
-            Feature.REASONING_BUDGET: Support.REFUSED,
-            Feature.REASONING_SUMMARY: Support.REFUSED,
+            # `reasoning_content`, and OpenRouter's `reasoning_details`.
             Feature.REASONING_CARRIED: Support.MAPPED,
-            Feature.CACHE_MARKS: Support.REFUSED,
-            Feature.TOP_K: Support.REFUSED,
             Feature.SAFETY: Support.REFUSED,
         }
     )
@@ -35,7 +36,12 @@ class OpenAIChat:
         """The request; see `Dialect`."""
         return WireRequest(
             spec.path(_PATH, call.model, stream=stream),
-            encode_chat(call, stream=stream, output_limit_field=spec.output_limit_field),
+            encode_chat(
+                call,
+                stream=stream,
+                output_limit_field=spec.output_limit_field,
+                refuses=spec.refuses,
+            ),
         )
 
     def decode(self, data: bytes, faults: Faults) -> ProviderCompletion:

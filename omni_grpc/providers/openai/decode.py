@@ -15,6 +15,7 @@ from omni_grpc.core.chat import (
     Choice,
     FinishReason,
     Logprobs,
+    ReasoningBlock,
     ToolCall,
     ToolCallDelta,
 )
@@ -23,6 +24,7 @@ from omni_grpc.providers.calls import ProviderCompletion
 from omni_grpc.providers.errors import ProviderFault
 from omni_grpc.providers.faults import BAD_JSON, Faults
 from omni_grpc.providers.http import generation_id_of
+from omni_grpc.providers.openai.reasoning import BlockPieces, blocks_of
 from omni_grpc.providers.openai.tool_calls import ToolCallNumbers
 from omni_grpc.providers.openai.wire import (
     FAILED,
@@ -34,6 +36,8 @@ from omni_grpc.providers.openai.wire import (
     WireLogprobs,
     finish_reason_of,
     logprobs_of,
+    stop_sequence_of,
+    texts_of,
     usage_of,
 )
 
@@ -80,6 +84,7 @@ def _choice(wire: WireChoice, place: int) -> Choice:
         answer=answer,
         finish_reason=finish,
         logprobs=None if wire.logprobs is None else logprobs_of(wire.logprobs),
+        stop_sequence=stop_sequence_of(finish, wire.stop_reason),
     )
 
 
@@ -88,10 +93,20 @@ def _answer(wire: WireChoice) -> Answer:
     if message is None:
         return Answer()
     annotations = bytes(message.annotations)
+    content = message.content
+    reasoning = message.reasoning_content or message.reasoning
+    if isinstance(content, list):
+        content, thinking = texts_of(content)
+        reasoning = reasoning or thinking or None
+    blocks: tuple[ReasoningBlock, ...] = ()
+    if message.reasoning_details is not None:
+        blocks, thinking = blocks_of(message.reasoning_details)
+        reasoning = reasoning or thinking or None
     return Answer(
-        text=message.content,
+        text=content,
         refusal=message.refusal,
-        reasoning=message.reasoning_content or message.reasoning,
+        reasoning=reasoning,
+        reasoning_blocks=blocks,
         tool_calls=tuple(
             ToolCall(
                 id=call.id or f"call_{place}",
@@ -108,7 +123,17 @@ def _answer(wire: WireChoice) -> Answer:
 class _Run:
     """What one read brought for one choice."""
 
-    __slots__ = ("finish", "index", "logprobs", "reasoning", "refusal", "text", "tools")
+    __slots__ = (
+        "blocks",
+        "finish",
+        "index",
+        "logprobs",
+        "reasoning",
+        "refusal",
+        "stop",
+        "text",
+        "tools",
+    )
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -118,12 +143,19 @@ class _Run:
         self.tools: dict[int, ToolCallDelta] | None = None
         self.logprobs: list[WireLogprobs] | None = None
         self.finish: FinishReason | None = None
+        self.stop: str | None = None
+        self.blocks: list[ReasoningBlock] | None = None
 
     def delta(self) -> ChatDelta | None:
         """The delta, or None where the read brought nothing but a role."""
         text = "".join(self.text)
-        if self.reasoning is None and self.tools is None and self.logprobs is None:
-            if text and not self.refusal:
+        if (
+            self.reasoning is None
+            and self.tools is None
+            and self.logprobs is None
+            and self.blocks is None
+        ):
+            if text and not self.refusal and self.stop is None:
                 return ChatDelta(choice_index=self.index, text=text, finish_reason=self.finish)
             if not (text or self.refusal or self.finish):
                 return None
@@ -135,6 +167,8 @@ class _Run:
             tool_calls=() if self.tools is None else tuple(self.tools.values()),
             logprobs=None if self.logprobs is None else _joined(self.logprobs),
             finish_reason=self.finish,
+            stop_sequence=self.stop,
+            reasoning_blocks=() if self.blocks is None else tuple(self.blocks),
         )
 
 
@@ -146,6 +180,7 @@ class ChatStreamDecoder:
         self._unfinished: set[int] = set()
         self._finished: set[int] = set()
         self._numbers: dict[int, ToolCallNumbers] = {}
+        self._blocks: dict[int, BlockPieces] = {}
         self._usage: Usage | None = None
         self._usage_is_old = False
         self.id: str | None = None
@@ -205,8 +240,8 @@ class ChatStreamDecoder:
                             run = runs[choice.index] = _Run(choice.index)
                             self._see(choice.index)
                     self._take(choice, run)
-            if chunk.usage is not None:
-                self._take_usage(chunk.usage)
+            if chunk.usage is not None or chunk.x_groq is not None:
+                self._take_reports(chunk)
             if self.fault is not None:
                 break
         return tuple(delta for run in runs.values() if (delta := run.delta()) is not None)
@@ -223,6 +258,15 @@ class ChatStreamDecoder:
         if usage is not None:
             self._usage = usage
             self._usage_is_old = False
+
+    def _take_reports(self, chunk: WireChunk) -> None:
+        """The usage, in OpenAI's place or in Groq's, which also says there why it gave up."""
+        self._take_usage(chunk.usage)
+        groq = chunk.x_groq
+        if isinstance(groq, dict):
+            self._take_usage(groq.get("usage"))
+            if groq.get("error"):
+                self.fault = self._faults.stream_error(groq["error"])
 
     def _learn(self, chunk: WireChunk) -> None:
         if self.id is None:
@@ -246,14 +290,23 @@ class ChatStreamDecoder:
                 run.logprobs = []
             run.logprobs.append(choice.logprobs)
         if choice.finish_reason:
-            self._take_finish(choice.finish_reason, run)
+            self._take_finish(choice.finish_reason, choice.stop_reason, run)
 
     def _take_delta(self, delta: WireDelta, run: _Run) -> None:
+        content = delta.content
         reasoning = delta.reasoning_content or delta.reasoning
-        if delta.content or reasoning or delta.refusal or delta.tool_calls:
+        if isinstance(content, list):
+            content, thinking = texts_of(content)
+            reasoning = reasoning or thinking
+        if delta.reasoning_details is not None:
+            thinking = self._take_details(delta.reasoning_details, run)
+            reasoning = reasoning or thinking
+        if content or reasoning or delta.refusal or delta.tool_calls:
             self._usage_is_old = True
-        if delta.content:
-            run.text.append(delta.content)
+            if self._blocks and (content or delta.tool_calls):
+                self._end_blocks(run)
+        if content:
+            run.text.append(content)
         if reasoning:
             if run.reasoning is None:
                 run.reasoning = []
@@ -263,13 +316,32 @@ class ChatStreamDecoder:
         if delta.tool_calls:
             self._take_tool_calls(delta, run)
 
-    def _take_finish(self, word: str, run: _Run) -> None:
+    def _take_details(self, details: object, run: _Run) -> str:
+        """The text of some `reasoning_details`; what is whole by them goes out."""
+        pieces = self._blocks.get(run.index)
+        if pieces is None:
+            pieces = self._blocks[run.index] = BlockPieces()
+        whole, text = pieces.take(details)
+        if whole:
+            run.blocks = [*(run.blocks or ()), *whole]
+        return text
+
+    def _end_blocks(self, run: _Run) -> None:
+        """The last block ends where the answer goes on."""
+        pieces = self._blocks.get(run.index)
+        if pieces is not None and (whole := pieces.end()):
+            run.blocks = [*(run.blocks or ()), *whole]
+
+    def _take_finish(self, word: str, stop_reason: object, run: _Run) -> None:
         if word == FAILED:
             self.fault = self._faults.stream_error("it gave up in the middle of its answer")
         elif run.index not in self._finished:
             self._finished.add(run.index)
             self._unfinished.discard(run.index)
             run.finish = finish_reason_of(word)
+            run.stop = stop_sequence_of(run.finish, stop_reason)
+            if self._blocks:
+                self._end_blocks(run)
 
     def _take_tool_calls(self, delta: WireDelta, run: _Run) -> None:
         numbers = self._numbers.get(run.index)

@@ -4,18 +4,20 @@ JSON that the caller wrote (schemas, unknown fields) goes in as it was written, 
 to be one JSON value: a text with a brace too many would otherwise write fields of its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import msgspec
 
 from omni_grpc.core.chat import (
     AudioPart,
+    CacheTtl,
     ChatRequest,
     FilePart,
     ImagePart,
     Message,
     Part,
+    RefusalPart,
     ResponseFormat,
     Sampling,
     TextPart,
@@ -24,6 +26,8 @@ from omni_grpc.core.chat import (
 )
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.providers.calls import UpstreamCall
+from omni_grpc.providers.features import Feature
+from omni_grpc.providers.openai.reasoning import details_of
 from omni_grpc.providers.spec import OutputLimitField
 
 OWNED_FIELDS: Final = frozenset(
@@ -40,6 +44,7 @@ OWNED_FIELDS: Final = frozenset(
         "response_format",
         "temperature",
         "top_p",
+        "top_k",
         "frequency_penalty",
         "presence_penalty",
         "seed",
@@ -49,6 +54,8 @@ OWNED_FIELDS: Final = frozenset(
         "top_logprobs",
         "logit_bias",
         "reasoning_effort",
+        "reasoning",
+        "safety_settings",
     }
 )
 """Fields that this file writes: `extra` never sets one, also where the request leaves it out."""
@@ -58,8 +65,21 @@ _encode: Final = msgspec.json.Encoder().encode
 _check_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def encode_chat(call: UpstreamCall, *, stream: bool, output_limit_field: OutputLimitField) -> bytes:
+def encode_chat(
+    call: UpstreamCall,
+    *,
+    stream: bool,
+    output_limit_field: OutputLimitField,
+    refuses: Collection[str] = (),
+) -> bytes:
     """The body of the request.
+
+    Args:
+        call: what is asked.
+        stream: whether the answer shall be streamed.
+        output_limit_field: the name of the output limit there.
+        refuses: names of features. Where they are among them, reasoning of earlier turns is left
+            out, and refusals go as text.
 
     Raises:
         FieldInvalid: a schema or an unknown field is no JSON, or a text is no Unicode.
@@ -70,7 +90,16 @@ def encode_chat(call: UpstreamCall, *, stream: bool, output_limit_field: OutputL
         if name not in OWNED_FIELDS:
             body[name] = _raw(bytes(value), name)
     body["model"] = call.model
-    body["messages"] = [_message(message) for message in request.messages]
+    carried = Feature.REASONING_CARRIED not in refuses
+    after_tool = False
+    messages = body["messages"] = []
+    takes_refusals = Feature.REFUSALS not in refuses
+    for message in request.messages:
+        wire = _message(message if takes_refusals else _with_refusals_as_text(message))
+        if carried and (message.reasoning is not None or message.reasoning_blocks):
+            _add_reasoning(wire, message, after_tool=after_tool)
+        messages.append(wire)
+        after_tool = message.role == "tool"
     body[output_limit_field] = call.output_tokens_max
     if stream:
         body["stream"] = True
@@ -78,7 +107,13 @@ def encode_chat(call: UpstreamCall, *, stream: bool, output_limit_field: OutputL
     _add_tools(body, request)
     if request.response_format is not None:
         body["response_format"] = _response_format(request.response_format)
-    if request.reasoning_effort is not None:
+    if request.reasoning_budget is not None or request.reasoning_summary is not None:
+        body["reasoning"] = _present(
+            effort=request.reasoning_effort,
+            max_tokens=request.reasoning_budget,
+            summary=request.reasoning_summary,
+        )
+    elif request.reasoning_effort is not None:
         body["reasoning_effort"] = request.reasoning_effort
     _add_sampling(body, request.sampling)
     try:
@@ -112,34 +147,61 @@ def _message(message: Message) -> _Json:
         ]
     if message.refusal is not None:
         wire["refusal"] = message.refusal
-    if message.reasoning is not None:
-        wire["reasoning_content"] = message.reasoning
     return wire
+
+
+def _with_refusals_as_text(message: Message) -> Message:
+    """For providers that know no refusals: what was said stays said."""
+    content = message.content
+    if isinstance(content, tuple):
+        content = tuple(
+            TextPart(text=part.refusal) if isinstance(part, RefusalPart) else part
+            for part in content
+        )
+    if message.refusal is not None and content is None:
+        content = message.refusal
+    return msgspec.structs.replace(message, content=content, refusal=None)
+
+
+def _add_reasoning(wire: _Json, message: Message, *, after_tool: bool) -> None:
+    """What the model thought in an earlier turn.
+
+    DeepSeek must have its text back in a turn that calls tools, until the next user message; it
+    ignores the text of other turns now, and refused them before.
+    """
+    if message.reasoning is not None and (message.tool_calls or after_tool):
+        wire["reasoning_content"] = message.reasoning
+    if message.reasoning_blocks and (details := details_of(message)):
+        wire["reasoning_details"] = details
 
 
 def _part(part: Part) -> _Json:
     match part:
         case TextPart():
-            return {"type": "text", "text": part.text}
+            return _marked({"type": "text", "text": part.text}, part.cache)
         case ImagePart():
-            return {
-                "type": "image_url",
-                "image_url": _present(url=part.url, detail=part.detail),
-            }
+            image = _present(url=part.url, detail=part.detail)
+            return _marked({"type": "image_url", "image_url": image}, part.cache)
         case AudioPart():
             return {
                 "type": "input_audio",
                 "input_audio": {"data": part.data, "format": part.format},
             }
         case FilePart():
-            return {
-                "type": "file",
-                "file": _present(
-                    file_id=part.file_id, file_data=part.file_data, filename=part.filename
-                ),
-            }
+            file = _present(file_id=part.file_id, file_data=part.file_data, filename=part.filename)
+            return _marked({"type": "file", "file": file}, part.cache)
         case _:
             return {"type": "refusal", "refusal": part.refusal}
+
+
+def _marked(wire: _Json, cache: CacheTtl | None) -> _Json:
+    """With the mark, if there is one. Five minutes go without saying: not all know the field."""
+    if cache is not None:
+        mark = {"type": "ephemeral"}
+        if cache != "5m":
+            mark["ttl"] = cache
+        wire["cache_control"] = mark
+    return wire
 
 
 # --- tools and forms --------------------------------------------------------------------------
@@ -154,17 +216,13 @@ def _add_tools(body: _Json, request: ChatRequest) -> None:
 
 def _tool(tool: Tool, index: int) -> _Json:
     schema = tool.parameters_json
-    return {
-        "type": "function",
-        "function": _present(
-            name=tool.name,
-            description=tool.description,
-            parameters=None
-            if schema is None
-            else _raw_object(schema, f"tools[{index}].parameters"),
-            strict=tool.strict,
-        ),
-    }
+    function = _present(
+        name=tool.name,
+        description=tool.description,
+        parameters=None if schema is None else _raw_object(schema, f"tools[{index}].parameters"),
+        strict=tool.strict,
+    )
+    return _marked({"type": "function", "function": function}, tool.cache)
 
 
 def _tool_choice(choice: ToolChoice) -> object:
@@ -193,6 +251,7 @@ def _add_sampling(body: _Json, sampling: Sampling) -> None:
     settings: Iterable[tuple[str, object]] = (
         ("temperature", sampling.temperature),
         ("top_p", sampling.top_p),
+        ("top_k", sampling.top_k),
         ("frequency_penalty", sampling.frequency_penalty),
         ("presence_penalty", sampling.presence_penalty),
         ("seed", sampling.seed),

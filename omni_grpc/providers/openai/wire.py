@@ -64,12 +64,13 @@ class WireToolCall(msgspec.Struct, frozen=True, gc=False):
 
 
 class WireMessage(msgspec.Struct, frozen=True, gc=False):
-    """An answer's message, or a delta of one."""
+    """An answer's message; `content` is a list of chunks where Mistral's models think."""
 
-    content: str | None = None
+    content: str | list[object] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    reasoning_details: object = None
     tool_calls: tuple[WireToolCall, ...] | None = None
     annotations: msgspec.Raw = msgspec.Raw()
 
@@ -77,10 +78,11 @@ class WireMessage(msgspec.Struct, frozen=True, gc=False):
 class WireDelta(msgspec.Struct, frozen=True, gc=False):
     """A piece of a message."""
 
-    content: str | None = None
+    content: str | list[object] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    reasoning_details: object = None
     tool_calls: tuple[WireToolCall, ...] | None = None
 
 
@@ -90,11 +92,12 @@ class WireChunkChoice(msgspec.Struct, frozen=True, gc=False):
     index: _ChoiceIndex = 0
     delta: WireDelta | None = None
     finish_reason: str | None = None
+    stop_reason: object = None
     logprobs: WireLogprobs | None = None
 
 
 class WireChunk(msgspec.Struct, frozen=True, gc=False):
-    """One event of a stream."""
+    """One event of a stream; `x_groq` is where Groq puts its usage, and why it gave up."""
 
     id: object = None
     choices: tuple[WireChunkChoice, ...] | None = None
@@ -103,6 +106,7 @@ class WireChunk(msgspec.Struct, frozen=True, gc=False):
     service_tier: str | None = None
     usage: object = None
     error: object = None
+    x_groq: object = None
 
 
 class WireChoice(msgspec.Struct, frozen=True, gc=False):
@@ -111,6 +115,7 @@ class WireChoice(msgspec.Struct, frozen=True, gc=False):
     index: _ChoiceIndex | None = None
     message: WireMessage | None = None
     finish_reason: str | None = None
+    stop_reason: object = None
     logprobs: WireLogprobs | None = None
 
 
@@ -151,6 +156,30 @@ def finish_reason_of(word: str) -> FinishReason:
     return _FINISH_REASONS.get(word) or _FINISH_REASONS.get(word.lower(), "stop")
 
 
+def stop_sequence_of(finish: FinishReason, stop_reason: object) -> str | None:
+    """The stop sequence that ended a choice, where the provider (vLLM) says it as `stop_reason`."""
+    return stop_reason if finish == "stop" and isinstance(stop_reason, str) else None
+
+
+# --- content in chunks ------------------------------------------------------------------------
+def texts_of(chunks: list[object]) -> tuple[str, str]:
+    """The text and the reasoning of Mistral's chunks; others, such as references, have neither."""
+    text: list[str] = []
+    thinking: list[str] = []
+    for chunk in chunks:
+        if isinstance(chunk, dict):
+            if chunk.get("type") == "thinking":
+                inner = chunk.get("thinking")
+                thinking.append(texts_of(inner)[0] if isinstance(inner, list) else _said(inner))
+            else:
+                text.append(_said(chunk.get("text")))
+    return "".join(text), "".join(thinking)
+
+
+def _said(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
 # --- log probabilities ------------------------------------------------------------------------
 def logprobs_of(wire: WireLogprobs) -> Logprobs:
     """The domain's log probabilities."""
@@ -180,7 +209,8 @@ def usage_of(wire: object) -> Usage | None:
 
     A count that is negative, no whole number or beyond `USAGE_TOKENS_MAX` was not reported. A
     part never exceeds its whole. An explicit zero is a zero. Where the total says that reasoning
-    stands beside the completion (xAI), it is counted into it, as everybody else does.
+    stands beside the completion (xAI), or the provider's documents do (Perplexity, known by its
+    count of searches), it is counted into it, as everybody else does.
     """
     if not isinstance(wire, dict):
         return None
@@ -191,17 +221,39 @@ def usage_of(wire: object) -> Usage | None:
     prompt_parts = _object(wire.get("prompt_tokens_details"))
     completion_parts = _object(wire.get("completion_tokens_details"))
     reasoning = _count(completion_parts.get("reasoning_tokens"))
+    if reasoning is None and completion is not None and "num_search_queries" in wire:
+        reasoning = _count(wire.get("reasoning_tokens"))
+        completion += reasoning or 0
     if prompt and completion is not None and reasoning:
         beside = completion + reasoning
         if _count(wire.get("total_tokens")) == prompt + beside:
             completion = beside
     return Usage(
         prompt=prompt,
-        cached_read=_part(prompt_parts.get("cached_tokens"), prompt),
+        # In OpenAI's place, DeepSeek's, and Moonshot's.
+        cached_read=_part(
+            _first(
+                prompt_parts.get("cached_tokens"),
+                wire.get("prompt_cache_hit_tokens"),
+                wire.get("cached_tokens"),
+            ),
+            prompt,
+        ),
+        # In OpenRouter's place, Alibaba's, and that of proxies before Anthropic.
+        cached_write=_part(
+            _first(
+                prompt_parts.get("cache_write_tokens"),
+                prompt_parts.get("cache_creation_input_tokens"),
+                wire.get("cache_creation_input_tokens"),
+            ),
+            prompt,
+        ),
         prompt_audio=_part(prompt_parts.get("audio_tokens"), prompt),
         completion=completion,
         reasoning=_part(reasoning, completion),
         completion_audio=_part(completion_parts.get("audio_tokens"), completion),
+        prompt_image=_part(prompt_parts.get("image_tokens"), prompt),
+        completion_image=_part(completion_parts.get("image_tokens"), completion),
     )
 
 
@@ -217,6 +269,10 @@ def _count(value: object) -> int | None:
     if isinstance(value, int) and 0 <= value <= USAGE_TOKENS_MAX:
         return value
     return None
+
+
+def _first(*values: object) -> object:
+    return next((value for value in values if value is not None), None)
 
 
 def _part(value: object, whole: int | None) -> int | None:
