@@ -10,6 +10,8 @@ from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.clock import Clock, SystemClock
 from omni_grpc.core.usage import Usage
 from omni_grpc.providers.anthropic import AnthropicChat
+from omni_grpc.providers.aws_credentials import AwsCredentials
+from omni_grpc.providers.bedrock import BedrockChat
 from omni_grpc.providers.calls import ChatProvider
 from omni_grpc.providers.chat import DialectChat
 from omni_grpc.providers.cohere import CohereChat
@@ -32,6 +34,7 @@ from omni_grpc.providers.spec import (
 
 DIALECTS: Final[dict[DialectName, Callable[[], Dialect]]] = {
     "anthropic": AnthropicChat,
+    "bedrock": BedrockChat,
     "gemini": GeminiChat,
     "openai": OpenAIChat,
     "cohere": CohereChat,
@@ -182,6 +185,8 @@ def _filled(address: str | None, variables: Mapping[str, SecretText]) -> str | N
 def _credentials(spec: ProviderSpec, settings: ProviderSettings) -> Credentials | None:
     """How the provider knows us; None where the operator has not said."""
     api_key = None if settings.api_key is None else settings.api_key.get_secret_value().strip()
+    if spec.auth == "aws" and not api_key:
+        return _aws_credentials(settings)
     if not api_key:
         may_do_without = spec.key_env is None or not spec.key_required
         return NoCredentials() if may_do_without else None
@@ -193,6 +198,16 @@ def _credentials(spec: ProviderSpec, settings: ProviderSettings) -> Credentials 
     if spec.auth == "header" and spec.auth_header is not None:
         return KeyHeader(spec.auth_header, api_key, api_key)
     return KeyHeader("Authorization", f"Bearer {api_key}", api_key)
+
+
+def _aws_credentials(settings: ProviderSettings) -> Credentials | None:
+    """AWS's keys; None where one is missing. A key of Bedrock's own is a bearer instead."""
+    values = {name: value.get_secret_value().strip() for name, value in settings.variables.items()}
+    access_key, secret_key = values.get("access_key"), values.get("secret_key")
+    region = values.get("region")
+    if not (access_key and secret_key and region):
+        return None
+    return AwsCredentials(access_key, secret_key, values.get("session_token") or None, region)
 
 
 def _base_url(provider_id: str, address: str) -> URL:
