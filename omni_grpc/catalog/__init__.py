@@ -5,7 +5,7 @@ Reads come from a snapshot in memory; the database is asked only for its version
 
 from omni_grpc.catalog.catalog import Catalog
 from omni_grpc.catalog.changes import SeedReport
-from omni_grpc.catalog.facts import OfferFacts
+from omni_grpc.catalog.facts import OfferFacts, fault_of
 from omni_grpc.catalog.filter import Filter, parse_filter
 from omni_grpc.catalog.model import RESERVED_PREFIX, Alias, Modality, Mode, Offer
 from omni_grpc.catalog.prices import Quote, quote
@@ -29,6 +29,7 @@ __all__ = [
     "Quote",
     "Reading",
     "SeedReport",
+    "fault_of",
     "packaged_facts",
     "parse_filter",
     "quote",

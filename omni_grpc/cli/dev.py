@@ -107,7 +107,7 @@ async def _prepare(settings: Settings, folder: Path) -> None:
 
     applied = await asyncio.to_thread(migrate, url_of(settings))
     _step(f"Migrations ({len(applied)} applied)" if applied else "Migrations (none pending)")
-    facts = await asyncio.to_thread(all_facts)
+    facts = await asyncio.to_thread(all_facts, settings.providers_file)
     async with rooms_of(settings) as rooms:
         report = await seed_catalog(rooms.database, facts)
         _step(f"Catalog ({report.offers:,} offers, {report.priced:,} with a price)")

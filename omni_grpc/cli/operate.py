@@ -24,8 +24,8 @@ def run_migrate(config: Path | None, *, as_json: bool) -> None:
     """Applies pending migrations and seeds the catalog."""
     settings = settings_of(config)
     url = url_of(settings)
+    facts = all_facts(settings.providers_file)
     applied = migrate(url)
-    facts = all_facts()
 
     async def work() -> int:
         async with Database(url, application_name="omni-grpc migrate") as database:
@@ -119,7 +119,7 @@ def run_orgs_create(
 
 def run_catalog_seed(config: Path | None, data_dir: Path | None, *, as_json: bool) -> None:
     """Brings the catalog to the packages' facts."""
-    facts = all_facts()
+    facts = all_facts(settings_of(config).providers_file)
     report = _with_rooms(config, data_dir, lambda rooms: seed_catalog(rooms.database, facts))
     if as_json:
         print_json(msgspec.to_builtins(report))

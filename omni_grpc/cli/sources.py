@@ -1,10 +1,20 @@
-"""What the catalog is filled with: the packages' facts, and the simulator's models."""
+"""What the catalog is filled with: the packages' facts, the operator's, the simulator's models."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
-from omni_grpc.catalog import Modality, OfferFacts, Quote, SeedReport, packaged_facts, seed
-from omni_grpc.core.money import Rate, Unit
+from omni_grpc.catalog import (
+    Modality,
+    OfferFacts,
+    Quote,
+    SeedReport,
+    fault_of,
+    packaged_facts,
+    seed,
+)
+from omni_grpc.core.money import Rate, Unit, nanousd_from_usd
+from omni_grpc.providers import OwnModel, ProvidersFileError, load_specs
 from omni_grpc.simulator import SIMULATED_MODELS, SimulatedModel
 from omni_grpc.storage import Database
 
@@ -21,14 +31,52 @@ _MODALITIES: Final = {
 }
 
 
-def all_facts() -> list[OfferFacts]:
-    """Everything that is known offline. Takes some hundred milliseconds of CPU."""
-    return [*packaged_facts(datetime.now(UTC)).offers, *map(_simulated, SIMULATED_MODELS)]
+def all_facts(providers_file: Path | None) -> list[OfferFacts]:
+    """Everything that is known offline, and what an operator's file of providers says of models.
+
+    Takes some hundred milliseconds of CPU.
+
+    Raises:
+        ProvidersFileError: a price there is none, or the catalog cannot take a model.
+    """
+    packaged = [*packaged_facts(datetime.now(UTC)).offers, *map(_simulated, SIMULATED_MODELS)]
+    facts = {one.id: one for one in packaged}
+    for spec in load_specs(providers_file):
+        for model in spec.models:
+            own = _own(spec.id, model)
+            if fault := fault_of(own):
+                raise ProvidersFileError(f"{providers_file}: {own.id}: {fault}")
+            facts[own.id] = own
+    return [*facts.values()]
 
 
 async def seed_catalog(database: Database, facts: list[OfferFacts]) -> SeedReport:
     """Brings the catalog to `facts`; changes nothing where it has them already."""
     return await seed(database, facts)
+
+
+def _own(provider: str, model: OwnModel) -> OfferFacts:
+    try:
+        rates = [
+            Rate(Unit(unit), 0, nanousd_from_usd(price))
+            for unit, price in model.usd_per_million.items()
+        ]
+    except ValueError as error:
+        raise ProvidersFileError(f"the prices of {provider}/{model.id}: {error}") from error
+    return OfferFacts(
+        provider=provider,
+        provider_model=model.id,
+        model=model.model or model.id,
+        display_name=model.id,
+        quote=Quote(rates=tuple(sorted(rates)), refusal="" if rates else "it has no price"),
+        context_tokens_max=model.context_tokens_max,
+        output_tokens_max=model.output_tokens_max,
+        input_modalities=frozenset(_MODALITIES[name] for name in model.inputs),
+        output_modalities=frozenset({Modality.TEXT}),
+        tools=model.tools,
+        structured_output=model.structured_output,
+        reasoning=model.reasoning,
+    )
 
 
 def _simulated(model: SimulatedModel) -> OfferFacts:

@@ -27,6 +27,7 @@ from omni_grpc.providers.openai_media import MediaAnswer, ProviderMedia
 from omni_grpc.providers.openai_media_call import MediaCall, OpenAIMedia, SpeechStream
 from omni_grpc.providers.registry import Providers, ProviderSettingsError
 from omni_grpc.providers.spec import (
+    OwnModel,
     ProviderSettings,
     ProvidersFileError,
     ProviderSpec,
@@ -43,6 +44,7 @@ __all__ = [
     "Misconfigured",
     "OpenAIMedia",
     "Overloaded",
+    "OwnModel",
     "ProviderAnswer",
     "ProviderCompletion",
     "ProviderFault",

@@ -41,6 +41,25 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     total_s: Seconds = 600.0
 
 
+class OwnModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model of a provider that the catalog's sources do not know.
+
+    `model` is its name where several providers have it; `usd_per_million` its prices, decimal texts
+    of dollars for a million of each unit (prompt, completion, cached_read, ...). Without a price it
+    cannot be called.
+    """
+
+    id: Annotated[str, msgspec.Meta(min_length=1)]
+    model: str | None = None
+    context_tokens_max: int | None = None
+    output_tokens_max: int | None = None
+    inputs: tuple[Literal["text", "image", "audio", "file"], ...] = ("text",)
+    tools: bool = False
+    structured_output: bool = False
+    reasoning: bool = False
+    usd_per_million: dict[str, str] = {}
+
+
 class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One provider of the file.
 
@@ -55,7 +74,7 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     and `developer_role` says that it knows the role developer, which others are sent as system.
     `bills_after_cancel` says that a cancelled call goes on costing there. `records` is the format
     of the provider's own records of what it generated; None where it keeps none that can be asked
-    for.
+    for. `models` are those that the catalog knows from here alone.
     """
 
     id: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]{0,31}$")]
@@ -78,6 +97,7 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     connections_max: Annotated[int, msgspec.Meta(gt=0)] = PROVIDER_CONNECTIONS_MAX
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
+    models: tuple[OwnModel, ...] = ()
 
     def check(self) -> None:
         """Finds what the fields' types do not say.

@@ -28,7 +28,7 @@ def template(postgres: EmbeddedPostgres) -> tuple[str, str]:
 
     async def fill() -> str:
         async with Database(url, application_name="tests") as database:
-            await seed_catalog(database, all_facts())
+            await seed_catalog(database, all_facts(None))
             identity = Identity(database, key_hash_secret=KEY_HASH_SECRET.encode())
             return (await identity.bootstrap()).secret
 

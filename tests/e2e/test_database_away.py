@@ -74,7 +74,7 @@ def books(postgres: EmbeddedPostgres) -> tuple[str, str, Tenant]:
 
     async def fill() -> tuple[str, str, Tenant]:
         async with rooms_of(settings) as rooms:
-            await seed_catalog(rooms.database, all_facts())
+            await seed_catalog(rooms.database, all_facts(None))
             admin = await rooms.identity.bootstrap()
             org = await rooms.identity.create_org("away", "Away")
             key = await rooms.identity.create_api_key("away", display_name="", created_by="test")

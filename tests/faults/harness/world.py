@@ -133,7 +133,7 @@ class World:
         await asyncio.gather(*(server.start() for server in self.servers))
 
     async def _fill(self) -> None:
-        self._facts = [fact for fact in all_facts() if fact.provider == SIMULATOR_ID]
+        self._facts = [fact for fact in all_facts(None) if fact.provider == SIMULATOR_ID]
         await seed_catalog(self.database, self._facts)
         store = CatalogStore(self.database)
         for name, targets in ALIASES.items():
