@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 from omni_grpc.simulator.answer import Answer, Choice, Counts, Piece
 from omni_grpc.simulator.behaviour import Behaviour
 from omni_grpc.simulator.dialect import Rejected
-from omni_grpc.simulator.dialects.openai_body import ChatBody
+from omni_grpc.simulator.dialects.openai_body import DETAILS_FORMAT, ChatBody, signature_of
 from omni_grpc.simulator.dialects.openai_usage import (
     UsageReport,
     last_reports,
@@ -79,6 +79,17 @@ class _ToolCall(msgspec.Struct, frozen=True):
     type: str | UnsetType = UNSET
 
 
+class _Detail(msgspec.Struct, frozen=True, kw_only=True):
+    """A block of reasoning as OpenRouter tells it, or a piece of one."""
+
+    type: str = "reasoning.text"
+    text: str | UnsetType = UNSET
+    signature: str | UnsetType | None = UNSET
+    id: str | None = None
+    format: str = DETAILS_FORMAT
+    index: int = 0
+
+
 class _Message(msgspec.Struct, frozen=True, kw_only=True):
     """A message, or a delta of one."""
 
@@ -86,6 +97,7 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True):
     content: str | UnsetType | None = UNSET
     refusal: str | UnsetType | None = UNSET
     reasoning_content: str | UnsetType = UNSET
+    reasoning_details: list[_Detail] | UnsetType = UNSET
     tool_calls: list[_ToolCall] | UnsetType = UNSET
 
 
@@ -143,6 +155,7 @@ class ChatWriter:
         every = self._behaviour.usage == "every"
         at_first = {"every": (0, 0), "early": (1, 0)}.get(self._behaviour.usage)
         sent = reasoned = 0
+        thinking = set(range(len(self._answer.choices)))
         for index, choice in enumerate(self._answer.choices):
             first = _Message(role="assistant", content=_first_content(choice))
             yield self._chunk(index, first, usage_so_far=at_first)
@@ -151,11 +164,15 @@ class ChatWriter:
             for index, piece in enumerate(turn):
                 if piece is None:
                     continue
+                if piece.kind != "reasoning" and index in thinking:
+                    thinking.remove(index)
+                    for proof in self._proofs(self._answer.choices[index]):
+                        yield self._chunk(index, proof)
                 reasoning = piece.tokens if piece.kind == "reasoning" else 0
                 sent, reasoned = sent + piece.tokens, reasoned + reasoning
                 yield self._chunk(
                     index,
-                    _delta(piece),
+                    self._delta(piece),
                     piece=piece,
                     usage_so_far=(sent, reasoned) if every else None,
                 )
@@ -227,12 +244,30 @@ class ChatWriter:
             content=None if calls or refusal else choice.text("content"),
             refusal=refusal,
             reasoning_content=reasoning or UNSET,
+            reasoning_details=self._details(reasoning),
             tool_calls=calls or UNSET,
         )
         pieces = list(choice.pieces)
         finish = choice.finish
         logprobs = self._logprobs(pieces)
         return _Choice(index=index, message=message, logprobs=logprobs, finish_reason=finish)
+
+    def _details(self, reasoning: str) -> list[_Detail] | UnsetType:
+        if not (reasoning and self._chat.wants_details):
+            return UNSET
+        return [_Detail(text=reasoning, signature=signature_of(reasoning))]
+
+    def _delta(self, piece: Piece) -> _Message:
+        message = _delta(piece)
+        if piece.kind == "reasoning" and self._chat.wants_details:
+            return msgspec.structs.replace(message, reasoning_details=[_Detail(text=piece.text)])
+        return message
+
+    def _proofs(self, choice: Choice) -> Iterator[_Message]:
+        """The signature of what was thought: it comes when the thinking is over."""
+        reasoning = choice.text("reasoning")
+        if reasoning and self._chat.wants_details:
+            yield _Message(reasoning_details=[_Detail(signature=signature_of(reasoning))])
 
     def _logprobs(self, pieces: list[Piece]) -> _Logprobs | None:
         if not self._chat.logprobs:

@@ -1,9 +1,11 @@
 """The body of a chat-completions request: its fields, and what OpenAI would refuse about them.
 
-Unknown fields are let pass, since callers send fields of many vendors; known ones are checked.
-Nothing here depends on the model that is asked.
+Unknown fields are let pass, since callers send fields of many vendors; known ones are checked,
+OpenRouter's too (`reasoning`, `reasoning_details`, `cache_control`, `top_k`). Nothing here depends
+on the model that is asked.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal
@@ -14,6 +16,7 @@ from msgspec import Meta, Raw
 from omni_grpc.simulator.dialect import Rejected
 
 __all__ = (
+    "DETAILS_FORMAT",
     "AudioPart",
     "ChatBody",
     "FilePart",
@@ -21,9 +24,14 @@ __all__ = (
     "Message",
     "NamedTool",
     "Part",
+    "RefusalPart",
     "TextPart",
     "read_body",
+    "signature_of",
 )
+
+DETAILS_FORMAT: Final = "simulator-v1"
+"""The format of the blocks of reasoning that this simulator signs."""
 
 TOOLS_MAX: Final = 128
 STOPS_MAX: Final = 4
@@ -34,10 +42,18 @@ _TOOL_NAME = r"^[a-zA-Z0-9_-]{1,64}$"
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 
 
+class CacheControl(msgspec.Struct):
+    """Marks the end of what shall be kept."""
+
+    type: Literal["ephemeral"]
+    ttl: Literal["5m", "1h"] = "5m"
+
+
 class TextPart(msgspec.Struct, tag="text"):
     """Plain text."""
 
     text: str
+    cache_control: CacheControl | None = None
 
 
 class RefusalPart(msgspec.Struct, tag="refusal"):
@@ -55,6 +71,7 @@ class ImagePart(msgspec.Struct, tag="image_url"):
     """An image, by URL or data URL."""
 
     image_url: _ImageUrl
+    cache_control: CacheControl | None = None
 
 
 class _AudioData(msgspec.Struct):
@@ -78,6 +95,7 @@ class FilePart(msgspec.Struct, tag="file"):
     """A file, by id or inline."""
 
     file: _FileData
+    cache_control: CacheControl | None = None
 
 
 Part = TextPart | RefusalPart | ImagePart | AudioPart | FilePart
@@ -94,6 +112,17 @@ class _ToolCall(msgspec.Struct):
     type: Literal["function"] = "function"
 
 
+class ReasoningDetail(msgspec.Struct):
+    """A block of reasoning that comes back."""
+
+    type: Literal["reasoning.text", "reasoning.summary", "reasoning.encrypted"]
+    text: str | None = None
+    summary: str | None = None
+    data: str | None = None
+    signature: str | None = None
+    format: str | None = None
+
+
 class Message(msgspec.Struct):
     """One turn."""
 
@@ -102,6 +131,7 @@ class Message(msgspec.Struct):
     name: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
+    reasoning_details: list[ReasoningDetail] | None = None
     tool_calls: list[_ToolCall] | None = None
     tool_call_id: str | None = None
 
@@ -128,6 +158,9 @@ class Message(msgspec.Struct):
                 yield part.refusal
         yield self.refusal or ""
         yield self.reasoning_content or ""
+        if not self.reasoning_content:
+            for detail in self.reasoning_details or ():
+                yield detail.text or detail.summary or ""
         for call in self.tool_calls or ():
             yield call.function.name
             yield call.function.arguments
@@ -137,11 +170,13 @@ class _Function(msgspec.Struct):
     name: Annotated[str, Meta(pattern=_TOOL_NAME)]
     description: str | None = None
     parameters: Raw = Raw()
+    strict: bool | None = None
 
 
 class _Tool(msgspec.Struct):
     function: _Function
     type: Literal["function"]
+    cache_control: CacheControl | None = None
 
 
 class _Named(msgspec.Struct):
@@ -169,6 +204,15 @@ class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
+class Reasoning(msgspec.Struct):
+    """How the model reasons, in OpenRouter's words."""
+
+    effort: str | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    enabled: bool | None = None
+
+
 class ChatBody(msgspec.Struct):
     """The fields of a request that make a difference here."""
 
@@ -183,21 +227,34 @@ class ChatBody(msgspec.Struct):
     seed: int | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=0)] | None = None
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
     tools: Annotated[list[_Tool], Meta(max_length=TOOLS_MAX)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     response_format: _Format | None = None
     reasoning_effort: str | None = None
+    reasoning: Reasoning | None = None
     metadata: dict[str, str] | None = None
 
     @property
     def wants_usage(self) -> bool:
         """Whether the stream shall end with its usage."""
         return bool(self.stream_options and self.stream_options.include_usage)
+
+    @property
+    def effort(self) -> str | None:
+        """How much to reason, by whichever name it came."""
+        return (self.reasoning and self.reasoning.effort) or self.reasoning_effort
+
+    @property
+    def wants_details(self) -> bool:
+        """Whether reasoning is told in blocks too: to those who speak of it as OpenRouter does."""
+        return self.reasoning is not None
 
     @property
     def tokens_max(self) -> int | None:
@@ -235,7 +292,30 @@ def read_body(body: bytes) -> ChatBody:
     _check_format(chat)
     _check_tools(chat)
     _check_tool_messages(chat.messages)
+    _check_reasoning(chat)
     return chat
+
+
+def signature_of(text: str) -> str:
+    """The proof that a block of reasoning with this text is the simulator's own."""
+    return hashlib.blake2b(text.encode(), digest_size=24, person=b"reasoning").hexdigest()
+
+
+def _check_reasoning(chat: ChatBody) -> None:
+    reasoning = chat.reasoning
+    if reasoning is not None and reasoning.effort and reasoning.max_tokens:
+        message = "Only one of 'reasoning.effort' and 'reasoning.max_tokens' may be specified."
+        raise Rejected(400, message, param="reasoning")
+    for index, turn in enumerate(chat.messages):
+        for place, detail in enumerate(turn.reasoning_details or ()):
+            where = f"messages[{index}].reasoning_details[{place}]"
+            if turn.role != "assistant":
+                raise Rejected(400, f"Unknown parameter: '{where}'.", param=where)
+            if detail.format != DETAILS_FORMAT or detail.type != "reasoning.text":
+                continue
+            if detail.signature != signature_of(detail.text or ""):
+                text = f"Invalid 'signature' in a reasoning block ({where})."
+                raise Rejected(400, text, param=f"{where}.signature")
 
 
 def _check_format(chat: ChatBody) -> None:

@@ -19,6 +19,7 @@ from omni_grpc.simulator.dialects.openai_body import (
     NamedTool,
     TextPart,
 )
+from omni_grpc.simulator.dialects.openai_seen import seen
 from omni_grpc.simulator.instances import Json
 from omni_grpc.simulator.models import SimulatedModel
 
@@ -61,7 +62,8 @@ def understand(chat: ChatBody, bare_model: str, facts: SimulatedModel | None) ->
         choices=chat.n or 1,
         tokens_max=min((limit for limit in limits if limit is not None), default=None),
         stop=(chat.stop,) if isinstance(chat.stop, str) else tuple(chat.stop or ()),
-        effort=chat.reasoning_effort,
+        effort=chat.effort,
+        seen=seen(chat),
     )
 
 
