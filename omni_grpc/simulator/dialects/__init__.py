@@ -3,9 +3,14 @@
 from typing import Final
 
 from omni_grpc.simulator.dialect import SimDialect
+from omni_grpc.simulator.dialects.anthropic_messages import AnthropicMessagesDialect
 from omni_grpc.simulator.dialects.bedrock_chat import BedrockChatDialect
 from omni_grpc.simulator.dialects.openai_chat import OpenAIChatDialect
 
 __all__ = ("DIALECTS",)
 
-DIALECTS: Final[tuple[SimDialect, ...]] = (OpenAIChatDialect(), BedrockChatDialect())
+DIALECTS: Final[tuple[SimDialect, ...]] = (
+    OpenAIChatDialect(),
+    AnthropicMessagesDialect(),
+    BedrockChatDialect(),
+)
