@@ -327,5 +327,6 @@ class ConverseStreamDecoder:
         message = said.get("message") or said.get("Message")
         status = _STATUSES.get(name)
         if status is not None and not self._began:
-            return self._faults.error_object({"code": status, "message": message or name})
+            refusal = {"code": status, "status": name, "message": message or name}
+            return self._faults.error_object(refusal)
         return self._faults.stream_error({"code": name, "message": message or name})
