@@ -25,7 +25,7 @@ calls get one. Without it one fast stream starves all others."""
 IGNORED_BYTES_MAX: Final = 1_024
 """Most of `x-omni-ignored`: clients and proxies bound a head at some kilobytes."""
 
-_PING: Final = b": ping\n\n"
+PING: Final = b": ping\n\n"
 
 
 class EventWriter(Protocol):
@@ -46,6 +46,7 @@ async def send_stream(
     open_writer: Callable[[ChatStarted], EventWriter],
     *,
     ping_seconds: float,
+    ping: bytes = PING,
     before_end: Callable[[ChatCompletion], Awaitable[None]] | None = None,
 ) -> None:
     """Sends a chat as it comes, and closes it.
@@ -54,7 +55,8 @@ async def send_stream(
         exchange: whose answer it is.
         events: `Chats.stream`.
         open_writer: makes the writer, once a provider has begun to answer.
-        ping_seconds: a silent stream gets a comment after each of these.
+        ping_seconds: a silent stream gets a `ping` after each of these.
+        ping: a whole event or comment.
         before_end: is done before the last events are written.
     """
     clock = time.monotonic
@@ -64,7 +66,7 @@ async def send_stream(
             raise TypeError("a stream begins with ChatStarted")
         writer = open_writer(started)
         await exchange.start_events(offer_headers(started))
-        with _Pings(exchange, ping_seconds):
+        with _Pings(exchange, ping_seconds, ping):
             asked = clock()
             async for event in events:
                 if isinstance(event, tuple):
@@ -116,13 +118,14 @@ def completion_headers(completion: ChatCompletion) -> Headers:
 
 
 class _Pings:
-    """Sends a comment whenever a stream was silent for a while. One timer a stream."""
+    """Sends a ping whenever a stream was silent for a while. One timer a stream."""
 
-    __slots__ = ("_exchange", "_loop", "_sending", "_silence_s", "_timer")
+    __slots__ = ("_exchange", "_loop", "_ping", "_sending", "_silence_s", "_timer")
 
-    def __init__(self, exchange: Exchange, silence_s: float) -> None:
+    def __init__(self, exchange: Exchange, silence_s: float, ping: bytes) -> None:
         self._exchange = exchange
         self._silence_s = silence_s
+        self._ping = ping
         self._loop = asyncio.get_running_loop()
         self._sending: asyncio.Task[None] | None = None
         exchange.last_sent_s = self._loop.time()
@@ -142,6 +145,6 @@ class _Pings:
         if due <= now:
             # A reader that does not take one ping gets no second one.
             if self._sending is None or self._sending.done():
-                self._sending = self._loop.create_task(self._exchange.ping(_PING))
+                self._sending = self._loop.create_task(self._exchange.ping(self._ping))
             due = now + self._silence_s
         self._timer = self._loop.call_at(due, self._look)

@@ -105,16 +105,7 @@ class ChunkWriter:
             last: JsonObject = {"usage": usage_object(completion)}
             add_provenance(last, completion)
             events += (self._open, b"],", _encode(last)[1:], _END)
-        balance = completion.balance_nanousd
-        comment = {
-            "call_id": completion.call_id,
-            "model": completion.model,
-            "cost_nanousd": completion.cost_nanousd,
-            "cost_usd": usd_text(completion.cost_nanousd),
-            "balance_nanousd": balance,
-            "balance_usd": None if balance is None else usd_text(balance),
-        }
-        events += (b": omni ", _encode(comment), _END, DONE)
+        events += (cost_comment(completion), DONE)
         return on_one_line(b"".join(events))
 
     def _add(self, events: list[bytes], delta: ChatDelta) -> None:
@@ -172,6 +163,20 @@ def _fragment(call: ToolCallDelta) -> JsonObject:
         fragment["id"] = call.id
         fragment["type"] = "function"
     return fragment
+
+
+def cost_comment(completion: ChatCompletion) -> bytes:
+    """A comment that says what a stream cost, in every wire format."""
+    balance = completion.balance_nanousd
+    comment = {
+        "call_id": completion.call_id,
+        "model": completion.model,
+        "cost_nanousd": completion.cost_nanousd,
+        "cost_usd": usd_text(completion.cost_nanousd),
+        "balance_nanousd": balance,
+        "balance_usd": None if balance is None else usd_text(balance),
+    }
+    return b": omni %b\n\n" % _encode(comment)
 
 
 def on_one_line(events: bytes) -> bytes:
