@@ -91,6 +91,10 @@ class Settings(BaseModel):
     """Whether answers of calls with a request id are kept for a day, encrypted, so that a repeat
     gets the same answer; without it a repeat is only told what the call cost."""
 
+    store_responses_hours: Annotated[float, Field(ge=0, le=8760)] = 0
+    """For so many hours responses are kept, encrypted, unless the caller says `store: false`.
+    0: none is."""
+
     calls_at_once_max: Annotated[int, Field(ge=1)] = CALLS_AT_ONCE_MAX
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"

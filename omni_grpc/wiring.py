@@ -28,7 +28,17 @@ from omni_grpc.billing import (
     Resolver,
 )
 from omni_grpc.catalog import Catalog, CatalogSnapshot, CatalogStore
-from omni_grpc.completion import SEAL_PURPOSE, Accounts, Chats, Gates, PageTokens, Repeats
+from omni_grpc.completion import (
+    RESPONSE_SEAL_PURPOSE,
+    SEAL_PURPOSE,
+    Accounts,
+    Chats,
+    Gates,
+    PageTokens,
+    Repeats,
+    ResponseStore,
+    StoredResponses,
+)
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.errors import LedgerUnavailable, OmniError
 from omni_grpc.core.limits import DRAIN_SECONDS_MAX
@@ -42,7 +52,7 @@ from omni_grpc.grpc_api import (
 from omni_grpc.identity import Identity
 from omni_grpc.metrics import Metrics, render
 from omni_grpc.providers import Providers, ProviderSettings, load_specs
-from omni_grpc.rest_api import RestProtocol, build_app
+from omni_grpc.rest_api import REASONING_SEAL_PURPOSE, RestProtocol, build_app
 from omni_grpc.routing import Router
 from omni_grpc.settings import Settings
 from omni_grpc.storage import Connection, Database, Sealer, connect
@@ -160,6 +170,11 @@ class Worker:
         self._gates = Gates(self._identity, self._ledger, self._clock, settings.calls_at_once_max)
         accounts = Accounts(self._identity, self._ledger)
         tokens = PageTokens(secret)
+        self._stored = StoredResponses(
+            ResponseStore(self._database),
+            Sealer(secret, RESPONSE_SEAL_PURPOSE),
+            hours=settings.store_responses_hours,
+        )
         self._grpc = GrpcServer(
             gates=self._gates,
             router=RouterServicer(self._chats),
@@ -182,6 +197,8 @@ class Worker:
             ledger=self._ledger,
             accounts=accounts,
             tokens=tokens,
+            stored=self._stored,
+            reasoning_sealer=Sealer(secret, REASONING_SEAL_PURPOSE),
             catalog=self._snapshot,
             providers=ids,
             ready=self.ready,
@@ -245,6 +262,7 @@ class Worker:
             self._leases.run(),
             self._reaper.run(),
             self._housekeeper.run(),
+            self._stored.run(),
             self._journal.run(),
             self._recovery.run(),
             self._watch(),

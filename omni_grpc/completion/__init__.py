@@ -7,8 +7,15 @@ from omni_grpc.completion.gates import Gates
 from omni_grpc.completion.pages import PageTokens, page_size
 from omni_grpc.completion.repeats import SEAL_PURPOSE, Repeats
 from omni_grpc.completion.request_ids import checked_request_id
+from omni_grpc.completion.store import ResponseStore
+from omni_grpc.completion.stored_responses import (
+    RESPONSE_SEAL_PURPOSE,
+    KeptResponse,
+    StoredResponses,
+)
 
 __all__ = [
+    "RESPONSE_SEAL_PURPOSE",
     "SEAL_PURPOSE",
     "Account",
     "Accounts",
@@ -16,8 +23,11 @@ __all__ = [
     "ChatEvent",
     "Chats",
     "Gates",
+    "KeptResponse",
     "PageTokens",
     "Repeats",
+    "ResponseStore",
+    "StoredResponses",
     "checked_request_id",
     "page_size",
 ]

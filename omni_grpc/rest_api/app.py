@@ -9,20 +9,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from omni_grpc.billing import Ledger
 from omni_grpc.catalog import CatalogSnapshot
-from omni_grpc.completion import Accounts, Chats, Gates, PageTokens
+from omni_grpc.completion import Accounts, Chats, Gates, PageTokens, StoredResponses
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import NotFound, OmniError
 from omni_grpc.core.ids import new_call_id
 from omni_grpc.core.limits import STREAM_PING_SECONDS
 from omni_grpc.identity import Scope as KeyScope
-from omni_grpc.rest_api import billing, chat, models
+from omni_grpc.rest_api import billing, chat, completions, models, responses
 from omni_grpc.rest_api.billing import BillingRoutes
 from omni_grpc.rest_api.chat import ChatRoute
+from omni_grpc.rest_api.completions import CompletionsRoute
 from omni_grpc.rest_api.door import CallObserver, Door, Handler
 from omni_grpc.rest_api.errors import OPENAI_ERRORS, ErrorForm, MethodNotAllowed
 from omni_grpc.rest_api.exchange import Exchange
 from omni_grpc.rest_api.models import ModelRoutes
 from omni_grpc.rest_api.operations import MetricsRoute, ProbeRoutes
+from omni_grpc.rest_api.responses import ResponseRoutes
+from omni_grpc.storage import Sealer
 
 _EXPOSED_HEADERS: Final = (
     "x-request-id",
@@ -46,6 +49,8 @@ def build_app(
     ledger: Ledger,
     accounts: Accounts,
     tokens: PageTokens,
+    stored: StoredResponses,
+    reasoning_sealer: Sealer,
     catalog: Callable[[], CatalogSnapshot],
     providers: frozenset[str],
     ready: Callable[[], Awaitable[bool]],
@@ -63,6 +68,8 @@ def build_app(
         ledger: balances and entries.
         accounts: whose account a caller may see.
         tokens: seals page tokens.
+        stored: responses that are kept.
+        reasoning_sealer: seals the reasoning of responses.
         catalog: the current snapshot.
         providers: the configured ones.
         ready: whether calls can be served now.
@@ -76,6 +83,8 @@ def build_app(
     model = ModelRoutes(catalog, providers)
     own = BillingRoutes(ledger, accounts, tokens)
     probe = ProbeRoutes(ready)
+    made = ResponseRoutes(chats, gates, stored, reasoning_sealer, clock, ping_seconds=ping_seconds)
+    texts = CompletionsRoute(chats, gates, ping_seconds=ping_seconds)
 
     def call(
         path: str,
@@ -93,6 +102,10 @@ def build_app(
     routes = [
         call(models.PATH, KeyScope.INFERENCE, model.list_models),
         call(models.PATH_ONE, KeyScope.INFERENCE, model.get_model),
+        call(responses.PATH, KeyScope.INFERENCE, made.create, methods=WRITE),
+        call(responses.PATH_ONE, KeyScope.INFERENCE, made.one, methods=("GET", "DELETE")),
+        call(responses.PATH_ITEMS, KeyScope.INFERENCE, made.input_items),
+        call(completions.PATH, KeyScope.INFERENCE, texts, methods=WRITE),
         call(billing.BALANCE_PATH, KeyScope.BILLING, own.get_balance),
         call(billing.TRANSACTIONS_PATH, KeyScope.BILLING, own.list_transactions),
         call(billing.CALL_PATH, KeyScope.BILLING, own.get_call),
@@ -107,7 +120,7 @@ def build_app(
         app = CORSMiddleware(
             app,
             allow_origins=cors_origins,
-            allow_methods=("GET", "POST"),
+            allow_methods=("GET", "POST", "DELETE"),
             allow_headers=("*",),
             expose_headers=_EXPOSED_HEADERS,
         )

@@ -16,7 +16,8 @@ from uvicorn.server import ServerState
 
 from omni_grpc.billing import AttemptRecord, Balance, EntryKind, LedgerEntry, UsageRecord
 from omni_grpc.catalog import Alias, CatalogSnapshot, Modality, Mode, Offer
-from omni_grpc.completion import Accounts, Call, ChatEvent, Gates, PageTokens
+from omni_grpc.completion import Accounts, Call, ChatEvent, Gates, PageTokens, StoredResponses
+from omni_grpc.completion.store import StoredRow
 from omni_grpc.core.chat import (
     Answer,
     ChatCompletion,
@@ -32,6 +33,7 @@ from omni_grpc.core.money import Price, Rate, Unit
 from omni_grpc.core.usage import Usage
 from omni_grpc.identity import Principal, Scope
 from omni_grpc.rest_api import RestProtocol, build_app
+from omni_grpc.storage import Sealer
 
 KEY = "omni_test"
 BILLING_KEY = "omni_billing_only"
@@ -124,6 +126,50 @@ class PaperLedger:
         )
         self.usages[call_id] = UsageRecord(call_id, account_id, (attempt,))
         return call_id
+
+
+class ResponseTable:
+    """Where responses are kept: a list, and a database that can be away."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.rows: dict[CallId, tuple[AccountId, StoredRow]] = {}
+
+    def check(self) -> None:
+        if self.away:
+            raise LedgerUnavailable("The database does not answer.", retry_after_s=1.0)
+
+    async def insert(
+        self,
+        account_id: AccountId,
+        call_id: CallId,
+        previous: CallId | None,
+        sealed: bytes,
+        seconds: float,
+    ) -> None:
+        self.check()
+        row = StoredRow(id=call_id, previous_id=previous, sealed=sealed)
+        self.rows.setdefault(call_id, (account_id, row))
+
+    async def chain(
+        self, account_id: AccountId, call_id: CallId, *, count_max: int, bytes_max: int
+    ) -> list[StoredRow]:
+        self.check()
+        found: list[StoredRow] = []
+        while len(found) < count_max and call_id in self.rows:
+            owner, row = self.rows[call_id]
+            if owner != account_id:
+                break
+            found.append(row)
+            if row.previous_id is None:
+                break
+            call_id = CallId(row.previous_id)
+        return found
+
+    async def delete(self, account_id: AccountId, call_id: CallId) -> bool:
+        self.check()
+        owner, _ = self.rows.get(call_id, (None, None))
+        return owner == account_id and self.rows.pop(call_id, None) is not None
 
 
 class Endings:
@@ -289,8 +335,15 @@ class HttpServer:
 class Service:
     """The whole API, served by uvicorn as a worker does."""
 
-    def __init__(self, *, ping_seconds: float = 15.0, cors_origins: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        ping_seconds: float = 15.0,
+        cors_origins: Sequence[str] = (),
+        store_hours: float = 0.0,
+    ) -> None:
         clock = SystemClock()
+        self.table: Any = ResponseTable()
         self.chats = ScriptedChats()
         self.keys = KeyList()
         self.ledger = PaperLedger()
@@ -308,6 +361,8 @@ class Service:
             gates=self.gates,
             accounts=Accounts(**parts),
             tokens=PageTokens(b"page token secret"),
+            stored=StoredResponses(self.table, Sealer(b"secret", b"kept"), hours=store_hours),
+            reasoning_sealer=Sealer(b"secret", b"reasoning"),
             catalog=catalog,
             providers=frozenset({"sim", "router"}),
             ready=ready,

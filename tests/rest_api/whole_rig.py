@@ -14,7 +14,15 @@ from rest_rig import Endings, HttpServer
 from omni_grpc.billing import CallJournal, Lane, Leases, Ledger, LedgerStore
 from omni_grpc.catalog import Catalog
 from omni_grpc.cli.sources import _simulated, seed_catalog
-from omni_grpc.completion import Accounts, Chats, Gates, PageTokens, Repeats
+from omni_grpc.completion import (
+    Accounts,
+    Chats,
+    Gates,
+    PageTokens,
+    Repeats,
+    ResponseStore,
+    StoredResponses,
+)
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.limits import CALLS_AT_ONCE_MAX
 from omni_grpc.identity import Identity
@@ -139,6 +147,8 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
                 ledger=ledger,
                 accounts=Accounts(identity, ledger),
                 tokens=PageTokens(SECRET),
+                stored=StoredResponses(ResponseStore(database), Sealer(SECRET, b"kept"), hours=1),
+                reasoning_sealer=Sealer(SECRET, b"reasoning"),
                 catalog=lambda: catalog.snapshot,
                 providers=providers.ids(),
                 ready=ready,

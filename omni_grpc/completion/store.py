@@ -1,0 +1,103 @@
+"""The SQL of stored responses (migrations/0005_responses.sql).
+
+Each method is one statement. The account is part of every condition, so that no other tenant's
+response is ever read or deleted. Every method raises LedgerUnavailable while the database does not
+answer.
+"""
+
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from psycopg.rows import class_row
+
+from omni_grpc.core.ids import AccountId, CallId
+from omni_grpc.storage import Database
+
+_INSERT: Final = """
+INSERT INTO stored_response (id, account_id, previous_id, expire_time, sealed)
+VALUES (%(id)s, %(account)s, %(previous)s, clock_timestamp() + make_interval(secs => %(seconds)s),
+        %(sealed)s)
+ON CONFLICT (id) DO NOTHING
+"""
+
+# The newest first; ends where one is missing, or where the bounds are passed.
+_SELECT_CHAIN: Final = """
+WITH RECURSIVE chain AS (
+  SELECT id, previous_id, sealed, 1 AS depth, octet_length(sealed)::bigint AS size
+    FROM stored_response
+   WHERE id = %(id)s AND account_id = %(account)s AND expire_time > clock_timestamp()
+  UNION ALL
+  SELECT r.id, r.previous_id, r.sealed, c.depth + 1, c.size + octet_length(r.sealed)
+    FROM chain c JOIN stored_response r ON r.id = c.previous_id
+   WHERE r.account_id = %(account)s AND r.expire_time > clock_timestamp()
+     AND c.depth < %(count_max)s AND c.size < %(bytes_max)s
+)
+SELECT id, previous_id, sealed FROM chain ORDER BY depth
+"""
+
+_DELETE: Final = "DELETE FROM stored_response WHERE id = %s AND account_id = %s"
+
+_DELETE_EXPIRED: Final = """
+DELETE FROM stored_response WHERE id IN (
+  SELECT id FROM stored_response WHERE expire_time <= clock_timestamp()
+   ORDER BY expire_time LIMIT %s FOR UPDATE SKIP LOCKED)
+"""
+
+
+class StoredRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A response as it rests."""
+
+    id: UUID
+    previous_id: UUID | None
+    sealed: bytes
+
+
+class ResponseStore:
+    """The table of stored responses."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def insert(
+        self,
+        account_id: AccountId,
+        call_id: CallId,
+        previous: CallId | None,
+        sealed: bytes,
+        seconds: float,
+    ) -> None:
+        """Keeps a response for so long; of a call whose response is kept, nothing changes."""
+        await self._database.execute(
+            _INSERT,
+            {
+                "id": call_id,
+                "account": account_id,
+                "previous": previous,
+                "sealed": sealed,
+                "seconds": seconds,
+            },
+        )
+
+    async def chain(
+        self, account_id: AccountId, call_id: CallId, *, count_max: int, bytes_max: int
+    ) -> list[StoredRow]:
+        """A response and those that it continues, the newest first; empty if there is none."""
+        return await self._database.fetch_all(
+            _SELECT_CHAIN,
+            {
+                "id": call_id,
+                "account": account_id,
+                "count_max": count_max,
+                "bytes_max": bytes_max,
+            },
+            row=class_row(StoredRow),
+        )
+
+    async def delete(self, account_id: AccountId, call_id: CallId) -> bool:
+        """Deletes a response; whether there was one."""
+        return await self._database.execute(_DELETE, (call_id, account_id)) > 0
+
+    async def delete_expired(self, limit: int) -> int:
+        """Deletes some of those whose time is over; how many."""
+        return await self._database.execute(_DELETE_EXPIRED, (limit,))
