@@ -14,6 +14,7 @@ from omni_grpc.core.chat import (
     Choice,
     FinishReason,
     Logprobs,
+    ReasoningBlock,
     TokenLogprob,
 )
 from omni_grpc.core.usage import Usage, UsageSource
@@ -23,6 +24,11 @@ _REASONS: Final[dict[FinishReason, "pb.FinishReason"]] = {
     "length": pb.FINISH_REASON_LENGTH,
     "tool_calls": pb.FINISH_REASON_TOOL_CALLS,
     "content_filter": pb.FINISH_REASON_CONTENT_FILTER,
+}
+_BLOCK_KINDS: Final = {
+    "text": pb.REASONING_BLOCK_KIND_TEXT,
+    "summary": pb.REASONING_BLOCK_KIND_SUMMARY,
+    "encrypted": pb.REASONING_BLOCK_KIND_ENCRYPTED,
 }
 _SOURCES: Final = {
     UsageSource.PROVIDER: pb.USAGE_SOURCE_PROVIDER,
@@ -38,6 +44,7 @@ def started(event: ChatStarted) -> pb.StreamChatResponse:
             model=event.model,
             max_output_token_count=event.output_tokens_max,
             create_time=timestamp_pb2.Timestamp(seconds=event.create_time),
+            ignored_fields=event.ignored,
         )
     )
 
@@ -60,6 +67,10 @@ def delta(event: ChatDelta) -> pb.StreamChatResponse:
         piece.logprobs.CopyFrom(_logprobs(event.logprobs))
     if event.finish_reason is not None:
         piece.finish_reason = _REASONS[event.finish_reason]
+        if event.stop_sequence is not None:
+            piece.stop_sequence = event.stop_sequence
+    if event.reasoning_blocks:
+        piece.reasoning_blocks.extend(_blocks(event.reasoning_blocks))
     return pb.StreamChatResponse(delta=piece)
 
 
@@ -74,6 +85,7 @@ def completion(event: ChatCompletion) -> pb.ChatCompletion:
         cost_nanousd=event.cost_nanousd,
         balance_nanousd=event.balance_nanousd,
         system_fingerprint=event.system_fingerprint or "",
+        ignored_fields=event.ignored or None,
     )
 
 
@@ -83,6 +95,7 @@ def _choice(choice: Choice) -> pb.Choice:
         message=_message(choice.answer),
         finish_reason=_REASONS[choice.finish_reason],
         logprobs=None if choice.logprobs is None else _logprobs(choice.logprobs),
+        stop_sequence=choice.stop_sequence,
     )
 
 
@@ -96,7 +109,22 @@ def _message(answer: Answer) -> pb.Message:
         ],
         refusal=answer.refusal or "",
         reasoning=answer.reasoning or "",
+        reasoning_blocks=_blocks(answer.reasoning_blocks) if answer.reasoning_blocks else None,
     )
+
+
+def _blocks(blocks: tuple[ReasoningBlock, ...]) -> list[pb.ReasoningBlock]:
+    return [
+        pb.ReasoningBlock(
+            kind=_BLOCK_KINDS[block.kind],
+            format=block.format,
+            text=block.text,
+            signature=block.signature,
+            data=block.data,
+            id=block.id,
+        )
+        for block in blocks
+    ]
 
 
 def _logprobs(logprobs: Logprobs) -> pb.Logprobs:
@@ -127,6 +155,9 @@ def _usage(usage: Usage, attempts: tuple[AttemptUsage, ...]) -> pb.Usage:
         completion_token_count=usage.completion,
         reasoning_token_count=usage.reasoning,
         completion_audio_token_count=usage.completion_audio,
+        cached_write_1h_token_count=usage.cached_write_1h,
+        prompt_image_token_count=usage.prompt_image,
+        completion_image_token_count=usage.completion_image,
         source=_SOURCES[usage.source],
         attempts=[
             pb.AttemptUsage(
