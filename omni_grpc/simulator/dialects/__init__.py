@@ -5,6 +5,7 @@ from typing import Final
 from omni_grpc.simulator.dialect import SimDialect
 from omni_grpc.simulator.dialects.anthropic_messages import AnthropicMessagesDialect
 from omni_grpc.simulator.dialects.bedrock_chat import BedrockChatDialect
+from omni_grpc.simulator.dialects.gemini_chat import GeminiDialect
 from omni_grpc.simulator.dialects.openai_chat import OpenAIChatDialect
 
 __all__ = ("DIALECTS",)
@@ -13,4 +14,6 @@ DIALECTS: Final[tuple[SimDialect, ...]] = (
     OpenAIChatDialect(),
     AnthropicMessagesDialect(),
     BedrockChatDialect(),
+    GeminiDialect(vertex=False),
+    GeminiDialect(vertex=True),
 )
