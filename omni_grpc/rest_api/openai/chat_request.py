@@ -105,7 +105,7 @@ def read_chat(body: bytes) -> ChatOrder:
             SafetySetting(category=one.category, threshold=one.threshold)
             for one in wire.safety_settings or ()
         ),
-        optional=_NONE if omni is None else _optional(omni),
+        optional=_NONE if omni is None else optional_fields(omni),
         output_tokens_max=_output_tokens_max(wire),
         short_credits=ShortCredits.REFUSE if omni is None else ShortCredits(omni.short_credits),
         # Copied, since a raw value keeps the whole body in memory.
@@ -303,7 +303,12 @@ def _effort(elder: str | None, reasoning: WireReasoning) -> str | None:
     return _EFFORT_OF_ENABLED[reasoning.enabled]
 
 
-def _optional(omni: WireOmni) -> frozenset[str]:
+def optional_fields(omni: WireOmni) -> frozenset[str]:
+    """What may be left out where a provider cannot do it.
+
+    Raises:
+        FieldInvalid: it is no setting.
+    """
     for place, name in enumerate(omni.optional):
         if name not in OPTIONAL_FIELDS:
             raise _invalid(

@@ -10,7 +10,7 @@ import msgspec
 from omni_grpc.core.chat import ChatRequest, Message, Sampling, ShortCredits
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid
 from omni_grpc.core.limits import CHOICE_COUNT_MAX, MODEL_ID_CHARS_MAX, STOP_COUNT_MAX
-from omni_grpc.rest_api.openai.chat_request import ChatOrder
+from omni_grpc.rest_api.openai.chat_request import ChatOrder, optional_fields
 from omni_grpc.rest_api.openai.chat_wire import (
     LOGIT_BIAS_MAX,
     OUTPUT_TOKENS_MAX,
@@ -91,6 +91,7 @@ def read_completions(body: bytes) -> ChatOrder:
             top_logprobs=wire.logprobs or None,
             logit_bias=wire.logit_bias or None,
         ),
+        optional=frozenset() if omni is None else optional_fields(omni),
         output_tokens_max=wire.max_tokens,
         short_credits=ShortCredits.REFUSE if omni is None else ShortCredits(omni.short_credits),
         # Copied, since a raw value keeps the whole body in memory.

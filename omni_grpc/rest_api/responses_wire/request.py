@@ -24,6 +24,7 @@ from omni_grpc.core.chat import (
 )
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid, OmniError
 from omni_grpc.core.limits import MESSAGE_COUNT_MAX
+from omni_grpc.rest_api.openai.chat_request import optional_fields
 from omni_grpc.rest_api.openai.json_body import read_json
 from omni_grpc.rest_api.responses_wire.items import Conversation, WireItem, decode_items
 from omni_grpc.rest_api.responses_wire.reasoning import ReasoningSeal
@@ -287,8 +288,8 @@ def _sampling(wire: WireResponses) -> Sampling:
 
 
 def _optional(wire: WireResponses) -> frozenset[str]:
-    """What is a permission here and no demand, so that any provider's model can be asked."""
-    found = set()
+    """What may be left out: what the caller says, and what is a permission here and no demand."""
+    found = set() if wire.omni is None else set(optional_fields(wire.omni))
     if wire.parallel_tool_calls:
         found.add("parallel_tool_calls")
     if wire.summary == "auto":
