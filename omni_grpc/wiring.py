@@ -167,6 +167,13 @@ class Worker:
         self._chats = Chats(
             self._router, self.providers, repeats, self._clock, lease_s=settings.hold_lease_s
         )
+        self._media = Media(
+            MediaRouter(self._snapshot, self.providers),
+            self.providers,
+            repeats,
+            self._clock,
+            lease_s=settings.hold_lease_s,
+        )
         self._gates = Gates(self._identity, self._ledger, self._clock, settings.calls_at_once_max)
         accounts = Accounts(self._identity, self._ledger)
         tokens = PageTokens(secret)
@@ -299,6 +306,7 @@ class Worker:
         self._rest.should_exit = True
         self._rest.force_exit = not drained
         await self._chats.drain(max(0.0, drain_until - self._clock.monotonic()))
+        await self._media.drain(max(0.0, drain_until - self._clock.monotonic()))
         await self._lane.close(SETTLE_SECONDS_MAX)
         await self._close()
         log.info("stopped")

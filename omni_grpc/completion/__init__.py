@@ -4,6 +4,8 @@ from omni_grpc.completion.accounts import Account, Accounts
 from omni_grpc.completion.call import Call
 from omni_grpc.completion.chats import ChatEvent, Chats
 from omni_grpc.completion.gates import Gates
+from omni_grpc.completion.media import Media, SpeechPart
+from omni_grpc.completion.media_plan import MediaRouter
 from omni_grpc.completion.pages import PageTokens, page_size
 from omni_grpc.completion.repeats import SEAL_PURPOSE, Repeats
 from omni_grpc.completion.request_ids import checked_request_id
@@ -24,9 +26,12 @@ __all__ = [
     "Chats",
     "Gates",
     "KeptResponse",
+    "Media",
+    "MediaRouter",
     "PageTokens",
     "Repeats",
     "ResponseStore",
+    "SpeechPart",
     "StoredResponses",
     "checked_request_id",
     "page_size",

@@ -1,0 +1,119 @@
+"""Which offers to try for a request beside chats: those that its model's name means, in order.
+
+A second attempt goes to another seller of the same model only: the vectors, voices and pictures of
+another model are no substitute.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from omni_grpc.catalog import RESERVED_PREFIX, CatalogSnapshot, Mode, Offer
+from omni_grpc.completion.media_bill import Bill
+from omni_grpc.core.errors import FeatureUnsupported, ModelNotFound, ModelUnpriced
+from omni_grpc.core.money import Price
+from omni_grpc.core.usage import Usage
+from omni_grpc.providers import Providers
+
+ATTEMPT_COUNT_MAX: Final = 3
+"""As for chats: the first choice, its backup, and one more."""
+
+_WORDS: Final = {
+    Mode.EMBEDDING: "embeddings",
+    Mode.IMAGE: "image generation",
+    Mode.SPEECH: "speech",
+    Mode.TRANSCRIPTION: "transcription",
+    Mode.MODERATION: "moderation",
+}
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One offer to try. `most` is what is held for."""
+
+    offer: Offer
+    price: Price
+    most: Usage
+
+
+class MediaRouter:
+    """Plans over the current catalog and the configured providers."""
+
+    def __init__(self, snapshot: Callable[[], CatalogSnapshot], providers: Providers) -> None:
+        self._snapshot = snapshot
+        self._providers = providers
+
+    def plan(self, name: str, bill: Bill) -> tuple[Choice, ...]:
+        """The offers for a request, first to last; at least one.
+
+        Raises:
+            ModelNotFound: the name means nothing that can be called here.
+            FeatureUnsupported: what it means does something else.
+            ModelUnpriced: it has no price for what the request would use.
+        """
+        resolved = () if name.startswith(RESERVED_PREFIX) else self._snapshot().resolve(name)
+        here = [offer for offer in resolved if self._is_here(offer)]
+        if not here:
+            raise self._not_found(name, resolved, bill)
+        able = [one for one in here if one.mode is bill.mode and bill.lacking(one) is None]
+        if not able:
+            raise _lacking(here, bill)
+        choices = [choice for choice in (_choice(one, bill) for one in able) if choice]
+        if not choices:
+            raise _unpriced(name, able[0], bill)
+        same = [one for one in choices if one.offer.model == choices[0].offer.model]
+        return tuple(same[:ATTEMPT_COUNT_MAX])
+
+    def _is_here(self, offer: Offer) -> bool:
+        return offer.enabled and self._providers.media(offer.provider) is not None
+
+    def _not_found(self, name: str, resolved: tuple[Offer, ...], bill: Bill) -> ModelNotFound:
+        what = _WORDS[bill.mode]
+        if resolved:
+            sellers = ", ".join(sorted({offer.provider for offer in resolved})[:5])
+            return ModelNotFound(
+                f"The model {name!r} is known, but none of its providers ({sellers}) is "
+                f"configured here for {what}. Configure one, or choose from the list of models.",
+                field="model",
+            )
+        near = self._snapshot().suggestions(name, self._providers.ids())
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        return ModelNotFound(
+            f"There is no model {name!r} for {what}.{hint} GET /v1/models and ListModels list "
+            "what there is.",
+            field="model",
+        )
+
+
+def _choice(offer: Offer, bill: Bill) -> Choice | None:
+    price = offer.price
+    if price is None or bill.unpriced(price) is not None:
+        return None
+    most = bill.most(price)
+    if most.completion is not None and offer.output_tokens_max is not None:
+        most = msgspec.structs.replace(
+            most, completion=min(most.completion, offer.output_tokens_max)
+        )
+    return Choice(offer, price, most)
+
+
+def _lacking(here: list[Offer], bill: Bill) -> FeatureUnsupported:
+    offer = next((one for one in here if one.mode is bill.mode), here[0])
+    lacking = bill.lacking(offer) if offer.mode is bill.mode else _WORDS[bill.mode]
+    feature = lacking or _WORDS[bill.mode]
+    return FeatureUnsupported(
+        f"{offer.id} does not support {feature}. Choose another model.",
+        field="model",
+        metadata={"feature": feature, "model": offer.id},
+    )
+
+
+def _unpriced(name: str, offer: Offer, bill: Bill) -> ModelUnpriced:
+    price = offer.price
+    why = None if price is None else bill.unpriced(price)
+    return ModelUnpriced(
+        f"The model {name!r} cannot be called: "
+        f"{why or offer.unpriced_reason or 'no price is known'}, and what has no price is "
+        "refused, never free.",
+        field="model",
+    )
