@@ -34,6 +34,8 @@ from omni_grpc.completion import (
     Accounts,
     Chats,
     Gates,
+    Media,
+    MediaRouter,
     PageTokens,
     Repeats,
     ResponseStore,
