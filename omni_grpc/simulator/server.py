@@ -18,7 +18,7 @@ import msgspec
 from aiohttp import HttpVersion11, web
 
 from omni_grpc.catalog import tokens
-from omni_grpc.simulator.answer import compose, report
+from omni_grpc.simulator.answer import Asked, compose, report
 from omni_grpc.simulator.behaviour import Behaviour, BehaviourError, parse_behaviour
 from omni_grpc.simulator.connection import Connection, Sent
 from omni_grpc.simulator.delivery import Delivery
@@ -247,6 +247,7 @@ class Simulator:
         bare, facts = _find_model(chat.model)
         asked = chat.asked(bare, facts)
         record.seen = asked.seen
+        self._understood(record, asked)
         said = _SAID.search(asked.user_text)
         texts = (chat.behaviour, said[1] if said else "", header)
         record.behaviour = ",".join(filter(None, texts))
@@ -271,6 +272,9 @@ class Simulator:
             await delivery.stream(writer.events(), behaviour, error)
         else:
             await delivery.plain(writer.body(), answer, behaviour, error)
+
+    def _understood(self, record: CallRecord, asked: Asked) -> None:
+        """For those who derive from this class to keep what a request said."""
 
     def _behaviour(self, facts: SimulatedModel | None, *texts: str) -> Behaviour:
         try:

@@ -29,28 +29,17 @@ START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 45.0
 T = TypeVar("T")
 
-_ASKED = re.compile(r"\[x-sim: ([^\]]*)\]")
-
 
 def asking(behaviour: str, text: str = "Go on.") -> str:
     """A prompt that tells the simulator what to do, over any transport; see docs/simulator.md."""
-    return f"{text} [x-sim: {behaviour}]"
-
-
-class ToldSimulator(Simulator):
-    """Reads behaviours in the last message too: gRPC has no field that would carry them."""
-
-    async def _answer(self, chat: Any, header: str, record: CallRecord, delivery: Any) -> None:
-        asked = _ASKED.search(chat.messages[-1].text)
-        told = ",".join(filter(None, (header, asked[1] if asked else "")))
-        await super()._answer(chat, told, record, delivery)
+    return f"{text} [sim {behaviour}]"
 
 
 class SimulatorThread:
     """The simulator in a thread with a loop of its own."""
 
     def __init__(self) -> None:
-        self.simulator = ToldSimulator()
+        self.simulator = Simulator()
         self.base_url = ""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)

@@ -6,32 +6,28 @@ even when nobody ever learned the call's id.
 
 import re
 from collections import defaultdict
-from typing import Any
 
 from omni_grpc.simulator import CallRecord, Simulator
+from omni_grpc.simulator.answer import Asked
 
-_ASKED = re.compile(r"\[x-sim: ([^\]]*)\]")
 _MARK = re.compile(r"\[mark: ([^\]]*)\]")
 
 
 def prompt(mark: str, behaviour: str, filler: str = "Go on.") -> str:
     """A prompt that tells the provider what to do, and whose it is."""
-    return f"{filler} [mark: {mark}] [x-sim: {behaviour}]"
+    return f"{filler} [mark: {mark}] [sim {behaviour}]"
 
 
 class Provider(Simulator):
-    """Reads behaviours and marks in the last message, as gRPC has no other field for them."""
+    """Keeps its records by the marks in the last message."""
 
     def __init__(self) -> None:
         super().__init__()
         self.by_mark: defaultdict[str, list[CallRecord]] = defaultdict(list)
 
-    async def _answer(self, chat: Any, header: str, record: CallRecord, delivery: Any) -> None:
-        text = chat.messages[-1].text
-        mark, asked = _MARK.search(text), _ASKED.search(text)
+    def _understood(self, record: CallRecord, asked: Asked) -> None:
+        mark = _MARK.search(asked.user_text)
         self.by_mark[mark[1] if mark else ""].append(record)
-        told = ",".join(filter(None, (header, asked[1] if asked else "")))
-        await super()._answer(chat, told, record, delivery)
 
     def forget(self, prefix: str) -> None:
         """Drops the records of all marks that begin so."""
