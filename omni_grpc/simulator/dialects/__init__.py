@@ -7,11 +7,13 @@ from omni_grpc.simulator.dialects.anthropic_messages import AnthropicMessagesDia
 from omni_grpc.simulator.dialects.bedrock_chat import BedrockChatDialect
 from omni_grpc.simulator.dialects.gemini_chat import GeminiDialect
 from omni_grpc.simulator.dialects.openai_chat import OpenAIChatDialect
+from omni_grpc.simulator.dialects.responses_chat import ResponsesDialect
 
 __all__ = ("DIALECTS",)
 
 DIALECTS: Final[tuple[SimDialect, ...]] = (
     OpenAIChatDialect(),
+    ResponsesDialect(),
     AnthropicMessagesDialect(),
     BedrockChatDialect(),
     GeminiDialect(vertex=False),
