@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from omni_grpc.billing import RequestKey, RequestRepeatedError
+from omni_grpc.catalog.tokens import DEFAULT_MODEL
 from omni_grpc.completion.attempts import FailedAttempts, HeldAttempt, meter_of
 from omni_grpc.completion.call import Call
 from omni_grpc.completion.endings import Endings
@@ -21,9 +22,10 @@ from omni_grpc.completion.streamed import StreamedAttempt, StreamPart
 from omni_grpc.completion.tally import COUNTED_BYTES_INLINE
 from omni_grpc.core.chat import ChatCompletion, ChatRequest
 from omni_grpc.core.clock import Clock
+from omni_grpc.core.errors import ContextTooLong
 from omni_grpc.core.limits import HOLD_LEASE_SECONDS
 from omni_grpc.providers import ProviderFault, Providers
-from omni_grpc.routing import Attempt, Router, prompt_upper_bound
+from omni_grpc.routing import Attempt, Router, prompt_tokens, prompt_upper_bound
 
 ChatEvent = StreamPart | ChatCompletion
 
@@ -113,6 +115,18 @@ class Chats:
             return
         raise failed.error(call)
 
+    async def count_prompt(self, request: ChatRequest) -> int:
+        """Tokens of a chat's prompt by our own count, for the model that would be asked first.
+
+        It calls nobody and holds nothing. A prompt that is too long for the model is counted too.
+
+        Raises:
+            OmniError: no model that can be called here can take the request.
+        """
+        if prompt_upper_bound(request) > COUNTED_BYTES_INLINE:
+            return await asyncio.to_thread(self._count_prompt, request)
+        return self._count_prompt(request)
+
     async def drain(self, seconds: float = 0.0) -> None:
         """Waits for what ended calls still have to find out and settle.
 
@@ -125,6 +139,13 @@ class Chats:
         if prompt_upper_bound(request) > COUNTED_BYTES_INLINE:
             return await asyncio.to_thread(self._router.plan, request)
         return self._router.plan(request)
+
+    def _count_prompt(self, request: ChatRequest) -> int:
+        try:
+            model = self._router.plan(request)[0].offer.provider_model
+        except ContextTooLong:
+            model = DEFAULT_MODEL
+        return prompt_tokens(request, model)
 
     async def _begin(
         self,

@@ -15,19 +15,22 @@ from omni_grpc.core.errors import NotFound, OmniError
 from omni_grpc.core.ids import new_call_id
 from omni_grpc.core.limits import STREAM_PING_SECONDS
 from omni_grpc.identity import Scope as KeyScope
-from omni_grpc.rest_api import billing, chat, completions, models, responses
+from omni_grpc.rest_api import billing, chat, completions, messages, models, responses
+from omni_grpc.rest_api.anthropic import ANTHROPIC_ERRORS, AnthropicHeads
 from omni_grpc.rest_api.billing import BillingRoutes
 from omni_grpc.rest_api.chat import ChatRoute
 from omni_grpc.rest_api.completions import CompletionsRoute
 from omni_grpc.rest_api.door import CallObserver, Door, Handler
 from omni_grpc.rest_api.errors import OPENAI_ERRORS, ErrorForm, MethodNotAllowed
 from omni_grpc.rest_api.exchange import Exchange
+from omni_grpc.rest_api.messages import MessageRoutes
 from omni_grpc.rest_api.models import ModelRoutes
 from omni_grpc.rest_api.operations import MetricsRoute, ProbeRoutes
 from omni_grpc.rest_api.responses import ResponseRoutes
 from omni_grpc.storage import Sealer
 
 _EXPOSED_HEADERS: Final = (
+    "request-id",
     "x-request-id",
     "x-omni-model",
     "x-omni-provider",
@@ -69,7 +72,7 @@ def build_app(
         accounts: whose account a caller may see.
         tokens: seals page tokens.
         stored: responses that are kept.
-        reasoning_sealer: seals the reasoning of responses.
+        reasoning_sealer: seals reasoning that callers carry back.
         catalog: the current snapshot.
         providers: the configured ones.
         ready: whether calls can be served now.
@@ -84,6 +87,7 @@ def build_app(
     own = BillingRoutes(ledger, accounts, tokens)
     probe = ProbeRoutes(ready)
     made = ResponseRoutes(chats, gates, stored, reasoning_sealer, clock, ping_seconds=ping_seconds)
+    asked = MessageRoutes(chats, gates, reasoning_sealer, ping_seconds=ping_seconds)
     texts = CompletionsRoute(chats, gates, ping_seconds=ping_seconds)
 
     def call(
@@ -99,6 +103,10 @@ def build_app(
         label = path.replace(":path", "")
         return Route(path, _Endpoint(answer, methods, errors))
 
+    def anthropic(path: str, handler: Handler) -> Route:
+        found = call(path, KeyScope.INFERENCE, handler, WRITE, ANTHROPIC_ERRORS)
+        return Route(path, AnthropicHeads(found.app))
+
     routes = [
         call(models.PATH, KeyScope.INFERENCE, model.list_models),
         call(models.PATH_ONE, KeyScope.INFERENCE, model.get_model),
@@ -106,6 +114,8 @@ def build_app(
         call(responses.PATH_ONE, KeyScope.INFERENCE, made.one, methods=("GET", "DELETE")),
         call(responses.PATH_ITEMS, KeyScope.INFERENCE, made.input_items),
         call(completions.PATH, KeyScope.INFERENCE, texts, methods=WRITE),
+        anthropic(messages.PATH, asked.create),
+        anthropic(messages.COUNT_PATH, asked.count_tokens),
         call(billing.BALANCE_PATH, KeyScope.BILLING, own.get_balance),
         call(billing.TRANSACTIONS_PATH, KeyScope.BILLING, own.list_transactions),
         call(billing.CALL_PATH, KeyScope.BILLING, own.get_call),
