@@ -61,7 +61,7 @@ def told_error(status: int, code: str | None) -> ErrorReply:
 
 
 class ChatWriter:
-    """One answer on its way out."""
+    """One answer on its way out; `is_stopped` says that one of the caller's sequences ended it."""
 
     def __init__(
         self,
@@ -71,8 +71,10 @@ class ChatWriter:
         *,
         answer_id: str,
         counts: Counts,
+        is_stopped: bool,
     ) -> None:
         self._chat = chat
+        self._is_stopped = is_stopped
         self._choice = answer.choices[0]
         self._behaviour = behaviour
         self._id = answer_id
@@ -165,7 +167,7 @@ class ChatWriter:
         return end
 
     def _finish(self) -> str:
-        return _FINISH[self._choice.finish]
+        return "STOP_SEQUENCE" if self._is_stopped else _FINISH[self._choice.finish]
 
     def _usage(self) -> _Json | None:
         counts, lie = self._counts, self._behaviour.usage

@@ -210,6 +210,12 @@ class CohereBody(msgspec.Struct):
     documents: list[Raw] | None = None
 
     @property
+    def effort(self) -> str | None:
+        """`none` where thinking is switched off; more cannot be said."""
+        is_off = self.thinking is not None and self.thinking.type == "disabled"
+        return "none" if is_off else None
+
+    @property
     def json_format(self) -> _JsonFormat | None:
         """The form of an answer in JSON."""
         return self.response_format if isinstance(self.response_format, _JsonFormat) else None

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from omni_grpc.simulator.answer import Answer, Asked, Counts
+from omni_grpc.simulator.answer import Answer, Asked, Counts, compose
 from omni_grpc.simulator.behaviour import Behaviour
 from omni_grpc.simulator.dialect import AnswerWriter, Rejected, SimChat, SimRequest
 from omni_grpc.simulator.dialects.cohere_answer import ChatWriter, error_reply, told_error
@@ -19,10 +19,12 @@ __all__ = ("PATH", "CohereChatDialect")
 PATH: Final = "/v2/chat"
 
 
-class _Chat(msgspec.Struct, frozen=True):
+class _Chat:
     """One request."""
 
-    body: CohereBody
+    def __init__(self, body: CohereBody) -> None:
+        self.body = body
+        self._asked: Asked | None = None
 
     @property
     def model(self) -> str:
@@ -45,7 +47,8 @@ class _Chat(msgspec.Struct, frozen=True):
         return ""
 
     def asked(self, bare_model: str, facts: SimulatedModel | None) -> Asked:
-        return understand(self.body, bare_model, facts)
+        self._asked = understand(self.body, bare_model, facts)
+        return self._asked
 
     def writer(
         self,
@@ -57,7 +60,22 @@ class _Chat(msgspec.Struct, frozen=True):
         counts: Counts,
     ) -> AnswerWriter:
         del created  # Cohere does not tell it
-        return ChatWriter(self.body, answer, behaviour, answer_id=answer_id, counts=counts)
+        return ChatWriter(
+            self.body,
+            answer,
+            behaviour,
+            answer_id=answer_id,
+            counts=counts,
+            is_stopped=self._is_stopped(answer, behaviour),
+        )
+
+    def _is_stopped(self, answer: Answer, behaviour: Behaviour) -> bool:
+        """Whether a stop sequence ended the answer: found by answering without any."""
+        if not self.body.stop_sequences or answer.choices[0].finish != "stop":
+            return False
+        asked = self._asked or understand(self.body, self.model, None)
+        unstopped = compose(msgspec.structs.replace(asked, stop=()), behaviour).choices[0]
+        return unstopped.text("content") != answer.choices[0].text("content")
 
 
 class CohereChatDialect:

@@ -72,7 +72,7 @@ def understand(chat: CohereBody, bare_model: str, facts: SimulatedModel | None) 
         schema=schema,
         tokens_max=min((limit for limit in limits if limit is not None), default=None),
         stop=tuple(chat.stop_sequences or ()),
-        effort="none" if chat.thinking and chat.thinking.type == "disabled" else None,
+        effort=chat.effort,
         seen=_seen(chat, schema),
     )
 
@@ -125,14 +125,14 @@ def _seen(chat: CohereBody, schema: Json) -> dict[str, Json]:
     """Under the names of the OpenAI dialect; only what is there."""
     messages = chat.messages
     images = [part for m in messages if isinstance(m, UserMessage) for part in m.images]
-    urls = [one for one in images if not one.image_url.url.startswith("data:")]
+    inline = sum(one.image_url.url.startswith("data:") for one in images)
     system = [text for m in messages if isinstance(m, SystemMessage) for text in m.texts]
     thoughts = [m.thoughts for m in messages if isinstance(m, AssistantMessage)]
     strict = bool(chat.strict_tools)
     seen: dict[str, Json] = {
         "system": "\n".join(system),
-        "images": len(images),
-        "image_urls": len(urls),
+        "images": inline,
+        "image_urls": len(images) - inline,
         "tool_results": sum(isinstance(m, ToolMessage) for m in messages),
         "reasoning_blocks": sum(map(len, thoughts)),
         "tools": [tool.function.name for tool in chat.tools or ()],
@@ -143,7 +143,7 @@ def _seen(chat: CohereBody, schema: Json) -> dict[str, Json]:
     asked: dict[str, Json] = {
         "tool_choice": None if chat.tool_choice is None else chat.tool_choice.lower(),
         "response_format": form if schema is None else "json_schema",
-        "reasoning_effort": None if chat.thinking is None else chat.thinking.type,
+        "reasoning_effort": chat.effort,
         "reasoning_budget": None if chat.thinking is None else chat.thinking.token_budget,
         "temperature": chat.temperature,
         "top_p": chat.p,

@@ -187,14 +187,15 @@ def _seen(body: ResponsesBody, items: list[Item]) -> dict[str, Json]:
     ]
     images = [part for part in parts if isinstance(part, ImagePart)]
     files = [part for part in parts if isinstance(part, FilePart)]
-    urls = [one for one in images if one.image_url and not one.image_url.startswith("data:")]
+    inline = sum((one.image_url or "").startswith("data:") for one in images)
+    by_id = sum(one.file_id is not None for one in files)
     choice = body.tool_choice
     seen: dict[str, Json] = {
         "system": "\n".join(_system_texts(body, items)),
-        "images": len(images),
-        "image_urls": len(urls),
-        "files": len(files),
-        "file_ids": sum(one.file_id is not None for one in files),
+        "images": inline,
+        "image_urls": len(images) - inline,
+        "files": len(files) - by_id,
+        "file_ids": by_id,
         "refusals": sum(isinstance(part, RefusalPart) for part in parts),
         "tool_results": sum(isinstance(item, OutputItem) for item in items),
         "reasoning_blocks": sum(isinstance(item, ReasoningItem) for item in items),
