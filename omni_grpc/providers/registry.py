@@ -1,6 +1,7 @@
 """The providers that this process can call: those of the file that are configured."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -19,6 +20,7 @@ from omni_grpc.providers.credentials import Credentials, KeyHeader, NoCredential
 from omni_grpc.providers.dialect import Dialect
 from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.gemini import GeminiChat
+from omni_grpc.providers.google_credentials import GoogleCredentials
 from omni_grpc.providers.http import Upstream
 from omni_grpc.providers.openai import OpenAIChat
 from omni_grpc.providers.openai_media_call import OpenAIMedia
@@ -187,6 +189,8 @@ def _credentials(spec: ProviderSpec, settings: ProviderSettings) -> Credentials 
     api_key = None if settings.api_key is None else settings.api_key.get_secret_value().strip()
     if spec.auth == "aws" and not api_key:
         return _aws_credentials(settings)
+    if spec.auth == "google" and not api_key:
+        return _google_credentials(settings)
     if not api_key:
         may_do_without = spec.key_env is None or not spec.key_required
         return NoCredentials() if may_do_without else None
@@ -208,6 +212,13 @@ def _aws_credentials(settings: ProviderSettings) -> Credentials | None:
     if not (access_key and secret_key and region):
         return None
     return AwsCredentials(access_key, secret_key, values.get("session_token") or None, region)
+
+
+def _google_credentials(settings: ProviderSettings) -> Credentials | None:
+    """A service account of Google's by its key file; None where none is named."""
+    named = settings.variables.get("credentials")
+    path = "" if named is None else named.get_secret_value().strip()
+    return GoogleCredentials(Path(path)) if path else None
 
 
 def _base_url(provider_id: str, address: str) -> URL:
