@@ -19,6 +19,7 @@ from omni_grpc_client import (
     CreditsHeld,
     Internal,
     Message,
+    ReasoningBlock,
     Tool,
     ToolCall,
     Unavailable,
@@ -264,3 +265,50 @@ async def test_an_assistant_turn_of_an_empty_answer_has_no_parts(omni, service):
     answer = await omni.chat(MODEL, "hi")
     assert answer.text == ""
     assert answer.message == Message(role="assistant")
+
+
+BLOCKS = [
+    pb.ReasoningBlock(kind=pb.REASONING_BLOCK_KIND_TEXT, format="f", text="t", signature="s"),
+    pb.ReasoningBlock(kind=pb.REASONING_BLOCK_KIND_ENCRYPTED, format="f", data="d", id="i"),
+]
+THOUGHT = (
+    ReasoningBlock(kind="text", format="f", text="t", signature="s"),
+    ReasoningBlock(kind="encrypted", format="f", data="d", id="i"),
+)
+
+
+async def test_blocks_of_reasoning_come_with_the_answer_and_go_back_with_its_message(omni, service):
+    choice = pb.Choice(
+        message=pb.Message(role=pb.ROLE_ASSISTANT, reasoning_blocks=BLOCKS),
+        finish_reason=pb.FINISH_REASON_STOP,
+        stop_sequence="END",
+    )
+    done = completion(choices=[choice], ignored_fields=["seed"])
+    service.script("CompleteChat", answers(pb.CompleteChatResponse(completion=done)))
+    answer = await omni.chat(MODEL, "Hi")
+    (said,) = answer.choices
+    assert (said.reasoning_blocks, said.stop_sequence) == (THOUGHT, "END")
+    assert answer.ignored == ("seed",)
+    await omni.chat(MODEL, [user("Hi"), answer.message, user("Go on")])
+    sent = service.requests("CompleteChat")[-1].prompt.messages[1]
+    assert list(sent.reasoning_blocks) == BLOCKS
+
+
+async def test_a_stream_gathers_blocks_of_reasoning(omni, service):
+    service.script(
+        "StreamChat",
+        streams(
+            started(ignored_fields=["seed"]),
+            delta(reasoning_blocks=BLOCKS[:1]),
+            delta("Hi", reasoning_blocks=BLOCKS[1:]),
+            delta(finish_reason=pb.FINISH_REASON_STOP, stop_sequence="END"),
+            completed(ignored_fields=["seed"]),
+        ),
+    )
+    async with omni.stream_chat(MODEL, "Hi") as stream:
+        assert stream.started.ignored == ("seed",)
+        pieces = [piece.reasoning_blocks async for piece in stream]
+    assert pieces == [THOUGHT[:1], THOUGHT[1:], ()]
+    (said,) = stream.completion.choices
+    assert (said.reasoning_blocks, said.stop_sequence) == (THOUGHT, "END")
+    assert stream.completion.message.reasoning_blocks == THOUGHT

@@ -11,6 +11,9 @@ from omni_grpc_client import (
     Image,
     JsonSchema,
     Message,
+    ReasoningBlock,
+    SafetySetting,
+    Text,
     Tool,
     ToolCall,
     assistant,
@@ -87,16 +90,19 @@ def test_every_option_reaches_the_contract():
 
 def test_every_field_of_the_contract_can_be_set():
     """A field that the contract gains makes this fail until an option sets it."""
-    weather = Tool("w", "d", SCHEMA, strict=True)
+    weather = Tool("w", "d", SCHEMA, strict=True, cache="1h")
     everything = [
         Message(
             role="assistant",
-            content=["t", Image("https://x", "low"), Audio(b"x", "wav")],
+            content=["t", Text("u", "5m"), Image("https://x", "low"), Audio(b"x", "wav")],
             tool_calls=[ToolCall("i", "n", "{}")],
             tool_call_id="t",
             name="n",
             refusal="r",
             reasoning="r",
+            reasoning_blocks=[
+                ReasoningBlock(kind="text", format="f", text="t", signature="s", data="d", id="i")
+            ],
         ),
         user(File(file_id="f", data_uri="data:", filename="f")),
     ]
@@ -120,6 +126,11 @@ def test_every_field_of_the_contract_can_be_set():
             logprobs=True,
             top_logprobs=1,
             logit_bias={"1": 1},
+            top_k=1,
+            reasoning_budget=1,
+            reasoning_summary="auto",
+            safety_settings=[SafetySetting("c", "t")],
+            optional=["seed"],
         ),
         encoded(response_format="json_object", tools=[weather], tool_choice=weather),
     ]
@@ -140,6 +151,7 @@ def test_every_field_of_the_contract_can_be_set():
         for message in (
             *(pb.ChatPrompt, pb.Message, pb.Part, pb.Image, pb.Audio, pb.File, pb.Tool),
             *(pb.ToolChoice, pb.ResponseFormat, pb.JsonSchemaFormat, pb.Sampling, pb.ToolCall),
+            *(pb.ReasoningBlock, pb.SafetySetting),
         )
         for field in message.DESCRIPTOR.fields
     }
@@ -247,6 +259,48 @@ def test_messages_in_openais_shape_are_the_same_as_our_own():
         Message(role="assistant", refusal="no"),
     ]
     assert encoded(theirs) == encoded(ours)
+
+
+def test_marks_and_blocks_in_openais_shape_are_the_same_as_our_own():
+    mark = {"type": "ephemeral"}
+    theirs = [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "t", "cache_control": mark},
+                {
+                    "type": "image_url",
+                    "image_url": {"url": "https://x"},
+                    "cache_control": mark | {"ttl": "1h"},
+                },
+                {"type": "file", "file": {"file_id": "f"}, "cache_control": mark},
+            ],
+        },
+        {
+            "role": "assistant",
+            "content": "a",
+            "reasoning_details": [
+                {"type": "reasoning.text", "text": "t", "signature": "s", "id": None, "index": 0},
+                {"type": "reasoning.summary", "summary": "s", "format": "f", "index": 1},
+                {"type": "reasoning.encrypted", "data": "d", "id": "i", "index": 2},
+            ],
+        },
+    ]
+    ours = [
+        user(Text("t", "5m"), Image("https://x", cache="1h"), File(file_id="f", cache="5m")),
+        Message(
+            role="assistant",
+            content="a",
+            reasoning_blocks=[
+                ReasoningBlock(kind="text", format="openai", text="t", signature="s"),
+                ReasoningBlock(kind="summary", format="f", text="s"),
+                ReasoningBlock(kind="encrypted", format="openai", data="d", id="i"),
+            ],
+        ),
+    ]
+    assert encoded(theirs) == encoded(ours)
+    tool = {"type": "function", "function": {"name": "f"}, "cache_control": mark}
+    assert encoded(tools=[tool]) == encoded(tools=[Tool("f", cache="5m")])
 
 
 def test_options_in_openais_shape_are_the_same_as_our_own():

@@ -4,14 +4,21 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from omni.router.v1 import router_service_pb2 as pb
 
 from omni_grpc_client.calls import count_of, time_of, word_of
-from omni_grpc_client.prompt import Message, ToolCall
+from omni_grpc_client.prompt import Message, ReasoningBlock, ToolCall
+
+_BLOCK_KINDS: Mapping[int, Literal["text", "summary", "encrypted"]] = {
+    pb.REASONING_BLOCK_KIND_TEXT: "text",
+    pb.REASONING_BLOCK_KIND_SUMMARY: "summary",
+    pb.REASONING_BLOCK_KIND_ENCRYPTED: "encrypted",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ class Choice:
     """One of the answers.
 
     `finish_reason` is `stop`, `length`, `tool_calls` or `content_filter` (more may come); None
-    while it is not over.
+    while it is not over. `stop_sequence` is the one that ended it, where the provider says so.
     """
 
     index: int = 0
@@ -61,6 +68,8 @@ class Choice:
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
     logprobs: Logprobs | None = None
+    stop_sequence: str = ""
+    reasoning_blocks: tuple[ReasoningBlock, ...] = ()
 
     @classmethod
     def from_proto(cls, raw: pb.Choice) -> "Choice":
@@ -76,6 +85,8 @@ class Choice:
             ),
             finish_reason=finish_reason_of(raw.finish_reason),
             logprobs=Logprobs.from_proto(raw.logprobs) if raw.HasField("logprobs") else None,
+            stop_sequence=raw.stop_sequence,
+            reasoning_blocks=blocks_of(said.reasoning_blocks),
         )
 
     @property
@@ -87,6 +98,7 @@ class Choice:
             tool_calls=self.tool_calls,
             refusal=self.refusal,
             reasoning=self.reasoning,
+            reasoning_blocks=self.reasoning_blocks,
         )
 
 
@@ -170,6 +182,9 @@ class Usage:
     completion_tokens: int | None
     reasoning_tokens: int | None
     completion_audio_tokens: int | None
+    cached_write_1h_tokens: int | None
+    prompt_image_tokens: int | None
+    completion_image_tokens: int | None
     source: str | None
     attempts: tuple[AttemptUsage, ...]
 
@@ -184,6 +199,9 @@ class Usage:
             completion_tokens=count_of(raw, "completion_token_count"),
             reasoning_tokens=count_of(raw, "reasoning_token_count"),
             completion_audio_tokens=count_of(raw, "completion_audio_token_count"),
+            cached_write_1h_tokens=count_of(raw, "cached_write_1h_token_count"),
+            prompt_image_tokens=count_of(raw, "prompt_image_token_count"),
+            completion_image_tokens=count_of(raw, "completion_image_token_count"),
             source=word_of(pb.UsageSource, "USAGE_SOURCE_", raw.source),
             attempts=tuple(
                 AttemptUsage(one.model, one.outcome, one.cost_nanousd, one.price_version)
@@ -205,6 +223,7 @@ class Completion(Answer):
         balance_nanousd: what can be spent after it; None while the ledger does not answer (the
             charge is then queued and not lost).
         system_fingerprint: the provider's backend configuration, where it names one.
+        ignored: fields of the request that the provider was not sent, since it cannot do them.
     """
 
     call_id: str
@@ -214,6 +233,7 @@ class Completion(Answer):
     cost_nanousd: int
     balance_nanousd: int | None
     system_fingerprint: str
+    ignored: tuple[str, ...]
     raw: pb.ChatCompletion = field(repr=False, compare=False)
 
     @classmethod
@@ -232,6 +252,7 @@ class Completion(Answer):
             cost_nanousd=raw.cost_nanousd,
             balance_nanousd=count_of(raw, "balance_nanousd"),
             system_fingerprint=raw.system_fingerprint,
+            ignored=tuple(raw.ignored_fields),
             raw=raw,
         )
 
@@ -239,6 +260,22 @@ class Completion(Answer):
 def finish_reason_of(value: int) -> str | None:
     """Why a choice ended, as a word; None while it has not."""
     return word_of(pb.FinishReason, "FINISH_REASON_", value)
+
+
+def blocks_of(raw: Sequence[pb.ReasoningBlock]) -> tuple[ReasoningBlock, ...]:
+    """Blocks of reasoning; of a kind that this client does not know, none."""
+    return tuple(
+        ReasoningBlock(
+            kind=_BLOCK_KINDS[one.kind],
+            format=one.format,
+            text=one.text,
+            signature=one.signature,
+            data=one.data,
+            id=one.id,
+        )
+        for one in raw
+        if one.kind in _BLOCK_KINDS
+    )
 
 
 def _tokens(raw: Sequence[pb.TokenLogprob]) -> tuple[TokenLogprob, ...]:

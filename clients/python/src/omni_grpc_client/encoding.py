@@ -22,6 +22,8 @@ from omni_grpc_client.prompt import (
     Messages,
     OpenAIShape,
     Part,
+    ReasoningBlock,
+    Text,
     Tool,
 )
 
@@ -37,6 +39,20 @@ _TOOL_MODES = {
     "auto": pb.TOOL_MODE_AUTO,
     "none": pb.TOOL_MODE_NONE,
     "required": pb.TOOL_MODE_REQUIRED,
+}
+_CACHE_TTLS = {
+    "5m": pb.CACHE_TTL_FIVE_MINUTES,
+    "1h": pb.CACHE_TTL_ONE_HOUR,
+}
+_SUMMARIES = {
+    "auto": pb.REASONING_SUMMARY_AUTO,
+    "concise": pb.REASONING_SUMMARY_CONCISE,
+    "detailed": pb.REASONING_SUMMARY_DETAILED,
+}
+_BLOCK_KINDS = {
+    "text": pb.REASONING_BLOCK_KIND_TEXT,
+    "summary": pb.REASONING_BLOCK_KIND_SUMMARY,
+    "encrypted": pb.REASONING_BLOCK_KIND_ENCRYPTED,
 }
 _SHORT_CREDITS = {
     "refuse": pb.SHORT_CREDITS_REFUSE,
@@ -68,6 +84,13 @@ def chat_prompt(model: str, messages: Messages, options: ChatOptions) -> pb.Chat
             response_format=_response_format(options),
             sampling=_sampling(options),
             reasoning_effort=options.get("reasoning_effort"),
+            reasoning_budget_token_count=options.get("reasoning_budget"),
+            reasoning_summary=_reasoning_summary(options),
+            safety_settings=[
+                pb.SafetySetting(category=one.category, threshold=one.threshold)
+                for one in options.get("safety_settings") or ()
+            ],
+            optional_fields=options.get("optional"),
             max_output_token_count=options.get("max_output_tokens"),
             short_credits=_short_credits(options),
         )
@@ -108,6 +131,23 @@ def _message(message: object, where: str) -> pb.Message:
         name=message.name,
         refusal=message.refusal,
         reasoning=message.reasoning,
+        reasoning_blocks=[
+            _reasoning_block(block, f"{where}.reasoning_blocks[{at}]")
+            for at, block in enumerate(message.reasoning_blocks)
+        ],
+    )
+
+
+def _reasoning_block(block: ReasoningBlock, where: str) -> pb.ReasoningBlock:
+    if block.kind not in _BLOCK_KINDS:
+        raise field_invalid(f"{where}.kind", f"there is no kind {block.kind!r}")
+    return pb.ReasoningBlock(
+        kind=_BLOCK_KINDS[block.kind],
+        format=block.format,
+        text=block.text,
+        signature=block.signature,
+        data=block.data,
+        id=block.id,
     )
 
 
@@ -115,15 +155,27 @@ def _part(part: Part, where: str) -> pb.Part:
     match part:
         case str():
             return pb.Part(text=part)
+        case Text():
+            return pb.Part(text=part.text, cache_ttl=_cache_ttl(part.cache, where))
         case Image():
-            return pb.Part(image=pb.Image(uri=part.uri, detail=part.detail))
+            image = pb.Image(uri=part.uri, detail=part.detail)
+            return pb.Part(image=image, cache_ttl=_cache_ttl(part.cache, where))
         case Audio():
             return pb.Part(audio=pb.Audio(data=part.data, format=part.format))
         case File():
             return pb.Part(
-                file=pb.File(file_id=part.file_id, data_uri=part.data_uri, filename=part.filename)
+                file=pb.File(file_id=part.file_id, data_uri=part.data_uri, filename=part.filename),
+                cache_ttl=_cache_ttl(part.cache, where),
             )
-    raise field_invalid(where, f"a {type(part).__name__}; give text, Image, Audio or File")
+    raise field_invalid(where, f"a {type(part).__name__}; give text, Text, Image, Audio or File")
+
+
+def _cache_ttl(ttl: str | None, where: str) -> pb.CacheTtl | None:
+    if ttl is None:
+        return None
+    if ttl not in _CACHE_TTLS:
+        raise field_invalid(f"{where}.cache", f"{ttl!r} is neither 5m nor 1h")
+    return _CACHE_TTLS[ttl]
 
 
 def _tool(tool: Tool | OpenAIShape, where: str) -> pb.Tool:
@@ -134,6 +186,7 @@ def _tool(tool: Tool | OpenAIShape, where: str) -> pb.Tool:
         description=tool.description,
         parameters_json=None if tool.parameters is None else _json_text(tool.parameters),
         strict=tool.strict,
+        cache_ttl=_cache_ttl(tool.cache, where),
     )
 
 
@@ -179,6 +232,7 @@ def _sampling(options: ChatOptions) -> pb.Sampling:
     return pb.Sampling(
         temperature=options.get("temperature"),
         top_p=options.get("top_p"),
+        top_k=options.get("top_k"),
         frequency_penalty=options.get("frequency_penalty"),
         presence_penalty=options.get("presence_penalty"),
         seed=options.get("seed"),
@@ -188,6 +242,15 @@ def _sampling(options: ChatOptions) -> pb.Sampling:
         top_logprob_count=options.get("top_logprobs"),
         logit_bias=options.get("logit_bias"),
     )
+
+
+def _reasoning_summary(options: ChatOptions) -> pb.ReasoningSummary | None:
+    wanted = options.get("reasoning_summary")
+    if wanted is None:
+        return None
+    if wanted not in _SUMMARIES:
+        raise field_invalid("reasoning_summary", f"{wanted!r} is none of {', '.join(_SUMMARIES)}")
+    return _SUMMARIES[wanted]
 
 
 def _short_credits(options: ChatOptions) -> pb.ShortCredits | None:

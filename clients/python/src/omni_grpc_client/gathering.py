@@ -17,10 +17,11 @@ from omni_grpc_client.answer import (
     Completion,
     Logprobs,
     TokenLogprob,
+    blocks_of,
     finish_reason_of,
 )
 from omni_grpc_client.calls import time_of
-from omni_grpc_client.prompt import ToolCall
+from omni_grpc_client.prompt import ReasoningBlock, ToolCall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +33,14 @@ class Started:
         model: the offer that answers, `provider/model`, never an alias.
         max_output_tokens: the output limit that was held for and sent to the provider.
         create_time: when the call was accepted.
+        ignored: fields of the request that the provider was not sent, since it cannot do them.
     """
 
     call_id: str
     model: str
     max_output_tokens: int
     create_time: datetime | None
+    ignored: tuple[str, ...]
     raw: pb.ChatStarted = field(repr=False, compare=False)
 
 
@@ -53,7 +56,10 @@ class ToolCallFragment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A piece of one answer. Most have text; the last of a choice has its `finish_reason`."""
+    """A piece of one answer. Most have text; the last of a choice has its `finish_reason`.
+
+    `reasoning_blocks` are whole, in the piece that completes them.
+    """
 
     choice_index: int
     text: str
@@ -62,6 +68,8 @@ class Piece:
     tool_calls: tuple[ToolCallFragment, ...]
     logprobs: Logprobs | None
     finish_reason: str | None
+    stop_sequence: str
+    reasoning_blocks: tuple[ReasoningBlock, ...]
     raw: pb.ChatDelta = field(repr=False, compare=False)
 
 
@@ -106,8 +114,10 @@ class _Growing:
         "finish_reason",
         "has_logprobs",
         "reasoning",
+        "reasoning_blocks",
         "refusal",
         "refusal_logprobs",
+        "stop_sequence",
         "text",
     )
 
@@ -120,6 +130,8 @@ class _Growing:
         self.content_logprobs: list[TokenLogprob] = []
         self.refusal_logprobs: list[TokenLogprob] = []
         self.finish_reason: str | None = None
+        self.stop_sequence = ""
+        self.reasoning_blocks: list[ReasoningBlock] = []
 
     def add(self, piece: Piece) -> None:
         self.text.append(piece.text)
@@ -132,6 +144,8 @@ class _Growing:
             self.content_logprobs.extend(piece.logprobs.content)
             self.refusal_logprobs.extend(piece.logprobs.refusal)
         self.finish_reason = piece.finish_reason or self.finish_reason
+        self.stop_sequence = piece.stop_sequence or self.stop_sequence
+        self.reasoning_blocks.extend(piece.reasoning_blocks)
 
     def choice(self, index: int) -> Choice:
         return Choice(
@@ -144,6 +158,8 @@ class _Growing:
             logprobs=Logprobs(tuple(self.content_logprobs), tuple(self.refusal_logprobs))
             if self.has_logprobs
             else None,
+            stop_sequence=self.stop_sequence,
+            reasoning_blocks=tuple(self.reasoning_blocks),
         )
 
 
@@ -161,6 +177,7 @@ def _started(raw: pb.ChatStarted) -> Started:
         model=raw.model,
         max_output_tokens=raw.max_output_token_count,
         create_time=time_of(raw, "create_time"),
+        ignored=tuple(raw.ignored_fields),
         raw=raw,
     )
 
@@ -177,5 +194,7 @@ def _piece(raw: pb.ChatDelta) -> Piece:
         ),
         logprobs=Logprobs.from_proto(raw.logprobs) if raw.HasField("logprobs") else None,
         finish_reason=finish_reason_of(raw.finish_reason),
+        stop_sequence=raw.stop_sequence,
+        reasoning_blocks=blocks_of(raw.reasoning_blocks),
         raw=raw,
     )

@@ -8,21 +8,33 @@ SDK objects are full of them.
 import base64
 import binascii
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeGuard, cast
+from typing import Literal, TypeGuard, cast
 
 from omni_grpc_client.failures import field_invalid
 from omni_grpc_client.prompt import (
     Audio,
+    CacheTtl,
     File,
     Image,
     JsonSchema,
     Message,
     OpenAIShape,
     Part,
+    ReasoningBlock,
     Role,
+    Text,
     Tool,
     ToolCall,
 )
+
+OWN_FORMAT = "openai"
+"""The format of a block of reasoning that names none: the dialect that it is written in."""
+
+_DETAILS: Mapping[str, Literal["text", "summary", "encrypted"]] = {
+    "reasoning.text": "text",
+    "reasoning.summary": "summary",
+    "reasoning.encrypted": "encrypted",
+}
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
@@ -40,6 +52,7 @@ def message(shape: OpenAIShape, where: str) -> Message:
         "refusal",
         "reasoning",
         "reasoning_content",
+        "reasoning_details",
     )
     role = _text(shape, "role", where)
     if role not in ROLES:
@@ -57,18 +70,20 @@ def message(shape: OpenAIShape, where: str) -> Message:
         refusal=_text(shape, "refusal", where) or refusal,
         # Servers that return reasoning name it one way or the other.
         reasoning=_text(shape, "reasoning", where) or _text(shape, "reasoning_content", where),
+        reasoning_blocks=_reasoning_blocks(shape, where),
     )
 
 
 def tool(shape: OpenAIShape, where: str) -> Tool:
     """A tool from `{"type": "function", "function": {…}}`."""
-    function, path = _inner(shape, "function", "function", where)
+    function, path = _inner(shape, "function", "function", where, "cache_control")
     _only(function, path, "name", "description", "parameters", "strict")
     return Tool(
         name=_text(function, "name", path),
         description=_text(function, "description", path),
         parameters=_schema(function.get("parameters"), f"{path}.parameters"),
         strict=_flag(function, "strict", path),
+        cache=_cache(shape, where),
     )
 
 
@@ -98,6 +113,44 @@ def response_format(shape: OpenAIShape, where: str) -> JsonSchema | str:
     )
 
 
+def _reasoning_blocks(shape: OpenAIShape, where: str) -> list[ReasoningBlock]:
+    """The blocks of `reasoning_details`, as OpenRouter documents them."""
+    where = f"{where}.reasoning_details"
+    found: list[ReasoningBlock] = []
+    for at, one in enumerate(_sequence(shape.get("reasoning_details"), where)):
+        path = f"{where}[{at}]"
+        detail = _mapping(one, path)
+        known = ("type", "text", "summary", "data", "signature", "id", "format", "index")
+        _only(detail, path, *known)
+        kind = _DETAILS.get(_text(detail, "type", path))
+        if kind is None:
+            raise field_invalid(f"{path}.type", f"none of {', '.join(_DETAILS)}")
+        found.append(
+            ReasoningBlock(
+                kind=kind,
+                format=_text(detail, "format", path) or OWN_FORMAT,
+                text=_text(detail, "summary" if kind == "summary" else "text", path),
+                signature=_text(detail, "signature", path),
+                data=_text(detail, "data", path),
+                id=_text(detail, "id", path),
+            )
+        )
+    return found
+
+
+def _cache(shape: OpenAIShape, where: str) -> CacheTtl | None:
+    """The mark of `{"cache_control": {"type": "ephemeral", "ttl": …}}`, five minutes if unsaid."""
+    value = shape.get("cache_control")
+    if value is None:
+        return None
+    path = f"{where}.cache_control"
+    mark = _mapping(value, path)
+    _only(mark, path, "type", "ttl")
+    if _text(mark, "type", path) != "ephemeral":
+        raise field_invalid(f"{path}.type", "there is only ephemeral")
+    return cast("CacheTtl", _text(mark, "ttl", path) or "5m")
+
+
 def _content(value: object, where: str) -> tuple[str | list[Part] | None, str]:
     """The content, and the text of its refusal parts, which the contract keeps apart."""
     if value is None or isinstance(value, str):
@@ -117,23 +170,25 @@ def _content(value: object, where: str) -> tuple[str | list[Part] | None, str]:
 def _part(shape: OpenAIShape, where: str) -> Part:
     kind = _text(shape, "type", where)
     if kind == "text":
-        _only(shape, where, "type", "text")
-        return _text(shape, "text", where)
+        _only(shape, where, "type", "text", "cache_control")
+        text, cache = _text(shape, "text", where), _cache(shape, where)
+        return text if cache is None else Text(text, cache)
     if kind == "image_url":
-        inner, path = _inner(shape, kind, "image_url", where)
+        inner, path = _inner(shape, kind, "image_url", where, "cache_control")
         _only(inner, path, "url", "detail")
-        return Image(_text(inner, "url", path), _text(inner, "detail", path))
+        return Image(_text(inner, "url", path), _text(inner, "detail", path), _cache(shape, where))
     if kind == "input_audio":
         inner, path = _inner(shape, kind, "input_audio", where)
         _only(inner, path, "data", "format")
         return Audio(_base64(inner, "data", path), _text(inner, "format", path))
     if kind == "file":
-        inner, path = _inner(shape, kind, "file", where)
+        inner, path = _inner(shape, kind, "file", where, "cache_control")
         _only(inner, path, "file_id", "file_data", "filename")
         return File(
             file_id=_text(inner, "file_id", path),
             data_uri=_text(inner, "file_data", path),
             filename=_text(inner, "filename", path),
+            cache=_cache(shape, where),
         )
     raise field_invalid(
         f"{where}.type", f"{kind!r} is none of text, image_url, input_audio, file, refusal"

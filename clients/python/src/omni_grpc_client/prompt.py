@@ -14,7 +14,17 @@ from typing import Literal, TypeAlias, TypedDict
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 ToolMode: TypeAlias = Literal["auto", "none", "required"]
+CacheTtl: TypeAlias = Literal["5m", "1h"]
+"""How long a provider shall keep the prompt up to a mark."""
 OpenAIShape: TypeAlias = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text that marks the end of a prefix which the provider shall keep."""
+
+    text: str
+    cache: CacheTtl | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +33,7 @@ class Image:
 
     uri: str
     detail: str = ""
+    cache: CacheTtl | None = None
 
     @classmethod
     def from_bytes(cls, data: bytes, media_type: str, detail: str = "") -> "Image":
@@ -55,6 +66,7 @@ class File:
     file_id: str = ""
     data_uri: str = ""
     filename: str = ""
+    cache: CacheTtl | None = None
 
     @classmethod
     def from_file(cls, path: str | Path) -> "File":
@@ -62,7 +74,7 @@ class File:
         return cls(data_uri=_file_uri(Path(path)), filename=Path(path).name)
 
 
-Part: TypeAlias = str | Image | Audio | File
+Part: TypeAlias = str | Text | Image | Audio | File
 """A piece of a message; a plain `str` is text."""
 
 
@@ -87,6 +99,35 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningBlock:
+    """A piece of a model's reasoning that goes back to it unchanged in the next turn.
+
+    Attributes:
+        kind: the reasoning itself, a summary of it, or what only its provider can read.
+        format: who made it; it is sent to no provider of another format.
+        text: the reasoning or its summary.
+        signature: the provider's proof that the block is its own.
+        data: what only the provider can read.
+        id: the provider's name of the block, or of the tool call that it belongs to.
+    """
+
+    kind: Literal["text", "summary", "encrypted"]
+    format: str
+    text: str = ""
+    signature: str = ""
+    data: str = ""
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SafetySetting:
+    """From which degree on a kind of content is blocked, in Google's words for both."""
+
+    category: str
+    threshold: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One turn of a conversation. `user`, `system`, `assistant`, `tool_result` make the usual ones.
 
@@ -98,6 +139,7 @@ class Message:
         name: the speaker's name, where the provider takes one.
         refusal: what the assistant said when it refused.
         reasoning: the reasoning text that came with the assistant's turn.
+        reasoning_blocks: the same as its provider must have it back.
     """
 
     role: Role
@@ -107,6 +149,7 @@ class Message:
     name: str = ""
     refusal: str = ""
     reasoning: str = ""
+    reasoning_blocks: Sequence[ReasoningBlock] = ()
 
 
 def user(*content: Part, name: str = "") -> Message:
@@ -139,12 +182,14 @@ class Tool:
         description: what it does, for the model to read.
         parameters: JSON Schema of its arguments; a `str` is JSON text and is sent as written.
         strict: whether the arguments must follow the schema exactly.
+        cache: marks the end of the tools that the provider shall keep, and how long.
     """
 
     name: str
     description: str = ""
     parameters: OpenAIShape | str | None = None
     strict: bool | None = None
+    cache: CacheTtl | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +231,21 @@ class ChatOptions(TypedDict, total=False):
     output limit that they cover."""
     reasoning_effort: str | None
     """How much a reasoning model thinks: `minimal`, `low`, `medium`, `high`."""
+    reasoning_budget: int | None
+    """Most tokens that the model may think, part of the output."""
+    reasoning_summary: Literal["auto", "concise", "detailed"] | None
+    """Asks for a summary of the model's reasoning."""
+    safety_settings: Sequence[SafetySetting] | None
+    """From which degree on kinds of content are blocked; at most 32."""
+    optional: Sequence[str] | None
+    """Settings that are left out, and told in `ignored`, where a provider cannot do them; without
+    this they are refused. The contract's `optional_fields` lists them."""
     temperature: float | None
     """In [0, 2]."""
     top_p: float | None
     """In (0, 1]."""
+    top_k: int | None
+    """Of how many likeliest tokens one is drawn; at least 1."""
     frequency_penalty: float | None
     """In [-2, 2]."""
     presence_penalty: float | None
