@@ -222,13 +222,7 @@ def _add_sampling(body: _Json, sampling: Sampling) -> None:
     if sampling.stop:
         body["stop_sequences"] = sampling.stop
     if sampling.logprobs:
-        body["logprobs"] = True
-        if sampling.top_logprobs:
-            raise FieldInvalid(
-                "Cohere tells the log probability of each token that it chose and of no other; "
-                "leave top_logprobs out.",
-                field="top_logprobs",
-            )
+        body["logprobs"] = True  # of the tokens that it chose; it tells no others
 
 
 # --- JSON as the caller wrote it --------------------------------------------------------------

@@ -15,7 +15,7 @@ import msgspec
 from omni_grpc.simulator.answer import Answer, Counts, Piece
 from omni_grpc.simulator.behaviour import Behaviour
 from omni_grpc.simulator.dialects import openai_answer
-from omni_grpc.simulator.dialects.responses_body import ResponsesBody
+from omni_grpc.simulator.dialects.responses_body import FunctionTool, ResponsesBody
 from omni_grpc.simulator.dialects.responses_sealed import seal_reasoning
 from omni_grpc.simulator.wire import ErrorReply, Event
 
@@ -270,10 +270,14 @@ class ResponseWriter:
         yield self._event(f"{name}_part.done", place | {"part": _summary(output.text)})
 
 
-def _tool_told(tool: object) -> _Json:
-    told: _Json = {"strict": True, "description": None, "parameters": None}
-    wire = msgspec.to_builtins(tool)
-    return told | {name: value for name, value in wire.items() if value is not None}
+def _tool_told(tool: FunctionTool) -> _Json:
+    return {
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters if bytes(tool.parameters) else None,
+        "strict": tool.strict is not False,
+    }
 
 
 def _summary(text: str) -> _Json:

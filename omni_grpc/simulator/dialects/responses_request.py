@@ -53,12 +53,6 @@ def understand(
             )
             raise Rejected(400, message, param="input", code="context_length_exceeded")
     form = body.format
-    if isinstance(form, JsonObjectFormat) and not _says_json(body, items):
-        message = (
-            "Response input messages must contain the word 'json' in some form to use "
-            "'text.format' of type 'json_object'."
-        )
-        raise Rejected(400, message, param="input")
     last_user = max((i for i, item in enumerate(items) if _is_user(item)), default=-1)
     limits = (body.max_output_tokens, facts.output_tokens_max if facts else None)
     user = items[last_user]
@@ -96,11 +90,6 @@ def _told(item: Item) -> Json:
             return ["output", *item.texts]
         case ReasoningItem():
             return ["reasoning", item.opened]
-
-
-def _says_json(body: ResponsesBody, items: list[Item]) -> bool:
-    messages = [text for item in items if isinstance(item, MessageItem) for text in item.texts]
-    return any("json" in text.lower() for text in (body.instructions or "", *messages))
 
 
 def _check_ability(body: ResponsesBody, items: list[Item], facts: SimulatedModel) -> None:
