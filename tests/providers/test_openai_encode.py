@@ -2,7 +2,7 @@ import json
 
 import msgspec
 import pytest
-from provider_calls import make_call
+from provider_calls import make_call, make_spec
 
 from omni_grpc.core.chat import (
     AudioPart,
@@ -23,7 +23,9 @@ from omni_grpc.providers.openai.encode import OWNED_FIELDS, encode_chat
 
 def encoded(*, stream: bool = False, field: str = "max_completion_tokens", **request) -> dict:
     call = make_call(**request)
-    return json.loads(encode_chat(call, stream=stream, output_limit_field=field))
+    return json.loads(
+        encode_chat(call, make_spec(output_limit_field=field, developer_role=True), stream=stream)
+    )
 
 
 def message(**fields) -> dict:
@@ -112,9 +114,7 @@ def test_tools_are_carried_with_their_schemas_as_written():
         ),
         Tool(name="g"),
     )
-    raw = encode_chat(
-        make_call(tools=tools), stream=False, output_limit_field="max_completion_tokens"
-    )
+    raw = encode_chat(make_call(tools=tools), make_spec(), stream=False)
     assert b'{"type": "object", "x":1.50}' in raw
     assert json.loads(raw)["tools"] == [
         {
@@ -207,9 +207,7 @@ def test_unknown_fields_go_untouched():
         "store": msgspec.Raw(b"true"),
         "ünï": msgspec.Raw(b'"x"'),
     }
-    raw = encode_chat(
-        make_call(extra=extra), stream=False, output_limit_field="max_completion_tokens"
-    )
+    raw = encode_chat(make_call(extra=extra), make_spec(), stream=False)
     assert b'{ "a": [1.0, null] }' in raw
     body = json.loads(raw)
     assert (body["store"], body["ünï"]) == (True, "x")
@@ -218,11 +216,7 @@ def test_unknown_fields_go_untouched():
 @pytest.mark.parametrize("name", sorted(OWNED_FIELDS))
 @pytest.mark.parametrize("stream", [True, False])
 def test_an_unknown_field_never_overrides_one_of_ours(name, stream):
-    raw = encode_chat(
-        make_call(extra={name: msgspec.Raw(b'"evil"')}),
-        stream=stream,
-        output_limit_field="max_completion_tokens",
-    )
+    raw = encode_chat(make_call(extra={name: msgspec.Raw(b'"evil"')}), make_spec(), stream=stream)
     assert b"evil" not in raw
 
 
@@ -261,3 +255,14 @@ def test_an_unknown_field_that_is_no_json_is_refused(raw):
 def test_a_text_that_is_no_unicode_is_refused():
     with pytest.raises(FieldInvalid, match="surrogate"):
         message(role="user", content="a\ud800b")
+
+
+def test_a_provider_gets_its_own_names_of_fields_and_roles():
+    call = make_call(
+        messages=(Message(role="developer", content="Be brief."),), sampling=Sampling(seed=7)
+    )
+    body = json.loads(encode_chat(call, make_spec(renames={"seed": "random_seed"}), stream=False))
+    assert (body.get("seed"), body["random_seed"]) == (None, 7)
+    assert body["messages"][0]["role"] == "system"
+    body = json.loads(encode_chat(call, make_spec(developer_role=True), stream=False))
+    assert (body["seed"], body["messages"][0]["role"]) == (7, "developer")

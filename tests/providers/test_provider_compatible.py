@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from provider_calls import make_call
+from provider_calls import make_call, make_spec
 from raw_provider import answer, delta, event
 
 from omni_grpc.core.chat import (
@@ -38,7 +38,7 @@ CLAUDE = "anthropic-claude-v1"
 
 def encoded(*, refuses=(), **request) -> dict:
     call = make_call(**request)
-    raw = encode_chat(call, stream=False, output_limit_field="max_tokens", refuses=refuses)
+    raw = encode_chat(call, make_spec(refuses=tuple(refuses)), stream=False)
     return json.loads(raw)
 
 

@@ -36,12 +36,7 @@ class OpenAIChat:
         """The request; see `Dialect`."""
         return WireRequest(
             spec.path(_PATH, call.model, stream=stream),
-            encode_chat(
-                call,
-                stream=stream,
-                output_limit_field=spec.output_limit_field,
-                refuses=spec.refuses,
-            ),
+            encode_chat(call, spec, stream=stream),
         )
 
     def decode(self, data: bytes, faults: Faults) -> ProviderCompletion:

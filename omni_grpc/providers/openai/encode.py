@@ -4,7 +4,7 @@ JSON that the caller wrote (schemas, unknown fields) goes in as it was written, 
 to be one JSON value: a text with a brace too many would otherwise write fields of its own.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -28,7 +28,7 @@ from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.providers.calls import UpstreamCall
 from omni_grpc.providers.features import Feature
 from omni_grpc.providers.openai.reasoning import details_of
-from omni_grpc.providers.spec import OutputLimitField
+from omni_grpc.providers.spec import ProviderSpec
 
 OWNED_FIELDS: Final = frozenset(
     {
@@ -65,21 +65,10 @@ _encode: Final = msgspec.json.Encoder().encode
 _check_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def encode_chat(
-    call: UpstreamCall,
-    *,
-    stream: bool,
-    output_limit_field: OutputLimitField,
-    refuses: Collection[str] = (),
-) -> bytes:
-    """The body of the request.
+def encode_chat(call: UpstreamCall, spec: ProviderSpec, *, stream: bool) -> bytes:
+    """The body of the request, as one provider of the dialect takes it.
 
-    Args:
-        call: what is asked.
-        stream: whether the answer shall be streamed.
-        output_limit_field: the name of the output limit there.
-        refuses: names of features. Where they are among them, reasoning of earlier turns is left
-            out, and refusals go as text.
+    Where it refuses them, reasoning of earlier turns is left out, and refusals go as text.
 
     Raises:
         FieldInvalid: a schema or an unknown field is no JSON, or a text is no Unicode.
@@ -90,17 +79,8 @@ def encode_chat(
         if name not in OWNED_FIELDS:
             body[name] = _raw(bytes(value), name)
     body["model"] = call.model
-    carried = Feature.REASONING_CARRIED not in refuses
-    after_tool = False
-    messages = body["messages"] = []
-    takes_refusals = Feature.REFUSALS not in refuses
-    for message in request.messages:
-        wire = _message(message if takes_refusals else _with_refusals_as_text(message))
-        if carried and (message.reasoning is not None or message.reasoning_blocks):
-            _add_reasoning(wire, message, after_tool=after_tool)
-        messages.append(wire)
-        after_tool = message.role == "tool"
-    body[output_limit_field] = call.output_tokens_max
+    body["messages"] = _messages(request, spec)
+    body[spec.output_limit_field] = call.output_tokens_max
     if stream:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
@@ -116,6 +96,9 @@ def encode_chat(
     elif request.reasoning_effort is not None:
         body["reasoning_effort"] = request.reasoning_effort
     _add_sampling(body, request.sampling)
+    for name, theirs in spec.renames.items():
+        if name in body:
+            body[theirs] = body.pop(name)
     try:
         return _encode(body)
     except UnicodeEncodeError as error:
@@ -126,6 +109,23 @@ def encode_chat(
 
 
 # --- messages ---------------------------------------------------------------------------------
+def _messages(request: ChatRequest, spec: ProviderSpec) -> list[_Json]:
+    refuses = spec.refuses
+    takes_reasoning = Feature.REASONING_CARRIED not in refuses
+    takes_refusals = Feature.REFUSALS not in refuses
+    after_tool = False
+    messages: list[_Json] = []
+    for message in request.messages:
+        wire = _message(message if takes_refusals else _with_refusals_as_text(message))
+        if takes_reasoning and (message.reasoning is not None or message.reasoning_blocks):
+            _add_reasoning(wire, message, after_tool=after_tool)
+        if message.role == "developer" and not spec.developer_role:
+            wire["role"] = "system"
+        messages.append(wire)
+        after_tool = message.role == "tool"
+    return messages
+
+
 def _message(message: Message) -> _Json:
     content = message.content
     wire: _Json = {
