@@ -177,8 +177,8 @@ class MessageStreamDecoder:
     def _begin(self, event: WireEvent, run: _Run) -> None:
         if self._open is not None:  # one that was never ended
             self._end(self._open.index, run)
-        raw = event.content_block
-        block = (None if raw is None else block_of(raw)) or _UNKNOWN
+        begun = event.content_block
+        block = (block_of(begun) if bytes(begun) else None) or _UNKNOWN
         call = -1
         if block.type == "tool_use" and block.name != JSON_TOOL:
             if self._calls >= TOOL_CALLS_MAX:

@@ -86,7 +86,7 @@ class WireEvent(msgspec.Struct, frozen=True, gc=False):
     type: str = ""
     index: int = 0
     delta: WireDelta | None = None
-    content_block: msgspec.Raw | None = None
+    content_block: msgspec.Raw = msgspec.Raw()
     message: WireMessage | None = None
     usage: object = None
     error: object = None
@@ -98,7 +98,7 @@ class _Typed(msgspec.Struct, frozen=True, gc=False):
 
 class _LooseEvent(msgspec.Struct, frozen=True, gc=False):
     type: object = None
-    delta: msgspec.Raw | None = None
+    delta: msgspec.Raw = msgspec.Raw()
 
 
 _decode_block: Final = msgspec.json.Decoder(WireBlock).decode
@@ -144,7 +144,7 @@ def _is_known(event: _LooseEvent) -> bool:
     if not isinstance(event.type, str) or event.type not in _EVENTS:
         # Without a type it is no event of this dialect, and the caller must hear of it.
         return not isinstance(event.type, str)
-    if event.type == "content_block_delta" and event.delta is not None:
+    if event.type == "content_block_delta" and bytes(event.delta):
         return _decode_typed(event.delta).type in _DELTAS
     return True
 

@@ -123,7 +123,7 @@ class ToolUseBlock(_Fields, tag="tool_use"):
     id: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]+$")]
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     input: Raw
-    caller: Raw | None = None
+    caller: Raw = Raw()
     cache_control: CacheControl | None = None
 
 
