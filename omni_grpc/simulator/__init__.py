@@ -8,7 +8,12 @@ first use of `Simulator` or `run`.
 
 from typing import TYPE_CHECKING
 
-from omni_grpc.simulator.models import SIMULATED_MODELS, SimulatedModel
+from omni_grpc.simulator.models import (
+    SIMULATED_MEDIA,
+    SIMULATED_MODELS,
+    SimulatedMedia,
+    SimulatedModel,
+)
 
 if TYPE_CHECKING:
     from omni_grpc.simulator.command import SimulatorOptions, run
@@ -16,8 +21,10 @@ if TYPE_CHECKING:
     from omni_grpc.simulator.server import Simulator
 
 __all__ = (
+    "SIMULATED_MEDIA",
     "SIMULATED_MODELS",
     "CallRecord",
+    "SimulatedMedia",
     "SimulatedModel",
     "Simulator",
     "SimulatorOptions",

@@ -4,11 +4,14 @@ Each is a name for a behaviour, written in the grammar that a caller can refine 
 (`behaviour.py`). Prices are made up, but of the size that small real models have.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Literal
 
 import msgspec
 
-__all__ = ("SIMULATED_MODELS", "SimulatedModel")
+from omni_grpc.core.money import Unit
+
+__all__ = ("SIMULATED_MEDIA", "SIMULATED_MODELS", "SimulatedMedia", "SimulatedModel")
 
 
 class SimulatedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,3 +135,91 @@ _LIARS = (
 
 SIMULATED_MODELS: Final[tuple[SimulatedModel, ...]] = (*_TALKERS, *_REFUSERS, *_BREAKERS, *_LIARS)
 """Every model of the simulator, those that answer well first."""
+
+
+class SimulatedMedia(msgspec.Struct, frozen=True, kw_only=True):
+    """One model that is no chat: `mode` is what it does, as the catalog names it.
+
+    `model` is what it is said to be, where two names stand for the same. Prices are nano-USD per
+    million of their unit: tokens, images, seconds, characters.
+    """
+
+    id: str
+    mode: Literal["embedding", "image", "speech", "transcription", "moderation"]
+    description: str
+    rates: Mapping[Unit, int]
+    model: str = ""
+    behaviour: str = ""
+    sees: bool = False
+
+
+_EMBED_RATES: Final = {Unit.PROMPT: 20_000_000, Unit.COMPLETION: 0}
+
+SIMULATED_MEDIA: Final[tuple[SimulatedMedia, ...]] = (
+    SimulatedMedia(
+        id="embed",
+        mode="embedding",
+        description="1,536 numbers an input, the same for the same text",
+        rates=_EMBED_RATES,
+    ),
+    SimulatedMedia(
+        id="embed-down",
+        mode="embedding",
+        model="embed",
+        behaviour="status=503",
+        description="the same model at a seller who is down",
+        rates=_EMBED_RATES,
+    ),
+    SimulatedMedia(
+        id="image",
+        mode="image",
+        description="small pictures, sold by the image",
+        rates={Unit.IMAGE: 40_000_000_000_000},
+    ),
+    SimulatedMedia(
+        id="image-tokens",
+        mode="image",
+        description="small pictures, sold by tokens; takes pictures too",
+        rates={
+            Unit.PROMPT: 5_000_000_000,
+            Unit.PROMPT_IMAGE: 10_000_000_000,
+            Unit.COMPLETION: 40_000_000_000,
+        },
+        sees=True,
+    ),
+    SimulatedMedia(
+        id="voice",
+        mode="speech",
+        description="bytes in the place of speech, sold by the character",
+        rates={Unit.CHARACTER: 15_000_000_000},
+    ),
+    SimulatedMedia(
+        id="voice-tokens",
+        mode="speech",
+        description="the same, sold by tokens",
+        rates={Unit.PROMPT: 600_000_000, Unit.COMPLETION: 12_000_000_000},
+    ),
+    SimulatedMedia(
+        id="scribe",
+        mode="transcription",
+        description="prose in the place of what was said, sold by the second",
+        rates={Unit.SECOND: 100_000_000_000},
+    ),
+    SimulatedMedia(
+        id="scribe-tokens",
+        mode="transcription",
+        description="the same, sold by tokens",
+        rates={
+            Unit.PROMPT: 2_500_000_000,
+            Unit.PROMPT_AUDIO: 6_000_000_000,
+            Unit.COMPLETION: 10_000_000_000,
+        },
+    ),
+    SimulatedMedia(
+        id="moderator",
+        mode="moderation",
+        description="flags the word `forbidden`; free",
+        rates={Unit.PROMPT: 0, Unit.COMPLETION: 0},
+    ),
+)
+"""Every model of the simulator that is no chat."""

@@ -27,7 +27,8 @@ from omni_grpc.simulator.dialects import DIALECTS, openai_answer, openrouter_rec
 from omni_grpc.simulator.gates import Gates
 from omni_grpc.simulator.instances import SchemaUnsupported
 from omni_grpc.simulator.log import LOG_RECORDS_MAX, CallLog, CallRecord, console_line
-from omni_grpc.simulator.models import SIMULATED_MODELS, SimulatedModel
+from omni_grpc.simulator.media import MediaEndpoints
+from omni_grpc.simulator.models import SIMULATED_MODELS, SimulatedMedia, SimulatedModel
 from omni_grpc.simulator.wire import ErrorReply
 
 __all__ = ("Simulator",)
@@ -82,6 +83,14 @@ class Simulator:
             raise RuntimeError("the simulator runs already")
         tokens.count_text("")  # so that the first call does not wait for the tokenizer to load
         app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[self._guard])
+        media = MediaEndpoints(
+            log=self._log,
+            gates=self._gates,
+            run_id=self._run_id,
+            check_key=self._check_key,
+            behaviour=self._behaviour,
+            on_line=self._on_line,
+        )
         app.add_routes(
             [
                 *(
@@ -89,6 +98,7 @@ class Simulator:
                     for dialect in DIALECTS
                     for path in dialect.routes
                 ),
+                *media.routes(),
                 web.get("/v1/generation", self._get_generation),
                 web.get("/v1/models", self._list_models),
                 web.get("/v1/models/{id:.+}", self._get_model),
@@ -276,7 +286,7 @@ class Simulator:
     def _understood(self, record: CallRecord, asked: Asked) -> None:
         """For those who derive from this class to keep what a request said."""
 
-    def _behaviour(self, facts: SimulatedModel | None, *texts: str) -> Behaviour:
+    def _behaviour(self, facts: SimulatedModel | SimulatedMedia | None, *texts: str) -> Behaviour:
         try:
             behaviour = parse_behaviour(facts.behaviour if facts else "", *texts)
         except BehaviourError as error:
