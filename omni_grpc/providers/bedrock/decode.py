@@ -67,11 +67,12 @@ def decode_answer(data: bytes, faults: Faults) -> ProviderCompletion:
     """
     try:
         wire = _decode_answer(data)
-    except BAD_JSON as error:
+        message = None if wire.output is None else wire.output.message
+        answer = None if message is None else _answer(message.content or ())
+    except BAD_JSON as error:  # msgspec passes the strings of a tool's arguments by
         raise faults.malformed(f"its answer is not one of Converse ({error})") from error
-    if wire.output is None or wire.output.message is None:
+    if answer is None:
         raise faults.malformed("its answer has no message")
-    answer = _answer(wire.output.message.content or ())
     return ProviderCompletion(
         choices=(
             Choice(
