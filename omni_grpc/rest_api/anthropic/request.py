@@ -35,6 +35,7 @@ from omni_grpc.rest_api.anthropic.turns import (
     invalid,
     mark_last,
     object_text,
+    plain,
     ttl_of,
     unsupported,
 )
@@ -322,7 +323,7 @@ def _unmarked(message: Message) -> Message:
     bare = tuple(
         msgspec.structs.replace(part, cache=None) if _is_marked(part) else part for part in content
     )
-    return msgspec.structs.replace(message, content=bare)
+    return msgspec.structs.replace(message, content=plain(bare))
 
 
 def _is_marked(part: Part) -> bool:

@@ -62,7 +62,7 @@ class Turns:
                 yield Message(role="system", content=wire)
         elif wire:
             parts = tuple(TextPart(text=one.text, cache=ttl_of(one.cache_control)) for one in wire)
-            yield Message(role="system", content=_plain(parts))
+            yield Message(role="system", content=plain(parts))
 
     def messages(self, wire: WireMessage, place: int) -> Iterator[Message]:
         """The messages of one turn; none of an assistant's that holds nothing which can go back.
@@ -83,7 +83,7 @@ class Turns:
         elif wire.role == "user":
             yield from self._asked(content, field)
         else:
-            yield Message(role="system", content=_plain(tuple(self._texts(content, field))))
+            yield Message(role="system", content=plain(tuple(self._texts(content, field))))
 
     # --- roles --------------------------------------------------------------------------------
     def _asked(self, blocks: tuple[WireBlock, ...], field: str) -> Iterator[Message]:
@@ -96,7 +96,7 @@ class Turns:
             else:
                 parts += self._parts(block, where)
         if parts:
-            yield Message(role="user", content=_plain(tuple(parts)))
+            yield Message(role="user", content=plain(tuple(parts)))
 
     def _said(self, blocks: tuple[WireBlock, ...], field: str) -> Iterator[Message]:
         parts: list[Part] = []
@@ -118,7 +118,7 @@ class Turns:
         if parts or calls or reasoning:
             yield Message(
                 role="assistant",
-                content=_plain(tuple(parts)) if parts else None,
+                content=plain(tuple(parts)) if parts else None,
                 tool_calls=tuple(calls),
                 reasoning_blocks=tuple(reasoning),
             )
@@ -147,7 +147,7 @@ class Turns:
         if wire.is_error:
             parts = _failed(parts)
         found = _marked(parts, ttl_of(wire.cache_control))
-        return Message(role="tool", tool_call_id=wire.tool_use_id, content=_plain(found) or "")
+        return Message(role="tool", tool_call_id=wire.tool_use_id, content=plain(found) or "")
 
     # --- content ------------------------------------------------------------------------------
     def _parts(self, block: WireBlock, field: str) -> Iterator[Part]:
@@ -233,10 +233,10 @@ def mark_last(messages: list[Message], cache: CacheTtl | None) -> None:
         parts: list[Part] = [TextPart(text=last.content)]
     else:
         parts = list(last.content or ())
-    messages[-1] = msgspec.structs.replace(last, content=_plain(_marked(parts, cache)) or None)
+    messages[-1] = msgspec.structs.replace(last, content=plain(_marked(parts, cache)) or None)
 
 
-def _plain(parts: tuple[Part, ...]) -> str | tuple[Part, ...]:
+def plain(parts: tuple[Part, ...]) -> str | tuple[Part, ...]:
     """One unmarked text as a string, which every provider takes."""
     if len(parts) == 1 and isinstance(parts[0], TextPart) and parts[0].cache is None:
         return parts[0].text
