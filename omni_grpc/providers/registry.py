@@ -35,12 +35,12 @@ from omni_grpc.providers.spec import (
 )
 
 DIALECTS: Final[dict[DialectName, Callable[[], Dialect]]] = {
-    "anthropic": AnthropicChat,
-    "bedrock": BedrockChat,
-    "gemini": GeminiChat,
     "openai": OpenAIChat,
-    "cohere": CohereChat,
     "responses": OpenAIResponses,
+    "anthropic": AnthropicChat,
+    "gemini": GeminiChat,
+    "cohere": CohereChat,
+    "bedrock": BedrockChat,
 }
 _MEDIA_DIALECTS: Final[frozenset[DialectName]] = frozenset({"openai", "responses"})
 """Whose providers have OpenAI's endpoints beside chats; the catalog says who sells what there."""

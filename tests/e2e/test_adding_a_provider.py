@@ -51,7 +51,7 @@ def test_a_provider_of_a_known_dialect_is_added_by_what_the_page_says(
             timeout=60, check=False,
         )  # fmt: skip
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        return ended.stdout
+        return ended.stdout + ended.stderr
 
     run(migrate)
     ready = tmp_path / "ready.json"
