@@ -18,7 +18,7 @@ from omni_grpc.core.chat import (
     Logprobs,
     TokenLogprob,
 )
-from omni_grpc.rest_api.openai.chat_chunks import DONE, on_one_line
+from omni_grpc.rest_api.openai.chat_chunks import DONE, cost_comment, on_one_line
 from omni_grpc.rest_api.openai.chat_completion import JsonObject, usage_object
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -53,11 +53,12 @@ class TextWriter:
         return on_one_line(b"".join(map(self._chunk, deltas)))
 
     def end(self, completion: ChatCompletion) -> bytes:
-        """The usage chunk, if it was asked for, and the end."""
+        """The usage chunk, if it was asked for, a comment with the cost, and the end."""
+        comment = cost_comment(completion)
         if not self._include_usage:
-            return DONE
+            return comment + DONE
         last = {**self._fields, "choices": [], "usage": usage_object(completion)}
-        return on_one_line(b"data: %b\n\n" % _encode(last)) + DONE
+        return on_one_line(b"data: %b\n\n" % _encode(last)) + comment + DONE
 
     def _chunk(self, delta: ChatDelta) -> bytes:
         text = delta.text or delta.refusal

@@ -21,7 +21,7 @@ from omni_grpc.core.chat import (
 )
 from omni_grpc.core.errors import FieldInvalid, OmniError
 from omni_grpc.rest_api.errors import error_facts
-from omni_grpc.rest_api.openai.chat_chunks import on_one_line
+from omni_grpc.rest_api.openai.chat_chunks import cost_comment, on_one_line
 from omni_grpc.rest_api.responses_wire.reasoning import ReasoningSeal
 from omni_grpc.rest_api.responses_wire.response import (
     JsonObject,
@@ -132,8 +132,9 @@ class ResponseWriter:
         return whole
 
     def end(self, completion: ChatCompletion) -> bytes:
-        """The last event."""
-        whole = self._whole or self.conclude(completion, int(completion.create_time))
+        """A comment with the cost, and the last event."""
+        whole = self._whole or self.conclude(completion, completion.create_time)
+        self._events.append(cost_comment(completion))
         self._event(f"response.{whole['status']}", response=whole)
         return self._flush()
 
