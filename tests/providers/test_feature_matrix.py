@@ -144,7 +144,7 @@ SCENARIOS: dict[Feature, Scenario] = {
         ),
         saw("files", 1),
     ),
-    Feature.FILE_ID: Scenario(asks(TEXT, FilePart(file_id="file-1")), saw("file_ids", 1)),
+    Feature.FILE_ID: Scenario(asks(TEXT, FilePart(file_id="files/one")), saw("file_ids", 1)),
     Feature.TOOLS: Scenario(asks(tools=(TOOL,)), saw("tools", ["look_up"])),
     Feature.PARALLEL_TOOLS: Scenario(
         asks(tools=(TOOL,), parallel_tool_calls=False), saw("parallel_tool_calls", False)
@@ -349,7 +349,7 @@ async def test_reasoning_is_carried_back_into_the_next_turn(
     )
     answer = (await provider.complete(call_of(dialect, first), lambda: None)).choices[0].answer
     (tool_call,) = answer.tool_calls
-    assert answer.reasoning
+    assert answer.reasoning or answer.reasoning_blocks
     following = msgspec.structs.replace(
         first,
         messages=(
