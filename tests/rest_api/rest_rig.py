@@ -242,9 +242,13 @@ class ScriptedChats:
         self.requests.append(request)
 
 
-def started(call: Call) -> ChatStarted:
+def started(call: Call, *, ignored: tuple[str, ...] = ()) -> ChatStarted:
     return ChatStarted(
-        call_id=str(call.id), model=MODEL, create_time=call.create_time, output_tokens_max=100
+        call_id=str(call.id),
+        model=MODEL,
+        create_time=call.create_time,
+        output_tokens_max=100,
+        ignored=ignored,
     )
 
 
