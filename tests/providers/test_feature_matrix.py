@@ -144,7 +144,11 @@ SCENARIOS: dict[Feature, Scenario] = {
         ),
         saw("files", 1),
     ),
-    Feature.FILE_ID: Scenario(asks(TEXT, FilePart(file_id="files/one")), saw("file_ids", 1)),
+    Feature.FILE_ID: Scenario(
+        asks(TEXT, FilePart(file_id="files/one")),
+        # Google names files and pictures by the same field.
+        lambda seen, _: seen.get("file_ids", seen.get("image_urls")) == 1,
+    ),
     Feature.TOOLS: Scenario(asks(tools=(TOOL,)), saw("tools", ["look_up"])),
     Feature.PARALLEL_TOOLS: Scenario(
         asks(tools=(TOOL,), parallel_tool_calls=False), saw("parallel_tool_calls", False)
