@@ -296,7 +296,7 @@ def decode_body(body: bytes) -> MessagesBody:
 def _rejected(said: str) -> Rejected:
     found = _PATH.search(said)
     path = found["path"] if found else ""
-    places = re.findall(r"\w+", path.removeprefix("$").replace("[...]", ""))
+    places = re.findall(r"\w+", path.removeprefix("$"))
     problem = _PATH.sub("", said)
     if field := _FIELD.search(said):
         places.append(field["name"])
