@@ -202,6 +202,7 @@ class Worker:
         )
         self._app = app = build_app(
             chats=self._chats,
+            media=self._media,
             gates=self._gates,
             ledger=self._ledger,
             accounts=accounts,

@@ -9,22 +9,37 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from omni_grpc.billing import Ledger
 from omni_grpc.catalog import CatalogSnapshot
-from omni_grpc.completion import Accounts, Chats, Gates, PageTokens, StoredResponses
+from omni_grpc.completion import Accounts, Chats, Gates, Media, PageTokens, StoredResponses
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import NotFound, OmniError
 from omni_grpc.core.ids import new_call_id
 from omni_grpc.core.limits import STREAM_PING_SECONDS
 from omni_grpc.identity import Scope as KeyScope
-from omni_grpc.rest_api import billing, chat, completions, messages, models, responses
+from omni_grpc.rest_api import (
+    audio,
+    billing,
+    chat,
+    completions,
+    embeddings,
+    images,
+    messages,
+    models,
+    moderations,
+    responses,
+)
 from omni_grpc.rest_api.anthropic import ANTHROPIC_ERRORS, AnthropicHeads
+from omni_grpc.rest_api.audio import SpeechRoute, TranscriptionsRoute
 from omni_grpc.rest_api.billing import BillingRoutes
 from omni_grpc.rest_api.chat import ChatRoute
 from omni_grpc.rest_api.completions import CompletionsRoute
 from omni_grpc.rest_api.door import CallObserver, Door, Handler
+from omni_grpc.rest_api.embeddings import EmbeddingsRoute
 from omni_grpc.rest_api.errors import OPENAI_ERRORS, ErrorForm, MethodNotAllowed
 from omni_grpc.rest_api.exchange import Exchange
+from omni_grpc.rest_api.images import ImageEditsRoute, ImagesRoute
 from omni_grpc.rest_api.messages import MessageRoutes
 from omni_grpc.rest_api.models import ModelRoutes
+from omni_grpc.rest_api.moderations import ModerationsRoute
 from omni_grpc.rest_api.operations import MetricsRoute, ProbeRoutes
 from omni_grpc.rest_api.responses import ResponseRoutes
 from omni_grpc.storage import Sealer
@@ -48,6 +63,7 @@ WRITE: Final = ("POST",)
 def build_app(
     *,
     chats: Chats,
+    media: Media,
     gates: Gates,
     ledger: Ledger,
     accounts: Accounts,
@@ -67,6 +83,7 @@ def build_app(
 
     Args:
         chats: completes chats.
+        media: serves what is no chat.
         gates: what every call passes.
         ledger: balances and entries.
         accounts: whose account a caller may see.
@@ -116,6 +133,12 @@ def build_app(
         call(completions.PATH, KeyScope.INFERENCE, texts, methods=WRITE),
         anthropic(messages.PATH, asked.create),
         anthropic(messages.COUNT_PATH, asked.count_tokens),
+        call(embeddings.PATH, KeyScope.INFERENCE, EmbeddingsRoute(media, gates), WRITE),
+        call(images.PATH, KeyScope.INFERENCE, ImagesRoute(media, gates), WRITE),
+        call(images.EDITS_PATH, KeyScope.INFERENCE, ImageEditsRoute(media, gates), WRITE),
+        call(audio.SPEECH_PATH, KeyScope.INFERENCE, SpeechRoute(media, gates), WRITE),
+        call(audio.PATH, KeyScope.INFERENCE, TranscriptionsRoute(media, gates), WRITE),
+        call(moderations.PATH, KeyScope.INFERENCE, ModerationsRoute(media, gates), WRITE),
         call(billing.BALANCE_PATH, KeyScope.BILLING, own.get_balance),
         call(billing.TRANSACTIONS_PATH, KeyScope.BILLING, own.list_transactions),
         call(billing.CALL_PATH, KeyScope.BILLING, own.get_call),

@@ -55,6 +55,7 @@ class Exchange:
     __slots__ = (
         "_begun",
         "_ended",
+        "_has_events",
         "_headers",
         "_receive",
         "_send",
@@ -83,6 +84,7 @@ class Exchange:
         self._begun = False
         self._started = False
         self._ended = False
+        self._has_events = True
         self._watcher: asyncio.Task[None] | None = None
         self.client_gone = False
         """Whether the task was cancelled because the client went away."""
@@ -136,11 +138,16 @@ class Exchange:
             key = self._headers.get(b"x-api-key", authorization)
         return key.strip().decode("latin-1") or None
 
-    async def body(self) -> bytes:
+    @property
+    def content_type(self) -> bytes:
+        """The body's, as it was sent; empty where it was not."""
+        return self._headers.get(b"content-type", b"")
+
+    async def body(self, bytes_max: int = REQUEST_BYTES_MAX) -> bytes:
         """The whole body.
 
         Raises:
-            TooLarge: it is larger than REQUEST_BYTES_MAX.
+            TooLarge: it is larger than `bytes_max`.
             Deadline: it did not arrive in time.
             FieldInvalid: it is compressed.
             ClientGoneError: it never came to its end.
@@ -150,28 +157,28 @@ class Exchange:
                 "Compressed bodies are not read; send it without content-encoding.",
                 field="content-encoding",
             )
-        if self._length() > REQUEST_BYTES_MAX:
-            raise _too_large()
+        if self._length() > bytes_max:
+            raise _too_large(bytes_max)
         message = await self._next()
         first: bytes = message.get("body", b"")
         if self._unread:
             try:
                 async with asyncio.timeout(BODY_SECONDS_MAX):
-                    return await self._rest(first)
+                    return await self._rest(first, bytes_max)
             except TimeoutError:
                 raise Deadline(
                     f"The body did not arrive within {BODY_SECONDS_MAX:g} s; nothing was started."
                 ) from None
         return first
 
-    async def _rest(self, first: bytes) -> bytes:
+    async def _rest(self, first: bytes, bytes_max: int) -> bytes:
         parts, size = [first], len(first)
         while self._unread:
             message = await self._next()
             part: bytes = message.get("body", b"")
             size += len(part)
-            if size > REQUEST_BYTES_MAX:
-                raise _too_large()
+            if size > bytes_max:
+                raise _too_large(bytes_max)
             parts.append(part)
         return b"".join(parts)
 
@@ -224,6 +231,15 @@ class Exchange:
             }
         )
 
+    async def start_bytes(self, headers: Headers) -> None:
+        """Sends the status and headers of a stream of bytes, which has no form for an error.
+
+        If it fails, its connection is closed before its end.
+        """
+        self._has_events = False
+        self._started = True
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
     async def send_events(self, events: bytes) -> None:
         """Sends some whole events; waits while the client does not read."""
         await self._send({"type": "http.response.body", "body": events, "more_body": True})
@@ -248,6 +264,8 @@ class Exchange:
         if self._ended:
             return
         if self._started:
+            if not self._has_events:
+                return  # the server closes an answer that has no end
             # Where this is not read either, the server closes the unfinished answer.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STREAM_ERROR_SECONDS_MAX):
@@ -294,8 +312,8 @@ class Exchange:
         return int(self._headers.get(b"content-length", b"0"))
 
 
-def _too_large() -> TooLarge:
+def _too_large(bytes_max: int) -> TooLarge:
     return TooLarge(
-        f"The body is larger than {REQUEST_BYTES_MAX} bytes, the most that this service takes. "
+        f"The body is larger than {bytes_max} bytes, the most that this route takes. "
         "Send less, or send images and files by URL."
     )

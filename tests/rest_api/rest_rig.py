@@ -359,7 +359,7 @@ class Service:
         async def ready() -> bool:
             return self.is_ready
 
-        stand_ins: Any = {"chats": self.chats, "ledger": self.ledger}
+        stand_ins: Any = {"chats": self.chats, "media": None, "ledger": self.ledger}
         self.app = build_app(
             **stand_ins,
             gates=self.gates,
