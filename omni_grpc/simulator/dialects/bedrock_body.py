@@ -30,6 +30,7 @@ _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 _ToolUseId = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_.:-]{1,64}$")]
 _NonEmpty = Annotated[str, Meta(min_length=1)]
+_ABSENT: Final = Raw()
 _Base64 = Annotated[str, Meta(min_length=1)]
 
 
@@ -109,15 +110,15 @@ class Block(_Camel, frozen=True):
     image: Image | None = None
     document: Document | None = None
     audio: Audio | None = None
-    video: Raw | None = None
+    video: Raw = Raw()
     tool_use: ToolUse | None = None
     tool_result: "ToolResult | None" = None
-    guard_content: Raw | None = None
+    guard_content: Raw = Raw()
     cache_point: CachePoint | None = None
     reasoning_content: Reasoning | None = None
-    citations_content: Raw | None = None
-    search_result: Raw | None = None
-    json: Raw | None = None
+    citations_content: Raw = Raw()
+    search_result: Raw = Raw()
+    json: Raw = Raw()
 
 
 class ToolResult(_Camel, frozen=True):
@@ -145,7 +146,7 @@ class SystemBlock(_Camel, frozen=True):
 
     text: _NonEmpty | None = None
     cache_point: CachePoint | None = None
-    guard_content: Raw | None = None
+    guard_content: Raw = Raw()
 
 
 class _InputSchema(_Camel, frozen=True):
@@ -166,7 +167,7 @@ class Tool(_Camel, frozen=True):
 
     tool_spec: ToolSpec | None = None
     cache_point: CachePoint | None = None
-    system_tool: Raw | None = None
+    system_tool: Raw = Raw()
 
 
 class _Named(_Camel, frozen=True):
@@ -277,7 +278,8 @@ def read_body(body: bytes) -> ConverseBody:
 
 
 def _check_one_of(union: msgspec.Struct, where: str) -> None:
-    given = [name for name in union.__struct_fields__ if getattr(union, name) is not None]
+    values = [getattr(union, name) for name in union.__struct_fields__]
+    given = [one for one in values if one is not None and one != _ABSENT]
     if len(given) != 1:
         raise Rejected(400, f"{where} must set exactly one of its members.", param=where)
 

@@ -266,8 +266,8 @@ def _texts(blocks: list[Block]) -> Iterator[str]:
         if block.tool_use is not None:
             yield block.tool_use.name
             yield bytes(block.tool_use.input).decode()
-        if block.json is not None:
-            yield bytes(block.json).decode()
+        if written := bytes(block.json).decode():
+            yield written
         thought = block.reasoning_content
         if thought is not None and thought.reasoning_text is not None:
             yield thought.reasoning_text.text
