@@ -108,14 +108,14 @@ async def test_an_answer_repeats_what_was_asked(raw: RawClient) -> None:
     tool = {"type": "function", "name": "f", "parameters": schema, "strict": True}
     asked: dict[str, Any] = {
         "instructions": "Be kind.",
-        "tools": [{**tool, "description": None}],
+        "tools": [tool, {**tool, "name": "g", "description": "d"}],
         "tool_choice": {"type": "function", "name": "f"},
         "parallel_tool_calls": False,
         "text": {
             "format": {
                 "type": "json_schema",
                 "name": "n",
-                "description": None,
+                "description": "d",
                 "schema": schema,
                 "strict": True,
             },

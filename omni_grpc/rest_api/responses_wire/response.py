@@ -16,6 +16,7 @@ from omni_grpc.core.chat import (
     FinishReason,
     ReasoningBlock,
     TokenLogprob,
+    Tool,
 )
 from omni_grpc.core.ids import CallId
 from omni_grpc.core.money import usd_text
@@ -259,16 +260,7 @@ def _repeated(order: Order) -> JsonObject:
         "temperature": wire.temperature,
         "text": _text_settings(order),
         "tool_choice": _tool_choice(order),
-        "tools": [
-            {
-                "type": "function",
-                "name": tool.name,
-                "description": tool.description,
-                "parameters": _on_one_line(tool.parameters_json),
-                "strict": tool.strict,
-            }
-            for tool in order.tools
-        ],
+        "tools": [_tool(tool) for tool in order.tools],
         "top_logprobs": wire.top_logprobs or 0,
         "top_p": wire.top_p,
         "truncation": "disabled",
@@ -286,15 +278,27 @@ def _text_settings(order: Order) -> JsonObject:
     form = order.wire.form
     if form is None or form.type != "json_schema":
         return {"format": {"type": "text" if form is None else form.type}}
-    return {
-        "format": {
-            "type": form.type,
-            "name": form.name,
-            "description": form.description,
-            "schema": _on_one_line(bytes(form.schema)),
-            "strict": form.strict,
-        }
+    found = {
+        "type": form.type,
+        "name": form.name,
+        "schema": _on_one_line(bytes(form.schema)),
+        "strict": form.strict,
     }
+    if form.description is not None:
+        found["description"] = form.description
+    return {"format": found}
+
+
+def _tool(tool: Tool) -> JsonObject:
+    found: JsonObject = {
+        "type": "function",
+        "name": tool.name,
+        "parameters": _on_one_line(tool.parameters_json),
+        "strict": tool.strict,
+    }
+    if tool.description is not None:
+        found["description"] = tool.description
+    return found
 
 
 def _tool_choice(order: Order) -> object:
