@@ -156,6 +156,17 @@ def test_results_of_parallel_calls_stand_in_one_turn_before_what_the_user_says()
     ]
 
 
+def test_ids_of_other_providers_are_made_to_fit():
+    call = ToolCall(id="functions.f:0", name="f", arguments_json="{}")
+    sent = said(
+        user("Go"),
+        Message(role="assistant", tool_calls=(call,)),
+        Message(role="tool", tool_call_id="functions.f:0", content="x"),
+    )
+    assert sent["messages"][1]["content"][0]["id"] == "functions_f_0"
+    assert sent["messages"][2]["content"][0]["tool_use_id"] == "functions_f_0"
+
+
 def test_arguments_go_out_as_they_were_written():
     call = ToolCall(id="t", name="f", arguments_json='{"b":1e2,  "a":"\\u00e9"}')
     wire, _ = encode(messages=(user("Go"), Message(role="assistant", tool_calls=(call,))))

@@ -6,6 +6,7 @@ one turn, so that all results of parallel tool calls stand in the turn after the
 refuses as empty is left out. Names of participants have no place there.
 """
 
+import re
 from typing import Final
 
 from omni_grpc.core.chat import (
@@ -26,6 +27,7 @@ FORMAT: Final = "anthropic"
 """The mark of reasoning that Anthropic's models made and signed."""
 
 _ALIASES: Final = {"image/jpg": "image/jpeg"}
+_NOT_IN_IDS: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _TEXTS: Final = frozenset({"application/json", "application/xml", "application/yaml"})
 """Media types beside `text/…` that are texts; the API takes all of them as plain text."""
 
@@ -89,7 +91,7 @@ class Conversation:
             blocks.append(
                 {
                     "type": "tool_use",
-                    "id": call.id,
+                    "id": _tool_id(call.id),
                     "name": call.name,
                     "input": raw_object(call.arguments_json or "{}", where),
                 }
@@ -102,7 +104,7 @@ class Conversation:
         marks = [mark for block in blocks if (mark := block.pop("cache_control", None))]
         return present(
             type="tool_result",
-            tool_use_id=message.tool_call_id,
+            tool_use_id=_tool_id(message.tool_call_id or ""),
             content=blocks or None,
             cache_control=marks[-1] if marks else None,
         )
@@ -149,6 +151,11 @@ class Conversation:
         raise FieldInvalid(
             f"{field}: Anthropic takes PDF, text and image files, not {kind}.", field=field
         )
+
+
+def _tool_id(call_id: str) -> str:
+    """An id as Anthropic takes it; other providers' ids have dots and colons."""
+    return _NOT_IN_IDS.sub("_", call_id) or "_"
 
 
 def _document(source: Json, title: str | None) -> Json:

@@ -9,11 +9,9 @@ from typing import Final, cast
 
 import msgspec
 
-from omni_grpc.simulator.answer import Answer, Asked, Counts, Piece, compose
+from omni_grpc.simulator.answer import Answer, Asked, Piece, compose
 from omni_grpc.simulator.behaviour import Behaviour
 from omni_grpc.simulator.dialects import anthropic_proofs
-from omni_grpc.simulator.dialects.anthropic_body import MessagesBody
-from omni_grpc.simulator.dialects.anthropic_request import count_prompt
 from omni_grpc.simulator.dialects.anthropic_usage import UsageReports
 from omni_grpc.simulator.instances import Json
 from omni_grpc.simulator.wire import Event
@@ -47,22 +45,22 @@ class MessageWriter:
 
     def __init__(
         self,
-        body: MessagesBody,
+        display: str | None,
         asked: Asked,
-        model: str,
         answer: Answer,
         behaviour: Behaviour,
         *,
         answer_id: str,
-        counts: Counts,
+        model: str,
+        usage: UsageReports,
     ) -> None:
-        self._body = body
+        self._hides_thinking = display == "omitted"
         self._asked = asked
         self._choice = answer.choices[0]
         self._behaviour = behaviour
         self._id = answer_id
         self._model = behaviour.as_model or model
-        self._usage = UsageReports(counts, count_prompt(body), behaviour)
+        self._usage = usage
 
     def body(self) -> bytes:
         """The plain answer."""
@@ -146,7 +144,7 @@ class MessageWriter:
             data = anthropic_proofs.redacted(text)
             whole: dict[str, Json] = {"type": "redacted_thinking", "data": data}
             return _Block(whole, whole, [], tokens=count, reasoning=True)
-        hidden = self._body.display == "omitted"
+        hidden = self._hides_thinking
         shown = "" if hidden else text
         proof = anthropic_proofs.signature(shown)
         deltas: list[tuple[dict[str, Json], int]] = []

@@ -11,7 +11,8 @@ from omni_grpc.simulator.dialect import AnswerWriter, Rejected, SimChat, SimRequ
 from omni_grpc.simulator.dialects.anthropic_answer import MessageWriter
 from omni_grpc.simulator.dialects.anthropic_body import MessagesBody, decode_body
 from omni_grpc.simulator.dialects.anthropic_checks import check_body, check_version
-from omni_grpc.simulator.dialects.anthropic_request import understand
+from omni_grpc.simulator.dialects.anthropic_request import count_prompt, understand
+from omni_grpc.simulator.dialects.anthropic_usage import UsageReports
 from omni_grpc.simulator.models import SimulatedModel
 from omni_grpc.simulator.wire import SSE, ErrorReply, Event
 
@@ -53,16 +54,17 @@ class _Chat:
 
     wants_usage = True
     behaviour = ""
+    _asked: Asked
 
     def __init__(self, body: MessagesBody, model: str) -> None:
         self._body = body
         self.model = model
         self.streams = bool(body.stream)
         self.tokens_max: int | None = body.max_tokens
-        self._asked: Asked | None = None
+        self._prompt = count_prompt(body)
 
     def asked(self, bare_model: str, facts: SimulatedModel | None) -> Asked:
-        self._asked = understand(self._body, bare_model, facts)
+        self._asked = understand(self._body, self._prompt.tokens, bare_model, facts)
         return self._asked
 
     def writer(
@@ -74,9 +76,15 @@ class _Chat:
         created: int,  # noqa: ARG002 - Anthropic tells no time
         counts: Counts,
     ) -> AnswerWriter:
-        asked = self._asked or understand(self._body, self.model, None)
+        usage = UsageReports(counts, self._prompt, behaviour)
         return MessageWriter(
-            self._body, asked, self.model, answer, behaviour, answer_id=answer_id, counts=counts
+            self._body.display,
+            self._asked,
+            answer,
+            behaviour,
+            answer_id=answer_id,
+            model=self.model,
+            usage=usage,
         )
 
 

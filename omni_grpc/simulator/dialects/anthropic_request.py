@@ -50,13 +50,16 @@ class PromptCount(msgspec.Struct, frozen=True):
         return lives["5m"], lives["1h"]
 
 
-def understand(body: MessagesBody, bare_model: str, facts: SimulatedModel | None) -> Asked:
-    """What the request wants; `facts` are its model's, None for a model that has none.
+def understand(
+    body: MessagesBody, count: int, bare_model: str, facts: SimulatedModel | None
+) -> Asked:
+    """What the request wants, its prompt being `count` tokens.
+
+    `facts` are its model's, None for a model that has none.
 
     Raises:
         Rejected: 400, the model cannot do it or the prompt does not fit.
     """
-    count = count_prompt(body).tokens
     if facts is not None:
         _check_ability(body, facts, count)
     user_text, tool_texts = _last_words(body)
