@@ -1,7 +1,7 @@
 """AWS's signature, version 4: each request proves itself with keys that never leave this process.
 
-botocore's own signer computes it, imported with the first request. What is signed is what is sent:
-the headers that `sign` covers and does not find are among those that it returns.
+botocore's own signer computes it, imported with the first keys, so that a process without AWS does
+not pay for it. What is signed is what is sent: the headers that `sign` adds it also returns.
 """
 
 import logging
@@ -56,9 +56,7 @@ class AwsCredentials:
             access_key,
             *(() if session_token is None else (session_token,)),
         )
-        self._keys = (access_key, secret_key, session_token)
-        self._scope = (service, region)
-        self._signer: SigV4Auth | None = None
+        self._auth = _signer(access_key, secret_key, session_token, service, region)
 
     async def sign(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes
@@ -79,17 +77,19 @@ class AwsCredentials:
         }
         signed["Content-Type"] = _CONTENT_TYPE
         request = AWSRequest(method=method, url=url, data=body, headers=signed)
-        self._auth().add_auth(request)
+        self._auth.add_auth(request)
         return {str(name): str(value) for name, value in request.headers.items()}
 
-    def _auth(self) -> "SigV4Auth":
-        if self._signer is None:
-            from botocore.auth import SigV4Auth
-            from botocore.credentials import (  # type: ignore[import-untyped]  # no types
-                ReadOnlyCredentials,
-            )
 
-            # At DEBUG it logs what it signs, the session token included.
-            logging.getLogger("botocore.auth").setLevel(logging.INFO)
-            self._signer = SigV4Auth(ReadOnlyCredentials(*self._keys), *self._scope)
-        return self._signer
+def _signer(
+    access_key: str, secret_key: str, session_token: str | None, service: str, region: str
+) -> "SigV4Auth":
+    from botocore.auth import SigV4Auth
+    from botocore.credentials import (  # type: ignore[import-untyped]  # no types
+        ReadOnlyCredentials,
+    )
+
+    # At DEBUG it logs what it signs, the session token included.
+    logging.getLogger("botocore.auth").setLevel(logging.INFO)
+    keys = ReadOnlyCredentials(access_key, secret_key, session_token)
+    return SigV4Auth(keys, service, region)
