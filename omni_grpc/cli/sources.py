@@ -13,10 +13,9 @@ from omni_grpc.catalog import (
     packaged_facts,
     seed,
 )
-from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.media_sources import simulated_media
 from omni_grpc.core.money import Rate, Unit, nanousd_from_usd
-from omni_grpc.providers import OwnModel, load_specs
+from omni_grpc.providers import OwnModel, ProvidersFileError, load_specs
 from omni_grpc.simulator import SIMULATED_MODELS, SimulatedModel
 from omni_grpc.storage import Database
 
@@ -39,7 +38,7 @@ def all_facts(providers_file: Path | None) -> list[OfferFacts]:
     Takes some hundred milliseconds of CPU.
 
     Raises:
-        CommandError: a price there is none, or the catalog cannot take a model.
+        ProvidersFileError: a price there is none, or the catalog cannot take a model.
     """
     packaged = [
         *packaged_facts(datetime.now(UTC)).offers,
@@ -51,7 +50,7 @@ def all_facts(providers_file: Path | None) -> list[OfferFacts]:
         for model in spec.models:
             own = _own(spec.id, model)
             if fault := fault_of(own):
-                raise CommandError(f"{providers_file}: {own.id}: {fault}")
+                raise ProvidersFileError(f"{providers_file}: {own.id}: {fault}")
             facts[own.id] = own
     return [*facts.values()]
 
@@ -68,7 +67,7 @@ def _own(provider: str, model: OwnModel) -> OfferFacts:
             for unit, price in model.usd_per_million.items()
         ]
     except ValueError as error:
-        raise CommandError(f"the prices of {provider}/{model.id}: {error}") from error
+        raise ProvidersFileError(f"the prices of {provider}/{model.id}: {error}") from error
     return OfferFacts(
         provider=provider,
         provider_model=model.id,
