@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, as the simulator speaks it."""
+"""OpenAI's chat completions, as the simulator speaks it: by OpenAI's routes and by Azure's."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -17,16 +17,18 @@ from omni_grpc.simulator.wire import SSE, ErrorReply
 __all__ = ("PATH", "OpenAIChatDialect")
 
 PATH: Final = "/v1/chat/completions"
+AZURE_PATH: Final = "/openai/deployments/{deployment}/chat/completions"
 
 
 class _Chat(msgspec.Struct, frozen=True):
-    """One request."""
+    """One request. `deployment` is the model that Azure's path names, whatever the body says."""
 
     body: ChatBody
+    deployment: str | None
 
     @property
     def model(self) -> str:
-        return self.body.model
+        return self.deployment or self.body.model
 
     @property
     def streams(self) -> bool:
@@ -69,7 +71,7 @@ class _Chat(msgspec.Struct, frozen=True):
 class OpenAIChatDialect:
     """See `SimDialect`."""
 
-    routes = (PATH,)
+    routes = (PATH, AZURE_PATH)
     framing = SSE
 
     def answer_id(self, run_id: str, call: int) -> str:
@@ -77,12 +79,15 @@ class OpenAIChatDialect:
         return f"chatcmpl-sim{run_id}{call:08d}"
 
     def presented_key(self, headers: Mapping[str, str]) -> str:
-        """A bearer."""
-        return headers.get("authorization", "").removeprefix("Bearer ")
+        """A bearer, or Azure's header."""
+        return headers.get("api-key") or headers.get("authorization", "").removeprefix("Bearer ")
 
     def read(self, request: SimRequest) -> SimChat:
         """The request, checked."""
-        return _Chat(read_body(request.body))
+        deployment = request.variables.get("deployment")
+        if deployment is not None and "api-version" not in request.query:
+            raise Rejected(404, "Resource not found")  # as Azure says it
+        return _Chat(read_body(request.body), deployment)
 
     def refusal(self, rejected: Rejected) -> ErrorReply:
         """OpenAI's error object."""
