@@ -335,6 +335,86 @@ def test_kept_responses_go_on_over_workers_and_restarts(own_gateway: Gateway) ->
         stranger.responses.retrieve(second.id)
 
 
+# --- any provider behind --------------------------------------------------------------------------
+OPENAI_BY_RESPONSES = """
+- {id: openai, dialect: responses, refuses: []}
+"""
+
+
+def test_the_thoughts_of_any_provider_survive_the_round_trip(
+    own_gateway: Gateway, simulator: SimulatorThread
+) -> None:
+    """Their signatures are checked by the simulator, each as its provider checks them."""
+    origin = simulator.base_url.removesuffix("/v1")
+    file = own_gateway.folder / "providers.yaml"
+    file.write_text(OPENAI_BY_RESPONSES)
+    own_gateway.environment |= {
+        "OMNI_PROVIDERS_FILE": str(file),
+        "OMNI_STORE_RESPONSES_HOURS": "1",
+        "OPENAI_API_KEY": "k",
+        "OMNI_PROVIDER_OPENAI_BASE_URL": f"{origin}/v1",
+        "ANTHROPIC_API_KEY": "k",
+        "OMNI_PROVIDER_ANTHROPIC_BASE_URL": origin,
+        "GEMINI_API_KEY": "k",
+        "OMNI_PROVIDER_GOOGLE_BASE_URL": f"{origin}/v1beta",
+    }
+    own_gateway.start()
+    tenant = own_gateway.tenant()
+    with (
+        client_of(own_gateway, tenant) as sdk,
+        Omni(own_gateway.grpc, api_key=tenant.api_key) as ledger,
+    ):
+        for model in (
+            "openai/gpt-5-mini",
+            "anthropic/claude-sonnet-4-5",
+            "google/gemini-2.5-flash",
+        ):
+            for streamed in (False, True):
+                answer = _use_tools(sdk, model, streamed=streamed)
+                check(answer)
+                assert "weather is fine and clock is fine" in answer.output_text, model
+                seen = simulator.record_of(call_id(answer)).seen
+                assert seen["reasoning_blocks"] == 1, model
+                assert seen["tool_results"] == 2, model
+                assert ledger.usage(call_id(answer)).cost_nanousd == charged(answer)
+
+
+def _use_tools(sdk: openai.OpenAI, model: str, *, streamed: bool) -> Response:
+    """Two turns of an agent: without the service's memory if streamed, else with it."""
+    said = f"[sim reasoning=8] {CALL_BOTH}"
+    asked: Any = {
+        "model": model,
+        "instructions": "Be kind.",
+        "tools": TOOLS,
+        "parallel_tool_calls": True,
+        "reasoning": {"effort": "high", "summary": "auto"},
+        "include": ["reasoning.encrypted_content"],
+        "store": not streamed,
+        "prompt_cache_key": "k",
+    }
+    first: Any
+    if streamed:
+        with sdk.responses.stream(input=said, **asked) as stream:
+            first = stream.get_final_response()
+    else:
+        first = sdk.responses.create(input=said, **asked)
+    check(first)
+    assert [item.type for item in first.output] == ["reasoning"] + 2 * ["function_call"]
+    results: list[Any] = [
+        {"type": "function_call_output", "call_id": item.call_id, "output": f"{item.name} is fine"}
+        for item in first.output
+        if item.type == "function_call"
+    ]
+    if not streamed:
+        return sdk.responses.create(input=results, previous_response_id=first.id, **asked)
+    history = [item.to_dict() for item in first.output]
+    for item in history:
+        item.pop("parsed_arguments", None)
+    return sdk.responses.create(
+        input=[{"role": "user", "content": said}, *history, *results], **asked
+    )
+
+
 # --- the older texts ------------------------------------------------------------------------------
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_text_is_completed(sdk: openai.OpenAI, ledger: Omni, streamed: bool) -> None:
