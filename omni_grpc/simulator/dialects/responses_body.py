@@ -43,7 +43,7 @@ _MISSING = re.compile(r"missing required field `(\w+)`")
 _UNKNOWN = re.compile(r"unknown field `(\w+)`")
 
 
-class FunctionTool(msgspec.Struct, forbid_unknown_fields=True):
+class FunctionTool(msgspec.Struct):
     """A function that the model may call; flat, unlike in chat completions."""
 
     type: Literal["function"]
