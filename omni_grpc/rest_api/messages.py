@@ -1,7 +1,8 @@
 """`POST /v1/messages`, Anthropic's API of chats, over the models of any provider; and its counting.
 
 Marks of what a provider shall keep come with nearly every request of this API, and they change a
-price and no answer: where the model's provider takes none, the chat is planned again without them.
+price and no answer. Where the model's provider takes none, or their price is not known, the chat is
+planned again without them, and its answer says so.
 """
 
 from collections.abc import AsyncGenerator
@@ -13,7 +14,7 @@ import msgspec
 
 from omni_grpc.completion import Call, ChatEvent, Chats, Gates
 from omni_grpc.core.chat import ChatCompletion, ChatStarted
-from omni_grpc.core.errors import FeatureUnsupported, NoCapableModel, OmniError
+from omni_grpc.core.errors import FeatureUnsupported, ModelUnpriced, NoCapableModel, OmniError
 from omni_grpc.providers.features import Feature
 from omni_grpc.rest_api.anthropic import (
     MARKS,
@@ -35,6 +36,9 @@ from omni_grpc.storage import Sealer
 
 PATH: Final = "/v1/messages"
 COUNT_PATH: Final = "/v1/messages/count_tokens"
+
+_FOR_MARKS: Final = (FeatureUnsupported, ModelUnpriced, NoCapableModel)
+"""How a chat is refused for its marks: its provider takes none, or their price is not known."""
 
 
 class MessageRoutes:
@@ -90,7 +94,7 @@ class MessageRoutes:
         more: tuple[str, ...] = ()
         try:
             found = await self._chats.complete(call, order.request)
-        except (FeatureUnsupported, NoCapableModel) as error:
+        except _FOR_MARKS as error:
             if not _is_for_marks(error, order):
                 raise
             found = await self._chats.complete(call, without_marks(order.request))
@@ -102,7 +106,7 @@ class MessageRoutes:
         events = self._chats.stream(call, order.request)
         try:
             started = await anext(events)
-        except (FeatureUnsupported, NoCapableModel) as error:
+        except _FOR_MARKS as error:
             if not _is_for_marks(error, order):
                 raise
             more = (MARKS,)

@@ -25,7 +25,7 @@ from omni_grpc.core.chat import (
     ToolCall,
     ToolChoice,
 )
-from omni_grpc.core.errors import FeatureUnsupported, NoCapableModel
+from omni_grpc.core.errors import FeatureUnsupported, ModelUnpriced, NoCapableModel, OmniError
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
@@ -276,9 +276,9 @@ async def test_unsigned_thinking_does_not_go_back(service: Service, raw: RawClie
 
 # --- marks, and what is left out --------------------------------------------------------------
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("kind", [FeatureUnsupported, NoCapableModel])
+@pytest.mark.parametrize("kind", [FeatureUnsupported, ModelUnpriced, NoCapableModel])
 async def test_marks_are_left_out_for_a_provider_that_takes_none(
-    service: Service, raw: RawClient, stream: bool, kind: type[FeatureUnsupported | NoCapableModel]
+    service: Service, raw: RawClient, stream: bool, kind: type[OmniError]
 ) -> None:
     hello, streamed = service.chats.complete_script, service.chats.stream_script
 
@@ -359,6 +359,8 @@ BAD_IMAGE = {"type": "image", "source": {"type": "file", "file_id": "f"}}
         ({"tools": [TOOL, {"type": "bash_20250124", "name": "bash"}]}, "tools[1].type"),
         ({"mcp_servers": [{"type": "url", "url": "https://x"}]}, "mcp_servers"),
         ({"container": "c"}, "container"),
+        ({"compaction": {"type": "summarize"}}, "compaction"),
+        ({"thread": {"type": "continue", "previous_message_id": "m"}}, "thread"),
         ({"inference_geo": "eu"}, "inference_geo"),
     ],
 )  # fmt: skip

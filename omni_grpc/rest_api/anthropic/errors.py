@@ -32,6 +32,11 @@ _OTHER: Final = "invalid_request_error"
 _TOO_LONG: Final = "prompt is too long"
 """Anthropic's own words, by which its clients know that they must shorten the conversation."""
 
+THREADS: Final = "threads, where the server keeps the conversation,"
+"""The feature by this name is refused so that Anthropic's SDK sends the conversation itself."""
+
+_NO_THREADS: Final = {"error_code": "thread_unsupported_request"}
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -45,13 +50,10 @@ class AnthropicErrors:
             message = f"{_TOO_LONG}: {message}"
         if error.field is not None:
             facts["field"] = error.field
-        return _encode(
-            {
-                "type": "error",
-                "error": {"type": error_type(error), "message": message, "omni": facts},
-                "request_id": call_id,
-            }
-        )
+        found: dict[str, object] = {"type": error_type(error), "message": message, "omni": facts}
+        if error.metadata.get("feature") == THREADS:
+            found["details"] = _NO_THREADS
+        return _encode({"type": "error", "error": found, "request_id": call_id})
 
     def event(self, error: OmniError, call_id: str) -> bytes:
         """The same as an event."""

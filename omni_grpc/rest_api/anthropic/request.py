@@ -29,6 +29,7 @@ from omni_grpc.core.chat import (
     ToolChoice,
 )
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid, OmniError
+from omni_grpc.rest_api.anthropic.errors import THREADS
 from omni_grpc.rest_api.anthropic.signatures import Signatures
 from omni_grpc.rest_api.anthropic.turns import (
     Turns,
@@ -146,6 +147,8 @@ def read_messages(body: bytes, signatures: Signatures, *, counts: bool = False) 
 
 def _refuse_unsupported(wire: WireMessages) -> None:
     for field, raw, what in (
+        ("thread", wire.thread, THREADS),
+        ("compaction", wire.compaction, "compactions"),
         ("mcp_servers", wire.mcp_servers, "MCP servers that the provider calls"),
         ("container", wire.container, "containers"),
         ("inference_geo", wire.inference_geo, "regions of inference"),

@@ -305,6 +305,8 @@ class WireMessages(msgspec.Struct, frozen=True):
     cache_control: WireCacheControl | None = None
     omni: WireOmni | None = None
     # Known only to be refused by name.
+    thread: msgspec.Raw = ABSENT
+    compaction: msgspec.Raw = ABSENT
     mcp_servers: msgspec.Raw = ABSENT
     container: msgspec.Raw = ABSENT
     inference_geo: msgspec.Raw = ABSENT
