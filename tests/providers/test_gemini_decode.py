@@ -114,7 +114,7 @@ def test_all_of_a_candidate_is_read():
     assert told.answer.reasoning == "Let me think. So."
     assert told.answer.tool_calls == (
         ToolCall(id="c1", name="f", arguments_json='{"a": 1}'),
-        ToolCall(id="call_gemini_0_1_r1", name="g", arguments_json="{}"),
+        ToolCall(id="gemini_0_1_r1", name="g", arguments_json="{}"),
     )
     assert told.answer.reasoning_blocks == (
         signed("s0", "thought", text="So."),
@@ -355,9 +355,7 @@ def test_each_kind_of_part_is_told():
             reasoning_blocks=(signed("s1", "c1"),),
         ),
         ChatDelta(
-            tool_calls=(
-                ToolCallDelta(index=1, id="call_gemini_0_1_r1", name="g", arguments_json="{}"),
-            ),
+            tool_calls=(ToolCallDelta(index=1, id="gemini_0_1_r1", name="g", arguments_json="{}"),),
         ),
         ChatDelta(finish_reason="tool_calls", reasoning_blocks=(signed("s2", "text:1:1"),)),
     ]

@@ -277,7 +277,7 @@ def test_results_of_one_turn_stand_together_by_their_functions_names():
 
 
 def test_ids_that_google_did_not_give_are_not_sent_to_it():
-    made = "call_gemini_0_0_r1"
+    made = "gemini_0_0_r1"
     turns = contents(
         USER,
         Message(role="assistant", tool_calls=(call(id=made),)),

@@ -6,9 +6,9 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
+from google_tokens import TokenEndpoint, key_file
 from provider_calls import KEY, make_call
 from pydantic import SecretStr
-from test_google_credentials import TokenEndpoint, key_file
 
 from omni_grpc.catalog import tokens
 from omni_grpc.core.chat import (

@@ -38,8 +38,11 @@ from omni_grpc.providers.gemini.wire import (
 )
 from omni_grpc.providers.http import generation_id_of
 
-MADE_ID: Final = "call_gemini_"
+MADE_ID: Final = "gemini_"
 """How ids begin that stand for calls which Google gave none; they are not sent to it."""
+
+_NAME_CHARS_MAX: Final = 24
+"""As much of an answer's name is put into such an id: some providers take ids of 40 letters."""
 
 _GAVE_UP: Final = "it gave up in the middle of its answer"
 _decode_answer: Final = msgspec.json.Decoder(WireAnswer).decode
@@ -110,8 +113,7 @@ class _Run:
             raise _TooManyCallsError
         arguments = arguments_of(call)
         reading.calls += 1
-        # Unique over the turns of a conversation, as far as Google names its answers.
-        call_id = call.id or f"{MADE_ID}{reading.index}_{number}_{answer_id or ''}"
+        call_id = call.id or _made_id(reading.index, number, answer_id)
         self.calls.append(
             ToolCallDelta(index=number, id=call_id, name=call.name or "", arguments_json=arguments)
         )
@@ -138,6 +140,12 @@ class _Run:
             finish_reason=self.finish,
             reasoning_blocks=tuple(self.blocks),
         )
+
+
+def _made_id(index: int, number: int, answer_id: str | None) -> str:
+    """Unique over the turns of a conversation, as far as Google names its answers."""
+    name = "".join(filter(str.isalnum, answer_id or ""))[:_NAME_CHARS_MAX]
+    return f"{MADE_ID}{index}_{number}_{name}"
 
 
 # --- plain ------------------------------------------------------------------------------------

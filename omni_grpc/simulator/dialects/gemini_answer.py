@@ -19,6 +19,7 @@ from omni_grpc.simulator.answer import Answer, Choice, Counts, Piece
 from omni_grpc.simulator.behaviour import Behaviour
 from omni_grpc.simulator.dialect import Rejected
 from omni_grpc.simulator.dialects.gemini_body import GeminiBody
+from omni_grpc.simulator.dialects.gemini_request import count_media
 from omni_grpc.simulator.dialects.gemini_signatures import is_strict, sign_call, sign_text
 from omni_grpc.simulator.dialects.gemini_usage import (
     Report,
@@ -148,6 +149,7 @@ class GeminiWriter:
         self._behaviour = behaviour
         self._id = answer_id
         self._counts = counts
+        self._media = count_media(chat)
         self._model = behaviour.as_model or model
         self._shows_thoughts = bool(chat.thinking.include_thoughts)
         self._is_strict = is_strict(model)
@@ -156,7 +158,7 @@ class GeminiWriter:
     # --- plain --------------------------------------------------------------------------------
     def body(self) -> bytes:
         """The plain answer."""
-        usage = whole_report(self._counts, self._behaviour, self._chat)
+        usage = whole_report(self._counts, self._behaviour, self._media)
         if self._is_blocked:
             return self._wire([], usage)
         choices = enumerate(self._answer.choices)
@@ -198,7 +200,7 @@ class GeminiWriter:
                 candidate = self._candidate(index, [unit.part], unit.pieces, None)
                 is_first = not place and not index
                 usage = report_so_far(
-                    self._counts, sent, reasoned, self._behaviour, self._chat, is_first=is_first
+                    self._counts, sent, reasoned, self._behaviour, self._media, is_first=is_first
                 )
                 yield Event(self._wire([candidate], usage), unit.tokens, unit.reasoning)
         *others, last = enumerate(self._answer.choices)
@@ -220,7 +222,7 @@ class GeminiWriter:
         return self._candidate(index, [part], (), choice.finish)
 
     def _last_events(self, candidates: list[_Candidate]) -> Iterator[Event]:
-        reports = last_reports(self._counts, self._behaviour, self._chat)
+        reports = last_reports(self._counts, self._behaviour, self._media)
         yield Event(self._wire(candidates, reports[0]), is_usage=reports[0] is not UNSET)
         for report in reports[1:]:
             yield Event(self._wire(None, report), is_usage=True)

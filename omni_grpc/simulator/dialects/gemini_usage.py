@@ -3,6 +3,7 @@
 Thoughts stand beside the candidates, and what counts zero is left out.
 """
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -10,8 +11,6 @@ from msgspec import UNSET, UnsetType
 
 from omni_grpc.simulator.answer import Counts
 from omni_grpc.simulator.behaviour import Behaviour
-from omni_grpc.simulator.dialects.gemini_body import GeminiBody
-from omni_grpc.simulator.dialects.gemini_request import count_media
 
 __all__ = ("Report", "last_reports", "report_so_far", "whole_report")
 
@@ -42,37 +41,42 @@ def report_so_far(
     completion: int,
     reasoning: int,
     behaviour: Behaviour,
-    chat: GeminiBody,
+    media: Mapping[str, int],
     *,
     is_first: bool,
 ) -> Report:
-    """The report in the middle of an answer of which so much was sent."""
+    """The report in the middle of an answer of which so much was sent.
+
+    `media` are the prompt's tokens that are no text, by modality, here and below.
+    """
     match behaviour.usage:
         case "none" | "half" | "null":
             return UNSET
         case "early":
-            return _report(counts.prompt, counts.cached, 1, 0, chat) if is_first else UNSET
+            return _report(counts.prompt, counts.cached, 1, 0, media) if is_first else UNSET
         case "zero":
             return _zero()
         case _:
-            return _report(counts.prompt, counts.cached, completion, reasoning, chat)
+            return _report(counts.prompt, counts.cached, completion, reasoning, media)
 
 
-def last_reports(counts: Counts, behaviour: Behaviour, chat: GeminiBody) -> tuple[Report, ...]:
+def last_reports(
+    counts: Counts, behaviour: Behaviour, media: Mapping[str, int]
+) -> tuple[Report, ...]:
     """The reports at a stream's end: of its last event, and of events after it."""
-    whole = whole_report(counts, behaviour, chat)
+    whole = whole_report(counts, behaviour, media)
     match behaviour.usage:
         case "early":
             return (UNSET,)
         case "twice":
             return (whole, whole)
         case "corrected":
-            return (_report(counts.prompt, 0, 1, 0, chat), whole)
+            return (_report(counts.prompt, 0, 1, 0, media), whole)
         case _:
             return (whole,)
 
 
-def whole_report(counts: Counts, behaviour: Behaviour, chat: GeminiBody) -> Report:
+def whole_report(counts: Counts, behaviour: Behaviour, media: Mapping[str, int]) -> Report:
     """The report of a whole answer."""
     match behaviour.usage:
         case "none":
@@ -84,7 +88,7 @@ def whole_report(counts: Counts, behaviour: Behaviour, chat: GeminiBody) -> Repo
         case "zero":
             return _zero()
         case _:
-            return _report(counts.prompt, counts.cached, counts.completion, counts.reasoning, chat)
+            return _report(counts.prompt, counts.cached, counts.completion, counts.reasoning, media)
 
 
 def _zero() -> UsageReport:
@@ -92,9 +96,8 @@ def _zero() -> UsageReport:
 
 
 def _report(
-    prompt: int, cached: int, completion: int, reasoning: int, chat: GeminiBody
+    prompt: int, cached: int, completion: int, reasoning: int, media: Mapping[str, int]
 ) -> UsageReport:
-    media = count_media(chat)
     text = max(prompt - sum(media.values()), 0)
     candidates = completion - reasoning
     return UsageReport(
