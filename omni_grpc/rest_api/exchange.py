@@ -31,6 +31,7 @@ STREAM_ERROR_SECONDS_MAX: Final = 5.0
 
 TIMEOUT_HEADER: Final = b"x-omni-timeout-ms"
 REQUEST_ID_HEADER: Final = b"idempotency-key"
+OPTIONAL_HEADER: Final = b"x-omni-optional"
 _TIMEOUT_DIGITS_MAX: Final = 15
 
 BASE_HEADERS: Final[Headers] = [
@@ -129,6 +130,11 @@ class Exchange:
         # The parser leaves the white space behind a value, which is no part of it.
         text = value.strip(b" \t").decode("latin-1")
         return checked_request_id(text, field=REQUEST_ID_HEADER.decode())
+
+    def optional_fields(self) -> tuple[str, ...]:
+        """What `x-omni-optional` names: for clients that cannot add a field to their bodies."""
+        text = self._headers.get(OPTIONAL_HEADER, b"").decode("latin-1")
+        return tuple(name for name in map(str.strip, text.split(",")) if name)
 
     def presented_key(self) -> str | None:
         """The API key of `Authorization: Bearer`, else of `X-API-Key`; it may be any text."""

@@ -69,7 +69,7 @@ class ResponseRoutes:
         """Reads the body, completes the chat, sends the answer."""
         with self._gates.metered(call):
             call.request_id = exchange.request_id()
-            order = read_order(await exchange.body())
+            order = read_order(await exchange.body(), exchange.optional_fields())
             seal = ReasoningSeal(self._sealer, _account(call))
             request, places = order.chat(await self._earlier(call, order), seal)
             exchange.errors = _CallersErrors(places)

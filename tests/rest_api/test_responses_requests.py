@@ -280,6 +280,17 @@ async def test_permissions_are_optional_and_demands_are_not(
     assert request.reasoning_summary == "auto"
 
 
+async def test_a_header_names_what_is_optional_for_clients_with_fixed_bodies(
+    service: Service, raw: RawClient
+) -> None:
+    names = {"x-omni-optional": "parallel_tool_calls, seed"}
+    asked = ask(tools=[F], parallel_tool_calls=False)
+    response_of(await raw.ask(asked, path=PATH, headers=names))
+    assert service.chats.requests[-1].optional == {"parallel_tool_calls", "seed"}
+    answer = await raw.ask(asked, path=PATH, headers={"x-omni-optional": "model"})
+    assert (answer.status, answer.error["param"]) == (400, "x-omni-optional")
+
+
 async def test_what_chats_have_too_goes_along_and_nothing_else(
     service: Service, raw: RawClient
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from omni_grpc.core.chat import (
+    OPTIONAL_FIELDS,
     ChatRequest,
     Message,
     ResponseFormat,
@@ -57,6 +58,7 @@ _REFUSED: Final = (
     ("context_management", "shorten the input yourself"),
     ("moderation", "call a moderation of your own"),
 )
+_HEADER: Final = "x-omni-optional"
 _NOTHING: Final = (b"", b"null", b"[]")
 _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _decode_body: Final = msgspec.json.Decoder(WireResponses).decode
@@ -65,7 +67,8 @@ _decode_body: Final = msgspec.json.Decoder(WireResponses).decode
 class Order(msgspec.Struct, frozen=True):
     """What a body asks for.
 
-    `items` are the input's as they were written; `passed` goes along to the provider as it is.
+    `items` are the input's as they were written; `passed` goes along to the provider as it is;
+    `optional` is what may be left out where the provider cannot do it.
     """
 
     wire: WireResponses
@@ -73,6 +76,7 @@ class Order(msgspec.Struct, frozen=True):
     decoded: tuple[WireItem, ...]
     tools: tuple[Tool, ...]
     passed: dict[str, msgspec.Raw]
+    optional: frozenset[str]
 
     @property
     def stream(self) -> bool:
@@ -124,7 +128,7 @@ class Order(msgspec.Struct, frozen=True):
             sampling=_sampling(wire),
             reasoning_effort=wire.effort,
             reasoning_summary=wire.summary,
-            optional=_optional(wire),
+            optional=self.optional,
             output_tokens_max=wire.max_output_tokens,
             short_credits=ShortCredits.REFUSE if omni is None else ShortCredits(omni.short_credits),
             extra=self.passed,
@@ -132,8 +136,8 @@ class Order(msgspec.Struct, frozen=True):
         return request, conversation.places
 
 
-def read_order(body: bytes) -> Order:
-    """Reads a body.
+def read_order(body: bytes, optional: Sequence[str] = ()) -> Order:
+    """Reads a body, and what a header names as optional beside it.
 
     Raises:
         FieldInvalid: naming the field as OpenAI does.
@@ -156,6 +160,7 @@ def read_order(body: bytes) -> Order:
         decoded=decoded,
         tools=tuple(_tool(tool, f"tools[{place}]") for place, tool in enumerate(wire.tools or ())),
         passed=passed,
+        optional=_optional(wire, optional),
     )
 
 
@@ -287,9 +292,18 @@ def _sampling(wire: WireResponses) -> Sampling:
     )
 
 
-def _optional(wire: WireResponses) -> frozenset[str]:
+def _optional(wire: WireResponses, header: Sequence[str]) -> frozenset[str]:
     """What may be left out: what the caller says, and what is a permission here and no demand."""
-    found = set() if wire.omni is None else set(optional_fields(wire.omni))
+    for name in header:
+        if name not in OPTIONAL_FIELDS:
+            raise FieldInvalid(
+                f"The header {_HEADER} names {name[:64]!r}, which is no setting that can be left "
+                f"out; use {', '.join(sorted(OPTIONAL_FIELDS))}.",
+                field=_HEADER,
+            )
+    found = set(header)
+    if wire.omni is not None:
+        found |= optional_fields(wire.omni)
     if wire.parallel_tool_calls:
         found.add("parallel_tool_calls")
     if wire.summary == "auto":
