@@ -186,7 +186,7 @@ class Worker:
         )
         self._grpc = GrpcServer(
             gates=self._gates,
-            router=RouterServicer(self._chats),
+            router=RouterServicer(self._chats, self._media),
             billing=BillingServicer(
                 self._ledger,
                 accounts,

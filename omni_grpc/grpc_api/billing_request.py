@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+import msgspec
 from google.protobuf import timestamp_pb2
 from omni.billing.v1 import billing_service_pb2 as pb
 
@@ -115,14 +116,26 @@ def settled_usage(settlement: pb.Settlement) -> Usage:
         completion=_count(settlement, "completion_token_count"),
         reasoning=_count(settlement, "reasoning_token_count"),
         completion_audio=_count(settlement, "completion_audio_token_count"),
+        cached_write_1h=_count(settlement, "cached_write_1h_token_count"),
+        prompt_image=_count(settlement, "prompt_image_token_count"),
+        completion_image=_count(settlement, "completion_image_token_count"),
+        image=_count(settlement, "image_count"),
+        second=_count(settlement, "second_count"),
+        character=_count(settlement, "character_count"),
     )
-    parts = (usage.cached_read or 0) + (usage.cached_write or 0) + (usage.prompt_audio or 0)
-    _whole(usage.prompt, parts, "prompt_token_count")
-    _whole(
-        usage.completion,
-        (usage.reasoning or 0) + (usage.completion_audio or 0),
-        "completion_token_count",
-    )
+    read = (usage.cached_read, usage.cached_write, usage.prompt_audio, usage.prompt_image)
+    written = (usage.reasoning, usage.completion_audio, usage.completion_image)
+    if any(one is not None for one in (usage.image, usage.second, usage.character)):
+        # Sold by those: it may have no tokens at all.
+        usage_of_tokens = msgspec.structs.replace(
+            usage, prompt=usage.prompt or 0, completion=usage.completion or 0
+        )
+    else:
+        usage_of_tokens = usage
+    _whole(usage_of_tokens.prompt, sum(one or 0 for one in read), "prompt_token_count")
+    _whole(usage_of_tokens.completion, sum(one or 0 for one in written), "completion_token_count")
+    hour = usage.cached_write_1h or 0
+    _whole(usage.cached_write or 0, hour, "cached_write_token_count")
     return usage
 
 

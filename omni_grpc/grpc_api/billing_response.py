@@ -88,6 +88,12 @@ def attempt(found: AttemptRecord) -> pb.AttemptRecord:
         estimated=usage.source is UsageSource.ESTIMATE,
         end_time=_timestamp(found.end_time),
         provider_ref=found.provider_ref or "",
+        cached_write_1h_token_count=usage.cached_write_1h,
+        prompt_image_token_count=usage.prompt_image,
+        completion_image_token_count=usage.completion_image,
+        image_count=usage.image,
+        second_count=usage.second,
+        character_count=usage.character,
     )
 
 

@@ -1,7 +1,5 @@
 """RouterService: reads the prompt, asks completion, writes the events."""
 
-import asyncio
-from collections.abc import Awaitable
 from contextlib import aclosing
 from typing import Any
 
@@ -9,20 +7,20 @@ import grpc
 from omni.router.v1 import router_service_pb2 as pb
 from omni.router.v1 import router_service_pb2_grpc as pb_grpc
 
-from omni_grpc.completion import Call, Chats, checked_request_id
+from omni_grpc.completion import Call, Chats, Media, checked_request_id
 from omni_grpc.core.chat import ChatCompletion, ChatStarted
 from omni_grpc.grpc_api import chat_response
 from omni_grpc.grpc_api.chat_request import chat_request
+from omni_grpc.grpc_api.first_message import whole
 from omni_grpc.grpc_api.interceptors import current_call
-
-FIRST_MESSAGE_SECONDS_MAX = 0.2
-"""How long the first message of a stream may take to leave once its call is stopped."""
+from omni_grpc.grpc_api.media_servicer import MediaRpcs
 
 
-class RouterServicer(pb_grpc.RouterServiceServicer):
-    """Serves chats."""
+class RouterServicer(MediaRpcs, pb_grpc.RouterServiceServicer):  # type: ignore[misc]  # writes instead of yielding
+    """Serves chats, and by `MediaRpcs` all else."""
 
-    def __init__(self, chats: Chats) -> None:
+    def __init__(self, chats: Chats, media: Media) -> None:
+        super().__init__(media)
         self._chats = chats
 
     async def CompleteChat(
@@ -45,27 +43,11 @@ class RouterServicer(pb_grpc.RouterServiceServicer):
                     for delta in event:
                         await context.write(chat_response.delta(delta))
                 elif isinstance(event, ChatStarted):
-                    await _whole(context.write(chat_response.started(event)))
+                    await whole(context.write(chat_response.started(event)))
                 elif isinstance(event, ChatCompletion):
                     await context.write(
                         pb.StreamChatResponse(completion=chat_response.completion(event))
                     )
-
-
-async def _whole(first_write: Awaitable[None]) -> None:
-    """Writes a stream's first message; one that is cancelled meanwhile leaves all the same.
-
-    The headers go with it, and grpc.aio takes them for sent only when the write returns: after a
-    cancelled one it sends them again with the status, which fails, and the client waits for ever.
-    """
-    writing = asyncio.ensure_future(first_write)
-    try:
-        await asyncio.shield(writing)
-    except asyncio.CancelledError:
-        await asyncio.wait((writing,), timeout=FIRST_MESSAGE_SECONDS_MAX)
-        if writing.done() and not writing.cancelled():
-            writing.exception()  # the call is gone: nobody needs to hear of it
-        raise
 
 
 def _call(request: pb.CompleteChatRequest | pb.StreamChatRequest) -> Call:

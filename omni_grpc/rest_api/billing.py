@@ -156,4 +156,13 @@ def _attempt(attempt: AttemptRecord) -> _JsonObject:
         "end_time": attempt.end_time,
         "provider_ref": attempt.provider_ref,
     }
+    rare = {
+        "cached_write_1h_token_count": usage.cached_write_1h,
+        "prompt_image_token_count": usage.prompt_image,
+        "completion_image_token_count": usage.completion_image,
+        "image_count": usage.image,
+        "second_count": usage.second,
+        "character_count": usage.character,
+    }
+    found |= {name: count for name, count in rare.items() if count is not None}
     return found

@@ -206,7 +206,7 @@ class ResolveAttemptResponse(_message.Message):
     def __init__(self, attempt_record: _Optional[_Union[AttemptRecord, _Mapping]] = ...) -> None: ...
 
 class Settlement(_message.Message):
-    __slots__ = ("prompt_token_count", "cached_read_token_count", "cached_write_token_count", "prompt_audio_token_count", "completion_token_count", "reasoning_token_count", "completion_audio_token_count")
+    __slots__ = ("prompt_token_count", "cached_read_token_count", "cached_write_token_count", "prompt_audio_token_count", "completion_token_count", "reasoning_token_count", "completion_audio_token_count", "cached_write_1h_token_count", "prompt_image_token_count", "completion_image_token_count", "image_count", "second_count", "character_count")
     PROMPT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     CACHED_READ_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     CACHED_WRITE_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -214,6 +214,12 @@ class Settlement(_message.Message):
     COMPLETION_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     REASONING_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     COMPLETION_AUDIO_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CACHED_WRITE_1H_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_IMAGE_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_IMAGE_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SECOND_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CHARACTER_COUNT_FIELD_NUMBER: _ClassVar[int]
     prompt_token_count: int
     cached_read_token_count: int
     cached_write_token_count: int
@@ -221,7 +227,13 @@ class Settlement(_message.Message):
     completion_token_count: int
     reasoning_token_count: int
     completion_audio_token_count: int
-    def __init__(self, prompt_token_count: _Optional[int] = ..., cached_read_token_count: _Optional[int] = ..., cached_write_token_count: _Optional[int] = ..., prompt_audio_token_count: _Optional[int] = ..., completion_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., completion_audio_token_count: _Optional[int] = ...) -> None: ...
+    cached_write_1h_token_count: int
+    prompt_image_token_count: int
+    completion_image_token_count: int
+    image_count: int
+    second_count: int
+    character_count: int
+    def __init__(self, prompt_token_count: _Optional[int] = ..., cached_read_token_count: _Optional[int] = ..., cached_write_token_count: _Optional[int] = ..., prompt_audio_token_count: _Optional[int] = ..., completion_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., completion_audio_token_count: _Optional[int] = ..., cached_write_1h_token_count: _Optional[int] = ..., prompt_image_token_count: _Optional[int] = ..., completion_image_token_count: _Optional[int] = ..., image_count: _Optional[int] = ..., second_count: _Optional[int] = ..., character_count: _Optional[int] = ...) -> None: ...
 
 class Voiding(_message.Message):
     __slots__ = ()
@@ -278,7 +290,7 @@ class UsageRecord(_message.Message):
     def __init__(self, call_id: _Optional[str] = ..., account: _Optional[str] = ..., cost_nanousd: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[AttemptRecord, _Mapping]]] = ...) -> None: ...
 
 class AttemptRecord(_message.Message):
-    __slots__ = ("attempt_number", "model", "outcome", "held_nanousd", "cost_nanousd", "price_version", "markup_ppm", "prompt_token_count", "cached_read_token_count", "cached_write_token_count", "prompt_audio_token_count", "completion_token_count", "reasoning_token_count", "completion_audio_token_count", "estimated", "end_time", "provider_ref")
+    __slots__ = ("attempt_number", "model", "outcome", "held_nanousd", "cost_nanousd", "price_version", "markup_ppm", "prompt_token_count", "cached_read_token_count", "cached_write_token_count", "prompt_audio_token_count", "completion_token_count", "reasoning_token_count", "completion_audio_token_count", "estimated", "end_time", "provider_ref", "cached_write_1h_token_count", "prompt_image_token_count", "completion_image_token_count", "image_count", "second_count", "character_count")
     ATTEMPT_NUMBER_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
@@ -296,6 +308,12 @@ class AttemptRecord(_message.Message):
     ESTIMATED_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_REF_FIELD_NUMBER: _ClassVar[int]
+    CACHED_WRITE_1H_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_IMAGE_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_IMAGE_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SECOND_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CHARACTER_COUNT_FIELD_NUMBER: _ClassVar[int]
     attempt_number: int
     model: str
     outcome: str
@@ -313,7 +331,13 @@ class AttemptRecord(_message.Message):
     estimated: bool
     end_time: _timestamp_pb2.Timestamp
     provider_ref: str
-    def __init__(self, attempt_number: _Optional[int] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., held_nanousd: _Optional[int] = ..., cost_nanousd: _Optional[int] = ..., price_version: _Optional[int] = ..., markup_ppm: _Optional[int] = ..., prompt_token_count: _Optional[int] = ..., cached_read_token_count: _Optional[int] = ..., cached_write_token_count: _Optional[int] = ..., prompt_audio_token_count: _Optional[int] = ..., completion_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., completion_audio_token_count: _Optional[int] = ..., estimated: _Optional[bool] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., provider_ref: _Optional[str] = ...) -> None: ...
+    cached_write_1h_token_count: int
+    prompt_image_token_count: int
+    completion_image_token_count: int
+    image_count: int
+    second_count: int
+    character_count: int
+    def __init__(self, attempt_number: _Optional[int] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., held_nanousd: _Optional[int] = ..., cost_nanousd: _Optional[int] = ..., price_version: _Optional[int] = ..., markup_ppm: _Optional[int] = ..., prompt_token_count: _Optional[int] = ..., cached_read_token_count: _Optional[int] = ..., cached_write_token_count: _Optional[int] = ..., prompt_audio_token_count: _Optional[int] = ..., completion_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., completion_audio_token_count: _Optional[int] = ..., estimated: _Optional[bool] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., provider_ref: _Optional[str] = ..., cached_write_1h_token_count: _Optional[int] = ..., prompt_image_token_count: _Optional[int] = ..., completion_image_token_count: _Optional[int] = ..., image_count: _Optional[int] = ..., second_count: _Optional[int] = ..., character_count: _Optional[int] = ...) -> None: ...
 
 class UnresolvedAttempt(_message.Message):
     __slots__ = ("name", "call_id", "attempt_number", "model", "held_nanousd", "price_version", "markup_ppm", "provider_ref", "worker", "lease_time")

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from omni.router.v1 import media_pb2 as omni_dot_router_dot_v1_dot_media__pb2
 from omni.router.v1 import router_service_pb2 as omni_dot_router_dot_v1_dot_router__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -64,6 +65,26 @@ class RouterServiceStub:
                 request_serializer=omni_dot_router_dot_v1_dot_router__service__pb2.StreamChatRequest.SerializeToString,
                 response_deserializer=omni_dot_router_dot_v1_dot_router__service__pb2.StreamChatResponse.FromString,
                 _registered_method=True)
+        self.EmbedTexts = channel.unary_unary(
+                '/omni.router.v1.RouterService/EmbedTexts',
+                request_serializer=omni_dot_router_dot_v1_dot_media__pb2.EmbedTextsRequest.SerializeToString,
+                response_deserializer=omni_dot_router_dot_v1_dot_media__pb2.EmbedTextsResponse.FromString,
+                _registered_method=True)
+        self.GenerateImages = channel.unary_unary(
+                '/omni.router.v1.RouterService/GenerateImages',
+                request_serializer=omni_dot_router_dot_v1_dot_media__pb2.GenerateImagesRequest.SerializeToString,
+                response_deserializer=omni_dot_router_dot_v1_dot_media__pb2.GenerateImagesResponse.FromString,
+                _registered_method=True)
+        self.SynthesizeSpeech = channel.unary_stream(
+                '/omni.router.v1.RouterService/SynthesizeSpeech',
+                request_serializer=omni_dot_router_dot_v1_dot_media__pb2.SynthesizeSpeechRequest.SerializeToString,
+                response_deserializer=omni_dot_router_dot_v1_dot_media__pb2.SynthesizeSpeechResponse.FromString,
+                _registered_method=True)
+        self.TranscribeAudio = channel.unary_unary(
+                '/omni.router.v1.RouterService/TranscribeAudio',
+                request_serializer=omni_dot_router_dot_v1_dot_media__pb2.TranscribeAudioRequest.SerializeToString,
+                response_deserializer=omni_dot_router_dot_v1_dot_media__pb2.TranscribeAudioResponse.FromString,
+                _registered_method=True)
 
 
 class RouterServiceServicer:
@@ -107,6 +128,37 @@ class RouterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EmbedTexts(self, request, context):
+        """Turns texts into vectors.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateImages(self, request, context):
+        """Generates pictures, or changes those that the request has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SynthesizeSpeech(self, request, context):
+        """Speaks a text and streams the audio as it is spoken.
+
+        The stream carries one `started` event, `audio` events, then exactly one `completion` event,
+        then ends with status OK. A stream without a `completion` failed, and its status says why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TranscribeAudio(self, request, context):
+        """Writes down what is said in an audio file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RouterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -119,6 +171,26 @@ def add_RouterServiceServicer_to_server(servicer, server):
                     servicer.StreamChat,
                     request_deserializer=omni_dot_router_dot_v1_dot_router__service__pb2.StreamChatRequest.FromString,
                     response_serializer=omni_dot_router_dot_v1_dot_router__service__pb2.StreamChatResponse.SerializeToString,
+            ),
+            'EmbedTexts': grpc.unary_unary_rpc_method_handler(
+                    servicer.EmbedTexts,
+                    request_deserializer=omni_dot_router_dot_v1_dot_media__pb2.EmbedTextsRequest.FromString,
+                    response_serializer=omni_dot_router_dot_v1_dot_media__pb2.EmbedTextsResponse.SerializeToString,
+            ),
+            'GenerateImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.GenerateImages,
+                    request_deserializer=omni_dot_router_dot_v1_dot_media__pb2.GenerateImagesRequest.FromString,
+                    response_serializer=omni_dot_router_dot_v1_dot_media__pb2.GenerateImagesResponse.SerializeToString,
+            ),
+            'SynthesizeSpeech': grpc.unary_stream_rpc_method_handler(
+                    servicer.SynthesizeSpeech,
+                    request_deserializer=omni_dot_router_dot_v1_dot_media__pb2.SynthesizeSpeechRequest.FromString,
+                    response_serializer=omni_dot_router_dot_v1_dot_media__pb2.SynthesizeSpeechResponse.SerializeToString,
+            ),
+            'TranscribeAudio': grpc.unary_unary_rpc_method_handler(
+                    servicer.TranscribeAudio,
+                    request_deserializer=omni_dot_router_dot_v1_dot_media__pb2.TranscribeAudioRequest.FromString,
+                    response_serializer=omni_dot_router_dot_v1_dot_media__pb2.TranscribeAudioResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -195,6 +267,114 @@ class RouterService:
             '/omni.router.v1.RouterService/StreamChat',
             omni_dot_router_dot_v1_dot_router__service__pb2.StreamChatRequest.SerializeToString,
             omni_dot_router_dot_v1_dot_router__service__pb2.StreamChatResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EmbedTexts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.router.v1.RouterService/EmbedTexts',
+            omni_dot_router_dot_v1_dot_media__pb2.EmbedTextsRequest.SerializeToString,
+            omni_dot_router_dot_v1_dot_media__pb2.EmbedTextsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.router.v1.RouterService/GenerateImages',
+            omni_dot_router_dot_v1_dot_media__pb2.GenerateImagesRequest.SerializeToString,
+            omni_dot_router_dot_v1_dot_media__pb2.GenerateImagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SynthesizeSpeech(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/omni.router.v1.RouterService/SynthesizeSpeech',
+            omni_dot_router_dot_v1_dot_media__pb2.SynthesizeSpeechRequest.SerializeToString,
+            omni_dot_router_dot_v1_dot_media__pb2.SynthesizeSpeechResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TranscribeAudio(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.router.v1.RouterService/TranscribeAudio',
+            omni_dot_router_dot_v1_dot_media__pb2.TranscribeAudioRequest.SerializeToString,
+            omni_dot_router_dot_v1_dot_media__pb2.TranscribeAudioResponse.FromString,
             options,
             channel_credentials,
             insecure,

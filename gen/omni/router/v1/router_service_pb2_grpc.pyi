@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from omni.router.v1 import media_pb2 as _media_pb2
 from omni.router.v1 import router_service_pb2 as _router_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -62,6 +63,18 @@ class RouterServiceStub:
     then ends with status OK. A stream without a `completion` failed, and its status says why. The
     stream of an answer that is told again has one `delta` for each choice.
     """
+    EmbedTexts: _grpc.UnaryUnaryMultiCallable[_media_pb2.EmbedTextsRequest, _media_pb2.EmbedTextsResponse]
+    """Turns texts into vectors."""
+    GenerateImages: _grpc.UnaryUnaryMultiCallable[_media_pb2.GenerateImagesRequest, _media_pb2.GenerateImagesResponse]
+    """Generates pictures, or changes those that the request has."""
+    SynthesizeSpeech: _grpc.UnaryStreamMultiCallable[_media_pb2.SynthesizeSpeechRequest, _media_pb2.SynthesizeSpeechResponse]
+    """Speaks a text and streams the audio as it is spoken.
+
+    The stream carries one `started` event, `audio` events, then exactly one `completion` event,
+    then ends with status OK. A stream without a `completion` failed, and its status says why.
+    """
+    TranscribeAudio: _grpc.UnaryUnaryMultiCallable[_media_pb2.TranscribeAudioRequest, _media_pb2.TranscribeAudioResponse]
+    """Writes down what is said in an audio file."""
 
 @_typing.type_check_only
 class RouterServiceAsyncStub(RouterServiceStub):
@@ -97,6 +110,18 @@ class RouterServiceAsyncStub(RouterServiceStub):
     then ends with status OK. A stream without a `completion` failed, and its status says why. The
     stream of an answer that is told again has one `delta` for each choice.
     """
+    EmbedTexts: _aio.UnaryUnaryMultiCallable[_media_pb2.EmbedTextsRequest, _media_pb2.EmbedTextsResponse]  # type: ignore[assignment]
+    """Turns texts into vectors."""
+    GenerateImages: _aio.UnaryUnaryMultiCallable[_media_pb2.GenerateImagesRequest, _media_pb2.GenerateImagesResponse]  # type: ignore[assignment]
+    """Generates pictures, or changes those that the request has."""
+    SynthesizeSpeech: _aio.UnaryStreamMultiCallable[_media_pb2.SynthesizeSpeechRequest, _media_pb2.SynthesizeSpeechResponse]  # type: ignore[assignment]
+    """Speaks a text and streams the audio as it is spoken.
+
+    The stream carries one `started` event, `audio` events, then exactly one `completion` event,
+    then ends with status OK. A stream without a `completion` failed, and its status says why.
+    """
+    TranscribeAudio: _aio.UnaryUnaryMultiCallable[_media_pb2.TranscribeAudioRequest, _media_pb2.TranscribeAudioResponse]  # type: ignore[assignment]
+    """Writes down what is said in an audio file."""
 
 class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
     """Routes chats to model providers.
@@ -141,5 +166,41 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         then ends with status OK. A stream without a `completion` failed, and its status says why. The
         stream of an answer that is told again has one `delta` for each choice.
         """
+
+    @_abc_1.abstractmethod
+    def EmbedTexts(
+        self,
+        request: _media_pb2.EmbedTextsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_media_pb2.EmbedTextsResponse, _abc.Awaitable[_media_pb2.EmbedTextsResponse]]:
+        """Turns texts into vectors."""
+
+    @_abc_1.abstractmethod
+    def GenerateImages(
+        self,
+        request: _media_pb2.GenerateImagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_media_pb2.GenerateImagesResponse, _abc.Awaitable[_media_pb2.GenerateImagesResponse]]:
+        """Generates pictures, or changes those that the request has."""
+
+    @_abc_1.abstractmethod
+    def SynthesizeSpeech(
+        self,
+        request: _media_pb2.SynthesizeSpeechRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_media_pb2.SynthesizeSpeechResponse], _abc.AsyncIterator[_media_pb2.SynthesizeSpeechResponse]]:
+        """Speaks a text and streams the audio as it is spoken.
+
+        The stream carries one `started` event, `audio` events, then exactly one `completion` event,
+        then ends with status OK. A stream without a `completion` failed, and its status says why.
+        """
+
+    @_abc_1.abstractmethod
+    def TranscribeAudio(
+        self,
+        request: _media_pb2.TranscribeAudioRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_media_pb2.TranscribeAudioResponse, _abc.Awaitable[_media_pb2.TranscribeAudioResponse]]:
+        """Writes down what is said in an audio file."""
 
 def add_RouterServiceServicer_to_server(servicer: RouterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
