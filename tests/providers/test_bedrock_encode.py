@@ -4,6 +4,7 @@ import json
 
 import botocore.session
 import botocore.validate
+import msgspec
 import pytest
 from provider_calls import make_call, make_spec
 
@@ -179,6 +180,7 @@ def test_reasoning_goes_back_first_and_only_to_the_format_that_made_it():
     blocks = (
         ReasoningBlock(kind="text", format="bedrock", text="t", signature="s"),
         ReasoningBlock(kind="text", format="anthropic", text="other", signature="o"),
+        ReasoningBlock(kind="text", format="bedrock", text="without its proof"),
         ReasoningBlock(kind="encrypted", format="bedrock", data="AAAA"),
     )
     told = turns(
@@ -191,10 +193,31 @@ def test_reasoning_goes_back_first_and_only_to_the_format_that_made_it():
     ]
 
 
-def test_an_empty_text_is_left_out_and_so_is_an_empty_turn():
-    assert turns(ASKED, Message(role="assistant", content=""), Message(role="user", content="x"))[
-        0
-    ]["content"] == [{"text": "Hi"}, {"text": "x"}]
+def test_ids_of_calls_are_cleaned_alike_where_they_come_from_elsewhere():
+    long = "call.a:b/" + "x" * 70
+    told = turns(
+        ASKED,
+        Message(role="assistant", tool_calls=(ToolCall(id=long, name="f", arguments_json="{}"),)),
+        Message(role="tool", tool_call_id=long, content="r"),
+    )
+    use = told[1]["content"][0]["toolUse"]["toolUseId"]
+    assert use == told[2]["content"][0]["toolResult"]["toolUseId"] == "x" * 64
+    other = ToolCall(id="call.a:b/c", name="f", arguments_json="{}")
+    told = turns(ASKED, Message(role="assistant", tool_calls=(other,)))
+    assert told[1]["content"][0]["toolUse"]["toolUseId"] == "call_a_b_c"
+
+
+def test_a_conversation_of_nothing_is_refused():
+    for message in (Message(role="system", content="s"), Message(role="user", content=" ")):
+        with pytest.raises(FieldInvalid) as caught:
+            encoded(messages=(message,))
+        assert caught.value.field == "messages"
+
+
+def test_a_blank_text_is_left_out_and_so_is_a_blank_turn():
+    assert turns(
+        ASKED, Message(role="assistant", content="\n\n"), Message(role="user", content="x")
+    )[0]["content"] == [{"text": "Hi"}, {"text": "x"}]
     told = turns(
         ASKED,
         Message(role="assistant", content="", tool_calls=CALLS),
@@ -242,12 +265,20 @@ def test_audio_goes_inline_with_its_format():
             "xlsx",
         ),
         (FilePart(file_data="AA==", filename="b.md"), "md"),
+        (FilePart(file_data="data:application/json;base64,AA==", filename="b.json"), "txt"),
+        (FilePart(file_data="data:text/x-python;base64,AA=="), "txt"),
     ],
 )
 def test_documents_go_inline_with_their_format(part, form):
     (block,) = content(part)
     assert block["document"]["format"] == form
     assert block["document"]["source"] == {"bytes": "AA=="}
+
+
+def test_a_file_that_is_an_image_goes_as_one():
+    assert content(FilePart(file_data="data:image/png;base64,AA==", filename="a.png")) == [
+        {"image": {"format": "png", "source": {"bytes": "AA=="}}}
+    ]
 
 
 def test_documents_names_are_cleaned_and_stand_once():
@@ -421,7 +452,7 @@ def test_top_k_goes_in_anthropics_words():
 
 @pytest.mark.parametrize(
     ("effort", "budget"),
-    [("minimal", 1_024), ("low", 2_000), ("medium", 5_000), ("high", 8_000), ("xhigh", 9_000)],
+    [("minimal", 1_024), ("low", 2_000), ("medium", 5_000), ("high", 8_000), ("xhigh", 9_500)],
 )
 def test_an_effort_is_a_share_of_the_output_where_a_model_takes_budgets(effort, budget):
     assert fields(reasoning_effort=effort) == {
@@ -468,11 +499,53 @@ def test_what_a_maker_has_not_is_refused_unless_it_is_optional(model, more, fiel
     assert fields("amazon.nova-pro-v1:0", optional=frozenset({field}), **more) == {}
 
 
-@pytest.mark.parametrize(("effort", "limit"), [("low", 1_024), ("extreme", 9_000)])
-def test_an_effort_that_cannot_be_is_refused(effort, limit):
+@pytest.mark.parametrize(
+    ("limit", "asked"),
+    [
+        (1_024, {"reasoning_effort": "low"}),
+        (9_000, {"reasoning_effort": "extreme"}),
+        (9_000, {"reasoning_budget": 1_023}),
+        (1_024, {"reasoning_budget": 4_000}),
+        (4_000, {"reasoning_budget": 4_000, "output_tokens_max": 4_000}),
+    ],
+)
+def test_thinking_that_cannot_be_is_refused(limit, asked):
+    own = asked.pop("output_tokens_max", None)
+    call = make_call(model=SONNET, output_tokens_max=limit, **asked)
+    request = msgspec.structs.replace(call.request, output_tokens_max=own)
     with pytest.raises(FieldInvalid) as caught:
-        fields(SONNET, limit, reasoning_effort=effort)
-    assert caught.value.field == "reasoning_effort"
+        encode_converse(msgspec.structs.replace(call, request=request))
+    assert caught.value.field == next(iter(asked))
+
+
+def test_a_budget_stays_below_a_limit_that_is_not_the_callers():
+    thinking = fields(SONNET, 2_000, reasoning_budget=4_000)["thinking"]
+    assert thinking == {"type": "enabled", "budget_tokens": 1_999}
+
+
+def test_a_budget_of_nothing_is_no_thinking():
+    assert fields(SONNET, reasoning_budget=0) == {}
+
+
+def test_a_summary_alone_is_asked_of_models_that_think_unasked():
+    assert fields(SONNET, reasoning_summary="auto") == {}
+    assert fields(OPUS_47, reasoning_summary="auto") == {}
+    assert fields("anthropic.claude-opus-5", reasoning_summary="auto") == {
+        "thinking": {"type": "adaptive", "display": "summarized"}
+    }
+
+
+def test_thinking_stays_off_within_a_loop_of_tools_that_has_no_proof():
+    proof = ReasoningBlock(kind="text", format="bedrock", text="t", signature="s")
+    for blocks, thinks in ((), False), ((proof,), True):
+        messages = (
+            ASKED,
+            Message(role="assistant", tool_calls=CALLS, reasoning_blocks=blocks),
+            Message(role="tool", tool_call_id="c1", content="r"),
+        )
+        asked = {"messages": messages, "tools": (Tool(name="f"),), "reasoning_effort": "low"}
+        assert bool(fields(SONNET, **asked)) is thinks
+        assert fields(OPUS_46, **asked)["thinking"] == {"type": "adaptive"}
 
 
 @pytest.mark.parametrize(

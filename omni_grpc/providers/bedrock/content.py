@@ -66,6 +66,11 @@ _AUDIO_FORMATS: Final = frozenset(
         "webm",
     ]
 )
+_TEXTS: Final = frozenset({"application/json", "application/xml", "application/yaml"})
+"""Media types beside `text/…` that are texts."""
+
+_TOOL_ID_CHARS_MAX: Final = 64
+_TOOL_ID_REFUSED: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _NAME_REFUSED: Final = re.compile(r"[^A-Za-z0-9\s()\[\]-]+")
 _BLANKS: Final = re.compile(r"\s+")
 
@@ -103,18 +108,25 @@ class Turns:
                 continue
             role = "assistant" if message.role == "assistant" else "user"
             blocks = self._blocks(message, f"messages[{place}]")
-            if not blocks:
+            if not blocks:  # what Converse refuses as empty is left out
                 continue
             if self._turns and self._turns[-1][0] == role:
                 self._turns[-1][1].extend(blocks)
             else:
                 self._turns.append((role, blocks))
+        if not self._turns:
+            raise FieldInvalid(
+                "There must be at least one message with content beside system prompts.",
+                field="messages",
+            )
         return [{"role": role, "content": blocks} for role, blocks in self._turns]
 
     def _blocks(self, message: Message, field: str) -> list[Json]:
         if message.role == "tool":
             return self._tool_result(message, field)
-        blocks = [_reasoning(block) for block in message.reasoning_blocks if block.format == FORMAT]
+        blocks = [
+            block for one in message.reasoning_blocks if (block := _reasoning(one)) is not None
+        ]
         blocks += self._parts(message.content, field)
         _add_text(blocks, message.refusal or "", None)
         for place, call in enumerate(message.tool_calls):
@@ -122,9 +134,8 @@ class Turns:
             arguments = raw_object(
                 call.arguments_json or "{}", f"{field}.tool_calls[{place}].arguments"
             )
-            blocks.append(
-                {"toolUse": {"toolUseId": call.id, "name": call.name, "input": arguments}}
-            )
+            use = {"toolUseId": _tool_id(call.id), "name": call.name, "input": arguments}
+            blocks.append({"toolUse": use})
         return blocks
 
     def _tool_result(self, message: Message, field: str) -> list[Json]:
@@ -134,7 +145,7 @@ class Turns:
         if any("audio" in block for block in inside):
             raise FeatureUnsupported("A tool's result holds no audio there.", field=field)
         result: Json = {
-            "toolResult": {"toolUseId": message.tool_call_id or "", "content": inside},
+            "toolResult": {"toolUseId": _tool_id(message.tool_call_id or ""), "content": inside},
         }
         # A mark inside would be none: it stands behind the result.
         return [result, *(block for block in content if "cachePoint" in block)]
@@ -155,25 +166,23 @@ class Turns:
             case RefusalPart():
                 _add_text(blocks, part.refusal, None)
             case ImagePart():
-                blocks.append(_image(part, field))
+                blocks.append(_image(part.url, field))
                 _add_mark(blocks, part.cache)
             case AudioPart():
                 blocks.append(_audio(part, field))
             case FilePart():
-                blocks.append(self._document(part, field))
+                blocks.append(self._file(part, field))
                 _add_mark(blocks, part.cache)
 
-    def _document(self, part: FilePart, field: str) -> Json:
+    def _file(self, part: FilePart, field: str) -> Json:
         if part.file_data is None:
             raise FeatureUnsupported("A file goes inline there, as a data URL.", field=field)
-        extension = (part.filename or "").rpartition(".")[2].lower()
-        if part.file_data.startswith("data:"):
-            kind, data = _data_url(part.file_data, field)
-            form = _DOCUMENTS.get(kind)
-        else:
-            form, data = None, part.file_data
-        if form is None and extension in _DOCUMENT_FORMATS:
-            form = extension
+        kind, data = "", part.file_data
+        if data.startswith("data:"):
+            kind, data = _data_url(data, field)
+        if kind.startswith("image/"):
+            return _image(part.file_data, field)
+        form = _document_format(kind, part.filename or "")
         if form is None:
             raise FeatureUnsupported(
                 f"The file's kind is not one of {', '.join(sorted(_DOCUMENT_FORMATS))}.",
@@ -209,24 +218,43 @@ def _add_mark(blocks: list[Json], ttl: CacheTtl | None) -> None:
 
 
 def _add_text(blocks: list[Json], text: str, ttl: CacheTtl | None) -> None:
-    """A block of text; an empty one, which Converse refuses, says nothing and is left out."""
-    if text:
+    """A block of text; a blank one, which Converse refuses, is left out."""
+    if text and not text.isspace():
         blocks.append({"text": text})
-    if text or blocks:
+    if blocks:
         _add_mark(blocks, ttl)
 
 
-def _reasoning(block: ReasoningBlock) -> Json:
-    if block.kind == "encrypted":
-        return {"reasoningContent": {"redactedContent": block.data or ""}}
-    said: Json = {"text": block.text}
-    if block.signature is not None:
-        said["signature"] = block.signature
+def _reasoning(block: ReasoningBlock) -> Json | None:
+    """The block as it came; None for one that another format made, or that lacks its proof."""
+    if block.format != FORMAT:
+        return None
+    if block.data is not None:
+        return {"reasoningContent": {"redactedContent": block.data}}
+    if block.signature is None:
+        return None
+    said = {"text": block.text, "signature": block.signature}
     return {"reasoningContent": {"reasoningText": said}}
 
 
-def _image(part: ImagePart, field: str) -> Json:
-    kind, data = _data_url(part.url, field)
+def _tool_id(call_id: str) -> str:
+    """An id as Converse and the models behind it take it; other providers' have more."""
+    return _TOOL_ID_REFUSED.sub("_", call_id)[-_TOOL_ID_CHARS_MAX:] or "_"
+
+
+def _document_format(kind: str, filename: str) -> str | None:
+    """By the media type, else by the name; any other text is plain text."""
+    extension = filename.rpartition(".")[2].lower()
+    found = _DOCUMENTS.get(kind)
+    if found is None and extension in _DOCUMENT_FORMATS:
+        found = extension
+    if found is None and (kind.startswith("text/") or kind in _TEXTS):
+        found = "txt"
+    return found
+
+
+def _image(url: str, field: str) -> Json:
+    kind, data = _data_url(url, field)
     form = _IMAGES.get(kind)
     if form is None:
         raise FeatureUnsupported(

@@ -10,16 +10,15 @@ from typing import Final
 
 from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid
+from omni_grpc.providers.bedrock.wire import FORMAT
 from omni_grpc.providers.bedrock.written import Json
 from omni_grpc.providers.calls import UpstreamCall
 
 THINKING_TOKENS_MIN: Final = 1_024
 """Anthropic's smallest budget; the output limit must be above it."""
 
-_BUDGET_SHARES: Final = {
-    "minimal": 0.1, "low": 0.2, "medium": 0.5, "high": 0.8, "xhigh": 0.9, "max": 0.9,
-}  # fmt: skip
-"""How much of the output limit a model of budgets may think, by the effort that was asked."""
+_PERCENT: Final = {"minimal": 10, "low": 20, "medium": 50, "high": 80, "xhigh": 95, "max": 95}
+"""Of the output limit, for models that take a budget only; what is left is the answer's."""
 
 _EFFORTS: Final = {
     "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh",
@@ -45,14 +44,18 @@ def model_fields(call: UpstreamCall) -> tuple[Json, list[str]]:
     fields: Json = {}
     if request.sampling.top_k is not None and _is_there(request, "top_k", version):
         fields["top_k"] = request.sampling.top_k
+    asks_summary = request.reasoning_summary is not None and _is_there(
+        request, "reasoning_summary", version
+    )
     if request.reasoning_budget is not None and _is_there(request, "reasoning_budget", version):
-        fields["thinking"] = _budget(request, version)
+        fields |= _budget(call, request.reasoning_budget, version or _NEWEST)
     elif request.reasoning_effort is not None and _is_there(request, "reasoning_effort", version):
-        fields |= _effort(request.reasoning_effort, call.output_tokens_max, version)
-    if request.reasoning_summary is not None and _is_there(request, "reasoning_summary", version):
-        thinking = fields.get("thinking")
-        if isinstance(thinking, dict) and thinking.get("type") == "adaptive":
-            thinking["display"] = "summarized"  # what those of a budget show anyway
+        fields |= _effort(call, request.reasoning_effort, version or _NEWEST)
+    elif asks_summary and version is not None and version >= _THINKS_UNASKED:
+        fields["thinking"] = {"type": "adaptive"}
+    thinking = fields.get("thinking")
+    if asks_summary and isinstance(thinking, dict) and thinking["type"] == "adaptive":
+        thinking["display"] = "summarized"  # what those of a budget show anyway
     wants_stop = version is not None and request.sampling.stop
     return fields, ["/stop_sequence"] if wants_stop else []
 
@@ -82,31 +85,63 @@ def _is_there(request: ChatRequest, field: str, version: tuple[int, int] | None)
     )
 
 
-def _budget(request: ChatRequest, version: tuple[int, int] | None) -> Json:
-    if version is not None and version > _BOTH_WAYS:
+def _budget(call: UpstreamCall, asked: int, version: tuple[int, int]) -> Json:
+    """Thinking within the caller's own budget."""
+    if asked == 0:
+        return _no_thinking(version)
+    if version > _BOTH_WAYS:
         raise FeatureUnsupported(
             "This model takes no budget of reasoning; send reasoning_effort.",
             field="reasoning_budget",
         )
-    return {"type": "enabled", "budget_tokens": request.reasoning_budget}
+    limit = call.output_tokens_max
+    # Where the limit is the gateway's own, or was lowered, it is not the caller's contradiction.
+    budget = asked if call.request.output_tokens_max == limit else min(asked, limit - 1)
+    return _thinking_within(call, budget, "reasoning_budget")
 
 
-def _effort(effort: str, output_tokens_max: int, version: tuple[int, int] | None) -> Json:
-    if version is None:
-        return {}
+def _effort(call: UpstreamCall, effort: str, version: tuple[int, int]) -> Json:
+    """An effort, or the budget that stands for it."""
     if effort == "none":
-        return {"thinking": {"type": "disabled"}} if version >= _THINKS_UNASKED else {}
+        return _no_thinking(version)
     if effort not in _EFFORTS:
         raise FieldInvalid(
-            f"reasoning_effort must be one of none, {', '.join(_EFFORTS)}.",
+            f"reasoning_effort must be none or one of {', '.join(_EFFORTS)}.",
             field="reasoning_effort",
         )
     if version >= _BOTH_WAYS:
         return {"thinking": {"type": "adaptive"}, "output_config": {"effort": _EFFORTS[effort]}}
-    if output_tokens_max <= THINKING_TOKENS_MIN:
+    budget = max(call.output_tokens_max * _PERCENT[effort] // 100, THINKING_TOKENS_MIN)
+    return _thinking_within(call, budget, "reasoning_effort")
+
+
+def _no_thinking(version: tuple[int, int]) -> Json:
+    """Told only to models that think unasked; others may not know the word."""
+    return {"thinking": {"type": "disabled"}} if version >= _THINKS_UNASKED else {}
+
+
+def _thinking_within(call: UpstreamCall, budget: int, field: str) -> Json:
+    limit = call.output_tokens_max
+    if not THINKING_TOKENS_MIN <= budget < limit:
         raise FieldInvalid(
-            f"Reasoning takes at least {THINKING_TOKENS_MIN} tokens of the output; allow more.",
-            field="reasoning_effort",
+            f"{field}: this model needs a reasoning budget of at least {THINKING_TOKENS_MIN} "
+            f"tokens below the output limit, which is {limit}; raise the limit or leave reasoning "
+            f"off.",
+            field=field,
         )
-    budget = max(THINKING_TOKENS_MIN, int(output_tokens_max * _BUDGET_SHARES[effort]))
+    if _loop_has_no_proof(call.request):
+        return {}
     return {"thinking": {"type": "enabled", "budget_tokens": budget}}
+
+
+def _loop_has_no_proof(request: ChatRequest) -> bool:
+    """Whether tool results answer a turn whose thinking was not carried back.
+
+    With a budget such a turn is refused, so thinking stays off until the next user message.
+    """
+    if request.messages[-1].role != "tool":
+        return False
+    for message in reversed(request.messages):
+        if message.role == "assistant":
+            return not any(block.format == FORMAT for block in message.reasoning_blocks)
+    return False
