@@ -374,6 +374,11 @@ def test_the_form_of_the_answer(form, wire):
             {"reasoning_effort": "minimal"},
             {"thinkingLevel": "MINIMAL", "includeThoughts": True},
         ),
+        (
+            "gemini-3.1-pro-preview",
+            {"reasoning_effort": "minimal"},
+            {"thinkingLevel": "LOW", "includeThoughts": True},
+        ),
         (NEW, {"reasoning_effort": "xhigh"}, {"thinkingLevel": "XHIGH", "includeThoughts": True}),
         (
             "gemini-flash-latest",

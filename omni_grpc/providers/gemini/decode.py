@@ -222,6 +222,9 @@ class GeminiStreamDecoder:
         self._readings: dict[int, _Reading] = {}
         self._usage: Usage | None = None
         self._usage_is_old = False
+        self._report: msgspec.Raw | None = None
+        """The last report that was not read yet."""
+        self._report_is_old = self._report_has_content = False
         self._has_content = False
         self.id: str | None = None
         self.model: str | None = None
@@ -273,6 +276,8 @@ class GeminiStreamDecoder:
                 self.fault = self._faults.malformed("one candidate has too many tool calls")
             if self.fault is not None:
                 break
+        if self._report is not None:
+            self._read_report(self._report)
         return tuple(delta for run in runs.values() if (delta := run.delta()) is not None)
 
     def _take(self, wire: WireAnswer, runs: dict[int, _Run]) -> None:
@@ -284,8 +289,7 @@ class GeminiStreamDecoder:
             self._take_candidate(candidate, self._run(candidate.index or 0, runs))
         if not wire.candidates and _is_blocked(wire):
             self._finish("content_filter", self._run(0, runs))
-        if wire.usage_metadata is not None:
-            self._take_usage(wire.usage_metadata)
+        self._take_usage(wire.usage_metadata)
 
     def _run(self, index: int, runs: dict[int, _Run]) -> _Run:
         run = runs.get(index)
@@ -300,7 +304,7 @@ class GeminiStreamDecoder:
         for part in (candidate.content and candidate.content.parts) or ():
             run.take(part, self.id)
             if part.text or part.function_call is not None:
-                self._usage_is_old = True
+                self._usage_is_old = self._report_is_old = True
                 self._has_content = self._has_content or not part.thought
         if candidate.logprobs_result is not None:
             run.logprobs.append(candidate.logprobs_result)
@@ -316,9 +320,16 @@ class GeminiStreamDecoder:
             run.reading.finished = True
             run.finish = finish
 
-    def _take_usage(self, wire: object) -> None:
-        """The last report counts, of those that are one."""
-        usage = usage_of(wire, has_content=self._has_content)
+    def _take_usage(self, raw: msgspec.Raw) -> None:
+        """The last report counts; it is read when all of this read is."""
+        if bytes(raw):
+            self._report = raw
+            self._report_has_content = self._has_content
+            self._report_is_old = False
+
+    def _read_report(self, raw: msgspec.Raw) -> None:
+        self._report = None
+        usage = usage_of(raw, has_content=self._report_has_content)
         if usage is not None:
             self._usage = usage
-            self._usage_is_old = False
+            self._usage_is_old = self._report_is_old

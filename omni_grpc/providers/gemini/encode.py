@@ -8,7 +8,7 @@ from omni_grpc.core.chat import ChatRequest, ResponseFormat, Sampling, Tool
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.providers.calls import UpstreamCall
 from omni_grpc.providers.gemini.contents import contents_of, system_parts
-from omni_grpc.providers.gemini.models import takes_level
+from omni_grpc.providers.gemini.models import level_of, takes_level
 from omni_grpc.providers.gemini.raw import raw_object
 
 _BUDGETS: Final = {
@@ -115,7 +115,7 @@ def _thinking(request: ChatRequest, model: str) -> _Json:
                 f"reasoning_effort must be one of {', '.join(_BUDGETS)}.", field="reasoning_effort"
             )
         if takes_level(model) and effort != "none":
-            wire["thinkingLevel"] = effort.upper()
+            wire["thinkingLevel"] = level_of(effort, model)
         else:
             budget = _BUDGETS[effort]
     if budget is not None:

@@ -17,6 +17,13 @@ def takes_level(model: str) -> bool:
     return version is None or int(version[1]) >= _LEVELS_FROM
 
 
+def level_of(effort: str, model: str) -> str:
+    """The level of thinking for an effort, as Google itself maps it: Pro models have no MINIMAL."""
+    if effort == "minimal" and "-pro" in model:
+        return "LOW"
+    return effort.upper()
+
+
 def needs_signatures(model: str) -> bool:
     """Whether tool calls without a signature are refused."""
     return "gemini-" in model and takes_level(model)

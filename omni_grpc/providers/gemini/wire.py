@@ -87,7 +87,7 @@ class WireAnswer(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
     candidates: tuple[WireCandidate, ...] | None = None
     prompt_feedback: WirePromptFeedback | None = None
-    usage_metadata: object = None
+    usage_metadata: msgspec.Raw = msgspec.Raw()
     model_version: str | None = None
     response_id: object = None
     error: object = None
@@ -166,7 +166,7 @@ def _tokens_of(wire: WireLogprobs) -> tuple[TokenLogprob, ...]:
 
 
 # --- usage ------------------------------------------------------------------------------------
-def usage_of(wire: object, *, has_content: bool) -> Usage | None:
+def usage_of(raw: msgspec.Raw, *, has_content: bool) -> Usage | None:
     """The tokens of a `usageMetadata` object; None where it counts neither prompt nor answer.
 
     Google counts thoughts beside the candidates, and what its own tools brought beside the prompt;
@@ -175,7 +175,8 @@ def usage_of(wire: object, *, has_content: bool) -> Usage | None:
     since reports in the middle of a stream leave it out too. A count that is negative, no whole
     number or beyond `USAGE_TOKENS_MAX` was not reported. A part never exceeds its whole.
     """
-    if not isinstance(wire, dict):
+    wire = _object_in(raw)
+    if wire is None:
         return None
     prompt = _count(wire.get("promptTokenCount"))
     by_tools = _count(wire.get("toolUsePromptTokenCount")) or 0
@@ -203,6 +204,17 @@ def usage_of(wire: object, *, has_content: bool) -> Usage | None:
         completion_audio=_part(of_answer.get("AUDIO"), completion),
         completion_image=_part(of_answer.get("IMAGE"), completion),
     )
+
+
+def _object_in(raw: msgspec.Raw) -> dict[str, object] | None:
+    """A streamed answer has a report in every event, of which the last counts: it alone is read."""
+    if not bytes(raw):
+        return None
+    try:
+        found = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _by_modality(wire: dict[str, object], *fields: str) -> dict[str, int]:
