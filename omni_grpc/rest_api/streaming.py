@@ -70,7 +70,9 @@ async def send_stream(
             asked = clock()
             async for event in events:
                 if isinstance(event, tuple):
-                    await exchange.send_events(writer.deltas(event))
+                    # What the reader does not get is no sign of life to it: pings go on.
+                    if written := writer.deltas(event):
+                        await exchange.send_events(written)
                 elif isinstance(event, ChatCompletion):
                     if before_end is not None:
                         await before_end(event)
