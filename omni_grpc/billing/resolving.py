@@ -10,7 +10,7 @@ from typing import Final as Constant
 from omni_grpc.billing.ledger import Ledger, Resolution
 from omni_grpc.billing.model import AttemptRecord, Decision, UnresolvedAttempt
 from omni_grpc.billing.operations import Decider, Final
-from omni_grpc.core.errors import HoldFinal, NotFound
+from omni_grpc.core.errors import FieldInvalid, HoldFinal, NotFound
 from omni_grpc.core.ids import AccountId, HoldId, attempt_of, call_id_of
 from omni_grpc.core.money import NanoUsd, Price, charge, usd_text
 from omni_grpc.core.usage import Usage
@@ -88,7 +88,14 @@ class Resolver:
                 f"The catalog has no price version {attempt.price_version}, which was pinned for "
                 "this attempt: it cannot be priced. Void it, or write it off."
             )
-        return charge(usage, price, attempt.markup_ppm)
+        try:
+            return charge(usage, price, attempt.markup_ppm)
+        except ValueError as error:
+            raise FieldInvalid(
+                f"The attempt cannot be charged by these counts: {error}. Give those that its "
+                "price is for.",
+                field="settlement",
+            ) from None
 
     async def _end(
         self,
