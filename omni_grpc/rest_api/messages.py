@@ -56,7 +56,7 @@ class MessageRoutes:
         with self._gates.metered(call):
             call.request_id = exchange.request_id()
             signatures = self._signatures(call)
-            order = read_messages(await exchange.body(), signatures)
+            order = read_messages(await exchange.body(), signatures, exchange.optional_fields())
             try:
                 with exchange.watched():
                     if order.stream:
@@ -76,7 +76,9 @@ class MessageRoutes:
 
     async def count_tokens(self, exchange: Exchange, call: Call) -> None:
         """Counts the prompt of a body, by our own count; it calls nobody and costs nothing."""
-        order = read_messages(await exchange.body(), self._signatures(call), counts=True)
+        order = read_messages(
+            await exchange.body(), self._signatures(call), exchange.optional_fields(), counts=True
+        )
         try:
             count = await self._chats.count_prompt(without_marks(order.request))
         except OmniError as error:

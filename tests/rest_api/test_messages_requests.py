@@ -220,6 +220,16 @@ async def test_cache_marks_stand_where_the_caller_put_them(
     assert last.content == (TextPart(text="last", cache="1h"),)
 
 
+async def test_a_header_names_what_may_be_left_out(service: Service, raw: RawClient) -> None:
+    named = {"x-omni-optional": "top_k, stop_sequences"}
+    assert (await ask(raw, body(thinking={"type": "disabled"}), headers=named)).status == 200
+    assert service.chats.requests[-1].optional == {
+        "top_k", "stop", "reasoning_budget", "reasoning_summary",
+    }  # fmt: skip
+    wrong = await ask(raw, headers={"x-omni-optional": "model"})
+    assert wrong.json["error"]["omni"]["field"] == "x-omni-optional[0]"
+
+
 # --- reasoning that comes back ----------------------------------------------------------------
 async def test_reasoning_of_any_provider_comes_back_whole(service: Service, raw: RawClient) -> None:
     blocks = (

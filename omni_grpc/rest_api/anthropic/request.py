@@ -69,6 +69,7 @@ _NOTHING: Final = (b"", b"null", b"[]")
 _UNKNOWN_BLOCK: Final = re.compile(r"(?:messages|system)\b.*\.type: invalid value '([^']*)'")
 _MESSAGE: Final = re.compile(r"messages\[([0-9]+)\]")
 _THINKING: Final = frozenset({"reasoning_budget", "reasoning_summary"})
+_HEADER: Final = "x-omni-optional"
 _OPTIONAL_NAMES: Final = {"stop_sequences": "stop"}
 _OWN_NAMES: Final = {
     "reasoning_budget": "thinking",
@@ -94,8 +95,16 @@ class MessagesOrder(msgspec.Struct, frozen=True):
     """Which field of the body each of the request's messages came from."""
 
 
-def read_messages(body: bytes, signatures: Signatures, *, counts: bool = False) -> MessagesOrder:
-    """Reads a body; `counts` for one that is only counted, and so needs no `max_tokens`.
+def read_messages(
+    body: bytes, signatures: Signatures, optional: Sequence[str] = (), *, counts: bool = False
+) -> MessagesOrder:
+    """Reads a body.
+
+    Args:
+        body: what was sent.
+        signatures: of the account that sent it.
+        optional: what a header names as optional beside it.
+        counts: whether it is only counted, and so needs no `max_tokens`.
 
     Raises:
         FieldInvalid: naming the field as Anthropic does, such as `messages[0].content`.
@@ -135,7 +144,7 @@ def read_messages(body: bytes, signatures: Signatures, *, counts: bool = False) 
         reasoning_effort=None if wire.output_config is None else wire.output_config.effort,
         reasoning_budget=_budget(wire.thinking),
         reasoning_summary=_summary(wire.thinking),
-        optional=_optional(wire),
+        optional=_optional(wire, optional),
         output_tokens_max=wire.max_tokens,
         short_credits=_short_credits(wire),
         extra=_extra(wire),
@@ -246,19 +255,22 @@ def _summary(thinking: WireThinkingConfig | None) -> ReasoningSummary | None:
             return None
 
 
-def _optional(wire: WireMessages) -> frozenset[str]:
-    found: set[str] = set()
-    for place, name in enumerate(() if wire.omni is None else wire.omni.optional):
-        setting = _OPTIONAL_NAMES.get(name, name)
-        if setting not in OPTIONAL_FIELDS:
-            raise invalid(
-                f"omni.optional[{place}]",
-                f"is no setting that can be left out; use {', '.join(sorted(OPTIONAL_FIELDS))}",
-            )
-        found.add(setting)
+def _optional(wire: WireMessages, header: Sequence[str]) -> frozenset[str]:
+    found = {_setting(name, f"{_HEADER}[{place}]") for place, name in enumerate(header)}
+    if wire.omni is not None:
+        for place, name in enumerate(wire.omni.optional):
+            found.add(_setting(name, f"omni.optional[{place}]"))
     if wire.thinking is not None:
         found |= _THINKING
     return frozenset(found)
+
+
+def _setting(name: str, field: str) -> str:
+    setting = _OPTIONAL_NAMES.get(name, name)
+    if setting not in OPTIONAL_FIELDS:
+        allowed = ", ".join(sorted(OPTIONAL_FIELDS))
+        raise invalid(field, f"is no setting that can be left out; use {allowed}")
+    return setting
 
 
 def _short_credits(wire: WireMessages) -> ShortCredits:
