@@ -90,7 +90,7 @@ class ResponseRoutes:
         completion = await self._chats.complete(call, request)
         frame = self._frame(completion, order)
         choice = completion.choices[0]
-        output = output_of(choice, completion.call_id, seal)
+        output = output_of(choice, frame, seal)
         whole = frame.ended(output, choice.finish_reason, completion, self._now())
         await self._keep(call, order, completion, whole)
         await exchange.answer(200, completion_headers(completion), _encode(whole))

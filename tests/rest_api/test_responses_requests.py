@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,13 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from raw_client import RawClient
 from responses_client import PATH, ask, events_of, response_of
-from rest_rig import OTHER_KEY, Service, completion
+from rest_rig import OTHER_KEY, Service, completion, started
 
-from omni_grpc.completion import Call
+from omni_grpc.completion import Call, ChatEvent
 from omni_grpc.core.chat import (
     Answer,
     AudioPart,
     ChatCompletion,
+    ChatDelta,
     ChatRequest,
     FilePart,
     ImagePart,
@@ -26,6 +28,7 @@ from omni_grpc.core.chat import (
     TextPart,
     Tool,
     ToolCall,
+    ToolCallDelta,
     ToolChoice,
 )
 from omni_grpc.core.errors import FieldInvalid
@@ -229,6 +232,51 @@ async def test_tools_and_their_choice_are_read(service: Service, raw: RawClient)
     assert none.parallel_tool_calls is None
 
 
+async def test_functions_of_a_namespace_have_its_name_before_theirs(
+    service: Service, raw: RawClient
+) -> None:
+    async def script(call: Call, request: ChatRequest) -> ChatCompletion:
+        return completion(call, Answer(tool_calls=calls))
+
+    async def stream(call: Call, request: ChatRequest) -> AsyncIterator[ChatEvent]:
+        yield started(call)
+        yield (
+            ChatDelta(
+                tool_calls=tuple(
+                    ToolCallDelta(index=index, id=one.id, name=one.name, arguments_json="{}")
+                    for index, one in enumerate(calls)
+                ),
+                finish_reason="tool_calls",
+            ),
+        )
+        yield completion(call)
+
+    calls = (
+        ToolCall(id="c1", name="agents__spawn", arguments_json="{}"),
+        ToolCall(id="c2", name="f", arguments_json="{}"),
+    )
+    service.chats.complete_script, service.chats.stream_script = script, stream
+    space = {
+        "type": "namespace",
+        "name": "agents",
+        "description": "d",
+        "tools": [{**F, "name": "spawn"}],
+    }
+    asked: dict[str, Any] = {"tools": [F, space]}
+    body = response_of(await raw.ask(ask(**asked), path=PATH))
+    assert [tool.name for tool in service.chats.requests[-1].tools] == ["f", "agents__spawn"]
+    assert body["tools"] == [F, space]
+    streamed = events_of(await raw.ask(ask(stream=True, **asked), path=PATH))
+    done = [e for e in streamed if e["type"] == "response.function_call_arguments.done"]
+    assert [event["name"] for event in done] == ["spawn", "f"]
+    for output in (body["output"], streamed[-1]["response"]["output"]):
+        assert [(one.get("namespace"), one["name"]) for one in output] == [
+            ("agents", "spawn"), (None, "f"),
+        ]  # fmt: skip
+        request = await read(service, raw, [{"role": "user", "content": "a"}, *output], **asked)
+        assert request.messages[1].tool_calls == calls
+
+
 async def test_settings_are_read(service: Service, raw: RawClient) -> None:
     request = await read(
         service,
@@ -378,6 +426,7 @@ async def test_a_request_id_is_the_callers_own(service: Service, raw: RawClient)
 
 # --- what is refused --------------------------------------------------------------------------
 USER = {"role": "user", "content": "a"}
+MANY = [{"type": "function", "name": f"f{number}"} for number in range(128)]
 
 
 def part(**fields: Any) -> list[Any]:
@@ -397,6 +446,10 @@ def part(**fields: Any) -> list[Any]:
         ),
         ("tools[1].type", {"tools": [F, {"type": "web_search"}]}),
         ("tools[0].type", {"tools": [{"type": "custom", "name": "apply_patch", "format": {}}]}),
+        (
+            "tools[0].tools[1].type",
+            {"tools": [{"type": "namespace", "name": "n", "tools": [G, {"type": "custom"}]}]},
+        ),
         ("tool_choice.type", {"tools": [F], "tool_choice": {"type": "file_search"}}),
         ("conversation", {"conversation": "conv_1"}),
         ("prompt", {"prompt": {"id": "pmpt_1"}}),
@@ -453,6 +506,13 @@ async def test_what_is_not_carried_is_refused_by_name(
         ("tools[0].name", {"tools": [{"type": "function"}]}),
         ("tools[0].name", {"tools": [{"type": "function", "name": "a b"}]}),
         ("tools[0].parameters", {"tools": [{**G, "parameters": []}]}),
+        ("tools[1].name", {"tools": [G, G]}),
+        ("tools[0].name", {"tools": [{"type": "namespace", "tools": [G]}]}),
+        (
+            "tools[0].tools[0].name",
+            {"tools": [{"type": "namespace", "name": "n" * 62, "tools": [G]}]},
+        ),
+        ("tools", {"tools": [{"type": "namespace", "name": "n", "tools": MANY}, G]}),
         ("tool_choice", {"tool_choice": "required"}),
         ("tool_choice", {"tools": [F], "tool_choice": "sometimes"}),
         ("tool_choice.name", {"tools": [F], "tool_choice": {"type": "function", "name": "g"}}),

@@ -27,7 +27,6 @@ from omni_grpc.rest_api.responses_wire.response import (
     JsonObject,
     ResponseFrame,
     Status,
-    call_item,
     item_id,
     message_item,
     reasoning_item,
@@ -292,7 +291,7 @@ class ResponseWriter:
             call = _Call(name, index, delta.id or f"call_{delta.index}", delta.name or "")
             self._calls[delta.index] = call
             self._output.append(None)
-            item = call_item(name, "in_progress", call.call_id, call.name, "")
+            item = self._frame.call_item(name, "in_progress", call.call_id, call.name, "")
             self._event("response.output_item.added", output_index=index, item=item)
         if delta.arguments_json:
             call.arguments.append(delta.arguments_json)
@@ -314,14 +313,15 @@ class ResponseWriter:
             self._place(message.index, message_item(message.id, status, message.parts))
         for call in self._calls.values():
             text = "".join(call.arguments)
+            item = self._frame.call_item(call.id, status, call.call_id, call.name, text)
             self._event(
                 "response.function_call_arguments.done",
                 item_id=call.id,
-                name=call.name,
+                name=item["name"],
                 output_index=call.index,
                 arguments=text,
             )
-            self._place(call.index, call_item(call.id, status, call.call_id, call.name, text))
+            self._place(call.index, item)
         self._calls.clear()
 
 

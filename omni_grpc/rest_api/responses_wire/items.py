@@ -24,6 +24,7 @@ from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid
 from omni_grpc.core.limits import PART_COUNT_MAX
 from omni_grpc.rest_api.openai.chat_wire import ABSENT, TOOL_CALL_ID_CHARS_MAX
 from omni_grpc.rest_api.responses_wire.reasoning import ReasoningSeal
+from omni_grpc.rest_api.responses_wire.tools import full_name
 
 _IMAGE_URLS: Final = ("https://", "http://", "data:")
 _CallId = Annotated[str, msgspec.Meta(min_length=1, max_length=TOOL_CALL_ID_CHARS_MAX)]
@@ -105,6 +106,7 @@ class WireCallItem(msgspec.Struct, frozen=True):
     call_id: _CallId
     name: _Text
     arguments: str
+    namespace: str | None = None
 
 
 class WireCallOutputItem(msgspec.Struct, frozen=True):
@@ -215,8 +217,9 @@ class Conversation:
                     self._think(item, place)
                 case WireCallItem():
                     turn = self._open_turn(place)
+                    name = full_name(item.namespace, item.name)
                     turn.calls.append(
-                        ToolCall(id=item.call_id, name=item.name, arguments_json=item.arguments)
+                        ToolCall(id=item.call_id, name=name, arguments_json=item.arguments)
                     )
                     self._called.add(item.call_id)
                 case WireCallOutputItem():

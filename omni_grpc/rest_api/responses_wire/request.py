@@ -19,9 +19,6 @@ from omni_grpc.core.chat import (
     ResponseFormat,
     Sampling,
     ShortCredits,
-    Tool,
-    ToolChoice,
-    ToolMode,
 )
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid, OmniError
 from omni_grpc.core.limits import MESSAGE_COUNT_MAX
@@ -29,13 +26,17 @@ from omni_grpc.rest_api.openai.chat_request import optional_fields
 from omni_grpc.rest_api.openai.json_body import read_json
 from omni_grpc.rest_api.responses_wire.items import Conversation, WireItem, decode_items
 from omni_grpc.rest_api.responses_wire.reasoning import ReasoningSeal
+from omni_grpc.rest_api.responses_wire.tools import (
+    Tools,
+    chosen_tools,
+    json_object,
+    read_tools,
+)
 from omni_grpc.rest_api.responses_wire.wire import (
     CHOICES,
     OWN,
     WireFormat,
     WireResponses,
-    WireTool,
-    WireToolChoice,
 )
 
 LOGPROBS_WORD: Final = "message.output_text.logprobs"
@@ -60,7 +61,6 @@ _REFUSED: Final = (
 )
 _HEADER: Final = "x-omni-optional"
 _NOTHING: Final = (b"", b"null", b"[]")
-_TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _decode_body: Final = msgspec.json.Decoder(WireResponses).decode
 
 
@@ -74,7 +74,7 @@ class Order(msgspec.Struct, frozen=True):
     wire: WireResponses
     items: tuple[msgspec.Raw, ...]
     decoded: tuple[WireItem, ...]
-    tools: tuple[Tool, ...]
+    tools: Tools
     passed: dict[str, msgspec.Raw]
     optional: frozenset[str]
 
@@ -116,7 +116,7 @@ class Order(msgspec.Struct, frozen=True):
             raise _invalid(
                 "input", f"must make from 1 to {MESSAGE_COUNT_MAX} messages, not {len(messages)}"
             )
-        tools, choice = _tool_choice(wire.tool_choice, self.tools)
+        tools, choice = chosen_tools(wire.tool_choice, self.tools.functions)
         omni = wire.omni
         request = ChatRequest(
             model=wire.model,
@@ -158,7 +158,7 @@ def read_order(body: bytes, optional: Sequence[str] = ()) -> Order:
         wire=wire,
         items=_items(wire),
         decoded=decoded,
-        tools=tuple(_tool(tool, f"tools[{place}]") for place, tool in enumerate(wire.tools or ())),
+        tools=read_tools(wire.tools or ()),
         passed=passed,
         optional=_optional(wire, optional),
     )
@@ -202,52 +202,7 @@ def _check_settings(wire: WireResponses) -> None:
         raise _invalid("stream_options", "is allowed only together with stream: true")
 
 
-# --- tools and forms --------------------------------------------------------------------------
-def _tool(wire: WireTool, field: str) -> Tool:
-    if wire.type != "function":
-        raise _unsupported(
-            f"{field}.type",
-            f"is {wire.type[:64]!r}, which this service does not run; only functions are "
-            "supported. Leave the tool out, or turn it off in the client's settings",
-        )
-    if wire.name is None or _TOOL_NAME.fullmatch(wire.name) is None:
-        raise _invalid(f"{field}.name", "must be 1 to 64 letters, digits, underscores or hyphens")
-    return Tool(
-        name=wire.name,
-        description=wire.description,
-        parameters_json=_object(wire.parameters, f"{field}.parameters"),
-        strict=wire.strict,
-    )
-
-
-def _tool_choice(
-    wire: ToolMode | WireToolChoice | None, tools: tuple[Tool, ...]
-) -> tuple[tuple[Tool, ...], ToolChoice | None]:
-    """The tools that may be called, and how."""
-    if wire is None or isinstance(wire, str):
-        if wire == "required" and not tools:
-            raise _invalid("tool_choice", "needs tools to choose from")
-        choice = None if wire is None or not tools else ToolChoice(mode=wire)
-        return tools, choice
-    if wire.type == "function":
-        if all(tool.name != wire.name for tool in tools):
-            raise _invalid("tool_choice.name", "names none of the tools")
-        return tools, ToolChoice(name=wire.name)
-    if wire.type != "allowed_tools":
-        raise _unsupported(
-            "tool_choice.type", f"is {wire.type[:64]!r}; use function or allowed_tools"
-        )
-    allowed = set()
-    for place, tool in enumerate(wire.tools or ()):
-        if tool.type != "function" or all(known.name != tool.name for known in tools):
-            raise _invalid(f"tool_choice.tools[{place}]", "names none of the functions of tools")
-        allowed.add(tool.name)
-    if not allowed:
-        raise _invalid("tool_choice.tools", "must name at least one tool")
-    kept = tuple(tool for tool in tools if tool.name in allowed)
-    return kept, ToolChoice(mode=wire.mode or "auto")
-
-
+# --- settings ---------------------------------------------------------------------------------
 def _response_format(wire: WireFormat | None) -> ResponseFormat | None:
     if wire is None:
         return None
@@ -255,7 +210,7 @@ def _response_format(wire: WireFormat | None) -> ResponseFormat | None:
         return ResponseFormat(kind=wire.type)
     if wire.name is None:
         raise _invalid("text.format.name", "is required with this type")
-    schema = _object(wire.schema, "text.format.schema")
+    schema = json_object(wire.schema, "text.format.schema")
     if schema is None:
         raise _invalid("text.format.schema", "is required with this type")
     return ResponseFormat(
@@ -267,17 +222,6 @@ def _response_format(wire: WireFormat | None) -> ResponseFormat | None:
     )
 
 
-def _object(raw: msgspec.Raw, field: str) -> str | None:
-    """The text of a JSON object as it was written; None where there is none."""
-    text = bytes(raw)
-    if text in (b"", b"null"):
-        return None
-    if not text.startswith(b"{"):
-        raise _invalid(field, "must be a JSON object")
-    return text.decode()
-
-
-# --- sampling ---------------------------------------------------------------------------------
 def _sampling(wire: WireResponses) -> Sampling:
     wanted = LOGPROBS_WORD in (wire.include or ())
     if wire.top_logprobs and not wanted:

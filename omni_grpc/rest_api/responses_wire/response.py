@@ -16,13 +16,13 @@ from omni_grpc.core.chat import (
     FinishReason,
     ReasoningBlock,
     TokenLogprob,
-    Tool,
 )
 from omni_grpc.core.ids import CallId
 from omni_grpc.core.money import usd_text
 from omni_grpc.core.usage import UsageSource
 from omni_grpc.rest_api.responses_wire.reasoning import ReasoningSeal
 from omni_grpc.rest_api.responses_wire.request import Order
+from omni_grpc.rest_api.responses_wire.wire import WireTool
 
 JsonObject = dict[str, object]
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
@@ -85,18 +85,6 @@ def message_item(name: str, status: Status, content: Sequence[JsonObject]) -> Js
     }
 
 
-def call_item(name: str, status: Status, call_id: str, function: str, text: str) -> JsonObject:
-    """A call of a function, with the text of its arguments."""
-    return {
-        "id": name,
-        "type": "function_call",
-        "status": status,
-        "call_id": call_id,
-        "name": function,
-        "arguments": text,
-    }
-
-
 def text_part(
     text: str, logprobs: Iterable[TokenLogprob] = (), annotations: Sequence[object] = _EMPTY
 ) -> JsonObject:
@@ -114,9 +102,9 @@ def refusal_part(text: str) -> JsonObject:
     return {"type": "refusal", "refusal": text}
 
 
-def output_of(choice: Choice, call_id: str, seal: ReasoningSeal) -> list[JsonObject]:
+def output_of(choice: Choice, frame: "ResponseFrame", seal: ReasoningSeal) -> list[JsonObject]:
     """The items of a whole answer: reasoning, the message, calls."""
-    answer = choice.answer
+    answer, call_id = choice.answer, frame.call_id
     output: list[JsonObject] = []
     status: Status = "incomplete" if choice.finish_reason in _INCOMPLETE else "completed"
     if answer.reasoning or answer.reasoning_blocks:
@@ -133,7 +121,7 @@ def output_of(choice: Choice, call_id: str, seal: ReasoningSeal) -> list[JsonObj
         output.append(message_item(item_id("msg", call_id, len(output)), status, parts))
     for call in answer.tool_calls:
         name = item_id("fc", call_id, len(output))
-        output.append(call_item(name, status, call.id, call.name, call.arguments_json))
+        output.append(frame.call_item(name, status, call.id, call.name, call.arguments_json))
     return output
 
 
@@ -187,13 +175,14 @@ def _logprob(token: TokenLogprob) -> JsonObject:
 class ResponseFrame:
     """What all objects of one response have in common: its name, and the request repeated."""
 
-    __slots__ = ("_fields", "call_id")
+    __slots__ = ("_fields", "_tools", "call_id")
 
     def __init__(
         self, call_id: str, model: str, create_time: int, order: Order, *, is_stored: bool
     ) -> None:
         """`is_stored` is whether the response shall be kept."""
         self.call_id = call_id
+        self._tools = order.tools
         self._fields = {
             "id": response_id(call_id),
             "object": "response",
@@ -202,6 +191,23 @@ class ResponseFrame:
             "store": is_stored,
             **_repeated(order),
         }
+
+    def call_item(
+        self, name: str, status: Status, call_id: str, function: str, text: str
+    ) -> JsonObject:
+        """A call of a function, with the text of its arguments."""
+        space, own = self._tools.own_name(function)
+        item: JsonObject = {
+            "id": name,
+            "type": "function_call",
+            "status": status,
+            "call_id": call_id,
+            "name": own,
+            "arguments": text,
+        }
+        if space is not None:
+            item["namespace"] = space
+        return item
 
     def response(
         self,
@@ -260,7 +266,7 @@ def _repeated(order: Order) -> JsonObject:
         "temperature": wire.temperature,
         "text": _text_settings(order),
         "tool_choice": _tool_choice(order),
-        "tools": [_tool(tool) for tool in order.tools],
+        "tools": [_tool(tool) for tool in wire.tools or ()],
         "top_logprobs": wire.top_logprobs or 0,
         "top_p": wire.top_p,
         "truncation": "disabled",
@@ -289,13 +295,14 @@ def _text_settings(order: Order) -> JsonObject:
     return {"format": found}
 
 
-def _tool(tool: Tool) -> JsonObject:
-    found: JsonObject = {
-        "type": "function",
-        "name": tool.name,
-        "parameters": _on_one_line(tool.parameters_json),
-        "strict": tool.strict,
-    }
+def _tool(tool: WireTool) -> JsonObject:
+    found: JsonObject = {"type": tool.type, "name": tool.name}
+    if tool.type == "namespace":
+        found["tools"] = [_tool(inner) for inner in tool.tools or ()]
+        found["description"] = tool.description or ""
+        return found
+    found["parameters"] = _on_one_line(bytes(tool.parameters))
+    found["strict"] = tool.strict
     if tool.description is not None:
         found["description"] = tool.description
     return found
@@ -311,7 +318,7 @@ def _tool_choice(order: Order) -> object:
     return {"type": choice.type, "mode": choice.mode or "auto", "tools": tools}
 
 
-def _on_one_line(text: bytes | str | None) -> msgspec.Raw | None:
+def _on_one_line(text: bytes) -> msgspec.Raw | None:
     """JSON as it was written, but for the white space that an event cannot have."""
     return None if not text else msgspec.Raw(msgspec.json.format(text, indent=-1))
 

@@ -47,13 +47,14 @@ CHOICES: Final = {
 
 
 class WireTool(msgspec.Struct, frozen=True):
-    """A tool; of others than functions only the type is read."""
+    """A function, or a namespace of functions (`tools`); of others only the type is read."""
 
     type: str
     name: str | None = None
     description: str | None = None
     parameters: msgspec.Raw = ABSENT
     strict: bool | None = None
+    tools: "Annotated[tuple[WireTool, ...], msgspec.Meta(max_length=TOOL_COUNT_MAX)] | None" = None
 
 
 class WireAllowedTool(msgspec.Struct, frozen=True):
