@@ -1,13 +1,15 @@
 """AWS's binary event stream, cut at any byte, turned into the JSON texts of its messages.
 
 A message becomes one object whose only key is its event type; an exception becomes
-`{"exception": type, "details": …}`. Frames and checksums are botocore's work; it is imported with
-the first stream, so that a process without AWS does not pay for it.
+`{"exception": type, "details": …}`. What headers say is botocore's work, once for each form of
+them, since the messages of a stream have the same few; checksums are verified of each. botocore is
+imported with the first stream, so that a process without AWS does not pay for it.
 """
 
 import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 import msgspec
 
@@ -23,6 +25,11 @@ _MESSAGE_BYTES_MIN: Final = 16
 """The prelude and the checksum at the end."""
 
 _LENGTH: Final = struct.Struct(">I")
+_PRELUDE: Final = struct.Struct(">III")
+_CHECKSUM_BYTES: Final = 4
+_FORMS_KEPT_MAX: Final = 256
+"""Forms of headers that are remembered; a stream has some six, whatever it says."""
+
 _BROKEN: Final = (ValueError, LookupError, TypeError, struct.error)
 """What botocore's parser raises for headers that are none, beside its own errors."""
 
@@ -88,6 +95,20 @@ class AwsEventParser:
 
     def _message(self, frame: bytes) -> bytes | None:
         """The JSON text of one whole message; None for one that tells nothing."""
+        length, headers_bytes, checksum = _PRELUDE.unpack_from(frame)
+        end = length - _CHECKSUM_BYTES
+        start = _PRELUDE_BYTES + headers_bytes
+        form = _forms.get(frame[_PRELUDE_BYTES:start]) if start <= end else None
+        if form is None:
+            return self._first_of_its_form(frame, start)
+        if crc32(frame[: _PRELUDE_BYTES - _CHECKSUM_BYTES]) != checksum:
+            raise BrokenFramingError("a prelude's checksum is wrong")
+        if crc32(frame[:end]) != _LENGTH.unpack_from(frame, end)[0]:
+            raise BrokenFramingError("a message's checksum is wrong")
+        return b"%b%b%b" % (form[0], frame[start:end] or b"null", form[1])
+
+    def _first_of_its_form(self, frame: bytes, start: int) -> bytes | None:
+        """A message whose headers were not seen yet: botocore reads them, and checks it all."""
         from botocore.eventstream import EventStreamBuffer, ParserError
 
         if self._buffer is None:
@@ -95,13 +116,23 @@ class AwsEventParser:
         try:
             self._buffer.add_data(frame)
             message = self._buffer.next()
-            return _text_of(message.headers, bytes(message.payload))
+            form = _form_of(message.headers)
+            payload = bytes(message.payload)
         except ParserError as error:
             raise BrokenFramingError(str(error)) from error
         except _BROKEN as error:
             raise BrokenFramingError("a message's headers are none") from error
         except StopIteration as error:  # its length is known to be whole
             raise BrokenFramingError("a message contradicts its length") from error
+        if form is None:
+            return _error_text(message.headers)
+        if len(_forms) < _FORMS_KEPT_MAX:
+            _forms[frame[_PRELUDE_BYTES:start]] = form
+        return b"%b%b%b" % (form[0], payload or b"null", form[1])
+
+
+_forms: dict[bytes, tuple[bytes, bytes]] = {}
+"""By a message's headers: what stands before its payload in its JSON text, and what after it."""
 
 
 def _needed(data: bytes, start: int) -> int:
@@ -121,17 +152,23 @@ def _needed(data: bytes, start: int) -> int:
     return length
 
 
-def _text_of(headers: Mapping[str, object], payload: bytes) -> bytes | None:
+def _form_of(headers: Mapping[str, object]) -> tuple[bytes, bytes] | None:
+    """What stands around the payload of such messages; None for those of another kind."""
     match headers.get(":message-type"):
         case "event":
             name = str(headers.get(":event-type", ""))
-            return b"{%b:%b}" % (msgspec.json.encode(name), payload or b"null")
+            return b"{%b:" % msgspec.json.encode(name), b"}"
         case "exception":
             name = str(headers.get(":exception-type", ""))
-            details = payload or b"null"
-        case "error":
-            name = str(headers.get(":error-code", ""))
-            details = msgspec.json.encode({"message": str(headers.get(":error-message", ""))})
+            return b'{"exception":%b,"details":' % msgspec.json.encode(name), b"}"
         case _:
             return None
-    return b'{"exception":%b,"details":%b}' % (msgspec.json.encode(name), details)
+
+
+def _error_text(headers: Mapping[str, object]) -> bytes | None:
+    """An error without a payload; None for a message that tells nothing."""
+    if headers.get(":message-type") != "error":
+        return None
+    name = str(headers.get(":error-code", ""))
+    details = {"message": str(headers.get(":error-message", ""))}
+    return msgspec.json.encode({"exception": name, "details": details})

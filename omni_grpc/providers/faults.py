@@ -38,14 +38,20 @@ _HTTP_ERROR_MAX: Final = 599
 
 _HTTP_SERVER_ERROR_MIN: Final = 500
 _TOO_MANY_REQUESTS: Final = 429
-_REPEATABLE: Final = frozenset({408, 409, 425})
-"""Failures below 500 that pass by themselves, and are about nothing that the caller wrote."""
+_REPEATABLE: Final = frozenset({408, 409, 424, 425})
+"""Failures below 500 that pass by themselves, and are about nothing that the caller wrote; 424 is
+what Bedrock says of a model that failed."""
 
 _OURS: Final = frozenset({401, 402, 403, 404, 405, 407, 410, 421, 426})
 """Our key, quota, address or model name. So are redirects: following one would carry the key."""
 
 _QUOTA_CODES: Final = frozenset(
-    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "ServiceQuotaExceededException",
+    }
 )
 """Codes that come as 429 or 400 and mean that our account there has no money."""
 
@@ -125,6 +131,8 @@ class Faults:
 
     def _for_status(self, status: int, headers: Mapping[str, str], error: object) -> ProviderFault:
         said = self._said(error)
+        if said.code is None:  # AWS's stands in a header, before a colon
+            said.code = self._text(headers.get("x-amzn-errortype", "").partition(":")[0] or None)
         kind = _class_of(status, said.code)
         reason = f": {said.message}" if said.message else ""
         return kind(
@@ -144,7 +152,7 @@ class Faults:
         if not isinstance(error, dict):
             return _Said(None, None, None)
         return _Said(
-            self._text(error.get("message")),
+            self._text(error.get("message") or error.get("Message")),
             self._text(_code_in(error), _CODE_CHARS_MAX),
             self._text(error.get("param"), _CODE_CHARS_MAX),
         )

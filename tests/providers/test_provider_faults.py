@@ -186,3 +186,23 @@ async def test_the_configured_key_is_never_shown(start, call, dispatched):
         await provider.complete(call(), dispatched)
     assert "0123456789abcdef" not in str(caught.value.__dict__) + str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("code", "headers", "body", "kind", "told"),
+    [
+        (424, (), {"Message": "The model failed."}, Overloaded, None),
+        (400, ("x-amzn-ErrorType: ServiceQuotaExceededException:http://x/",), {}, Misconfigured,
+         "ServiceQuotaExceededException"),
+        (429, ("x-amzn-errortype: ThrottlingException",), {"message": "Slow down."}, RateLimited,
+         "ThrottlingException"),
+    ],
+)  # fmt: skip
+async def test_amazons_errors_have_their_code_in_a_header(
+    start, call, dispatched, code, headers, body, kind, told
+):
+    provider, _ = await start(replies(status(code, body, *headers)))
+    with pytest.raises(kind) as caught:
+        await provider.complete(call(), dispatched)
+    assert caught.value.code == told
+    assert caught.value.provider_message == (body.get("message") or body.get("Message"))

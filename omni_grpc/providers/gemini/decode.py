@@ -34,6 +34,7 @@ from omni_grpc.providers.gemini.wire import (
     arguments_of,
     finish_reason_of,
     logprobs_of,
+    report_in,
     usage_of,
 )
 from omni_grpc.providers.http import generation_id_of
@@ -177,7 +178,9 @@ def decode_completion(data: bytes, faults: Faults) -> ProviderCompletion:
         choices = (Choice(index=0, answer=Answer(), finish_reason="content_filter"),)
     return ProviderCompletion(
         choices=choices,
-        usage=usage_of(wire.usage_metadata, has_content=any(run.has_content for run in runs)),
+        usage=usage_of(
+            report_in(wire.usage_metadata), has_content=any(run.has_content for run in runs)
+        ),
         id=answer_id,
         model=wire.model_version,
     )
@@ -329,7 +332,7 @@ class GeminiStreamDecoder:
 
     def _read_report(self, raw: msgspec.Raw) -> None:
         self._report = None
-        usage = usage_of(raw, has_content=self._report_has_content)
+        usage = usage_of(report_in(raw), has_content=self._report_has_content)
         if usage is not None:
             self._usage = usage
             self._usage_is_old = self._report_is_old

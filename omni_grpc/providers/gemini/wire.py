@@ -166,7 +166,7 @@ def _tokens_of(wire: WireLogprobs) -> tuple[TokenLogprob, ...]:
 
 
 # --- usage ------------------------------------------------------------------------------------
-def usage_of(raw: msgspec.Raw, *, has_content: bool) -> Usage | None:
+def usage_of(wire: object, *, has_content: bool) -> Usage | None:
     """The tokens of a `usageMetadata` object; None where it counts neither prompt nor answer.
 
     Google counts thoughts beside the candidates, and what its own tools brought beside the prompt;
@@ -175,8 +175,7 @@ def usage_of(raw: msgspec.Raw, *, has_content: bool) -> Usage | None:
     since reports in the middle of a stream leave it out too. A count that is negative, no whole
     number or beyond `USAGE_TOKENS_MAX` was not reported. A part never exceeds its whole.
     """
-    wire = _object_in(raw)
-    if wire is None:
+    if not isinstance(wire, dict):
         return None
     prompt = _count(wire.get("promptTokenCount"))
     by_tools = _count(wire.get("toolUsePromptTokenCount")) or 0
@@ -206,15 +205,17 @@ def usage_of(raw: msgspec.Raw, *, has_content: bool) -> Usage | None:
     )
 
 
-def _object_in(raw: msgspec.Raw) -> dict[str, object] | None:
-    """A streamed answer has a report in every event, of which the last counts: it alone is read."""
+def report_in(raw: msgspec.Raw) -> object:
+    """A `usageMetadata` object as it stands; None where there is none.
+
+    A streamed answer has one in every event, of which the last counts: it alone need be read.
+    """
     if not bytes(raw):
         return None
     try:
-        found = msgspec.json.decode(raw)
+        return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
 
 
 def _by_modality(wire: dict[str, object], *fields: str) -> dict[str, int]:
