@@ -1,5 +1,6 @@
 """Reasoning, cache marks and optional settings, in a body and in an answer."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -262,6 +263,32 @@ async def test_each_streamed_block_is_whole_and_has_a_number_of_its_own(
         {"content": "y"},
         {},
     ]
+
+
+@pytest.mark.asyncio(loop_factories=["uvloop"])
+async def test_a_reader_is_pinged_on_while_reasoning_is_kept_from_it() -> None:
+    thinking = asyncio.Event()
+
+    async def script(call: Call, request: ChatRequest) -> AsyncIterator[ChatEvent]:
+        yield started(call)
+        yield (ChatDelta(text="x"),)
+        while not thinking.is_set():
+            await asyncio.sleep(0.002)
+            yield (ChatDelta(reasoning="hm"),)
+        yield (ChatDelta(finish_reason="stop"),)
+        yield completion(call)
+
+    async with Service(ping_seconds=0.05) as service:
+        service.chats.stream_script = script
+        raw = await RawClient.connect(service)
+        await raw.send(chat(stream=True, reasoning={"exclude": True}))
+        await raw.head()
+        assert b'"content":"x"' in await raw.chunk()
+        for _ in range(3):
+            assert await raw.chunk() == b": ping\n\n"
+        thinking.set()
+        assert b'"finish_reason":"stop"' in await raw.chunk()
+        raw.leave()
 
 
 @pytest.mark.asyncio(loop_factories=["uvloop"])
