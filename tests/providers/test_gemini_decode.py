@@ -404,6 +404,13 @@ def test_the_last_usage_counts():
     assert told.decoder.usage == Usage(prompt=9, completion=3)
 
 
+@pytest.mark.parametrize("last", [None, {}, {"trafficType": "ON_DEMAND"}, "many"])
+def test_a_last_report_that_counts_nothing_leaves_the_one_before(last):
+    good, odd = chunk({"text": "a"}), event({"usageMetadata": last})
+    for pieces in ((good, odd), (good + odd,)):
+        assert Streamed(*pieces).decoder.usage == Usage(prompt=9, completion=2)
+
+
 def test_usage_before_more_of_the_answer_counts_its_prompt_alone():
     told = Streamed(chunk({"text": "a"}), event({"candidates": [
         {"content": {"parts": [{"text": "b"}]}}

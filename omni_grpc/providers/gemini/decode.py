@@ -45,6 +45,9 @@ MADE_ID: Final = "gemini_"
 _NAME_CHARS_MAX: Final = 24
 """As much of an answer's name is put into such an id: some providers take ids of 40 letters."""
 
+_COUNTS: Final = b"TokenCount"
+"""In the name of every count: Vertex AI's first events have reports that count nothing."""
+
 _GAVE_UP: Final = "it gave up in the middle of its answer"
 _decode_answer: Final = msgspec.json.Decoder(WireAnswer).decode
 
@@ -225,8 +228,8 @@ class GeminiStreamDecoder:
         self._readings: dict[int, _Reading] = {}
         self._usage: Usage | None = None
         self._usage_is_old = False
+        # The last report of the read that is under way.
         self._report: msgspec.Raw | None = None
-        """The last report that was not read yet."""
         self._report_is_old = self._report_has_content = False
         self._has_content = False
         self.id: str | None = None
@@ -324,8 +327,8 @@ class GeminiStreamDecoder:
             run.finish = finish
 
     def _take_usage(self, raw: msgspec.Raw) -> None:
-        """The last report counts; it is read when all of this read is."""
-        if bytes(raw):
+        """The last report counts, of those that count; it is read when all of this read is."""
+        if _COUNTS in bytes(raw):
             self._report = raw
             self._report_has_content = self._has_content
             self._report_is_old = False
