@@ -31,6 +31,7 @@ from google.protobuf.message_factory import GetMessageClass
 from omni.admin.v1 import admin_service_pb2 as admin
 from omni.billing.v1 import billing_service_pb2 as billing
 from omni.catalog.v1 import catalog_service_pb2 as catalog
+from omni.router.v1 import media_pb2 as media
 from omni.router.v1 import router_service_pb2 as router
 from omni_grpc_client import Omni, OmniError
 
@@ -138,6 +139,25 @@ RPCS: dict[str, tuple[Callable[[Scene], Message], tuple[str, ...]]] = {
     ),
     "RouterService.StreamChat": (
         lambda scene: router.StreamChatRequest(prompt=PROMPT), INFERENCE,
+    ),
+    "RouterService.EmbedTexts": (
+        lambda scene: media.EmbedTextsRequest(
+            model="sim/embed", inputs=[media.EmbeddingInput(text="x")]
+        ),
+        INFERENCE,
+    ),
+    "RouterService.GenerateImages": (
+        lambda scene: media.GenerateImagesRequest(model="sim/image", prompt="x"), INFERENCE,
+    ),
+    "RouterService.SynthesizeSpeech": (
+        lambda scene: media.SynthesizeSpeechRequest(model="sim/voice", text="x", voice="alloy"),
+        INFERENCE,
+    ),
+    "RouterService.TranscribeAudio": (
+        lambda scene: media.TranscribeAudioRequest(
+            model="sim/scribe", file=media.MediaFile(content=b"x", name="x.mp3")
+        ),
+        INFERENCE,
     ),
     "CatalogService.GetModel": (
         lambda scene: catalog.GetModelRequest(name="providers/sim/models/fast"), INFERENCE,

@@ -18,6 +18,8 @@ from omni_grpc.completion import (
     Accounts,
     Chats,
     Gates,
+    Media,
+    MediaRouter,
     PageTokens,
     Repeats,
     ResponseStore,
@@ -134,7 +136,8 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
         catalog = Catalog(database)
         await catalog.load()
         router = Router(lambda: catalog.snapshot, providers.ids(), providers.refusal)
-        chats = Chats(router, providers, Repeats(ledger, Sealer(SECRET, b"tests")), clock)
+        repeats = Repeats(ledger, Sealer(SECRET, b"tests"))
+        chats = Chats(router, providers, repeats, clock)
         endings = Endings()
 
         async def ready() -> bool:
@@ -143,6 +146,9 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
         http = HttpServer(
             build_app(
                 chats=chats,
+                media=Media(
+                    MediaRouter(lambda: catalog.snapshot, providers), providers, repeats, clock
+                ),
                 gates=Gates(identity, ledger, clock, CALLS_AT_ONCE_MAX),
                 ledger=ledger,
                 accounts=Accounts(identity, ledger),
