@@ -269,14 +269,14 @@ async def test_a_stream_carries_all_that_a_model_can_say(service: Service, raw: 
         "content_part.done",
         "content_part.added",
         "refusal.delta",
-        "output_item.added",
-        "output_item.added",
-        "function_call_arguments.delta",
-        "function_call_arguments.delta",
-        "function_call_arguments.delta",
         "refusal.done",
         "content_part.done",
         "output_item.done",
+        "output_item.added",
+        "output_item.added",
+        "function_call_arguments.delta",
+        "function_call_arguments.delta",
+        "function_call_arguments.delta",
         "function_call_arguments.done",
         "output_item.done",
         "function_call_arguments.done",
@@ -304,7 +304,7 @@ async def test_a_stream_carries_all_that_a_model_can_say(service: Service, raw: 
     assert [call["arguments"] for call in output[2:]] == ['{"a": 1.0}', "{}"]
 
 
-async def test_thoughts_that_come_late_are_an_item_of_their_own(
+async def test_what_seals_thoughts_waits_for_the_end_of_a_message(
     service: Service, raw: RawClient
 ) -> None:
     streaming(
@@ -314,10 +314,54 @@ async def test_thoughts_that_come_late_are_an_item_of_their_own(
         (ChatDelta(text="b"), ChatDelta(finish_reason="stop")),
     )
     events = events_of(await raw.ask(ask(stream=True), path=PATH))
+    assert types_of(events)[2:] == [
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
+        "output_text.delta",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+        "output_item.added",
+        "output_item.done",
+        "completed",
+    ]
     message, thought = events[-1]["response"]["output"]
     assert message["content"][0]["text"] == "ab"
     assert thought["summary"] == []
     assert thought["encrypted_content"]
+
+
+async def test_thoughts_between_texts_and_calls_keep_their_places(
+    service: Service, raw: RawClient
+) -> None:
+    calls = tuple(
+        ToolCallDelta(index=index, id=f"call_{index}", name="f", arguments_json="{}")
+        for index in range(2)
+    )
+    streaming(
+        service,
+        (ChatDelta(text="a"), ChatDelta(reasoning="h"), ChatDelta(text="b")),
+        (ChatDelta(reasoning_blocks=BLOCKS), ChatDelta(tool_calls=calls[:1])),
+        (ChatDelta(text="c"), ChatDelta(reasoning_blocks=BLOCKS), ChatDelta(tool_calls=calls[1:])),
+        (ChatDelta(finish_reason="tool_calls"),),
+    )
+    output = events_of(await raw.ask(ask(stream=True), path=PATH))[-1]["response"]["output"]
+    assert [item["type"] for item in output] == [
+        "message", "reasoning", "message", "reasoning", "function_call", "message", "reasoning",
+        "function_call",
+    ]  # fmt: skip
+    results = [
+        {"type": "function_call_output", "call_id": f"call_{index}", "output": ""}
+        for index in range(2)
+    ]
+    response_of(await raw.ask(ask([*output, *results]), path=PATH))
+    first, second, *tools = service.chats.requests[-1].messages
+    assert (first.content, first.reasoning_blocks) == ("a", ())
+    assert [part.text for part in second.content] == ["b", "c"]
+    assert second.reasoning_blocks == BLOCKS + BLOCKS
+    assert [call.id for call in second.tool_calls] == ["call_0", "call_1"]
+    assert [message.role for message in tools] == ["tool", "tool"]
 
 
 @pytest.mark.parametrize("reads", [(), ((ChatDelta(finish_reason="stop"),),)])

@@ -1,9 +1,9 @@
 """A streamed response as OpenAI's server-sent events.
 
-Each event names its type and has the next `sequence_number`. An item is announced, filled and done;
-its place in the output is its `output_index`. There is one message, which stays open while calls of
-functions come, since some models say something between them; thoughts that come late are an item of
-their own. The last event has the whole response.
+Each event names its type and has the next `sequence_number`. An item is announced, filled and done
+before the next, as agents expect that show one at a time; calls of functions alone are open side by
+side, since their pieces may be mixed. What seals thoughts and comes in the midst of a message waits
+for its end. The last event has the whole response.
 """
 
 from collections.abc import Iterable, Sequence
@@ -87,6 +87,7 @@ class ResponseWriter:
         "_events",
         "_finish",
         "_frame",
+        "_late",
         "_message",
         "_output",
         "_seal",
@@ -103,6 +104,8 @@ class ResponseWriter:
         self._output: list[JsonObject | None] = []
         """By output index; None while the item is open."""
         self._thoughts: _Thoughts | None = None
+        self._late: list[ReasoningBlock] = []
+        """Blocks that came while a message was open."""
         self._message: _Message | None = None
         self._calls: dict[int, _Call] = {}
         self._finish: FinishReason | None = None
@@ -203,13 +206,12 @@ class ResponseWriter:
             self._end_items()
 
     def _think(self, text: str, blocks: Sequence[ReasoningBlock]) -> None:
-        thoughts = self._thoughts
-        if thoughts is None:
-            index = len(self._output)
-            thoughts = self._thoughts = _Thoughts(item_id("rs", self._frame.call_id, index), index)
-            self._output.append(None)
-            item = reasoning_item(thoughts.id, "", (), self._seal)
-            self._event("response.output_item.added", output_index=index, item=item)
+        if self._message is not None:
+            if not text:
+                self._late += blocks
+                return
+            self._end_message("completed")
+        thoughts = self._thoughts or self._open_thoughts()
         thoughts.blocks += blocks
         if not text:
             return
@@ -219,6 +221,14 @@ class ResponseWriter:
             self._event("response.reasoning_summary_part.added", **at, part=part)
         thoughts.texts.append(text)
         self._event("response.reasoning_summary_text.delta", **at, delta=text)
+
+    def _open_thoughts(self) -> _Thoughts:
+        index = len(self._output)
+        thoughts = self._thoughts = _Thoughts(item_id("rs", self._frame.call_id, index), index)
+        self._output.append(None)
+        item = reasoning_item(thoughts.id, "", (), self._seal)
+        self._event("response.output_item.added", output_index=index, item=item)
+        return thoughts
 
     def _end_thoughts(self) -> None:
         thoughts, self._thoughts = self._thoughts, None
@@ -282,7 +292,17 @@ class ResponseWriter:
         message.parts.append(part)
         message.texts, message.logprobs = None, []
 
+    def _end_message(self, status: Status) -> None:
+        message, self._message = self._message, None
+        if message is not None:
+            self._end_part(message)
+            self._place(message.index, message_item(message.id, status, message.parts))
+        if self._late:
+            self._open_thoughts().blocks += self._late
+            self._late.clear()
+
     def _call(self, delta: ToolCallDelta) -> None:
+        self._end_message("completed")
         self._end_thoughts()
         call = self._calls.get(delta.index)
         if call is None:
@@ -306,11 +326,8 @@ class ResponseWriter:
         """Ends all that is open: the answer is over, or was cut."""
         is_cut = self._finish in ("length", "content_filter")
         status: Status = "incomplete" if is_cut else "completed"
+        self._end_message(status)
         self._end_thoughts()
-        message, self._message = self._message, None
-        if message is not None:
-            self._end_part(message)
-            self._place(message.index, message_item(message.id, status, message.parts))
         for call in self._calls.values():
             text = "".join(call.arguments)
             item = self._frame.call_item(call.id, status, call.call_id, call.name, text)

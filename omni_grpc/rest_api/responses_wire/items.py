@@ -252,7 +252,8 @@ class Conversation:
         self.say(Message(role="tool", content=content, tool_call_id=item.call_id), place)
 
     def _answer(self, item: WireMessageItem, place: str) -> None:
-        if self._turn is not None and (self._turn.has_spoken or self._turn.calls):
+        # What is said behind calls belongs to their turn: their outputs have not come yet.
+        if self._turn is not None and self._turn.has_spoken and not self._turn.calls:
             self._close(self._turn)
         turn = self._open_turn(place)
         if isinstance(item.content, str):
