@@ -41,7 +41,11 @@ class DialectChat:
 
     def fitted(self, request: ChatRequest) -> tuple[ChatRequest, tuple[str, ...]]:
         """The request as this provider takes it, and what was left out; see `ChatProvider`."""
-        ignored = () if self._dialect.takes_extra else tuple(request.extra)
+        takes = self._dialect.takes_extra
+        ignored = tuple(name for name in request.extra if name not in takes)
+        if ignored:
+            extra = {name: raw for name, raw in request.extra.items() if name in takes}
+            request = msgspec.structs.replace(request, extra=extra)
         if not request.optional:
             return request, ignored
         left_out = tuple(

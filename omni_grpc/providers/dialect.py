@@ -4,7 +4,8 @@
 never sees a connection, a key or a clock.
 """
 
-from typing import Protocol
+from collections.abc import Container
+from typing import Final, Protocol
 
 import msgspec
 
@@ -15,6 +16,17 @@ from omni_grpc.providers.errors import ProviderFault
 from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.features import FeatureSupport
 from omni_grpc.providers.spec import ProviderSpec
+
+
+class _Everything:
+    """Contains whatever is asked for."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+EVERYTHING: Final = _Everything()
+NOTHING: Final[frozenset[str]] = frozenset()
 
 
 class WireRequest(msgspec.Struct, frozen=True):
@@ -83,8 +95,8 @@ class Dialect(Protocol):
         ...
 
     @property
-    def takes_extra(self) -> bool:
-        """Whether unknown fields of the OpenAI dialect are passed on."""
+    def takes_extra(self) -> Container[str]:
+        """Which unknown fields of the OpenAI dialect are passed on: `EVERYTHING`, or some names."""
         ...
 
     def encode(self, call: UpstreamCall, spec: ProviderSpec, *, stream: bool) -> WireRequest:

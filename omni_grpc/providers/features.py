@@ -130,7 +130,7 @@ def _of_tools(request: ChatRequest) -> Iterator[Asked]:
     choice = request.tool_choice
     if choice is not None and (choice.name is not None or choice.mode == "required"):
         yield Asked(Feature.FORCED_TOOL, "tool_choice")
-    if request.parallel_tool_calls is not None:
+    if request.parallel_tool_calls is False:  # true is everybody's default
         yield Asked(Feature.PARALLEL_TOOLS, "parallel_tool_calls")
 
 

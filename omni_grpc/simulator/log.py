@@ -21,7 +21,7 @@ HEADERS_MAX: Final = 32
 HEADER_CHARS_MAX: Final = 256
 
 _HEADERS_SHOWN: Final = ("user-agent", "traceparent", "idempotency-key")
-_HEADERS_SECRET: Final = ("x-api-key",)
+_HEADERS_SECRET: Final = ("x-api-key", "x-goog-api-key", "x-amz-security-token")
 
 Outcome = Literal["running", "finished", "cancelled", "error", "cut", "stopped"]
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from raw_provider import error, status
+from raw_provider import Peer, error, status
 
 from omni_grpc.providers import Misconfigured, Overloaded, ProviderFault, RateLimited, Rejected
 from omni_grpc.providers.errors import scrub
@@ -201,7 +201,11 @@ async def test_the_configured_key_is_never_shown(start, call, dispatched):
 async def test_amazons_errors_have_their_code_in_a_header(
     start, call, dispatched, code, headers, body, kind, told
 ):
-    provider, _ = await start(replies(status(code, body, *headers)))
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(status(code, body, *headers))
+
+    provider, _ = await start(script)
     with pytest.raises(kind) as caught:
         await provider.complete(call(), dispatched)
     assert caught.value.code == told

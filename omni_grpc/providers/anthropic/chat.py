@@ -11,7 +11,7 @@ from omni_grpc.providers.anthropic.decode import decode_message
 from omni_grpc.providers.anthropic.encode import encode_chat
 from omni_grpc.providers.anthropic.stream import MessageStreamDecoder
 from omni_grpc.providers.calls import ProviderCompletion, UpstreamCall
-from omni_grpc.providers.dialect import EventParser, StreamDecoder, WireRequest
+from omni_grpc.providers.dialect import NOTHING, EventParser, StreamDecoder, WireRequest
 from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.features import Feature, Support
 from omni_grpc.providers.spec import ProviderSpec
@@ -47,7 +47,7 @@ class AnthropicChat:
             Feature.SAFETY: Support.REFUSED,
         }
     )
-    takes_extra = False
+    takes_extra = NOTHING
 
     def encode(self, call: UpstreamCall, spec: ProviderSpec, *, stream: bool) -> WireRequest:
         """The request; see `Dialect`."""

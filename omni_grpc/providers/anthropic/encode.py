@@ -14,8 +14,8 @@ from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.providers.anthropic.reasoning import reasoning_of
 from omni_grpc.providers.anthropic.turns import Conversation, cache_control
 from omni_grpc.providers.anthropic.wire import JSON_TOOL
-from omni_grpc.providers.anthropic.written import Json, present, raw_object
 from omni_grpc.providers.calls import UpstreamCall
+from omni_grpc.providers.written import Json, present, raw_object
 
 TOP_P_THINKING_MIN: Final = 0.95
 """Anthropic's own least `top_p` beside thinking."""

@@ -11,8 +11,8 @@ from typing import Final
 from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.providers.anthropic.turns import FORMAT
-from omni_grpc.providers.anthropic.written import Json
 from omni_grpc.providers.calls import UpstreamCall
+from omni_grpc.providers.written import Json
 
 BUDGET_TOKENS_MIN: Final = 1_024
 """Anthropic's own least budget; it must also stay below the output limit."""

@@ -21,7 +21,8 @@ from omni_grpc.core.chat import (
     TextPart,
 )
 from omni_grpc.core.errors import FieldInvalid
-from omni_grpc.providers.anthropic.written import Json, data_of, present, raw_object, text_of
+from omni_grpc.providers.anthropic.data_urls import data_of, text_of
+from omni_grpc.providers.written import Json, present, raw_object
 
 FORMAT: Final = "anthropic"
 """The mark of reasoning that Anthropic's models made and signed."""

@@ -7,7 +7,7 @@ from omni_grpc.providers.aws_events import AwsEventParser
 from omni_grpc.providers.bedrock.decode import ConverseStreamDecoder, decode_answer
 from omni_grpc.providers.bedrock.encode import encode_converse
 from omni_grpc.providers.calls import ProviderCompletion, UpstreamCall
-from omni_grpc.providers.dialect import EventParser, StreamDecoder, WireRequest
+from omni_grpc.providers.dialect import NOTHING, EventParser, StreamDecoder, WireRequest
 from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.features import Feature, Support
 from omni_grpc.providers.spec import ProviderSpec
@@ -41,7 +41,7 @@ class BedrockChat:
             Feature.REFUSALS: Support.MAPPED,
         }
     )
-    takes_extra = False
+    takes_extra = NOTHING
 
     def encode(self, call: UpstreamCall, spec: ProviderSpec, *, stream: bool) -> WireRequest:
         """The request; see `Dialect`."""

@@ -23,7 +23,7 @@ from omni_grpc.core.chat import (
 )
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid
 from omni_grpc.providers.bedrock.wire import FORMAT
-from omni_grpc.providers.bedrock.written import Json, raw_object
+from omni_grpc.providers.written import Json, raw_object
 
 DOCUMENT_NAME_CHARS_MAX: Final = 200
 """Converse's own limit."""

@@ -9,8 +9,8 @@ from omni_grpc.core.chat import ChatRequest, ResponseFormat, Tool, ToolChoice
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid
 from omni_grpc.providers.bedrock.content import Turns, encoded, mark, system_blocks
 from omni_grpc.providers.bedrock.makers import model_fields
-from omni_grpc.providers.bedrock.written import Json, raw_object
 from omni_grpc.providers.calls import UpstreamCall
+from omni_grpc.providers.written import Json, raw_object
 
 _NO_ARGUMENTS: Final = '{"type":"object","properties":{}}'
 """The schema of a tool that has none: Converse demands one."""

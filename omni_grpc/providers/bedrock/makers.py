@@ -11,8 +11,8 @@ from typing import Final
 from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid
 from omni_grpc.providers.bedrock.wire import FORMAT
-from omni_grpc.providers.bedrock.written import Json
 from omni_grpc.providers.calls import UpstreamCall
+from omni_grpc.providers.written import Json
 
 THINKING_TOKENS_MIN: Final = 1_024
 """Anthropic's smallest budget; the output limit must be above it."""

@@ -7,7 +7,7 @@ from omni_grpc.providers.calls import ProviderCompletion, UpstreamCall
 from omni_grpc.providers.cohere.decode import decode_chat
 from omni_grpc.providers.cohere.encode import encode_chat
 from omni_grpc.providers.cohere.stream import ChatStreamDecoder
-from omni_grpc.providers.dialect import EventParser, StreamDecoder, WireRequest
+from omni_grpc.providers.dialect import NOTHING, EventParser, StreamDecoder, WireRequest
 from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.features import Feature, Support
 from omni_grpc.providers.spec import ProviderSpec
@@ -38,7 +38,7 @@ class CohereChat:
             Feature.REFUSALS: Support.MAPPED,
         }
     )
-    takes_extra = False
+    takes_extra = NOTHING
 
     def encode(self, call: UpstreamCall, spec: ProviderSpec, *, stream: bool) -> WireRequest:
         """The request; see `Dialect`."""

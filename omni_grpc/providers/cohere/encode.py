@@ -22,6 +22,7 @@ from omni_grpc.core.chat import (
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.providers.calls import UpstreamCall
 from omni_grpc.providers.cohere.wire import FORMAT, TOOL_PLAN
+from omni_grpc.providers.written import Json, present, raw_object
 
 TOP_P_MAX: Final = 0.99
 """Cohere's highest `p`. A caller's 1.0 switches it off, to which this is the nearest; left out it
@@ -33,9 +34,7 @@ _PERCENT: Final = {"minimal": 10, "low": 20, "medium": 50, "high": 80, "xhigh": 
 _NO_PARAMETERS: Final = msgspec.Raw(b'{"type":"object","properties":{}}')
 """What a tool without a schema takes; the field is required there."""
 
-_Json = dict[str, object]
 _encode: Final = msgspec.json.Encoder().encode
-_check_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def encode_chat(call: UpstreamCall, *, stream: bool) -> bytes:
@@ -45,7 +44,7 @@ def encode_chat(call: UpstreamCall, *, stream: bool) -> bytes:
         FieldInvalid: a schema is no JSON, a text is no Unicode, or a value has no counterpart.
     """
     request = call.request
-    body: _Json = {
+    body: Json = {
         "model": call.model,
         "messages": [
             _message(message, f"messages[{index}].content")
@@ -71,11 +70,11 @@ def encode_chat(call: UpstreamCall, *, stream: bool) -> bytes:
 
 
 # --- messages ---------------------------------------------------------------------------------
-def _message(message: Message, field: str) -> _Json:
+def _message(message: Message, field: str) -> Json:
     if message.role == "assistant":
         return _of_assistant(message, field)
     content = message.content
-    wire: _Json = {
+    wire: Json = {
         "role": "system" if message.role == "developer" else message.role,
         "content": [_part(part, field) for part in content]
         if isinstance(content, tuple)
@@ -86,8 +85,8 @@ def _message(message: Message, field: str) -> _Json:
     return wire
 
 
-def _of_assistant(message: Message, field: str) -> _Json:
-    wire: _Json = {"role": "assistant"}
+def _of_assistant(message: Message, field: str) -> Json:
+    wire: Json = {"role": "assistant"}
     own = [block for block in message.reasoning_blocks if block.format == FORMAT]
     plan = "".join(block.text for block in own if block.id == TOOL_PLAN)
     if message.tool_calls:
@@ -133,12 +132,12 @@ def _texts(message: Message, field: str) -> Iterator[str]:
         yield message.refusal
 
 
-def _part(part: Part, field: str) -> _Json:
+def _part(part: Part, field: str) -> Json:
     match part:
         case TextPart():
             return {"type": "text", "text": part.text}
         case ImagePart():
-            return {"type": "image_url", "image_url": _present(url=part.url, detail=part.detail)}
+            return {"type": "image_url", "image_url": present(url=part.url, detail=part.detail)}
         case RefusalPart():
             return {"type": "text", "text": part.refusal}
         case _:
@@ -149,7 +148,7 @@ def _part(part: Part, field: str) -> _Json:
 
 
 # --- tools and forms --------------------------------------------------------------------------
-def _add_tools(body: _Json, request: ChatRequest) -> None:
+def _add_tools(body: Json, request: ChatRequest) -> None:
     choice = request.tool_choice
     name = None if choice is None else choice.name
     # Cohere cannot be told which tool to call, but offered no other, it has no choice.
@@ -168,30 +167,30 @@ def _add_tools(body: _Json, request: ChatRequest) -> None:
         body["tool_choice"] = "NONE"
 
 
-def _tool(tool: Tool, index: int) -> _Json:
+def _tool(tool: Tool, index: int) -> Json:
     schema = tool.parameters_json
     field = f"tools[{index}].parameters"
     return {
         "type": "function",
-        "function": _present(
+        "function": present(
             name=tool.name,
             description=tool.description,
-            parameters=_NO_PARAMETERS if schema is None else _raw_object(schema, field),
+            parameters=_NO_PARAMETERS if schema is None else raw_object(schema, field),
         ),
     }
 
 
-def _response_format(form: ResponseFormat) -> _Json:
+def _response_format(form: ResponseFormat) -> Json:
     if form.kind == "text":
         return {"type": "text"}
     schema = form.schema_json if form.kind == "json_schema" else None
-    return {"type": "json_object"} | _present(
-        json_schema=None if schema is None else _raw_object(schema, "response_format.schema")
+    return {"type": "json_object"} | present(
+        json_schema=None if schema is None else raw_object(schema, "response_format.schema")
     )
 
 
 # --- thinking and sampling --------------------------------------------------------------------
-def _thinking(call: UpstreamCall) -> _Json | None:
+def _thinking(call: UpstreamCall) -> Json | None:
     request = call.request
     effort, budget = request.reasoning_effort, request.reasoning_budget
     if effort == "none" or budget == 0:
@@ -209,9 +208,9 @@ def _thinking(call: UpstreamCall) -> _Json | None:
     return {"type": "enabled", "token_budget": budget}
 
 
-def _add_sampling(body: _Json, sampling: Sampling) -> None:
+def _add_sampling(body: Json, sampling: Sampling) -> None:
     top_p = sampling.top_p
-    body |= _present(
+    body |= present(
         temperature=sampling.temperature,
         p=None if top_p is None else min(top_p, TOP_P_MAX),
         k=sampling.top_k,
@@ -223,19 +222,3 @@ def _add_sampling(body: _Json, sampling: Sampling) -> None:
         body["stop_sequences"] = sampling.stop
     if sampling.logprobs:
         body["logprobs"] = True  # of the tokens that it chose; it tells no others
-
-
-# --- JSON as the caller wrote it --------------------------------------------------------------
-def _present(**fields: object) -> _Json:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _raw_object(text: str, field: str) -> msgspec.Raw:
-    if not text.lstrip(" \t\r\n").startswith("{"):
-        raise FieldInvalid(f"{field} must be a JSON object.", field=field)
-    data = text.encode("utf-8", "surrogatepass")
-    try:
-        data.decode("utf-8")  # msgspec checks the structure and passes strings by
-        return _check_json(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FieldInvalid(f"{field} is not valid JSON: {error}.", field=field) from error

@@ -4,7 +4,7 @@ from types import MappingProxyType
 from typing import Final
 
 from omni_grpc.providers.calls import ProviderCompletion, UpstreamCall
-from omni_grpc.providers.dialect import EventParser, StreamDecoder, WireRequest
+from omni_grpc.providers.dialect import NOTHING, EventParser, StreamDecoder, WireRequest
 from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.features import Feature, Support
 from omni_grpc.providers.gemini.decode import GeminiStreamDecoder, decode_completion
@@ -36,7 +36,7 @@ class GeminiChat:
             Feature.REFUSALS: Support.MAPPED,
         }
     )
-    takes_extra = False
+    takes_extra = NOTHING
 
     def encode(self, call: UpstreamCall, spec: ProviderSpec, *, stream: bool) -> WireRequest:
         """The request; see `Dialect`."""

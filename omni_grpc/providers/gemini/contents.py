@@ -21,7 +21,7 @@ from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.providers.gemini import media, signatures
 from omni_grpc.providers.gemini.decode import MADE_ID
 from omni_grpc.providers.gemini.models import needs_signatures
-from omni_grpc.providers.gemini.raw import raw_object
+from omni_grpc.providers.written import raw_object
 
 _Json = dict[str, object]
 

@@ -9,7 +9,7 @@ from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.providers.calls import UpstreamCall
 from omni_grpc.providers.gemini.contents import contents_of, system_parts
 from omni_grpc.providers.gemini.models import level_of, takes_level
-from omni_grpc.providers.gemini.raw import raw_object
+from omni_grpc.providers.written import raw_object
 
 _BUDGETS: Final = {
     "none": 0,

@@ -4,7 +4,7 @@ from types import MappingProxyType
 from typing import Final
 
 from omni_grpc.providers.calls import ProviderCompletion, UpstreamCall
-from omni_grpc.providers.dialect import EventParser, StreamDecoder, WireRequest
+from omni_grpc.providers.dialect import EVERYTHING, EventParser, StreamDecoder, WireRequest
 from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.features import Feature, Support
 from omni_grpc.providers.openai.decode import ChatStreamDecoder, decode_completion
@@ -30,7 +30,7 @@ class OpenAIChat:
             Feature.SAFETY: Support.REFUSED,
         }
     )
-    takes_extra = True
+    takes_extra = EVERYTHING
 
     def encode(self, call: UpstreamCall, spec: ProviderSpec, *, stream: bool) -> WireRequest:
         """The request; see `Dialect`."""

@@ -29,6 +29,7 @@ from omni_grpc.providers.calls import UpstreamCall
 from omni_grpc.providers.features import Feature
 from omni_grpc.providers.openai.reasoning import details_of
 from omni_grpc.providers.spec import ProviderSpec
+from omni_grpc.providers.written import Json, present, raw_object, raw_value
 
 OWNED_FIELDS: Final = frozenset(
     {
@@ -60,9 +61,7 @@ OWNED_FIELDS: Final = frozenset(
 )
 """Fields that this file writes: `extra` never sets one, also where the request leaves it out."""
 
-_Json = dict[str, object]
 _encode: Final = msgspec.json.Encoder().encode
-_check_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def encode_chat(call: UpstreamCall, spec: ProviderSpec, *, stream: bool) -> bytes:
@@ -74,10 +73,10 @@ def encode_chat(call: UpstreamCall, spec: ProviderSpec, *, stream: bool) -> byte
         FieldInvalid: a schema or an unknown field is no JSON, or a text is no Unicode.
     """
     request = call.request
-    body: _Json = {}
+    body: Json = {}
     for name, value in request.extra.items():
         if name not in OWNED_FIELDS:
-            body[name] = _raw(bytes(value), name)
+            body[name] = raw_value(bytes(value), name)
     body["model"] = call.model
     body["messages"] = _messages(request, spec)
     body[spec.output_limit_field] = call.output_tokens_max
@@ -88,7 +87,7 @@ def encode_chat(call: UpstreamCall, spec: ProviderSpec, *, stream: bool) -> byte
     if request.response_format is not None:
         body["response_format"] = _response_format(request.response_format)
     if request.reasoning_budget is not None or request.reasoning_summary is not None:
-        body["reasoning"] = _present(
+        body["reasoning"] = present(
             effort=request.reasoning_effort,
             max_tokens=request.reasoning_budget,
             summary=request.reasoning_summary,
@@ -109,12 +108,12 @@ def encode_chat(call: UpstreamCall, spec: ProviderSpec, *, stream: bool) -> byte
 
 
 # --- messages ---------------------------------------------------------------------------------
-def _messages(request: ChatRequest, spec: ProviderSpec) -> list[_Json]:
+def _messages(request: ChatRequest, spec: ProviderSpec) -> list[Json]:
     refuses = spec.refuses
     takes_reasoning = Feature.REASONING_CARRIED not in refuses
     takes_refusals = Feature.REFUSALS not in refuses
     after_tool = False
-    messages: list[_Json] = []
+    messages: list[Json] = []
     for message in request.messages:
         wire = _message(message if takes_refusals else _with_refusals_as_text(message))
         if takes_reasoning and (message.reasoning is not None or message.reasoning_blocks):
@@ -126,9 +125,9 @@ def _messages(request: ChatRequest, spec: ProviderSpec) -> list[_Json]:
     return messages
 
 
-def _message(message: Message) -> _Json:
+def _message(message: Message) -> Json:
     content = message.content
-    wire: _Json = {
+    wire: Json = {
         "role": message.role,
         "content": [_part(part) for part in content] if isinstance(content, tuple) else content,
     }
@@ -163,7 +162,7 @@ def _with_refusals_as_text(message: Message) -> Message:
     return msgspec.structs.replace(message, content=content, refusal=None)
 
 
-def _add_reasoning(wire: _Json, message: Message, *, after_tool: bool) -> None:
+def _add_reasoning(wire: Json, message: Message, *, after_tool: bool) -> None:
     """What the model thought in an earlier turn.
 
     DeepSeek must have its text back in a turn that calls tools, until the next user message; it
@@ -175,12 +174,12 @@ def _add_reasoning(wire: _Json, message: Message, *, after_tool: bool) -> None:
         wire["reasoning_details"] = details
 
 
-def _part(part: Part) -> _Json:
+def _part(part: Part) -> Json:
     match part:
         case TextPart():
             return _marked({"type": "text", "text": part.text}, part.cache)
         case ImagePart():
-            image = _present(url=part.url, detail=part.detail)
+            image = present(url=part.url, detail=part.detail)
             return _marked({"type": "image_url", "image_url": image}, part.cache)
         case AudioPart():
             return {
@@ -188,13 +187,13 @@ def _part(part: Part) -> _Json:
                 "input_audio": {"data": part.data, "format": part.format},
             }
         case FilePart():
-            file = _present(file_id=part.file_id, file_data=part.file_data, filename=part.filename)
+            file = present(file_id=part.file_id, file_data=part.file_data, filename=part.filename)
             return _marked({"type": "file", "file": file}, part.cache)
         case _:
             return {"type": "refusal", "refusal": part.refusal}
 
 
-def _marked(wire: _Json, cache: CacheTtl | None) -> _Json:
+def _marked(wire: Json, cache: CacheTtl | None) -> Json:
     """With the mark, if there is one. Five minutes go without saying: not all know the field."""
     if cache is not None:
         mark = {"type": "ephemeral"}
@@ -205,7 +204,7 @@ def _marked(wire: _Json, cache: CacheTtl | None) -> _Json:
 
 
 # --- tools and forms --------------------------------------------------------------------------
-def _add_tools(body: _Json, request: ChatRequest) -> None:
+def _add_tools(body: Json, request: ChatRequest) -> None:
     if request.tools:
         body["tools"] = [_tool(tool, index) for index, tool in enumerate(request.tools)]
     if request.tool_choice is not None:
@@ -214,12 +213,12 @@ def _add_tools(body: _Json, request: ChatRequest) -> None:
         body["parallel_tool_calls"] = request.parallel_tool_calls
 
 
-def _tool(tool: Tool, index: int) -> _Json:
+def _tool(tool: Tool, index: int) -> Json:
     schema = tool.parameters_json
-    function = _present(
+    function = present(
         name=tool.name,
         description=tool.description,
-        parameters=None if schema is None else _raw_object(schema, f"tools[{index}].parameters"),
+        parameters=None if schema is None else raw_object(schema, f"tools[{index}].parameters"),
         strict=tool.strict,
     )
     return _marked({"type": "function", "function": function}, tool.cache)
@@ -231,23 +230,23 @@ def _tool_choice(choice: ToolChoice) -> object:
     return choice.mode
 
 
-def _response_format(form: ResponseFormat) -> _Json:
+def _response_format(form: ResponseFormat) -> Json:
     if form.kind != "json_schema":
         return {"type": form.kind}
     schema = form.schema_json
     return {
         "type": form.kind,
-        "json_schema": _present(
+        "json_schema": present(
             name=form.name,
             description=form.description,
-            schema=None if schema is None else _raw_object(schema, "response_format.schema"),
+            schema=None if schema is None else raw_object(schema, "response_format.schema"),
             strict=form.strict,
         ),
     }
 
 
 # --- sampling ---------------------------------------------------------------------------------
-def _add_sampling(body: _Json, sampling: Sampling) -> None:
+def _add_sampling(body: Json, sampling: Sampling) -> None:
     settings: Iterable[tuple[str, object]] = (
         ("temperature", sampling.temperature),
         ("top_p", sampling.top_p),
@@ -270,22 +269,3 @@ def _add_sampling(body: _Json, sampling: Sampling) -> None:
             token: int(bias) if float(bias).is_integer() else bias
             for token, bias in sampling.logit_bias.items()
         }
-
-
-# --- JSON as the caller wrote it --------------------------------------------------------------
-def _present(**fields: object) -> _Json:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _raw_object(text: str, field: str) -> msgspec.Raw:
-    if not text.lstrip(" \t\r\n").startswith("{"):
-        raise FieldInvalid(f"{field} must be a JSON object.", field=field)
-    return _raw(text.encode("utf-8", "surrogatepass"), field)
-
-
-def _raw(text: bytes, field: str) -> msgspec.Raw:
-    try:
-        text.decode("utf-8")  # msgspec checks the structure and passes strings by
-        return _check_json(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FieldInvalid(f"{field} is not valid JSON: {error}.", field=field) from error

@@ -8,7 +8,7 @@ from omni_grpc.providers.dialect import EventParser, StreamDecoder, WireRequest
 from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.features import Feature, Support
 from omni_grpc.providers.responses.decode import decode_response
-from omni_grpc.providers.responses.encode import encode_chat
+from omni_grpc.providers.responses.encode import TAKEN_FIELDS, encode_chat
 from omni_grpc.providers.responses.stream import ResponseStreamDecoder
 from omni_grpc.providers.spec import ProviderSpec
 from omni_grpc.providers.sse import SseParser
@@ -34,7 +34,7 @@ class OpenAIResponses:
             Feature.SAFETY: Support.REFUSED,
         }
     )
-    takes_extra = True
+    takes_extra = TAKEN_FIELDS
 
     def encode(self, call: UpstreamCall, spec: ProviderSpec, *, stream: bool) -> WireRequest:
         """The request; see `Dialect`."""

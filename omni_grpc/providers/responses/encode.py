@@ -26,6 +26,7 @@ from omni_grpc.core.chat import (
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.providers.calls import UpstreamCall
 from omni_grpc.providers.responses.wire import FORMAT
+from omni_grpc.providers.written import Json, present, raw_object, raw_value
 
 PASSED_FIELDS: Final = frozenset(
     {
@@ -43,23 +44,19 @@ PASSED_FIELDS: Final = frozenset(
 _VERBOSITY: Final = "verbosity"
 """This one it has too, inside `text`."""
 
-_DROPPED: Final = frozenset({"store"})
-"""Never passed on: nothing is stored at the provider."""
+TAKEN_FIELDS: Final = PASSED_FIELDS | {_VERBOSITY}
 
 _NO_PARAMETERS: Final = msgspec.Raw(b'{"type":"object","properties":{}}')
 """What a tool without a schema takes; the field is required there."""
 
-_Json = dict[str, object]
 _encode: Final = msgspec.json.Encoder().encode
-_check_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def encode_chat(call: UpstreamCall, *, stream: bool) -> bytes:
     """The body of the request.
 
     Raises:
-        FieldInvalid: a schema or a field is no JSON, a text is no Unicode, or an unknown field has
-            no counterpart in this API.
+        FieldInvalid: a schema or a field is no JSON, or a text is no Unicode.
     """
     request = call.request
     body = _extra(request)
@@ -82,22 +79,16 @@ def encode_chat(call: UpstreamCall, *, stream: bool) -> bytes:
         ) from error
 
 
-def _extra(request: ChatRequest) -> _Json:
-    body: _Json = {}
-    for name, value in request.extra.items():
-        if name in PASSED_FIELDS:
-            body[name] = _raw(bytes(value), name)
-        elif name != _VERBOSITY and name not in _DROPPED:
-            raise FieldInvalid(
-                f"The provider is asked by the Responses API, which has no counterpart of {name}; "
-                f"leave it out, or choose a provider of chat completions.",
-                field=name,
-            )
-    return body
+def _extra(request: ChatRequest) -> Json:
+    return {
+        name: raw_value(bytes(value), name)
+        for name, value in request.extra.items()
+        if name in PASSED_FIELDS
+    }
 
 
 # --- items ------------------------------------------------------------------------------------
-def _items(messages: Iterable[Message]) -> Iterator[_Json]:
+def _items(messages: Iterable[Message]) -> Iterator[Json]:
     for index, message in enumerate(messages):
         field = f"messages[{index}].content"
         content = message.content
@@ -113,9 +104,9 @@ def _items(messages: Iterable[Message]) -> Iterator[_Json]:
             yield {"type": "message", "role": message.role, "content": _input(content, field)}
 
 
-def _of_assistant(message: Message, field: str) -> Iterator[_Json]:
+def _of_assistant(message: Message, field: str) -> Iterator[Json]:
     content = list(_output(message, field))
-    said: list[_Json] = []
+    said: list[Json] = []
     if content:
         said.append({"type": "message", "role": "assistant", "content": content})
     said += [
@@ -132,7 +123,7 @@ def _of_assistant(message: Message, field: str) -> Iterator[_Json]:
         yield from said
 
 
-def _reasoning_items(blocks: Iterable[ReasoningBlock]) -> Iterator[_Json]:
+def _reasoning_items(blocks: Iterable[ReasoningBlock]) -> Iterator[Json]:
     """The items that the blocks were made of; those of other dialects are left out."""
     items: list[tuple[str | None, list[ReasoningBlock]]] = []
     for block in blocks:
@@ -148,7 +139,7 @@ def _reasoning_items(blocks: Iterable[ReasoningBlock]) -> Iterator[_Json]:
         if data is None and not texts:
             continue  # by its id alone it would be sought among what is stored, and refused
         summaries = [block.text for block in of_item if block.kind != "text" and block.text]
-        item: _Json = {"type": "reasoning"}
+        item: Json = {"type": "reasoning"}
         if item_id is not None:
             item["id"] = item_id
         item["summary"] = [{"type": "summary_text", "text": text} for text in summaries]
@@ -159,7 +150,7 @@ def _reasoning_items(blocks: Iterable[ReasoningBlock]) -> Iterator[_Json]:
         yield item
 
 
-def _output(message: Message, field: str) -> Iterator[_Json]:
+def _output(message: Message, field: str) -> Iterator[Json]:
     content = message.content
     parts = content if isinstance(content, tuple) else (TextPart(text=content or ""),)
     for part in parts:
@@ -177,20 +168,20 @@ def _output(message: Message, field: str) -> Iterator[_Json]:
         yield {"type": "refusal", "refusal": message.refusal}
 
 
-def _input(content: str | tuple[Part, ...] | None, field: str) -> str | list[_Json]:
+def _input(content: str | tuple[Part, ...] | None, field: str) -> str | list[Json]:
     if not isinstance(content, tuple):
         return content or ""
     return [_input_part(part, field) for part in content]
 
 
-def _input_part(part: Part, field: str) -> _Json:
+def _input_part(part: Part, field: str) -> Json:
     match part:
         case TextPart():
             return {"type": "input_text", "text": part.text}
         case ImagePart():
             return {"type": "input_image", "image_url": part.url, "detail": part.detail or "auto"}
         case FilePart():
-            file = _present(file_id=part.file_id, file_data=part.file_data, filename=part.filename)
+            file = present(file_id=part.file_id, file_data=part.file_data, filename=part.filename)
             return {"type": "input_file"} | file
         case RefusalPart():
             return {"type": "input_text", "text": part.refusal}
@@ -202,7 +193,7 @@ def _input_part(part: Part, field: str) -> _Json:
 
 
 # --- tools and forms --------------------------------------------------------------------------
-def _add_tools(body: _Json, request: ChatRequest) -> None:
+def _add_tools(body: Json, request: ChatRequest) -> None:
     if request.tools:
         body["tools"] = [_tool(tool, index) for index, tool in enumerate(request.tools)]
     if request.tool_choice is not None:
@@ -211,13 +202,13 @@ def _add_tools(body: _Json, request: ChatRequest) -> None:
         body["parallel_tool_calls"] = request.parallel_tool_calls
 
 
-def _tool(tool: Tool, index: int) -> _Json:
+def _tool(tool: Tool, index: int) -> Json:
     schema = tool.parameters_json
     field = f"tools[{index}].parameters"
-    wire: _Json = {
+    wire: Json = {
         "type": "function",
         "name": tool.name,
-        "parameters": _NO_PARAMETERS if schema is None else _raw_object(schema, field),
+        "parameters": _NO_PARAMETERS if schema is None else raw_object(schema, field),
         # Left out, it would be true here, and false in chat completions.
         "strict": bool(tool.strict),
     }
@@ -232,30 +223,30 @@ def _tool_choice(choice: ToolChoice) -> object:
     return choice.mode
 
 
-def _add_text(body: _Json, request: ChatRequest) -> None:
-    text: _Json = {}
+def _add_text(body: Json, request: ChatRequest) -> None:
+    text: Json = {}
     if request.response_format is not None:
         text["format"] = _format(request.response_format)
     if _VERBOSITY in request.extra:
-        text["verbosity"] = _raw(bytes(request.extra[_VERBOSITY]), _VERBOSITY)
+        text["verbosity"] = raw_value(bytes(request.extra[_VERBOSITY]), _VERBOSITY)
     if text:
         body["text"] = text
 
 
-def _format(form: ResponseFormat) -> _Json:
+def _format(form: ResponseFormat) -> Json:
     if form.kind != "json_schema":
         return {"type": form.kind}
     schema = form.schema_json
     return {
         "type": form.kind,
         "name": form.name or "answer",  # required there
-        "schema": _raw_object("{}" if schema is None else schema, "response_format.schema"),
-    } | _present(description=form.description, strict=form.strict)
+        "schema": raw_object("{}" if schema is None else schema, "response_format.schema"),
+    } | present(description=form.description, strict=form.strict)
 
 
 # --- reasoning and sampling -------------------------------------------------------------------
-def _add_reasoning(body: _Json, request: ChatRequest) -> None:
-    reasoning = _present(effort=request.reasoning_effort, summary=request.reasoning_summary)
+def _add_reasoning(body: Json, request: ChatRequest) -> None:
+    reasoning = present(effort=request.reasoning_effort, summary=request.reasoning_summary)
     if reasoning:
         body["reasoning"] = reasoning
     thinks = request.reasoning_effort not in (None, "none") or request.reasoning_summary is not None
@@ -266,30 +257,11 @@ def _add_reasoning(body: _Json, request: ChatRequest) -> None:
         body["include"] = ["reasoning.encrypted_content"]
 
 
-def _add_sampling(body: _Json, request: ChatRequest) -> None:
+def _add_sampling(body: Json, request: ChatRequest) -> None:
     sampling = request.sampling
-    body |= _present(temperature=sampling.temperature, top_p=sampling.top_p)
+    body |= present(temperature=sampling.temperature, top_p=sampling.top_p)
     if sampling.logprobs:
         include = body.get("include")
         kept = include if isinstance(include, list) else []
         body["include"] = [*kept, "message.output_text.logprobs"]
-        body |= _present(top_logprobs=sampling.top_logprobs)
-
-
-# --- JSON as the caller wrote it --------------------------------------------------------------
-def _present(**fields: object) -> _Json:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _raw_object(text: str, field: str) -> msgspec.Raw:
-    if not text.lstrip(" \t\r\n").startswith("{"):
-        raise FieldInvalid(f"{field} must be a JSON object.", field=field)
-    return _raw(text.encode("utf-8", "surrogatepass"), field)
-
-
-def _raw(text: bytes, field: str) -> msgspec.Raw:
-    try:
-        text.decode("utf-8")  # msgspec checks the structure and passes strings by
-        return _check_json(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FieldInvalid(f"{field} is not valid JSON: {error}.", field=field) from error
+        body |= present(top_logprobs=sampling.top_logprobs)
