@@ -51,6 +51,7 @@ _EXPOSED_HEADERS: Final = (
     "x-omni-provider",
     "x-omni-cost-usd",
     "x-omni-balance-usd",
+    "x-omni-ignored",
     "x-should-retry",
     "retry-after",
     "retry-after-ms",

@@ -24,7 +24,7 @@ from omni_grpc.rest_api.anthropic import (
     Signatures,
     encode_message,
     has_marks,
-    in_own_words,
+    name_as_sent,
     own_names,
     read_messages,
     without_marks,
@@ -72,7 +72,8 @@ class MessageRoutes:
                         body = encode_message(found, signatures)
                         await exchange.answer(200, completion_headers(found), body)
             except OmniError as error:
-                raise in_own_words(error, order.places) from error
+                name_as_sent(error, order.places)
+                raise
 
     async def count_tokens(self, exchange: Exchange, call: Call) -> None:
         """Counts the prompt of a body, by our own count; it calls nobody and costs nothing."""
@@ -82,7 +83,8 @@ class MessageRoutes:
         try:
             count = await self._chats.count_prompt(without_marks(order.request))
         except OmniError as error:
-            raise in_own_words(error, order.places) from error
+            name_as_sent(error, order.places)
+            raise
         headers = [(b"x-request-id", call.name.encode()), *JSON_HEADERS]
         await exchange.answer(200, headers, msgspec.json.encode({"input_tokens": count}))
 

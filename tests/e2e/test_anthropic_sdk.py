@@ -510,6 +510,8 @@ def test_failures_are_the_sdks_own_exceptions(
     assert (wrong.type, wrong.body["error"]["omni"]["field"]) == (
         "invalid_request_error", "temperature",
     )  # fmt: skip
+    beyond = fails(anthropic.BadRequestError, max_tokens=20_000)
+    assert beyond.body["error"]["omni"]["field"] == "max_tokens"
     assert fails(anthropic.NotFoundError, model="sim/nothing").type == "not_found_error"
     assert fails(anthropic.BadRequestError, model="sim/error-400").type == "invalid_request_error"
     assert fails(anthropic.UnprocessableEntityError, model="sim/error-422").status_code == 422

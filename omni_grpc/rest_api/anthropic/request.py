@@ -75,6 +75,7 @@ _OWN_NAMES: Final = {
     "reasoning_budget": "thinking",
     "reasoning_summary": "thinking",
     "reasoning_effort": "output_config.effort",
+    "max_output_token_count": "max_tokens",
     "stop": "stop_sequences",
     "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
     "user": "metadata.user_id",
@@ -296,8 +297,8 @@ def own_names(fields: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_OWN_NAMES.get(name, name) for name in fields))
 
 
-def in_own_words(error: OmniError, places: Sequence[str]) -> OmniError:
-    """The same error, its field named as in the body; `places` as of `MessagesOrder`."""
+def name_as_sent(error: OmniError, places: Sequence[str]) -> None:
+    """Names an error's field as it is in the body; `places` as of `MessagesOrder`."""
     field = error.field or ""
     message = _MESSAGE.match(field)
     if message is not None and int(message[1]) < len(places):
@@ -308,7 +309,6 @@ def in_own_words(error: OmniError, places: Sequence[str]) -> OmniError:
         if error.message.startswith(field):
             error.message = named + error.message[len(field) :]
         error.field = named
-    return error
 
 
 # --- cache marks --------------------------------------------------------------------------------
