@@ -72,10 +72,10 @@ class ResponseRoutes:
             order = read_order(await exchange.body(), exchange.optional_fields())
             seal = ReasoningSeal(self._sealer, _account(call))
             request, places = order.chat(await self._earlier(call, order), seal)
-            exchange.errors = _CallersErrors(places)
+            errors = exchange.errors = _CallersErrors(places)
             with exchange.watched():
                 if order.stream:
-                    await self._stream(exchange, call, order, request, seal)
+                    await self._stream(exchange, call, order, request, seal, errors)
                 else:
                     await self._complete(exchange, call, order, request, seal)
 
@@ -102,18 +102,16 @@ class ResponseRoutes:
         order: Order,
         request: ChatRequest,
         seal: ReasoningSeal,
+        errors: "_CallersErrors",
     ) -> None:
-        writers: list[ResponseWriter] = []
-
         def open_writer(started: ChatStarted) -> ResponseWriter:
-            writer = ResponseWriter(self._frame(started, order), seal)
-            writers.append(writer)
-            exchange.errors = writer
-            return writer
+            errors.writer = ResponseWriter(self._frame(started, order), seal)
+            return errors.writer
 
         async def before_end(completion: ChatCompletion) -> None:
-            whole = writers[0].conclude(completion, self._now())
-            await self._keep(call, order, completion, whole)
+            if errors.writer is not None:
+                whole = errors.writer.conclude(completion, self._now())
+                await self._keep(call, order, completion, whole)
 
         await send_stream(
             exchange,
@@ -209,14 +207,19 @@ class _CallersErrors:
 
     def __init__(self, places: list[str]) -> None:
         self._places = places
+        self.writer: ResponseWriter | None = None
+        """Of the stream, once it has begun; it knows where the stream stands."""
 
     def body(self, error: OmniError, call_id: str) -> bytes:
         """The error object."""
         return OPENAI_ERRORS.body(in_callers_words(error, self._places), call_id)
 
     def event(self, error: OmniError, call_id: str) -> bytes:
-        """The same as data; never asked, since a stream's writer has its own."""
-        return OPENAI_ERRORS.event(in_callers_words(error, self._places), call_id)
+        """The last events of a stream that failed."""
+        told = in_callers_words(error, self._places)
+        if self.writer is None:
+            return OPENAI_ERRORS.event(told, call_id)
+        return self.writer.fail(told, call_id)
 
 
 def _account(call: Call) -> AccountId:

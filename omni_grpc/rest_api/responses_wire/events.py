@@ -141,11 +141,7 @@ class ResponseWriter:
         return self._flush()
 
     # --- how a stream fails -------------------------------------------------------------------
-    def body(self, error: OmniError, call_id: str) -> bytes:
-        """Never asked: a stream that has begun fails by an event."""
-        raise RuntimeError(f"the stream {call_id} has begun, and failed: {error.reason}")
-
-    def event(self, error: OmniError, call_id: str) -> bytes:
+    def fail(self, error: OmniError, call_id: str) -> bytes:
         """`error`, as a client's library raises it, and `response.failed`, as agents read it."""
         self._begin()
         self._event(

@@ -336,7 +336,7 @@ def usage_object(completion: ChatCompletion) -> JsonObject:
         "output_tokens": answer,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning or 0},
         "total_tokens": prompt + answer,
-        "cost": usd_text(completion.cost_nanousd),
+        "cost": msgspec.Raw(usd_text(completion.cost_nanousd).encode()),
         "cost_nanousd": completion.cost_nanousd,
     }
     if usage.source is UsageSource.ESTIMATE:
