@@ -66,6 +66,11 @@ def prompt_upper_bound(request: ChatRequest) -> int:
             for part in content:
                 bound += _part_bound(part)
         bound += sum(tokens.upper_bound(text) for text in _said(message))
+        for block in message.reasoning_blocks:
+            bound += _MESSAGE_BOUND + sum(
+                tokens.upper_bound(text)
+                for text in (block.text, block.signature or "", block.data or "")
+            )
         bound += sum(_MESSAGE_BOUND + tokens.upper_bound(call.id) for call in message.tool_calls)
         if message.tool_call_id:
             bound += tokens.upper_bound(message.tool_call_id)
@@ -136,6 +141,9 @@ def _said(message: Message) -> Iterator[str]:
         yield message.refusal
     if message.reasoning:
         yield message.reasoning
+    else:
+        for block in message.reasoning_blocks:
+            yield block.text
     for call in message.tool_calls:
         yield call.name
         yield call.arguments_json

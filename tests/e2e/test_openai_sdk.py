@@ -86,7 +86,7 @@ def check_cost(ledger: Omni, completion: ChatCompletion, nanousd: int) -> None:
     assert completion.usage is not None
     extra = completion.usage.model_extra or {}
     assert extra["cost_nanousd"] == nanousd
-    assert extra["cost"] == usd_text(nanousd)
+    assert extra["cost"] == float(usd_text(nanousd))
     record = ledger.usage(completion.id)
     assert record.cost_nanousd == nanousd
     (attempt,) = record.attempts

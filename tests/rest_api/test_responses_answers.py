@@ -95,7 +95,7 @@ async def test_a_plain_answer_is_a_whole_response_with_its_cost(raw: RawClient) 
         "output_tokens": 3,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": 13,
-        "cost": "0.001234567",
+        "cost": 0.001234567,
         "cost_nanousd": 1_234_567,
     }
     assert body["store"] is False

@@ -46,7 +46,7 @@ async def test_a_plain_answer_has_openais_shape_and_the_cost(raw: RawClient) -> 
     ]
     assert body["usage"]["total_tokens"] == 13
     assert body["usage"]["prompt_tokens_details"] == {"cached_tokens": 0}
-    assert body["usage"]["cost"] == "0.001234567"
+    assert body["usage"]["cost"] == 0.001234567
     assert body["usage"]["cost_nanousd"] == 1_234_567
     assert answer.headers["x-omni-model"] == "sim/fast"
     assert answer.headers["x-omni-provider"] == "sim"

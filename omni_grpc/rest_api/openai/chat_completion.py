@@ -1,7 +1,7 @@
 """A finished chat as OpenAI's `chat.completion` object, and the `usage` object of both forms.
 
-Beside OpenAI's fields `usage` says what the call was charged: `cost`, a decimal text of dollars
-without loss, and `cost_nanousd`.
+Beside OpenAI's fields `usage` says what the call was charged: `cost`, a number of dollars with all
+its digits, and `cost_nanousd`.
 """
 
 from typing import Final
@@ -51,7 +51,7 @@ def usage_object(completion: ChatCompletion) -> JsonObject:
             audio_tokens=usage.completion_audio,
             image_tokens=usage.completion_image,
         ),
-        "cost": usd_text(completion.cost_nanousd),
+        "cost": msgspec.Raw(usd_text(completion.cost_nanousd).encode()),
         "cost_nanousd": completion.cost_nanousd,
     }
     if usage.source is UsageSource.ESTIMATE:
