@@ -17,7 +17,7 @@ from omni_grpc.cli.reconcile_commands import reconcile_app
 
 app = typer.Typer(
     name="omni-grpc",
-    help="An AI gateway: typed gRPC, OpenAI REST, and a ledger exact to the nano-dollar.",
+    help="An AI gateway: typed gRPC, OpenAI and Anthropic REST, and an exact ledger.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,13 +33,21 @@ app.add_typer(catalog_app, name="catalog")
 app.add_typer(reconcile_app, name="reconcile")
 
 
-@app.callback()
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
+def _print_version(value: bool) -> None:
+    if value:
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[  # noqa: ARG001 - its callback does the work, before a command is missed
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
     from omni_grpc.logs import configure_logs
     from omni_grpc.settings import Settings
 
