@@ -400,6 +400,12 @@ def test_a_key_may_come_in_either_header(scene: Scene, name: str) -> None:
 # --- REST -----------------------------------------------------------------------------------------
 ROUTES: dict[str, tuple[str, tuple[int, ...]]] = {
     "/v1/chat/completions": ("/v1/chat/completions", (401, 200, 403, 200, 200, 200)),
+    "/v1/responses": ("/v1/responses", (401, 200, 403, 200, 200, 200)),
+    "/v1/responses/{id}": ("/v1/responses/resp_0", (401, 404, 403, 404, 404, 404)),
+    "/v1/responses/{id}/input_items": (
+        "/v1/responses/resp_0/input_items", (401, 404, 403, 404, 404, 404),
+    ),
+    "/v1/completions": ("/v1/completions", (401, 200, 403, 200, 200, 200)),
     "/v1/models": ("/v1/models", (401, 200, 403, 200, 200, 200)),
     "/v1/models/{id:path}": ("/v1/models/sim/fast", (401, 200, 403, 200, 200, 200)),
     "/v1/balance": ("/v1/balance", (401, 403, 200, 200, 200, 200)),
@@ -408,15 +414,22 @@ ROUTES: dict[str, tuple[str, tuple[int, ...]]] = {
     "/health": ("/health", (200,) * 6),
     "/ready": ("/ready", (200,) * 6),
     "/metrics": ("/metrics", (200,) * 6),
+}  # fmt: skip
+BODIES = {
+    "/v1/chat/completions": chat_body(),
+    "/v1/responses": b'{"model": "sim/fast", "input": "Say something."}',
+    "/v1/completions": b'{"model": "sim/fast", "prompt": "Say something."}',
 }
+"""Of routes that take a body."""
 
 
 def test_every_route_of_the_application_has_its_row() -> None:
     nothing: Any = None  # nothing is called
     app: Any = build_app(
-        chats=nothing, gates=nothing, ledger=nothing, accounts=nothing, tokens=nothing,
-        catalog=nothing, providers=frozenset(), ready=nothing, metrics=lambda: (b"", ""),
-        observer=nothing, cors_origins=(), clock=SystemClock(),
+        chats=nothing, media=nothing, gates=nothing, ledger=nothing, accounts=nothing,
+        tokens=nothing, stored=nothing, reasoning_sealer=nothing, catalog=nothing,
+        providers=frozenset(), ready=nothing, metrics=lambda: (b"", ""), observer=nothing,
+        cors_origins=(), clock=SystemClock(),
     )  # fmt: skip
     routes = {route.path for route in app._app._others.routes}
     assert set(ROUTES) == routes | {"/v1/chat/completions"}
@@ -428,9 +441,8 @@ def test_a_route_answers_keys_that_may_and_refuses_others(
     scene: Scene, route: str, key: str
 ) -> None:
     path, statuses = ROUTES[route]
-    body = chat_body() if route == "/v1/chat/completions" else None
     with HttpConnection(scene.gateway, scene.keys[key]) as http:
-        answer = http.ask(path.format(call_id=scene.call_id), body)
+        answer = http.ask(path.format(call_id=scene.call_id), BODIES.get(route))
     assert answer.status == dict(zip(KEYS, statuses, strict=True))[key]
     if answer.status == 403:
         assert answer.error["type"] == "permission_error"
