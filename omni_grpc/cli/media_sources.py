@@ -8,7 +8,8 @@ from omni_grpc.core.money import Rate
 from omni_grpc.simulator import SIMULATED_MEDIA
 
 _READS: Final = {Mode.TRANSCRIPTION: Modality.AUDIO}
-_WRITES: Final = {Mode.IMAGE: Modality.IMAGE, Mode.SPEECH: Modality.AUDIO}
+WRITES: Final = {Mode.IMAGE: Modality.IMAGE, Mode.SPEECH: Modality.AUDIO}
+"""What those write that do not write text."""
 
 
 def simulated_media(provider: str) -> Iterator[OfferFacts]:
@@ -25,6 +26,6 @@ def simulated_media(provider: str) -> Iterator[OfferFacts]:
             mode=mode,
             quote=Quote(rates=rates, free=not any(model.rates.values())),
             input_modalities=frozenset(reads),
-            output_modalities=frozenset({_WRITES.get(mode, Modality.TEXT)}),
+            output_modalities=frozenset({WRITES.get(mode, Modality.TEXT)}),
             by_name_only=True,
         )

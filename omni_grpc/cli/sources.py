@@ -8,6 +8,7 @@ import msgspec
 
 from omni_grpc.catalog import (
     Modality,
+    Mode,
     OfferFacts,
     Quote,
     SeedReport,
@@ -15,7 +16,7 @@ from omni_grpc.catalog import (
     packaged_facts,
     seed,
 )
-from omni_grpc.cli.media_sources import simulated_media
+from omni_grpc.cli.media_sources import WRITES, simulated_media
 from omni_grpc.core.money import Rate, Unit, nanousd_from_usd
 from omni_grpc.providers import OwnModel, ProvidersFileError, load_specs
 from omni_grpc.simulator import SIMULATED_MODELS, SimulatedModel
@@ -92,7 +93,8 @@ def _own(provider: str, model: OwnModel) -> OfferFacts:
         context_tokens_max=model.context_tokens_max,
         output_tokens_max=model.output_tokens_max,
         input_modalities=frozenset(_MODALITIES[name] for name in model.inputs),
-        output_modalities=frozenset({Modality.TEXT}),
+        mode=Mode(model.mode),
+        output_modalities=frozenset({WRITES.get(Mode(model.mode), Modality.TEXT)}),
         tools=model.tools,
         structured_output=model.structured_output,
         reasoning=model.reasoning,

@@ -45,8 +45,9 @@ class OwnModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A model of a provider that the catalog's sources do not know.
 
     `model` is its name where several providers have it; `usd_per_million` its prices, decimal texts
-    of dollars for a million of each unit (prompt, completion, cached_read, ...). Without a price it
-    cannot be called.
+    of dollars for a million of each unit (prompt, completion, cached_read, ...; image, second and
+    character for what is sold by those). Without a price it cannot be called. `mode` says what it
+    does.
     """
 
     id: Annotated[str, msgspec.Meta(min_length=1)]
@@ -57,6 +58,7 @@ class OwnModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tools: bool = False
     structured_output: bool = False
     reasoning: bool = False
+    mode: Literal["chat", "embedding", "image", "speech", "transcription", "moderation"] = "chat"
     usd_per_million: dict[str, str] = {}
 
 

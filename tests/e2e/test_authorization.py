@@ -406,6 +406,12 @@ ROUTES: dict[str, tuple[str, tuple[int, ...]]] = {
         "/v1/responses/resp_0/input_items", (401, 404, 403, 404, 404, 404),
     ),
     "/v1/completions": ("/v1/completions", (401, 200, 403, 200, 200, 200)),
+    "/v1/embeddings": ("/v1/embeddings", (401, 200, 403, 200, 200, 200)),
+    "/v1/images/generations": ("/v1/images/generations", (401, 200, 403, 200, 200, 200)),
+    "/v1/images/edits": ("/v1/images/edits", (401, 400, 403, 400, 400, 400)),  # not a form
+    "/v1/audio/speech": ("/v1/audio/speech", (401, 200, 403, 200, 200, 200)),
+    "/v1/audio/transcriptions": ("/v1/audio/transcriptions", (401, 400, 403, 400, 400, 400)),
+    "/v1/moderations": ("/v1/moderations", (401, 200, 403, 200, 200, 200)),
     "/v1/models": ("/v1/models", (401, 200, 403, 200, 200, 200)),
     "/v1/models/{id:path}": ("/v1/models/sim/fast", (401, 200, 403, 200, 200, 200)),
     "/v1/balance": ("/v1/balance", (401, 403, 200, 200, 200, 200)),
@@ -419,6 +425,12 @@ BODIES = {
     "/v1/chat/completions": chat_body(),
     "/v1/responses": b'{"model": "sim/fast", "input": "Say something."}',
     "/v1/completions": b'{"model": "sim/fast", "prompt": "Say something."}',
+    "/v1/embeddings": b'{"model": "sim/embed", "input": "x"}',
+    "/v1/images/generations": b'{"model": "sim/image", "prompt": "x"}',
+    "/v1/images/edits": b"{}",
+    "/v1/audio/speech": b'{"model": "sim/voice", "input": "x", "voice": "alloy"}',
+    "/v1/audio/transcriptions": b"{}",
+    "/v1/moderations": b'{"model": "sim/moderator", "input": "x"}',
 }
 """Of routes that take a body."""
 
