@@ -24,7 +24,8 @@ from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid, OmniError
 from omni_grpc.core.limits import MESSAGE_COUNT_MAX
 from omni_grpc.rest_api.openai.chat_request import optional_fields
 from omni_grpc.rest_api.openai.json_body import read_json
-from omni_grpc.rest_api.responses_wire.items import Conversation, WireItem, decode_items
+from omni_grpc.rest_api.responses_wire.item_wire import WireItem, decode_items
+from omni_grpc.rest_api.responses_wire.items import Conversation
 from omni_grpc.rest_api.responses_wire.reasoning import ReasoningSeal
 from omni_grpc.rest_api.responses_wire.tools import (
     Tools,
