@@ -1,7 +1,7 @@
 """The body of `POST /v1/responses`, as far as this service reads it.
 
 msgspec checks types, ranges and counts while it decodes. Input items stay raw here, since their
-type alone says how they are read: see `items`.
+type alone says how they are read: see `item_wire`.
 """
 
 from typing import Annotated, Final, Literal
