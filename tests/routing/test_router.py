@@ -154,3 +154,18 @@ def test_the_worst_case_is_bounded_by_window_and_limits() -> None:
     assert 5 <= attempt.prompt_tokens_max < 100
     (attempt,) = router(offer("here/a")).plan(request("here/a", output_tokens_max=7))
     assert attempt.output_tokens_max == 7
+
+
+@pytest.mark.parametrize("where", ["part", "tool"])
+def test_a_prompt_kept_for_an_hour_needs_a_price_for_that(where: str) -> None:
+    if where == "part":
+        asked = request("here/a", (TextPart(text="Hello", cache="1h"),))
+    else:
+        asked = request("here/a", tools=(Tool(name="f", cache="1h"),))
+    priced = Price(1, tuple(Rate(unit, 0, 1) for unit in (Unit.PROMPT, Unit.COMPLETION)))
+    with_hour = Price(1, (*priced.rates, Rate(Unit.CACHED_WRITE_1H, 0, 1)))
+    with pytest.raises(ModelUnpriced, match="for an hour has no price"):
+        router(offer("here/a", price=priced, tools=True)).plan(asked)
+    assert ids(router(offer("here/a", price=with_hour, tools=True)).plan(asked)) == ["here/a"]
+    five = request("here/a", (TextPart(text="Hello", cache="5m"),))
+    assert ids(router(offer("here/a", price=priced)).plan(five)) == ["here/a"]
