@@ -105,7 +105,9 @@ def build_app(
     own = BillingRoutes(ledger, accounts, tokens)
     probe = ProbeRoutes(ready)
     made = ResponseRoutes(chats, gates, stored, reasoning_sealer, clock, ping_seconds=ping_seconds)
-    asked = MessageRoutes(chats, gates, reasoning_sealer, ping_seconds=ping_seconds)
+    asked = MessageRoutes(
+        chats, gates, reasoning_sealer, catalog, providers, ping_seconds=ping_seconds
+    )
     texts = CompletionsRoute(chats, gates, ping_seconds=ping_seconds)
 
     def call(

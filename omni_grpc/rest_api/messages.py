@@ -5,13 +5,14 @@ price and no answer. Where the model's provider takes none, or their price is no
 planned again without them, and its answer says so.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
 from typing import Final
 
 import msgspec
 
+from omni_grpc.catalog import CatalogSnapshot
 from omni_grpc.completion import Call, ChatEvent, Chats, Gates
 from omni_grpc.core.chat import ChatCompletion, ChatStarted
 from omni_grpc.core.errors import FeatureUnsupported, ModelUnpriced, NoCapableModel, OmniError
@@ -23,6 +24,7 @@ from omni_grpc.rest_api.anthropic import (
     MessagesOrder,
     Signatures,
     encode_message,
+    fitted,
     has_marks,
     name_as_sent,
     own_names,
@@ -44,11 +46,22 @@ _FOR_MARKS: Final = (FeatureUnsupported, ModelUnpriced, NoCapableModel)
 class MessageRoutes:
     """Completes chats for the door, and counts what would be asked."""
 
-    def __init__(self, chats: Chats, gates: Gates, sealer: Sealer, *, ping_seconds: float) -> None:
-        """`sealer` is that of reasoning."""
+    def __init__(
+        self,
+        chats: Chats,
+        gates: Gates,
+        sealer: Sealer,
+        snapshot: Callable[[], CatalogSnapshot],
+        providers: frozenset[str],
+        *,
+        ping_seconds: float,
+    ) -> None:
+        """`sealer` is that of reasoning; `providers` are the configured ones."""
         self._chats = chats
         self._gates = gates
         self._sealer = sealer
+        self._snapshot = snapshot
+        self._providers = providers
         self._ping_seconds = ping_seconds
 
     async def create(self, exchange: Exchange, call: Call) -> None:
@@ -56,7 +69,9 @@ class MessageRoutes:
         with self._gates.metered(call):
             call.request_id = exchange.request_id()
             signatures = self._signatures(call)
-            order = read_messages(await exchange.body(), signatures, exchange.optional_fields())
+            order = self._fitted(
+                read_messages(await exchange.body(), signatures, exchange.optional_fields())
+            )
             try:
                 with exchange.watched():
                     if order.stream:
@@ -77,9 +92,8 @@ class MessageRoutes:
 
     async def count_tokens(self, exchange: Exchange, call: Call) -> None:
         """Counts the prompt of a body, by our own count; it calls nobody and costs nothing."""
-        order = read_messages(
-            await exchange.body(), self._signatures(call), exchange.optional_fields(), counts=True
-        )
+        body, optional = await exchange.body(), exchange.optional_fields()
+        order = self._fitted(read_messages(body, self._signatures(call), optional, counts=True))
         try:
             count = await self._chats.count_prompt(without_marks(order.request))
         except OmniError as error:
@@ -92,6 +106,16 @@ class MessageRoutes:
         if call.principal is None:
             raise RuntimeError("the call did not come through the auth gate")
         return Signatures(ReasoningSeal(self._sealer, call.principal.account_id))
+
+    def _fitted(self, order: MessagesOrder) -> MessagesOrder:
+        """What the model that is named can take; a name that means none is left to the router."""
+        for offer in self._snapshot().resolve(order.request.model):
+            if offer.callable_at(self._providers):
+                request, ignored = fitted(order.request, offer)
+                return msgspec.structs.replace(
+                    order, request=request, ignored=(*order.ignored, *ignored)
+                )
+        return order
 
     # --- with marks, else without -------------------------------------------------------------
     async def _complete(self, call: Call, order: MessagesOrder) -> ChatCompletion:

@@ -159,7 +159,8 @@ async def test_tools_and_their_choice_are_carried(service: Service, raw: RawClie
 
 async def test_settings_are_carried(service: Service, raw: RawClient) -> None:
     request = await read(
-        service, raw, temperature=0.5, top_p=0.9, top_k=40, stop_sequences=["END", "STOP"],
+        service, raw, model="omni/auto", temperature=0.5, top_p=0.9, top_k=40,
+        stop_sequences=["END", "STOP"],
         metadata={"user_id": "me"}, service_tier="standard_only",
         output_config={"effort": "high", "format": {"type": "json_schema", "schema": {"a": 1}}},
         omni={"short_credits": "shorten", "optional": ["top_k", "stop_sequences"]},
@@ -195,7 +196,7 @@ async def test_settings_are_carried(service: Service, raw: RawClient) -> None:
 async def test_thinking_is_asked_and_no_provider_refused_for_it(
     service: Service, raw: RawClient, thinking: Any, budget: int | None, summary: str | None
 ) -> None:
-    request = await read(service, raw, thinking=thinking)
+    request = await read(service, raw, model="omni/auto", thinking=thinking)
     assert (request.reasoning_budget, request.reasoning_summary) == (budget, summary)
     assert request.optional == {"reasoning_budget", "reasoning_summary"}
 
@@ -228,6 +229,27 @@ async def test_a_header_names_what_may_be_left_out(service: Service, raw: RawCli
     }  # fmt: skip
     wrong = await ask(raw, headers={"x-omni-optional": "model"})
     assert wrong.json["error"]["omni"]["field"] == "x-omni-optional[0]"
+
+
+async def test_a_body_is_fitted_to_the_model_that_is_named(
+    service: Service, raw: RawClient
+) -> None:
+    thinking = {"type": "enabled", "budget_tokens": 2_000}
+    asked = {"max_tokens": 32_000, "output_config": {"effort": "high"}, "thinking": thinking}
+    for model in ("sim/fast", "quick"):
+        answer = await ask(raw, body(model, **asked))
+        assert answer.headers["x-omni-ignored"] == "output_config.effort,thinking"
+        request = service.chats.requests[-1]
+        assert (request.output_tokens_max, request.reasoning_effort) == (16_384, None)
+        assert (request.reasoning_budget, request.reasoning_summary) == (None, None)
+        plain = await ask(raw, body(model, thinking={"type": "disabled"}))
+        assert "x-omni-ignored" not in plain.headers
+    # What a name means that is chosen later, or not called here, is the router's to say.
+    for model in ("omni/auto", "elsewhere/fast", "nothing"):
+        answer = await ask(raw, body(model, **asked))
+        assert "x-omni-ignored" not in answer.headers
+        request = service.chats.requests[-1]
+        assert (request.output_tokens_max, request.reasoning_effort) == (32_000, "high")
 
 
 # --- reasoning that comes back ----------------------------------------------------------------

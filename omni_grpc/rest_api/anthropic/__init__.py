@@ -2,15 +2,13 @@
 
 from omni_grpc.rest_api.anthropic.errors import ANTHROPIC_ERRORS, AnthropicHeads
 from omni_grpc.rest_api.anthropic.events import PING, EventWriter
+from omni_grpc.rest_api.anthropic.fitting import MARKS, fitted, has_marks, without_marks
 from omni_grpc.rest_api.anthropic.message import encode_message
 from omni_grpc.rest_api.anthropic.request import (
-    MARKS,
     MessagesOrder,
-    has_marks,
     name_as_sent,
     own_names,
     read_messages,
-    without_marks,
 )
 from omni_grpc.rest_api.anthropic.signatures import Signatures
 
@@ -23,6 +21,7 @@ __all__ = [
     "MessagesOrder",
     "Signatures",
     "encode_message",
+    "fitted",
     "has_marks",
     "name_as_sent",
     "own_names",

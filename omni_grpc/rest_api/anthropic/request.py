@@ -16,15 +16,10 @@ import msgspec
 from omni_grpc.core.chat import (
     OPTIONAL_FIELDS,
     ChatRequest,
-    FilePart,
-    ImagePart,
-    Message,
-    Part,
     ReasoningSummary,
     ResponseFormat,
     Sampling,
     ShortCredits,
-    TextPart,
     Tool,
     ToolChoice,
 )
@@ -36,7 +31,6 @@ from omni_grpc.rest_api.anthropic.turns import (
     invalid,
     mark_last,
     object_text,
-    plain,
     ttl_of,
     unsupported,
 )
@@ -60,9 +54,6 @@ USER_CHARS_MAX: Final = 64
 
 FORMAT_NAME: Final = "answer"
 """The name of a schema, which other providers want and Anthropic's API has not."""
-
-MARKS: Final = "cache_control"
-"""Names all cache marks of a request where a provider takes none."""
 
 _KNOWN: Final = frozenset(WireMessages.__struct_fields__)
 _NOTHING: Final = (b"", b"null", b"[]")
@@ -309,37 +300,3 @@ def name_as_sent(error: OmniError, places: Sequence[str]) -> None:
         if error.message.startswith(field):
             error.message = named + error.message[len(field) :]
         error.field = named
-
-
-# --- cache marks --------------------------------------------------------------------------------
-def has_marks(request: ChatRequest) -> bool:
-    """Whether a request marks what the provider shall keep."""
-    return any(tool.cache is not None for tool in request.tools) or any(
-        _is_marked(part)
-        for message in request.messages
-        if isinstance(message.content, tuple)
-        for part in message.content
-    )
-
-
-def without_marks(request: ChatRequest) -> ChatRequest:
-    """The same without marks, for a provider that takes none: they change no answer."""
-    return msgspec.structs.replace(
-        request,
-        messages=tuple(map(_unmarked, request.messages)),
-        tools=tuple(msgspec.structs.replace(tool, cache=None) for tool in request.tools),
-    )
-
-
-def _unmarked(message: Message) -> Message:
-    content = message.content
-    if not isinstance(content, tuple) or not any(map(_is_marked, content)):
-        return message
-    bare = tuple(
-        msgspec.structs.replace(part, cache=None) if _is_marked(part) else part for part in content
-    )
-    return msgspec.structs.replace(message, content=plain(bare))
-
-
-def _is_marked(part: Part) -> bool:
-    return isinstance(part, TextPart | ImagePart | FilePart) and part.cache is not None
