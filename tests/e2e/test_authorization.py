@@ -406,6 +406,10 @@ ROUTES: dict[str, tuple[str, tuple[int, ...]]] = {
         "/v1/responses/resp_0/input_items", (401, 404, 403, 404, 404, 404),
     ),
     "/v1/completions": ("/v1/completions", (401, 200, 403, 200, 200, 200)),
+    "/v1/messages": ("/v1/messages", (401, 200, 403, 200, 200, 200)),
+    "/v1/messages/count_tokens": (
+        "/v1/messages/count_tokens", (401, 200, 403, 200, 200, 200),
+    ),
     "/v1/embeddings": ("/v1/embeddings", (401, 200, 403, 200, 200, 200)),
     "/v1/images/generations": ("/v1/images/generations", (401, 200, 403, 200, 200, 200)),
     "/v1/images/edits": ("/v1/images/edits", (401, 400, 403, 400, 400, 400)),  # not a form
@@ -425,6 +429,8 @@ BODIES = {
     "/v1/chat/completions": chat_body(),
     "/v1/responses": b'{"model": "sim/fast", "input": "Say something."}',
     "/v1/completions": b'{"model": "sim/fast", "prompt": "Say something."}',
+    "/v1/messages": chat_body(max_tokens=9),
+    "/v1/messages/count_tokens": chat_body(),
     "/v1/embeddings": b'{"model": "sim/embed", "input": "x"}',
     "/v1/images/generations": b'{"model": "sim/image", "prompt": "x"}',
     "/v1/images/edits": b"{}",
@@ -457,9 +463,11 @@ def test_a_route_answers_keys_that_may_and_refuses_others(
         answer = http.ask(path.format(call_id=scene.call_id), BODIES.get(route))
     assert answer.status == dict(zip(KEYS, statuses, strict=True))[key]
     if answer.status == 403:
-        assert answer.error["type"] == "permission_error"
-        assert answer.error["code"] == "scope_missing"
-        assert answer.error["omni"]["reason"] == LACKS
+        error = answer.json["error"]
+        assert error["type"] == "permission_error"
+        assert error["omni"]["reason"] == LACKS
+        if not path.startswith("/v1/messages"):  # Anthropic's form of errors has no code
+            assert answer.error["code"] == "scope_missing"
 
 
 def test_rest_shows_each_caller_its_own_account_only(scene: Scene) -> None:
