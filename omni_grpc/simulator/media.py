@@ -5,24 +5,14 @@ prompt), or by the header `x-sim`. The log has each call; what it bills is in th
 and what is sold by the image, second or character is counted by whoever sells it on.
 """
 
-import base64
-import hashlib
-import io
-import json
 import re
-import struct
-import time
-import wave
-import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from random import Random
 from typing import Final, Protocol
 
-import msgspec
 from aiohttp import HttpVersion11, web
 
-from omni_grpc.catalog import tokens
+from omni_grpc.simulator import media_answers
 from omni_grpc.simulator.answer import Answer
 from omni_grpc.simulator.behaviour import Behaviour
 from omni_grpc.simulator.connection import Connection, Sent
@@ -31,65 +21,16 @@ from omni_grpc.simulator.dialect import Rejected
 from omni_grpc.simulator.dialects.openai_answer import refusal, told_error
 from omni_grpc.simulator.gates import Gates
 from omni_grpc.simulator.log import CallLog, CallRecord, console_line
-from omni_grpc.simulator.media_body import (
-    EmbeddingBody,
-    ImageBody,
-    ModerationBody,
-    SpeechBody,
-    TranscriptionBody,
-    read_form,
-    read_media,
-)
+from omni_grpc.simulator.media_answers import Reply, Seen
 from omni_grpc.simulator.models import SIMULATED_MEDIA, SimulatedMedia
-from omni_grpc.simulator.text import prose
 from omni_grpc.simulator.wire import SSE, Event
 
 __all__ = ("MediaEndpoints",)
 
-BYTES_PER_CHAR: Final = 400
-"""Of speech: 15 characters a second at 48 kbit/s."""
-
-AUDIO_CHUNK_BYTES: Final = 1_024
-SPEECH_TOKENS_PER_CHAR: Final = 2
-TRANSCRIPT_TOKENS: Final = 24
-HEARD_TOKENS_PER_SECOND: Final = 10
-UNKNOWN_BYTES_PER_SECOND: Final = 4_000
-"""The length of audio that is no WAV is made up from its bytes."""
-
-IMAGE_TOKENS: Final = {"low": 272, "medium": 1_056, "high": 4_160}
-IMAGE_INPUT_TOKENS: Final = 194
-CATEGORIES: Final = (
-    "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit",
-    "illicit/violent", "self-harm", "self-harm/instructions", "self-harm/intent", "sexual",
-    "sexual/minors", "violence", "violence/graphic",
-)  # fmt: skip
-
 _FAMILY: Final = "sim/"
 _SAID: Final = re.compile(r"\[sim ([^\]]*)\]")
 _MODELS: Final = {model.id: model for model in SIMULATED_MEDIA}
-_CONTENT_TYPES: Final = {
-    "mp3": "audio/mpeg", "opus": "audio/opus", "aac": "audio/aac", "flac": "audio/flac",
-    "wav": "audio/wav", "pcm": "audio/pcm",
-}  # fmt: skip
 _EMPTY: Final = Answer(choices=())
-
-
-class _Seen(msgspec.Struct):
-    """A request that was read: where its behaviour may stand, and what it says."""
-
-    model: str
-    text: str
-    prompt_tokens: int
-    seen: dict[str, object]
-    answer: Callable[[Behaviour], "_Reply"]
-
-
-class _Reply(msgspec.Struct):
-    """What goes out: one body of JSON, or the parts of a stream."""
-
-    body: bytes = b""
-    content_type: str = ""
-    parts: tuple[Event, ...] = ()
 
 
 class _Raw:
@@ -136,17 +77,17 @@ class MediaEndpoints:
     def routes(self) -> Iterator[web.RouteDef]:
         """What the application serves beside chats."""
         for path, read in (
-            ("/v1/embeddings", _embeddings),
-            ("/v1/images/generations", _generations),
-            ("/v1/images/edits", _edits),
-            ("/v1/audio/speech", _speech),
-            ("/v1/audio/transcriptions", _transcription),
-            ("/v1/moderations", _moderation),
+            ("/v1/embeddings", media_answers.embeddings),
+            ("/v1/images/generations", media_answers.generations),
+            ("/v1/images/edits", media_answers.edits),
+            ("/v1/audio/speech", media_answers.speech),
+            ("/v1/audio/transcriptions", media_answers.transcription),
+            ("/v1/moderations", media_answers.moderation),
         ):
             yield web.post(path, partial(self._serve, read))
 
     async def _serve(
-        self, read: Callable[[web.Request], Awaitable[_Seen]], request: web.Request
+        self, read: Callable[[web.Request], Awaitable[Seen]], request: web.Request
     ) -> web.StreamResponse:
         transport = request.transport
         connection = transport.get_protocol() if transport is not None else None
@@ -156,7 +97,7 @@ class MediaEndpoints:
             record.outcome, record.ended_ms = "cancelled", self._log.now_ms()
             return Sent(keep_alive=False)
         try:
-            seen: _Seen | Rejected = await read(request)
+            seen: Seen | Rejected = await read(request)
         except Rejected as rejected:
             seen = rejected
         keep_alive = await self._deliver(seen, request, record, connection)
@@ -166,7 +107,7 @@ class MediaEndpoints:
 
     async def _deliver(
         self,
-        seen: _Seen | Rejected,
+        seen: Seen | Rejected,
         request: web.Request,
         record: CallRecord,
         connection: Connection,
@@ -206,8 +147,8 @@ class MediaEndpoints:
         return made.keep_alive
 
     def _answer(
-        self, seen: _Seen, request: web.Request, record: CallRecord
-    ) -> tuple[Behaviour, _Reply]:
+        self, seen: Seen, request: web.Request, record: CallRecord
+    ) -> tuple[Behaviour, Reply]:
         record.model = seen.model
         record.seen = seen.seen
         record.prompt_tokens = seen.prompt_tokens
@@ -222,232 +163,3 @@ class MediaEndpoints:
         record.planned_tokens = sum(part.tokens for part in reply.parts)
         record.stream = bool(reply.content_type)
         return behaviour, reply
-
-
-def _seed(*facts: object) -> bytes:
-    return hashlib.sha256(repr(facts).encode()).digest()
-
-
-def _json(value: object) -> _Reply:
-    return _Reply(body=json.dumps(value).encode())
-
-
-def _usage(behaviour: Behaviour, usage: dict[str, object] | None) -> dict[str, object]:
-    """The report, unless the behaviour leaves it out."""
-    return {} if usage is None or behaviour.usage == "none" else {"usage": usage}
-
-
-# --- embeddings and moderations ---------------------------------------------------------------
-async def _embeddings(request: web.Request) -> _Seen:
-    body = read_media(await request.read(), EmbeddingBody)
-    inputs = body.inputs()
-    count = sum(tokens.count_text(one) if isinstance(one, str) else len(one) for one in inputs)
-
-    def answer(behaviour: Behaviour) -> _Reply:
-        data = [
-            {
-                "object": "embedding",
-                "index": index,
-                "embedding": _vector(_seed(body.model, one), body.dimensions, body.encoding_format),
-            }
-            for index, one in enumerate(inputs)
-        ]
-        usage: dict[str, object] = {"prompt_tokens": count, "total_tokens": count}
-        head = {"object": "list", "data": data, "model": body.model}
-        return _json({**head, **_usage(behaviour, usage)})
-
-    text = next((one for one in inputs if isinstance(one, str)), "")
-    return _Seen(body.model, text, count, {"inputs": len(inputs)}, answer)
-
-
-def _vector(seed: bytes, dimensions: int, form: str) -> str | list[float]:
-    """Numbers of length one, all told."""
-    raw = struct.unpack(f"<{dimensions}i", hashlib.shake_256(seed).digest(4 * dimensions))
-    length = sum(one * one for one in raw) ** 0.5
-    packed = struct.pack(f"<{dimensions}f", *(one / length for one in raw))
-    if form == "base64":
-        return base64.b64encode(packed).decode()
-    return list(struct.unpack(f"<{dimensions}f", packed))
-
-
-async def _moderation(request: web.Request) -> _Seen:
-    body = read_media(await request.read(), ModerationBody)
-    texts = body.texts()
-
-    def answer(behaviour: Behaviour) -> _Reply:
-        del behaviour
-        results = [_verdict("forbidden" in text.lower()) for text in texts]
-        return _json({"id": "modr-sim", "model": body.model, "results": results})
-
-    count = sum(map(tokens.count_text, texts))
-    return _Seen(body.model, " ".join(texts), count, {"inputs": len(texts)}, answer)
-
-
-def _verdict(flagged: bool) -> dict[str, object]:
-    return {
-        "flagged": flagged,
-        "categories": {name: flagged and name == "violence" for name in CATEGORIES},
-        "category_scores": {
-            name: 0.9 if flagged and name == "violence" else 0.0 for name in CATEGORIES
-        },
-        "category_applied_input_types": {name: ["text"] for name in CATEGORIES},
-    }
-
-
-# --- pictures ---------------------------------------------------------------------------------
-async def _generations(request: web.Request) -> _Seen:
-    return _pictures(read_media(await request.read(), ImageBody), [])
-
-
-async def _edits(request: web.Request) -> _Seen:
-    body, files, _ = await read_form(request, ImageBody)
-    images = files.get("image", [])
-    if not images:
-        raise Rejected(400, "Missing required parameter: 'image'.", param="image")
-    return _pictures(body, images + files.get("mask", []))
-
-
-def _pictures(body: ImageBody, files: list[bytes]) -> _Seen:
-    text = tokens.count_text(body.prompt)
-    seen = len(files) * IMAGE_INPUT_TOKENS
-
-    def answer(behaviour: Behaviour) -> _Reply:
-        data = [
-            {"b64_json": base64.b64encode(picture).decode()}
-            if body.response_format == "b64_json"
-            else {"url": f"https://pictures.invalid/{hashlib.sha256(picture).hexdigest()[:16]}.png"}
-            for picture in (_png(_seed(body.model, body.prompt, files, n)) for n in range(body.n))
-        ]
-        painted = body.n * IMAGE_TOKENS.get(body.quality, IMAGE_TOKENS["high"])
-        by_tokens = body.model.endswith("-tokens")
-        usage: dict[str, object] = {
-            "input_tokens": text + seen,
-            "input_tokens_details": {"text_tokens": text, "image_tokens": seen},
-            "output_tokens": painted,
-            "total_tokens": text + seen + painted,
-        }
-        head = {
-            "created": int(time.time()),
-            "data": data,
-            "size": "1024x1024" if body.size == "auto" else body.size,
-            "quality": "high" if body.quality == "auto" else body.quality,
-            "background": "opaque" if body.background == "auto" else body.background,
-            "output_format": body.output_format,
-        }
-        return _json({**head, **_usage(behaviour, usage if by_tokens else None)})
-
-    return _Seen(body.model, body.prompt, text + seen, {"images": len(files), "n": body.n}, answer)
-
-
-def _png(seed: bytes) -> bytes:
-    """A picture of one colour, 8 by 8."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        check = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
-
-    head = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
-    rows = (b"\x00" + seed[:3] * 8) * 8
-    content = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + content
-
-
-# --- audio ------------------------------------------------------------------------------------
-async def _speech(request: web.Request) -> _Seen:
-    body = read_media(await request.read(), SpeechBody)
-    by_tokens = body.model.endswith("-tokens")
-    if body.stream_format == "sse" and not by_tokens:
-        raise Rejected(400, "This model does not stream events.", param="stream_format")
-    text = tokens.count_text(body.input + (body.instructions or ""))
-
-    def answer(behaviour: Behaviour) -> _Reply:
-        seed = _seed(body.model, body.input, body.voice, body.response_format)
-        audio = hashlib.shake_256(seed).digest(BYTES_PER_CHAR * len(body.input))
-        pieces = [
-            audio[at : at + AUDIO_CHUNK_BYTES] for at in range(0, len(audio), AUDIO_CHUNK_BYTES)
-        ]
-        if body.stream_format == "audio":
-            parts = tuple(Event(piece, tokens=1) for piece in pieces)
-            return _Reply(content_type=_CONTENT_TYPES[body.response_format], parts=parts)
-        spoken = len(body.input) * SPEECH_TOKENS_PER_CHAR
-        usage: dict[str, object] = {
-            "input_tokens": text,
-            "output_tokens": spoken,
-            "total_tokens": text + spoken,
-        }
-        done = {"type": "speech.audio.done", **_usage(behaviour, usage)}
-        events = [
-            Event(json.dumps({"type": "speech.audio.delta", "audio": written}).encode(), tokens=1)
-            for written in (base64.b64encode(piece).decode() for piece in pieces)
-        ]
-        return _Reply(
-            content_type=SSE.content_type,
-            parts=(*events, Event(json.dumps(done).encode(), is_usage=True)),
-        )
-
-    seen: dict[str, object] = {"voice": body.voice, "stream_format": body.stream_format}
-    return _Seen(body.model, body.input, text, seen, answer)
-
-
-async def _transcription(request: web.Request) -> _Seen:
-    body, files, lists = await read_form(request, TranscriptionBody)
-    (content,) = files.get("file", [b""])[:1]
-    if not content:
-        raise Rejected(400, "Missing required parameter: 'file'.", param="file")
-    by_tokens = body.model.endswith("-tokens")
-    if by_tokens and body.response_format != "json":
-        raise Rejected(400, "This model writes json only.", param="response_format")
-    seconds = _seconds(content)
-    heard = -(-seconds // 1) * HEARD_TOKENS_PER_SECOND
-
-    def answer(behaviour: Behaviour) -> _Reply:
-        rng = Random(_seed(body.model, content))  # noqa: S311 - to be the same each time
-        said = "".join(piece.text for piece in prose(rng, TRANSCRIPT_TOKENS)).strip()
-        spoken = tokens.count_text(said)
-        if by_tokens:
-            usage: dict[str, object] = {
-                "type": "tokens",
-                "input_tokens": int(heard),
-                "input_token_details": {"audio_tokens": int(heard), "text_tokens": 0},
-                "output_tokens": spoken,
-                "total_tokens": int(heard) + spoken,
-            }
-        else:
-            usage = {"type": "duration", "seconds": int(-(-seconds // 1))}
-        return _transcript(body, said, seconds, _usage(behaviour, usage))
-
-    seen: dict[str, object] = {"bytes": len(content), "lists": lists}
-    if body.language:
-        seen["language"] = body.language
-    return _Seen(body.model, body.prompt, 0, seen, answer)
-
-
-def _transcript(
-    body: TranscriptionBody, said: str, seconds: float, usage: dict[str, object]
-) -> _Reply:
-    end = f"00:{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
-    match body.response_format:
-        case "text":
-            text = f"{said}\n"
-        case "srt":
-            text = f"1\n00:00:00,000 --> {end},000\n{said}\n\n"
-        case "vtt":
-            text = f"WEBVTT\n\n00:00:00.000 --> {end}.000\n{said}\n\n"
-        case "verbose_json":
-            segment = {"id": 0, "seek": 0, "start": 0.0, "end": seconds, "text": said, "tokens": []}
-            segment |= {"temperature": 0.0, "avg_logprob": -0.1, "compression_ratio": 1.0}
-            segment |= {"no_speech_prob": 0.0}
-            head = {"task": "transcribe", "language": body.language or "english"}
-            facts = {"duration": seconds, "text": said, "segments": [segment]}
-            return _json({**head, **facts, **usage})
-        case _:
-            return _json({"text": said, **usage})
-    return _Reply(content_type="text/plain; charset=utf-8", parts=(Event(text.encode()),))
-
-
-def _seconds(content: bytes) -> float:
-    try:
-        with wave.open(io.BytesIO(content)) as sound:
-            return float(sound.getnframes() / sound.getframerate())
-    except (wave.Error, EOFError):
-        return len(content) / UNKNOWN_BYTES_PER_SECOND
