@@ -1,12 +1,14 @@
 """Writes the domain's answers beside chats as messages of the contract."""
 
 import base64
+import binascii
 import struct
 from typing import TypeVar
 
 from google.protobuf import timestamp_pb2
 from omni.router.v1 import media_pb2 as pb
 
+from omni_grpc.core.errors import Interrupted
 from omni_grpc.core.media import (
     Embeddings,
     GeneratedImage,
@@ -67,11 +69,21 @@ def embeddings(completion: MediaCompletion[Embeddings]) -> pb.EmbedTextsResponse
 
 
 def images(completion: MediaCompletion[Images]) -> pb.GenerateImagesResponse:
-    """The pictures."""
+    """The pictures.
+
+    Raises:
+        Interrupted: one of them is not what the provider said that it is.
+    """
     answer = completion.answer
+    try:
+        made = [_image(one) for one in answer.images]
+    except binascii.Error:
+        broken = Interrupted("The provider's picture cannot be read; it is charged all the same.")
+        broken.charged_nanousd = completion.cost_nanousd
+        raise broken from None
     return pb.GenerateImagesResponse(
         call=call(completion),
-        images=[_image(one) for one in answer.images],
+        images=made,
         size=answer.size or "",
         quality=answer.quality or "",
     )

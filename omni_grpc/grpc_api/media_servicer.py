@@ -32,7 +32,8 @@ class MediaRpcs:
     ) -> pb.EmbedTextsResponse:
         """Turns texts into vectors."""
         asked = media_request.embedding_request(request)
-        return media_response.embeddings(await self._media.embed(_call(request), asked))
+        found = await self._media.embed(_call(request), asked)
+        return await asyncio.to_thread(media_response.embeddings, found)
 
     async def GenerateImages(
         self, request: pb.GenerateImagesRequest, context: "_Context[Any, Any]"

@@ -1,5 +1,6 @@
 """What the routes beside chats share: the gate, the caller's own name of the call, the headers."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -29,7 +30,8 @@ async def answer_plain(
         request = await read()
         with exchange.watched():
             completion = await ask(call, request)
-            body, content_type = write(completion, request)
+            # Thousands of vectors take a while to write, and a few large pictures too.
+            body, content_type = await asyncio.to_thread(write, completion, request)
             headers = [*_headers(completion), (b"content-type", content_type), *BASE_HEADERS]
             await exchange.answer(200, headers, body)
 

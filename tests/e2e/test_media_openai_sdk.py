@@ -486,3 +486,27 @@ def test_what_cannot_be_read_is_refused_in_openai_s_form(
         found = connection.ask(path, body, content_type=kind)
     assert found.status == 400
     assert found.error["type"] == "invalid_request_error"
+
+
+def test_a_call_whose_time_is_over_is_charged_for_what_was_sent(
+    sdk: openai.OpenAI, ledger: Omni
+) -> None:
+    text = f"[sim hang_after=request] {TEXT}"
+    with pytest.raises(openai.APIStatusError) as late:
+        sdk.embeddings.create(
+            model="sim/embed", input=text, extra_headers={"x-omni-timeout-ms": "500"}
+        )
+    assert late.value.status_code == 504
+    error: Any = late.value.body
+    cost = int(error["omni"]["charged_nanousd"])
+    assert 0 < cost <= len(text) * EMBED
+    assert ledger.balance().available_nanousd == GRANTED - cost
+
+
+def test_thousands_of_vectors_come_whole(sdk: openai.OpenAI) -> None:
+    asked: Any = {"model": "sim/embed", "input": ["x"] * 2_048, "dimensions": 64}
+    found = sdk.post(
+        "/embeddings", body={**asked, "encoding_format": "float"}, cast_to=dict[str, Any]
+    )
+    assert [one["index"] for one in found["data"]] == list(range(2_048))
+    assert {len(one["embedding"]) for one in found["data"]} == {64}
