@@ -26,7 +26,7 @@ from harness.provider import Provider
 from harness.proxy import DatabaseProxy
 from harness.servers import KEY_HASH_SECRET, Nursery, Server
 from omni_grpc.billing.invariants import Violation, check
-from omni_grpc.catalog import Alias, CatalogStore, Quote
+from omni_grpc.catalog import Alias, CatalogStore, Mode, Quote
 from omni_grpc.cli.sources import SIMULATOR_ID, all_facts, seed_catalog
 from omni_grpc.core.errors import LedgerUnavailable
 from omni_grpc.core.money import Rate, Unit
@@ -133,7 +133,12 @@ class World:
         await asyncio.gather(*(server.start() for server in self.servers))
 
     async def _fill(self) -> None:
-        self._facts = [fact for fact in all_facts(None) if fact.provider == SIMULATOR_ID]
+        # Chats alone: the version before has no room for the prices of what is none.
+        self._facts = [
+            fact
+            for fact in all_facts(None)
+            if fact.provider == SIMULATOR_ID and fact.mode is Mode.CHAT
+        ]
         await seed_catalog(self.database, self._facts)
         store = CatalogStore(self.database)
         for name, targets in ALIASES.items():
