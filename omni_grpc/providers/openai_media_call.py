@@ -101,6 +101,7 @@ class SpeechStream:
         self._parser = SseParser()
         self._response: aiohttp.ClientResponse | None = None
         self._over = False
+        self._fault: ProviderFault | None = None
         self._is_whole = False
         self._opening = Exchange(
             self._request,
@@ -165,19 +166,29 @@ class SpeechStream:
     async def _next(self) -> bytes:
         if self._response is None:
             raise RuntimeError("speech is opened before it is read")
+        if self._fault is not None:
+            self._shut()
+            raise self._fault
+        content = self._response.content
         now = asyncio.get_running_loop().time()
         until = min(self._due, now + self._upstream.spec.timeouts.between_bytes_s)
         faults = self._upstream.faults
         try:
             async with asyncio.timeout_at(until):
-                return await self._response.content.readany()
+                return await content.readany()
         except TimeoutError as error:
             self._shut()
             wait: Wait = "total" if until == self._due else "between_bytes"
             raise faults.timed_out(wait, dispatched=True) from error
         except _READ_FAILED as error:
+            fault = faults.truncated("its audio was cut before its end")
+            # What came before it; aiohttp hides that behind the exception.
+            left: bytes = content._read_nowait(-1)  # noqa: SLF001 - the public one raises
+            if left:
+                self._fault = fault
+                return left
             self._shut()
-            raise faults.truncated("its audio was cut before its end") from error
+            raise fault from error
 
     def _audio(self, data: bytes) -> bytes:
         """The audio in the events that this read made whole."""

@@ -148,7 +148,7 @@ def test_a_listener_who_cancels_stops_the_provider_and_pays_the_characters(
 
 
 def test_speech_that_breaks_off_says_what_it_cost(caller: Caller) -> None:
-    text = f"[sim cut_after=3] {TEXT}"
+    text = f"[sim cut=fin,cut_after=3] {TEXT}"
     asked = pb.SynthesizeSpeechRequest(model="sim/voice", text=text, voice="alloy")
     found = refusal(lambda: caller.router.SynthesizeSpeech(asked, metadata=caller.key))
     assert (found.code, found.reason) == ("ABORTED", "INTERRUPTED")

@@ -146,7 +146,7 @@ async def test_behaviours_strike_here_too_and_the_log_has_the_call(
     assert (record.model, record.status, record.outcome) == ("sim/embed", 503, "error")
     with pytest.raises(openai.APIConnectionError):
         await sdk.audio.speech.create(
-            model="sim/voice", input="[sim cut_after=3] " + "long " * 40, voice="alloy"
+            model="sim/voice", input="[sim cut=fin,cut_after=3] " + "long " * 40, voice="alloy"
         )
     assert simulator.log[-1].outcome == "cut"
     with pytest.raises(openai.NotFoundError):
