@@ -25,7 +25,7 @@ from omni_grpc.billing.journal_content import (
     read_journal,
 )
 from omni_grpc.billing.lane import Lane
-from omni_grpc.billing.operations import AttemptOutcome, Code, Final, FinalOp, Origin
+from omni_grpc.billing.operations import POSTED, AttemptOutcome, Code, Final, FinalOp, Origin
 from omni_grpc.billing.store import LedgerStore
 from omni_grpc.core.errors import Internal, OmniError
 from omni_grpc.core.ids import AccountId, HoldId
@@ -172,11 +172,12 @@ class Recovery:
             log.error("acknowledged_ends_lost", folder=folder.path.name)
             read = await asyncio.to_thread(read_journal, folder, believe=False)
         counts: Counter[str] = Counter()
+        posted = set() if read.last_posted is None else {read.last_posted}
         ends = [_end(hold_id, one) for hold_id, one in read.attempts.items()]
         if read.opened is None:
             # Which ledger it is of is not known, so none is given a hold that it does not have.
             ends = [end._replace(op=replace(end.op, hold=None)) for end in ends]
-        await self._apply(ends, counts)
+        posted |= await self._apply(ends, counts)
         owner = ""
         if read.opened is not None:
             owner = read.opened.owner
@@ -187,7 +188,7 @@ class Recovery:
             late = await self._others(folder, read, owner)
             await self._apply([end for end in late if end.op.id not in seen], counts)
         found = Recovered(owner, is_damaged=read.is_damaged, **counts)
-        await self._dispose(folder, read, found)
+        await self._dispose(folder, read, found, posted)
         log.info("journal_recovered", folder=folder.path.name, **asdict(found))
         return found
 
@@ -216,8 +217,12 @@ class Recovery:
             for hold_id, wallet in left.items()
         ]
 
-    async def _apply(self, ends: "list[_End]", counts: Counter[str]) -> None:
-        """Ends holds, a few at a time, by way of this worker's own journal."""
+    async def _apply(self, ends: "list[_End]", counts: Counter[str]) -> set[HoldId]:
+        """Ends holds, a few at a time, by way of this worker's own journal.
+
+        Returns those that had been posted before: this worker's own ends tell nothing of them.
+        """
+        posted: set[HoldId] = set()
         for start in range(0, len(ends), RECOVER_BATCH_MAX):
             batch = ends[start : start + RECOVER_BATCH_MAX]
             for end in batch:
@@ -236,13 +241,19 @@ class Recovery:
                     counts["refused"] += 1
                 else:
                     counts["known"] += 1
+                    if outcome.code is Code.ALREADY and end.op.kind in POSTED:
+                        posted.add(end.op.id)
+        return posted
 
-    async def _dispose(self, folder: JournalFolder, read: JournalContent, found: Recovered) -> None:
+    async def _dispose(
+        self, folder: JournalFolder, read: JournalContent, found: Recovered, posted: set[HoldId]
+    ) -> None:
         if not (found.is_damaged or found.refused):
-            if read.last_posted is None:  # all that it told is in our own journal by now
+            last = await self._store.last_posted(posted) if posted else None
+            if last is None:  # all that it told is in our own journal by now
                 await asyncio.to_thread(folder.remove)
             else:
-                folder.keep(read.last_posted.hex)
+                folder.keep(last.hex)
             return
         aside = folder.set_aside()
         log.error(

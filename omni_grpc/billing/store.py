@@ -73,6 +73,9 @@ _UNRESOLVED_COLUMNS = (
 _WITHOUT_POSTING = """
 SELECT x.id FROM unnest(%s::uuid[]) x(id) WHERE NOT EXISTS (SELECT FROM posting p WHERE p.id = x.id)
 """
+_LAST_POSTED = """
+SELECT id FROM posting WHERE id = ANY (%s::uuid[]) ORDER BY create_time DESC LIMIT 1
+"""
 _UNRESOLVED = f"""
 SELECT {_UNRESOLVED_COLUMNS} FROM hold
  WHERE state = 'U' AND id > %s AND (%s::bigint IS NULL OR wallet = %s) ORDER BY id LIMIT %s
@@ -211,6 +214,11 @@ class LedgerStore:
         """Those of `ids` under which there is no posting."""
         rows = await self._database.fetch_all(_WITHOUT_POSTING, [list(ids)], row=tuple_row)
         return {row[0] for row in rows}
+
+    async def last_posted(self, ids: Collection[UUID]) -> UUID | None:
+        """That of `ids` which was posted last: if the database has it, it has all before it."""
+        rows = await self._database.fetch_all(_LAST_POSTED, [list(ids)], row=tuple_row)
+        return rows[0][0] if rows else None
 
     # --- unresolved attempts --------------------------------------------------------------------
     async def unresolved(

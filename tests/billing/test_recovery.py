@@ -533,6 +533,48 @@ async def test_ends_whose_acknowledgement_was_not_noted_are_known(house: House) 
     assert house.books() == books
 
 
+BOOKS = ("account", "hold", "posting", "usage_record", "request")
+
+
+def back_up(house: House) -> None:
+    for table in BOOKS:
+        house.sql.execute(f"CREATE TABLE backup_{table} AS TABLE {table}")
+
+
+def restore(house: House) -> None:
+    with house.sql.transaction():
+        for table in BOOKS:
+            house.sql.execute(f"DELETE FROM {table}")
+            house.sql.execute(
+                f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM backup_{table}"
+            )
+
+
+async def test_what_was_found_in_the_books_is_brought_back_when_a_backup_loses_it(
+    house: House,
+) -> None:
+    """The heir charged nothing of it itself, so its own last end does not tell the loss."""
+    before = await house.balance()
+    back_up(house)
+    victim = await house.victim()
+    settled = [await victim.settle(cost) for cost in (3, 4)]  # its journal was told of none
+    await victim.die()
+    recovery = house.recovery()
+    (found,) = await recovery.recover()
+    assert found.known == 2
+    assert house.names() == ["kept"]
+    restore(house)
+    assert await house.balance() == before
+    house.sql.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'lane'"
+    )
+    connected_at = house.worker.lane.connected_at
+    await until(lambda: house.worker.lane.connected_at not in (None, connected_at))
+    assert await recovery.recover() == []
+    assert [house.state(op.id) for op in settled] == [("S", 3), ("S", 4)]
+
+
 async def test_ends_that_the_database_has_lost_are_brought_in_again(house: House) -> None:
     """A failover to a standby that lagged behind: the holds are gone as well."""
     victim = await house.victim()
@@ -727,7 +769,7 @@ async def test_an_outage_in_the_middle_is_waited_for(house: House) -> None:
         (found,) = await recovering
     assert found.settled + found.known == 3
     assert await house.balance() == (GRANT - 9, 0, 0)
-    assert house.names() == []
+    assert set(house.names()) <= {"kept"}  # where some of it was in the books before
 
 
 async def test_a_database_that_cannot_be_read_leaves_the_journal_for_another_time(
@@ -745,7 +787,7 @@ async def test_a_database_that_cannot_be_read_leaves_the_journal_for_another_tim
         assert house.names() == ["w"]
     assert await house.recover() == Recovered(victim.lane.owner, known=1, voided=1)
     assert house.state(never_sent.id) == ("V", 0)
-    assert house.names() == []
+    assert set(house.names()) <= {"kept"}  # where some of it was in the books before
 
 
 async def test_one_end_that_can_never_be_applied_holds_up_no_other(house: House) -> None:
@@ -873,4 +915,4 @@ async def test_a_busy_worker_killed_at_any_moment_charged_what_it_had_said(
         else:
             assert (word, kind) == ("sent", "U")
     assert house.sql.execute("SELECT count(*) FROM hold WHERE state = 'O'").fetchone() == (0,)
-    assert house.names() == []
+    assert set(house.names()) <= {"kept"}  # where some of it was in the books before
