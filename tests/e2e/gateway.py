@@ -111,7 +111,6 @@ class Gateway:
     admin_key: str
     workers: int = 1
     environment: dict[str, str] = field(default_factory=dict)
-    program: tuple[str, ...] = ("-m", "omni_grpc")
     grpc: str = ""
     rest: str = ""
     process: subprocess.Popen[bytes] | None = None
@@ -126,7 +125,7 @@ class Gateway:
         log = self.log_path.open("ab")
         self.process = subprocess.Popen(
             [
-                sys.executable, *self.program, "serve",
+                sys.executable, "-m", "omni_grpc", "serve",
                 "--grpc-addr", self.grpc or "127.0.0.1:0",
                 "--rest-addr", self.rest.removeprefix("http://") or "127.0.0.1:0",
                 "--workers", str(self.workers),

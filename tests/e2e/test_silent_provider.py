@@ -5,20 +5,20 @@ The service runs as a process whose only difference is that its provider is wait
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
-import impatient_server
 import pytest
 from books import cost
 from gateway import Gateway, RestCall, SimulatorThread, Tenant, running, soon
 from gateway_fixtures import check_books
-from impatient_server import BILLS_ON, FIRST_BYTE_S
 from left_chats import MODEL, marked, on_both_transports
 from omni_grpc_client import AsyncOmni, AttemptRecord, OmniError
 
 from omni_grpc.providers import Providers, ProviderSettings
 from omni_grpc.simulator import CallRecord
 from omni_grpc.storage import EmbeddedPostgres
+
+FIRST_BYTE_S = 0.4
+BETWEEN_BYTES_S = 0.6
 
 
 @pytest.fixture(scope="module", params=["stops", "bills on"])
@@ -34,14 +34,12 @@ def impatient(
     bills_on = str(request.param == "bills on").lower()
     url = postgres.create_database(f"e2e_impatient_{bills_on}", template=name)
     folder = tmp_path_factory.mktemp("impatient")
-    gateway = Gateway(
-        url,
-        simulator.base_url,
-        folder,
-        admin_key,
-        environment={BILLS_ON: bills_on},
-        program=(str(Path(impatient_server.__file__)),),
+    (folder / "providers.yaml").write_text(
+        "- id: sim\n"
+        f"  timeouts: {{first_byte_s: {FIRST_BYTE_S}, between_bytes_s: {BETWEEN_BYTES_S}}}\n"
+        f"  bills_after_cancel: {bills_on}\n"
     )
+    gateway = Gateway(url, simulator.base_url, folder, admin_key)
     with running(gateway):
         yield gateway
     check_books(url, folder)

@@ -23,7 +23,7 @@ for (const model of models) {
     assert.ok(data.choices[0].message.content);
     assert.equal(request_id, data.id);
     assert.equal(data.usage.total_tokens, data.usage.prompt_tokens + data.usage.completion_tokens);
-    assert.equal(data.usage.cost, response.headers.get("x-omni-cost-usd"));
+    assert.equal(data.usage.cost, Number(response.headers.get("x-omni-cost-usd")));
   });
 
   test(`${model}: a stream adds up to the plain answer`, async () => {

@@ -351,6 +351,7 @@ async def test_tensorzero_3751_a_caller_who_leaves_while_its_answer_is_counted_t
             endings=endings,
             repeats=Repeats(worker.ledger, None),
             request_key=None,
+            is_last=True,
             clock=worker.clock,
         )
     )

@@ -7,6 +7,7 @@ is an account with a limit, a leg of the hold that the wallet is in, decided in 
 
 import asyncio
 import contextlib
+import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
@@ -326,13 +327,23 @@ async def test_bifrost_5673_a_limit_that_is_stored_is_the_limit_that_decides(
     assert balance(sql, WALLET) == (1_000, 6)
 
 
-PROVIDER_PATHS = (
-    "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings",
+PAID_PATHS = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hi"}]},
+    "/v1/completions": {"prompt": "Hi"},
+    "/v1/responses": {"input": "Hi"},
+    "/v1/messages": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9},
+    "/v1/embeddings": {"model": "sim/embed", "input": "Hi"},
+    "/v1/images/generations": {"model": "sim/image", "prompt": "Hi"},
+    "/v1/audio/speech": {"model": "sim/voice", "input": "Hi", "voice": "alloy"},
+}
+"""The ways to a provider, and the least that each takes."""
+
+OTHER_PATHS = (
     "/openai/v1/chat/completions", "/anthropic/v1/messages", "/genai/v1beta/models/x:generate",
     "/sim/v1/chat/completions", "/passthrough/sim/v1/chat/completions",
     "/openai_passthrough/v1/chat/completions",
 )  # fmt: skip
-"""The ways that this gateway and others have to a provider."""
+"""The ways past their own books that other gateways have."""
 
 
 def test_bifrost_2873_there_is_no_way_to_a_provider_around_the_ledger(
@@ -345,9 +356,14 @@ def test_bifrost_2873_there_is_no_way_to_a_provider_around_the_ledger(
     """
     poor = gateway.tenant(nanousd=0)
     calls_before = len(simulator.simulator.log)
-    for path in PROVIDER_PATHS:
+    for path, fields in PAID_PATHS.items():
         with HttpConnection(gateway, poor.api_key) as rest:
-            assert rest.ask(path, chat_body()).status in (402, 404, 405), path
+            body = json.dumps({"model": "sim/fast", **fields}).encode()
+            assert b"credits" in (answer := rest.ask(path, body)).body.lower(), (path, answer)
+            assert answer.status == 402 or path == "/v1/messages", path
+    for path in OTHER_PATHS:
+        with HttpConnection(gateway, poor.api_key) as rest:
+            assert rest.ask(path, chat_body()).status in (404, 405), path
     with Omni(gateway.grpc, api_key=poor.api_key) as omni:
         with pytest.raises(CreditsExhausted):
             omni.chat("sim/fast", "Say something.")
