@@ -8,8 +8,8 @@ import structlog
 
 @pytest.fixture(autouse=True)
 def log_configuration() -> Iterator[None]:
-    """Gives the next test structlog as this one found it: commands that run in the tests' own
-    process set a level, below which another test's expected lines would vanish."""
-    before = structlog.get_config()
+    """Every test begins with structlog as it comes: commands and fixtures that run in the tests'
+    own process set a level, below which another test's expected lines would vanish."""
+    structlog.reset_defaults()
     yield
-    structlog.configure(**before)
+    structlog.reset_defaults()
