@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from cut_proxy import Break, CutProxy
-from gateway import Gateway, HttpConnection, SimulatorThread, Tenant, chat_body
+from gateway import Gateway, HttpConnection, SimulatorThread, Tenant, chat_body, eventually
 from ledger_rig import BUDGETS, UNIT_PRICE, WALLETS, Rig, Worker, final_op, hold_op, until
 from ledger_sql import balance
 from left_chats import marked
@@ -452,6 +452,7 @@ def test_envoy_ai_gateway_2248_1754_each_call_takes_its_whole_cost_from_what_is_
             assert rest.ask(body=chat_body(text=prompt, stream=stream)).status == 200
             record = simulator.record_asked(mark)
             assert record is not None
+            assert eventually(lambda record=record: record.ended_ms is not None)
             assert record.completion_tokens == tokens
             left -= record.prompt_tokens * 150 + tokens * 600
             assert omni.balance().available_nanousd == left
