@@ -1,4 +1,4 @@
-"""A typed client of omni-grpc: chat, billing, catalog and administration, async and sync.
+"""A typed client of omni-grpc: models, billing, catalog and administration, async and sync.
 
 `AsyncOmni` and `Omni` have the same methods. Every failure is an `OmniError`; every amount is an
 integer of nano-dollars (`usd` and `nanousd` convert); every value keeps the contract's message
@@ -7,7 +7,7 @@ as `raw`.
 
 from omni_grpc_client.admin import ApiKey, NewApiKey, Org
 from omni_grpc_client.aio import AsyncOmni
-from omni_grpc_client.aio_stream import AsyncChatStream
+from omni_grpc_client.aio_stream import AsyncChatStream, AsyncSpeechStream
 from omni_grpc_client.answer import (
     Answer,
     AttemptUsage,
@@ -61,6 +61,20 @@ from omni_grpc_client.errors import (
     Unimplemented,
 )
 from omni_grpc_client.gathering import Piece, Started, ToolCallFragment
+from omni_grpc_client.listening import SpeechStarted
+from omni_grpc_client.media import (
+    Embeddings,
+    GeneratedImage,
+    GeneratedImages,
+    ImageOptions,
+    MediaFile,
+    MediaResult,
+    MediaUsage,
+    Speech,
+    SpeechOptions,
+    Transcript,
+    TranscriptOptions,
+)
 from omni_grpc_client.money import nanousd, usd
 from omni_grpc_client.pages import AsyncPages, Pages
 from omni_grpc_client.prompt import (
@@ -83,7 +97,7 @@ from omni_grpc_client.prompt import (
     user,
 )
 from omni_grpc_client.sync import Omni
-from omni_grpc_client.sync_stream import ChatStream
+from omni_grpc_client.sync_stream import ChatStream, SpeechStream
 from omni_grpc_client.unresolved import SettledParts, UnresolvedAttempt
 
 __all__ = [
@@ -96,6 +110,7 @@ __all__ = [
     "AsyncChatStream",
     "AsyncOmni",
     "AsyncPages",
+    "AsyncSpeechStream",
     "AttemptRecord",
     "AttemptUsage",
     "Audio",
@@ -111,14 +126,18 @@ __all__ = [
     "CreditsExhausted",
     "CreditsHeld",
     "Deadline",
+    "Embeddings",
     "FailedPrecondition",
     "FeatureUnsupported",
     "FieldInvalid",
     "FieldViolation",
     "File",
+    "GeneratedImage",
+    "GeneratedImages",
     "Hold",
     "HoldFinal",
     "Image",
+    "ImageOptions",
     "Internal",
     "Interrupted",
     "InvalidArgument",
@@ -126,6 +145,9 @@ __all__ = [
     "LedgerEntry",
     "LedgerUnavailable",
     "Logprobs",
+    "MediaFile",
+    "MediaResult",
+    "MediaUsage",
     "Message",
     "Messages",
     "Model",
@@ -153,6 +175,10 @@ __all__ = [
     "SafetySetting",
     "ScopeMissing",
     "SettledParts",
+    "Speech",
+    "SpeechOptions",
+    "SpeechStarted",
+    "SpeechStream",
     "Started",
     "Text",
     "Timeouts",
@@ -162,6 +188,8 @@ __all__ = [
     "ToolCall",
     "ToolCallFragment",
     "TopLogprob",
+    "Transcript",
+    "TranscriptOptions",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",

@@ -9,19 +9,19 @@ from typing import Self, Unpack
 
 from omni_grpc_client import admin, billing, catalog, chat, unresolved
 from omni_grpc_client.admin import ApiKey, NewApiKey, Org
+from omni_grpc_client.aio_media import AsyncMediaMethods
 from omni_grpc_client.aio_stream import AsyncChatStream
 from omni_grpc_client.aio_wire import AsyncWire
 from omni_grpc_client.answer import Completion
 from omni_grpc_client.billing import AttemptRecord, Balance, Hold, LedgerEntry, UsageRecord
 from omni_grpc_client.calls import Kind, Page
 from omni_grpc_client.catalog import Model
-from omni_grpc_client.client import Client
 from omni_grpc_client.pages import AsyncPages
 from omni_grpc_client.prompt import ChatOptions, Messages
 from omni_grpc_client.unresolved import SettledParts, UnresolvedAttempt
 
 
-class AsyncOmni(Client):
+class AsyncOmni(AsyncMediaMethods):
     """An asynchronous client of one omni-grpc service. For its arguments see `Client`.
 
         async with AsyncOmni("127.0.0.1:50051", api_key="omni_…") as omni:
@@ -99,7 +99,7 @@ class AsyncOmni(Client):
         return AsyncChatStream(
             self._wire,
             chat.stream_chat(model, messages, options, request_id),
-            self._connection.timeouts.of(Kind.CHAT, timeout),
+            self._connection.timeouts.of(Kind.MODEL, timeout),
         )
 
     # --- billing ------------------------------------------------------------------------------

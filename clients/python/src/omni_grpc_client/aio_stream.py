@@ -1,36 +1,47 @@
-"""The asynchronous stream of one chat."""
+"""The asynchronous streams: of a chat, and of speech."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Generic, Protocol, Self, cast
 
 import grpc
-from omni.router.v1 import router_service_pb2 as pb
+from omni.router.v1 import media_pb2, router_service_pb2
 
 from omni_grpc_client.aio_wire import AsyncWire, task_is_cancelled
-from omni_grpc_client.answer import Completion
+from omni_grpc_client.answer import Answer, Completion
 from omni_grpc_client.errors import OmniError
 from omni_grpc_client.failures import cancelled, error_of
-from omni_grpc_client.gathering import Piece
+from omni_grpc_client.gathering import Gathering, Piece, Started
+from omni_grpc_client.listening import Listening, SpeechStarted
+from omni_grpc_client.media import Speech
 from omni_grpc_client.retrying import Retries
-from omni_grpc_client.stream import Stream
-
-_Call: TypeAlias = "grpc.aio.UnaryStreamCall[pb.StreamChatRequest, pb.StreamChatResponse]"
+from omni_grpc_client.stream import Event, Gatherer, Item, Start, Stream, Whole
 
 
-class AsyncChatStream(Stream):
-    """A chat that is being answered; made by `AsyncOmni.stream_chat`.
+class _Call(Protocol):
+    async def read(self) -> object: ...
+    def cancel(self) -> bool: ...
+
+
+class AsyncEventStream(Stream[Event, Item, Start, Whole], ABC, Generic[Event, Item, Start, Whole]):
+    """A stream over grpc.aio; base of those of this module.
 
     Entering it sends the call and waits until a provider answers, so a refusal is raised there;
     until then the call is sent again where that is safe, and after it never.
     Iterating yields the pieces and raises `OmniError` if the call fails on the way; what came
-    before stays in `answer`. Leaving it before its end cancels the call.
+    before stays. Leaving it before its end cancels the call.
     """
 
-    def __init__(self, wire: AsyncWire, request: pb.StreamChatRequest, timeout_s: float) -> None:
-        super().__init__(request.request_id)
+    def __init__(
+        self,
+        wire: AsyncWire,
+        request_id: str,
+        timeout_s: float,
+        gatherer: Gatherer[Event, Item, Start, Whole],
+    ) -> None:
+        super().__init__(request_id, gatherer)
         self._wire = wire
-        self._request = request
         self._timeout_s = timeout_s
         self._call: _Call | None = None
         self._cancelled = False
@@ -69,9 +80,9 @@ class AsyncChatStream(Stream):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Piece:
+    async def __anext__(self) -> Item:
         if self._call is None:
-            raise RuntimeError("enter the stream first: `async with omni.stream_chat(…) as stream`")
+            raise RuntimeError("enter the stream first: `async with … as stream`")
         while (event := await self._event(self._call)) is not None:
             piece = self._take(event)
             if piece is not None:
@@ -79,7 +90,7 @@ class AsyncChatStream(Stream):
         self._check_ended()
         raise StopAsyncIteration
 
-    async def result(self) -> Completion:
+    async def result(self) -> Whole:
         """Reads what is left and returns the whole."""
         async for _ in self:
             pass
@@ -94,16 +105,11 @@ class AsyncChatStream(Stream):
         if self._call is not None:
             self._call.cancel()
 
+    @abstractmethod
     def _send(self, timeout_s: float) -> _Call:
-        connection = self._wire.connection
-        return self._wire.stubs.router.StreamChat(
-            self._request,
-            timeout=timeout_s,
-            metadata=connection.metadata,
-            wait_for_ready=connection.wait_for_ready,
-        )
+        """Sends the call."""
 
-    async def _event(self, call: _Call) -> pb.StreamChatResponse | None:
+    async def _event(self, call: _Call) -> Event | None:
         """The next event; None at the end."""
         try:
             event = await call.read()
@@ -114,4 +120,59 @@ class AsyncChatStream(Stream):
                 self.cancel()
                 raise
             raise self._told(cancelled()) from None
-        return event if isinstance(event, pb.StreamChatResponse) else None
+        # What is not the end is the stub's own message; its type says any object.
+        return None if event is grpc.aio.EOF else cast("Event", event)
+
+
+class AsyncChatStream(
+    AsyncEventStream[router_service_pb2.StreamChatResponse, Piece, Started, Completion]
+):
+    """A chat that is being answered; made by `AsyncOmni.stream_chat`."""
+
+    def __init__(
+        self, wire: AsyncWire, request: router_service_pb2.StreamChatRequest, timeout_s: float
+    ) -> None:
+        self._gathering = Gathering()
+        super().__init__(wire, request.request_id, timeout_s, self._gathering)
+        self._request = request
+
+    @property
+    def answer(self) -> Answer:
+        """What has come so far, put together anew at each access; also after a failure."""
+        return self._gathering.answer()
+
+    def _send(self, timeout_s: float) -> _Call:
+        connection = self._wire.connection
+        return self._wire.stubs.router.StreamChat(
+            self._request,
+            timeout=timeout_s,
+            metadata=connection.metadata,
+            wait_for_ready=connection.wait_for_ready,
+        )
+
+
+class AsyncSpeechStream(
+    AsyncEventStream[media_pb2.SynthesizeSpeechResponse, bytes, SpeechStarted, Speech]
+):
+    """A text that is being spoken; made by `AsyncOmni.synthesize_speech`. It yields bytes."""
+
+    def __init__(
+        self, wire: AsyncWire, request: media_pb2.SynthesizeSpeechRequest, timeout_s: float
+    ) -> None:
+        self._listening = Listening()
+        super().__init__(wire, request.request_id, timeout_s, self._listening)
+        self._request = request
+
+    @property
+    def audio(self) -> bytes:
+        """What has come so far, put together anew at each access; also after a failure."""
+        return self._listening.audio()
+
+    def _send(self, timeout_s: float) -> _Call:
+        connection = self._wire.connection
+        return self._wire.stubs.router.SynthesizeSpeech(
+            self._request,
+            timeout=timeout_s,
+            metadata=connection.metadata,
+            wait_for_ready=connection.wait_for_ready,
+        )

@@ -98,6 +98,12 @@ class AttemptRecord:
     completion_tokens: int | None
     reasoning_tokens: int | None
     completion_audio_tokens: int | None
+    cached_write_1h_tokens: int | None
+    prompt_image_tokens: int | None
+    completion_image_tokens: int | None
+    images: int | None
+    seconds: int | None
+    characters: int | None
     estimated: bool
     end_time: datetime | None
     provider_ref: str
@@ -332,6 +338,12 @@ def attempt_record(raw: pb.AttemptRecord) -> AttemptRecord:
         completion_tokens=count_of(raw, "completion_token_count"),
         reasoning_tokens=count_of(raw, "reasoning_token_count"),
         completion_audio_tokens=count_of(raw, "completion_audio_token_count"),
+        cached_write_1h_tokens=count_of(raw, "cached_write_1h_token_count"),
+        prompt_image_tokens=count_of(raw, "prompt_image_token_count"),
+        completion_image_tokens=count_of(raw, "completion_image_token_count"),
+        images=count_of(raw, "image_count"),
+        seconds=count_of(raw, "second_count"),
+        characters=count_of(raw, "character_count"),
         estimated=raw.estimated,
         end_time=time_of(raw, "end_time"),
         provider_ref=raw.provider_ref,

@@ -1,7 +1,7 @@
 """One call as a value: its request, what kind of call it is, and how its response is read.
 
 The two clients differ only in how they send such a value; everything else about a method is said
-once, where its `Call` is made (chat, billing, catalog, admin).
+once, where its `Call` is made (chat, media_calls, billing, catalog, admin).
 """
 
 import uuid
@@ -28,7 +28,7 @@ class Kind(StrEnum):
 
     READ = "read"
     WRITE = "write"
-    CHAT = "chat"
+    MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

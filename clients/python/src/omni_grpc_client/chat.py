@@ -21,7 +21,7 @@ def complete_chat(
     return Call(
         request=request,
         parse=lambda response: Completion.from_proto(response.completion),
-        kind=Kind.CHAT,
+        kind=Kind.MODEL,
         request_id=request.request_id,
     )
 

@@ -63,8 +63,8 @@ RETRIED_METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "omni.catalog.v1.CatalogService": ("GetModel", "ListModels"),
     "omni.admin.v1.AdminService": ("ListApiKeys",),
 }
-"""What gRPC repeats on UNAVAILABLE. Chats are not here, since they are repeated for more than that,
-by `retrying`. What creates keys and organisations is not repeated at all."""
+"""What gRPC repeats on UNAVAILABLE. Calls of models are not here: they are repeated for more than
+that, by `retrying`. What creates keys and organisations is not repeated at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Timeouts:
     """Default time of a call, retries included, in seconds. Each call may name its own.
 
     Attributes:
-        chat_s: a whole chat or stream; the service allows no more than 600.
+        chat_s: a whole chat, stream or other call of a model; the service allows no more than 600.
         read_s: balances, pages, models, usage.
         write_s: what moves money or changes keys; the ledger itself may wait up to 10.
     """
@@ -89,7 +89,7 @@ class Timeouts:
             Deadline: `timeout` is over already, as when it is what is left of a budget.
         """
         if timeout is None:
-            defaults = {Kind.CHAT: self.chat_s, Kind.READ: self.read_s, Kind.WRITE: self.write_s}
+            defaults = {Kind.MODEL: self.chat_s, Kind.READ: self.read_s, Kind.WRITE: self.write_s}
             timeout = defaults[kind]
         if not math.isfinite(timeout):
             raise ValueError(f"a timeout of {timeout} s is no finite number of seconds")

@@ -1,4 +1,4 @@
-"""When a chat is sent again: where its request id makes that safe, and inside its time.
+"""When a model's call is sent again: where its request id makes that safe, and inside its time.
 
 A lost connection and a service that cannot now are tried again a few times; a call whose first
 sending still runs is asked for until it ends. What was charged and interrupted never is. This
@@ -13,7 +13,7 @@ from typing import Final
 from omni_grpc_client.errors import OmniError, RequestInProgress, Unavailable
 
 RETRY_PAUSES_S: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
-"""Pauses before a chat is sent again: over the restart of a service, not over an outage."""
+"""Pauses before a call is sent again: over the restart of a service, not over an outage."""
 
 JITTER: Final = 0.2
 """How far a pause may differ, so that many callers do not come back in one moment."""

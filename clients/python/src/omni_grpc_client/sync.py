@@ -11,15 +11,15 @@ from omni_grpc_client.answer import Completion
 from omni_grpc_client.billing import AttemptRecord, Balance, Hold, LedgerEntry, UsageRecord
 from omni_grpc_client.calls import Kind, Page
 from omni_grpc_client.catalog import Model
-from omni_grpc_client.client import Client
 from omni_grpc_client.pages import Pages
 from omni_grpc_client.prompt import ChatOptions, Messages
+from omni_grpc_client.sync_media import MediaMethods
 from omni_grpc_client.sync_stream import ChatStream
 from omni_grpc_client.sync_wire import Wire
 from omni_grpc_client.unresolved import SettledParts, UnresolvedAttempt
 
 
-class Omni(Client):
+class Omni(MediaMethods):
     """A synchronous client of one omni-grpc service. For its arguments see `Client`.
 
         with Omni("127.0.0.1:50051", api_key="omni_…") as omni:
@@ -96,7 +96,7 @@ class Omni(Client):
         return ChatStream(
             self._wire,
             chat.stream_chat(model, messages, options, request_id),
-            self._connection.timeouts.of(Kind.CHAT, timeout),
+            self._connection.timeouts.of(Kind.MODEL, timeout),
         )
 
     # --- billing ------------------------------------------------------------------------------

@@ -1,43 +1,53 @@
-"""The synchronous stream of one chat."""
+"""The synchronous streams: of a chat, and of speech."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Generic, Protocol, Self, TypeVar
 
 import grpc
-from omni.router.v1 import router_service_pb2 as pb
+from omni.router.v1 import media_pb2, router_service_pb2
 
-from omni_grpc_client.answer import Completion
+from omni_grpc_client.answer import Answer, Completion
 from omni_grpc_client.errors import OmniError
 from omni_grpc_client.failures import cancelled, error_of
-from omni_grpc_client.gathering import Piece
+from omni_grpc_client.gathering import Gathering, Piece, Started
+from omni_grpc_client.listening import Listening, SpeechStarted
+from omni_grpc_client.media import Speech
 from omni_grpc_client.retrying import Retries
-from omni_grpc_client.stream import Stream
+from omni_grpc_client.stream import Event, Gatherer, Item, Start, Stream, Whole
 from omni_grpc_client.sync_wire import Wire
 
+_Event_co = TypeVar("_Event_co", covariant=True)
 
-class _Call(Protocol):
-    def __iter__(self) -> Iterator[pb.StreamChatResponse]: ...
-    def __next__(self) -> pb.StreamChatResponse: ...
+
+class _Call(Protocol[_Event_co]):
+    def __iter__(self) -> Iterator[_Event_co]: ...
+    def __next__(self) -> _Event_co: ...
     def cancel(self) -> bool: ...
 
 
-class ChatStream(Stream):
-    """A chat that is being answered; made by `Omni.stream_chat`.
+class EventStream(Stream[Event, Item, Start, Whole], ABC, Generic[Event, Item, Start, Whole]):
+    """A stream over gRPC's synchronous API; base of those of this module.
 
     Entering it sends the call and waits until a provider answers, so a refusal is raised there;
     until then the call is sent again where that is safe, and after it never.
     Iterating yields the pieces and raises `OmniError` if the call fails on the way; what came
-    before stays in `answer`. Leaving it before its end cancels the call.
+    before stays. Leaving it before its end cancels the call.
     """
 
-    def __init__(self, wire: Wire, request: pb.StreamChatRequest, timeout_s: float) -> None:
-        super().__init__(request.request_id)
+    def __init__(
+        self,
+        wire: Wire,
+        request_id: str,
+        timeout_s: float,
+        gatherer: Gatherer[Event, Item, Start, Whole],
+    ) -> None:
+        super().__init__(request_id, gatherer)
         self._wire = wire
-        self._request = request
         self._timeout_s = timeout_s
-        self._call: _Call | None = None
+        self._call: _Call[Event] | None = None
         self._cancelled = threading.Event()
 
     def __enter__(self) -> Self:
@@ -73,9 +83,9 @@ class ChatStream(Stream):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Piece:
+    def __next__(self) -> Item:
         if self._call is None:
-            raise RuntimeError("enter the stream first: `with omni.stream_chat(…) as stream`")
+            raise RuntimeError("enter the stream first: `with … as stream`")
         while (event := self._event(self._call)) is not None:
             piece = self._take(event)
             if piece is not None:
@@ -83,7 +93,7 @@ class ChatStream(Stream):
         self._check_ended()
         raise StopIteration
 
-    def result(self) -> Completion:
+    def result(self) -> Whole:
         """Reads what is left and returns the whole."""
         for _ in self:
             pass
@@ -98,7 +108,34 @@ class ChatStream(Stream):
         if self._call is not None:
             self._call.cancel()
 
-    def _send(self, timeout_s: float) -> _Call:
+    @abstractmethod
+    def _send(self, timeout_s: float) -> _Call[Event]:
+        """Sends the call."""
+
+    def _event(self, call: _Call[Event]) -> Event | None:
+        """The next event; None at the end."""
+        try:
+            return next(call, None)
+        except grpc.RpcError as failure:
+            raise self._told(error_of(failure)) from failure
+
+
+class ChatStream(EventStream[router_service_pb2.StreamChatResponse, Piece, Started, Completion]):
+    """A chat that is being answered; made by `Omni.stream_chat`."""
+
+    def __init__(
+        self, wire: Wire, request: router_service_pb2.StreamChatRequest, timeout_s: float
+    ) -> None:
+        self._gathering = Gathering()
+        super().__init__(wire, request.request_id, timeout_s, self._gathering)
+        self._request = request
+
+    @property
+    def answer(self) -> Answer:
+        """What has come so far, put together anew at each access; also after a failure."""
+        return self._gathering.answer()
+
+    def _send(self, timeout_s: float) -> _Call[router_service_pb2.StreamChatResponse]:
         connection = self._wire.connection
         return self._wire.stubs.router.StreamChat(
             self._request,
@@ -107,9 +144,27 @@ class ChatStream(Stream):
             wait_for_ready=connection.wait_for_ready,
         )
 
-    def _event(self, call: _Call) -> pb.StreamChatResponse | None:
-        """The next event; None at the end."""
-        try:
-            return next(call, None)
-        except grpc.RpcError as failure:
-            raise self._told(error_of(failure)) from failure
+
+class SpeechStream(EventStream[media_pb2.SynthesizeSpeechResponse, bytes, SpeechStarted, Speech]):
+    """A text that is being spoken; made by `Omni.synthesize_speech`. It yields bytes."""
+
+    def __init__(
+        self, wire: Wire, request: media_pb2.SynthesizeSpeechRequest, timeout_s: float
+    ) -> None:
+        self._listening = Listening()
+        super().__init__(wire, request.request_id, timeout_s, self._listening)
+        self._request = request
+
+    @property
+    def audio(self) -> bytes:
+        """What has come so far, put together anew at each access; also after a failure."""
+        return self._listening.audio()
+
+    def _send(self, timeout_s: float) -> _Call[media_pb2.SynthesizeSpeechResponse]:
+        connection = self._wire.connection
+        return self._wire.stubs.router.SynthesizeSpeech(
+            self._request,
+            timeout=timeout_s,
+            metadata=connection.metadata,
+            wait_for_ready=connection.wait_for_ready,
+        )

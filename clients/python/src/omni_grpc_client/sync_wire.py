@@ -67,13 +67,13 @@ class Wire:
         call: Call[_Request, _Response, _Value],
         timeout: float | None,
     ) -> _Value:
-        """Sends a call and reads its response; a chat is sent again where that is safe.
+        """Sends a call and reads its response; a model's is sent again where that is safe.
 
         Raises:
             OmniError: it failed.
         """
         timeout_s = self.connection.timeouts.of(call.kind, timeout)
-        if call.kind is not Kind.CHAT:
+        if call.kind is not Kind.MODEL:
             return self._try(method, call, timeout_s)
         retries = Retries(self.throttle, timeout_s)
         while True:
