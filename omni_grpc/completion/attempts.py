@@ -152,7 +152,9 @@ class RunningAttempt(Running):
             endings=given.endings,
             clock=given.clock,
         )
-        self._request, self.ignored = given.provider.fitted(given.request)
+        self._request, self.ignored = given.provider.fitted(
+            given.request, reasons=given.attempt.offer.reasoning
+        )
         """The request as the provider takes it, and the fields that it is not sent."""
         self._attempt = given.attempt
         self._provider = given.provider

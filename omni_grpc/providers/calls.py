@@ -176,10 +176,11 @@ class ChatProvider(Protocol):
         """The first thing that a request asks, not as optional, and this provider cannot do."""
         ...
 
-    def fitted(self, request: ChatRequest) -> tuple[ChatRequest, tuple[str, ...]]:
+    def fitted(self, request: ChatRequest, *, reasons: bool) -> tuple[ChatRequest, tuple[str, ...]]:
         """The request without optional settings that this provider cannot do.
 
-        With the names of those, and of the unknown fields that the provider will not be sent.
+        `reasons` says whether the model can. With the names of those, and of the unknown fields
+        that the provider will not be sent.
         """
         ...
 

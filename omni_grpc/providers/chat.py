@@ -8,7 +8,7 @@ from omni_grpc.core.chat import ChatRequest
 from omni_grpc.providers.answer import HttpAnswer
 from omni_grpc.providers.calls import ProviderAnswer, ProviderStream, UpstreamCall
 from omni_grpc.providers.dialect import Dialect
-from omni_grpc.providers.features import Asked, Support, features_of
+from omni_grpc.providers.features import REASONING, Asked, Support, features_of
 from omni_grpc.providers.http import Upstream
 from omni_grpc.providers.spec import ProviderSpec
 from omni_grpc.providers.stream import HttpStream
@@ -39,8 +39,9 @@ class DialectChat:
                 return one
         return None
 
-    def fitted(self, request: ChatRequest) -> tuple[ChatRequest, tuple[str, ...]]:
+    def fitted(self, request: ChatRequest, *, reasons: bool) -> tuple[ChatRequest, tuple[str, ...]]:
         """The request as this provider takes it, and what was left out; see `ChatProvider`."""
+        carried = self._carried if reasons else self._carried - REASONING
         takes = self._dialect.takes_extra
         ignored = tuple(name for name in request.extra if name not in takes)
         if ignored:
@@ -51,7 +52,7 @@ class DialectChat:
         left_out = tuple(
             one
             for one in features_of(request)
-            if one.feature not in self._carried and one.field in request.optional
+            if one.feature not in carried and one.field in request.optional
         )
         names = dict.fromkeys((*ignored, *(one.field for one in left_out)))
         return without_optional(request, left_out), tuple(names)

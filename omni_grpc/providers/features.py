@@ -62,6 +62,11 @@ class Feature(StrEnum):
     REFUSALS = "refusals carried back"
 
 
+REASONING = frozenset(
+    {Feature.REASONING_EFFORT, Feature.REASONING_BUDGET, Feature.REASONING_SUMMARY}
+)
+"""What only a model that reasons can do, whatever its provider can."""
+
 FeatureSupport = Mapping[Feature, Support]
 
 

@@ -43,7 +43,7 @@ class Needs(msgspec.Struct, frozen=True):
             modalities=frozenset(modalities),
             tools=bool(request.tools),
             structured_output=form is not None and form.kind == "json_schema",
-            reasoning=request.reasoning_effort is not None,
+            reasoning=_must_reason(request),
             output_tokens=request.output_tokens_max,
             keeps_an_hour="1h" in marks,
             surcharge=_surcharge(request),
@@ -87,6 +87,16 @@ def _parts(request: ChatRequest) -> Iterator[Part]:
     for message in request.messages:
         if isinstance(message.content, tuple):
             yield from message.content
+
+
+def _must_reason(request: ChatRequest) -> bool:
+    """Whether it asks for reasoning, and not as an option."""
+    asked = {
+        "reasoning_effort": request.reasoning_effort,
+        "reasoning_budget": request.reasoning_budget,
+        "reasoning_summary": request.reasoning_summary,
+    }
+    return any(value is not None and name not in request.optional for name, value in asked.items())
 
 
 def _surcharge(request: ChatRequest) -> str | None:

@@ -249,6 +249,34 @@ def test_a_stream_that_the_provider_cuts_is_an_error_to_the_caller(
     assert caught.value.code == "interrupted"
 
 
+@pytest.mark.parametrize("dialect", MODELS)
+def test_what_a_provider_cannot_do_is_refused_by_name_or_left_out_and_told(
+    client: openai.OpenAI, simulator: SimulatorThread, dialect: str
+) -> None:
+    more: Any = {
+        "model": MODELS[dialect],
+        "messages": asked(dialect, "Say."),
+        "seed": 7,
+        "logit_bias": {"50256": -1},
+        "reasoning_effort": "low",
+    }
+    optional = {"omni": {"optional": ["seed", "logit_bias", "reasoning_effort"]}}
+    found = client.chat.completions.with_raw_response.create(**more, extra_body=optional)
+    seen = last(simulator).seen
+    ignored = set(found.headers.get("x-omni-ignored", "").split(","))
+    for field in optional["omni"]["optional"]:
+        told = field in ignored
+        arrived = field in seen or (field == "reasoning_effort" and "reasoning_budget" in seen)
+        assert told != arrived, (field, ignored, seen)
+    refused = ignored & {"seed", "logit_bias"}
+    if refused:
+        calls = len(simulator.simulator.log)
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.chat.completions.create(**more)
+        assert caught.value.param in {*refused, "model"}
+        assert len(simulator.simulator.log) == calls
+
+
 # --- OpenAI's responses ---------------------------------------------------------------------------
 @pytest.mark.parametrize("dialect", MODELS)
 def test_responses_plain_and_streamed_are_the_same_answer(

@@ -111,6 +111,11 @@ def test_what_a_request_needs_decides_who_can(
         router(cheap).plan(request("here/cheap", **changes))
 
 
+def test_reasoning_that_is_optional_excludes_no_model() -> None:
+    asked = request("here/a", reasoning_effort="low", optional=frozenset({"reasoning_effort"}))
+    assert ids(router(offer("here/a")).plan(asked)) == ["here/a"]
+
+
 def test_an_ability_that_the_catalog_does_not_know_is_not_held_against_a_model() -> None:
     form = ResponseFormat(kind="json_schema", name="a", schema_json="{}")
     unknown = offer("here/a", structured_output=None)
