@@ -21,6 +21,7 @@ from omni.billing.v1 import billing_service_pb2 as billing_pb
 from omni.billing.v1 import billing_service_pb2_grpc as billing_grpc
 from omni.catalog.v1 import catalog_service_pb2 as catalog_pb
 from omni.catalog.v1 import catalog_service_pb2_grpc as catalog_grpc
+from omni.router.v1 import media_pb2
 from omni.router.v1 import router_service_pb2 as router_pb
 from omni.router.v1 import router_service_pb2_grpc as router_grpc
 
@@ -126,7 +127,7 @@ async def hangs(_: Message, __: grpc.aio.ServicerContext) -> None:
     await asyncio.Event().wait()
 
 
-def streams(*events: router_pb.StreamChatResponse, then: Behaviour | None = None) -> Behaviour:
+def streams(*events: Message, then: Behaviour | None = None) -> Behaviour:
     """Writes these events, then ends or behaves otherwise."""
 
     async def behave(request: Message, context: grpc.aio.ServicerContext) -> None:
@@ -189,6 +190,43 @@ def completion(**fields: object) -> router_pb.ChatCompletion:
     return done
 
 
+def media_call(**fields: object) -> media_pb2.MediaCall:
+    """How a call that is no chat ended; `fields` are of its usage."""
+    done = media_pb2.MediaCall(
+        call_id="call_1",
+        model="openai/tts-1",
+        usage=media_pb2.MediaUsage(**fields),
+        cost_nanousd=COST_NANOUSD,
+        balance_nanousd=5_000_000_000,
+        attempts=[
+            media_pb2.MediaAttempt(
+                model="openai/tts-1",
+                outcome="answered",
+                cost_nanousd=COST_NANOUSD,
+                price_version=7,
+            )
+        ],
+    )
+    done.create_time.FromSeconds(1_750_000_000)
+    return done
+
+
+def speaking() -> media_pb2.SynthesizeSpeechResponse:
+    event = media_pb2.SpeechStarted(
+        call_id="call_1", model="openai/tts-1", content_type="audio/mpeg"
+    )
+    event.create_time.FromSeconds(1_750_000_000)
+    return media_pb2.SynthesizeSpeechResponse(started=event)
+
+
+def audio(piece: bytes) -> media_pb2.SynthesizeSpeechResponse:
+    return media_pb2.SynthesizeSpeechResponse(audio=piece)
+
+
+def spoken(characters: int) -> media_pb2.SynthesizeSpeechResponse:
+    return media_pb2.SynthesizeSpeechResponse(completion=media_call(character_count=characters))
+
+
 # --- the services -----------------------------------------------------------------------------
 def _choice(prompt: router_pb.ChatPrompt) -> router_pb.Choice:
     message = router_pb.Message(role=router_pb.ROLE_ASSISTANT)
@@ -221,12 +259,51 @@ class Router(router_grpc.RouterServiceServicer):
     async def StreamChat(self, request, context):
         choice = _choice(request.prompt)
         text = "".join(part.text for part in choice.message.parts)
-        behaviour = self.fake.scripted("StreamChat", request, context) or streams(
+        answer = streams(
             started(),
             *(delta(word) for word in text.partition(" ")),
             delta(finish_reason=choice.finish_reason),
             completed(),
         )
+        await self._stream(request, context, "StreamChat", answer)
+
+    async def SynthesizeSpeech(self, request, context):
+        pieces = [audio(word.encode()) for word in request.text.partition(" ") if word]
+        answer = streams(speaking(), *pieces, spoken(len(request.text)))
+        await self._stream(request, context, "SynthesizeSpeech", answer)
+
+    async def EmbedTexts(self, request, context):
+        def answer(_: Message) -> Message:
+            vectors = [media_pb2.Embedding(values=[at, 0.5]) for at, _ in enumerate(request.inputs)]
+            call = media_call(prompt_token_count=9)
+            return media_pb2.EmbedTextsResponse(call=call, embeddings=vectors)
+
+        return await self.fake.unary(request, context, "EmbedTexts", answer)
+
+    async def GenerateImages(self, request, context):
+        def answer(_: Message) -> Message:
+            image = media_pb2.GeneratedImage(content=b"a picture", revised_prompt="a red cat")
+            count = request.image_count or 1
+            return media_pb2.GenerateImagesResponse(
+                call=media_call(image_count=count), images=[image] * count, size="1024x1024"
+            )
+
+        return await self.fake.unary(request, context, "GenerateImages", answer)
+
+    async def TranscribeAudio(self, request, context):
+        def answer(_: Message) -> Message:
+            return media_pb2.TranscribeAudioResponse(
+                call=media_call(second_count=3),
+                text="Hello, you!",
+                content='{"text": "Hello, you!"}',
+                language="english",
+                duration_ms=2_500,
+            )
+
+        return await self.fake.unary(request, context, "TranscribeAudio", answer)
+
+    async def _stream(self, request, context, method, answer):
+        behaviour = self.fake.scripted(method, request, context) or answer
         try:
             await behaviour(request, context)
         except asyncio.CancelledError:

@@ -63,7 +63,7 @@ class _InThreads:
 
     def __getattr__(self, name: str):
         method = getattr(self._omni, name)
-        if name == "stream_chat":
+        if name in {"stream_chat", "synthesize_speech"}:
             return lambda *args, **options: _Stream(method(*args, **options))
         if name in {"ledger_entries", "models", "list_api_keys", "unresolved_attempts"}:
             return lambda *args, **options: _Pages(method(*args, **options))

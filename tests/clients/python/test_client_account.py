@@ -10,7 +10,7 @@ from omni.admin.v1 import admin_service_pb2 as admin_pb
 from omni.billing.v1 import billing_service_pb2 as billing_pb
 from omni.catalog.v1 import catalog_service_pb2 as catalog_pb
 from omni.router.v1 import router_service_pb2 as router_pb
-from omni_grpc_client import HoldFinal, Internal, Rate
+from omni_grpc_client import HoldFinal, Internal, MediaFile, Rate
 
 MOMENT = datetime.fromtimestamp(1_750_000_000, UTC)
 
@@ -249,6 +249,11 @@ async def test_every_rpc_of_the_contract_is_reachable(omni, service):
     await omni.chat("m", "hi")
     async with omni.stream_chat("m", "hi") as stream:
         await stream.result()
+    await omni.embed("m", "hi")
+    await omni.generate_images("m", "a cat")
+    async with omni.synthesize_speech("m", "hi", voice="alloy") as speech:
+        await speech.result()
+    await omni.transcribe("m", MediaFile(b"sound", "said.wav"))
     await omni.balance()
     _ = [entry async for entry in omni.ledger_entries()]
     await omni.usage("call")

@@ -75,7 +75,10 @@ class Stream(Generic[Event, Item, Start, Whole]):
             raise Internal("The stream broke the contract: it did not begin with its start.")
 
     def _take(self, event: Event) -> Item | None:
-        return self._gatherer.take(event)
+        try:
+            return self._gatherer.take(event)
+        except OmniError as error:
+            raise self._told(error) from None
 
     def _check_ended(self) -> None:
         if self._gatherer.completion is None:
