@@ -91,7 +91,7 @@ class Omni(MediaMethods):
                     print(piece.text, end="")
             print(stream.completion.cost_nanousd)
 
-        The call starts with the `async with`, and is cancelled when that is left early.
+        The call starts with the `with`, and is cancelled when that is left early.
         """
         return ChatStream(
             self._wire,
