@@ -142,8 +142,8 @@ def test_a_listener_who_cancels_stops_the_provider_and_pays_the_characters(
     call_id = next(stream).started.call_id
     next(stream)
     stream.cancel()
-    assert eventually(lambda: ledger.balance().available_nanousd == GRANTED - len(text) * 15_000)
-    assert caller.record(call_id).attempts[0].outcome == "cancelled"
+    assert eventually(lambda: caller.record(call_id).attempts[0].outcome == "cancelled")
+    assert ledger.balance().available_nanousd == GRANTED - len(text) * 15_000
     assert eventually(lambda: simulator.record_of(call_id).outcome == "cancelled")
 
 

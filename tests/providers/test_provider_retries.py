@@ -107,7 +107,7 @@ async def test_the_providers_own_advice_is_waited_for(start, call, dispatched):
     loop = asyncio.get_running_loop()
     began = loop.time()
     await provider.complete(call(retries=True), dispatched)
-    assert loop.time() - began >= 0.12
+    assert loop.time() - began > 0.1  # it was advised to wait 0.12 s
     assert len(raw.requests) == 2
 
 
