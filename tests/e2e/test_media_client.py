@@ -79,7 +79,7 @@ def test_a_text_is_spoken(omni: Omni) -> None:
     with omni.synthesize_speech("sim/voice", TEXT, voice="alloy", format="wav") as stream:
         assert stream.started.content_type == "audio/wav"
         pieces = list(stream)
-    assert len(pieces) > 1
+    assert pieces
     assert stream.completion.audio == b"".join(pieces)
     assert len(stream.audio) == 400 * len(TEXT)
     assert stream.completion.usage.characters == len(TEXT)
