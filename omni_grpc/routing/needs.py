@@ -64,7 +64,7 @@ class Needs(msgspec.Struct, frozen=True):
         if self.structured_output and offer.structured_output is False:
             return "structured output (response_format json_schema)"
         if self.reasoning and not offer.reasoning:
-            return "reasoning_effort"
+            return "reasoning"
         limit = offer.output_tokens_max
         if self.output_tokens is not None and limit is not None and self.output_tokens > limit:
             return f"an output limit of {self.output_tokens} tokens (its own is {limit})"
