@@ -135,7 +135,9 @@ def _of_tools(request: ChatRequest) -> Iterator[Asked]:
     choice = request.tool_choice
     if choice is not None and (choice.name is not None or choice.mode == "required"):
         yield Asked(Feature.FORCED_TOOL, "tool_choice")
-    if request.parallel_tool_calls is False:  # true is everybody's default
+    # True is everybody's default, and one tool that is forced by name is called once anyhow.
+    is_forced = choice is not None and choice.name is not None
+    if request.parallel_tool_calls is False and not is_forced:
         yield Asked(Feature.PARALLEL_TOOLS, "parallel_tool_calls")
 
 

@@ -1,3 +1,19 @@
-from gateway_fixtures import gateway, own_gateway, postgres, simulator, template, tenant
+from gateway_fixtures import (
+    every_gateway,
+    gateway,
+    own_gateway,
+    postgres,
+    simulator,
+    template,
+    tenant,
+)
 
-__all__ = ("gateway", "own_gateway", "postgres", "simulator", "template", "tenant")
+__all__ = (
+    "every_gateway",
+    "gateway",
+    "own_gateway",
+    "postgres",
+    "simulator",
+    "template",
+    "tenant",
+)

@@ -1,6 +1,7 @@
 """Fixtures for tests against a real gateway; a folder's conftest imports those it wants."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,23 @@ from gateway import KEY_HASH_SECRET, Gateway, SimulatorThread, Tenant, running
 from omni_grpc.cli.sources import all_facts, seed_catalog
 from omni_grpc.identity import Identity
 from omni_grpc.storage import Database, EmbeddedPostgres, migrate
+
+DIALECTS_FILE = """
+- id: deep
+  dialect: responses
+  key_env: DEEP_API_KEY
+  bills_after_cancel: false
+  models:
+    - id: thinker
+      context_tokens_max: 128000
+      output_tokens_max: 16384
+      inputs: [text, image, file]
+      tools: true
+      structured_output: true
+      reasoning: true
+      usd_per_million: {prompt: "1", cached_read: "0.1", completion: "4"}
+"""
+"""A provider of a dialect that none of the package's has."""
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +75,58 @@ def gateway(
     with running(Gateway(url, simulator.base_url, folder, admin_key)) as started:
         yield started
     check_books(url, folder)
+
+
+@pytest.fixture(scope="session")
+def every_gateway(
+    postgres: EmbeddedPostgres,
+    template: tuple[str, str],
+    simulator: SimulatorThread,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Gateway]:
+    """A gateway all of whose providers are at the simulator."""
+    name, admin_key = template
+    url = postgres.create_database("e2e_dialects", template=name)
+    folder = tmp_path_factory.mktemp("dialects")
+    (folder / "providers.yaml").write_text(DIALECTS_FILE)
+    origin = simulator.base_url.removesuffix("/v1")
+    environment = {
+        "OPENAI_API_KEY": "k",
+        "OMNI_PROVIDER_OPENAI_BASE_URL": f"{origin}/v1",
+        "AZURE_API_KEY": "k",
+        "OMNI_PROVIDER_AZURE_BASE_URL": f"{origin}/openai",
+        "DEEP_API_KEY": "k",
+        "OMNI_PROVIDER_DEEP_BASE_URL": f"{origin}/v1",
+        "ANTHROPIC_API_KEY": "k",
+        "OMNI_PROVIDER_ANTHROPIC_BASE_URL": origin,
+        "GEMINI_API_KEY": "k",
+        "OMNI_PROVIDER_GOOGLE_BASE_URL": f"{origin}/v1beta",
+        "COHERE_API_KEY": "k",
+        "OMNI_PROVIDER_COHERE_BASE_URL": origin,
+        "AWS_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "AKIATEST",
+        "AWS_SECRET_ACCESS_KEY": "AKIATEST",  # what the simulator takes for the secret
+        "OMNI_PROVIDER_AMAZON_BEDROCK_BASE_URL": origin,
+    }
+    made = Gateway(url, simulator.base_url, folder, admin_key, environment=environment)
+    migrated(made)
+    with running(made) as started:
+        yield started
+    check_books(url, folder)
+
+
+def migrated(gateway: Gateway) -> None:
+    """The catalog knows the models of the operator's own file."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "omni_grpc", "migrate"],
+        env=os.environ | {"DATABASE_URL": gateway.database_url},
+        cwd=gateway.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 @pytest.fixture

@@ -1,21 +1,16 @@
 """Every surface in front of every dialect: the official clients, the simulator as each provider."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import anthropic
 import openai
 import pytest
-from gateway import Gateway, SimulatorThread, Tenant, eventually, running
-from gateway_fixtures import check_books
+from gateway import Gateway, SimulatorThread, Tenant, eventually
 from omni_grpc_client import Omni
 
 from omni_grpc.simulator import CallRecord
-from omni_grpc.storage import EmbeddedPostgres
 
 MODELS = {
     "openai": "openai/gpt-4o",
@@ -32,79 +27,12 @@ REASONERS = {
     "gemini": "google/gemini-2.5-flash",
     "bedrock": "amazon-bedrock/anthropic.claude-haiku-4-5-20251001-v1:0",
 }
-OWN = """
-- id: deep
-  dialect: responses
-  key_env: DEEP_API_KEY
-  bills_after_cancel: false
-  models:
-    - id: thinker
-      context_tokens_max: 128000
-      output_tokens_max: 16384
-      inputs: [text, image, file]
-      tools: true
-      structured_output: true
-      reasoning: true
-      usd_per_million: {prompt: "1", cached_read: "0.1", completion: "4"}
-"""
 SCHEMA = {
     "type": "object",
     "properties": {"city": {"type": "string"}},
     "required": ["city"],
     "additionalProperties": False,
 }
-
-
-@pytest.fixture(scope="module")
-def every_gateway(
-    postgres: EmbeddedPostgres,
-    template: tuple[str, str],
-    simulator: SimulatorThread,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Gateway]:
-    """A gateway all of whose providers are at the simulator."""
-    name, admin_key = template
-    url = postgres.create_database("e2e_dialects", template=name)
-    folder = tmp_path_factory.mktemp("dialects")
-    (folder / "providers.yaml").write_text(OWN)
-    origin = simulator.base_url.removesuffix("/v1")
-    environment = {
-        "OPENAI_API_KEY": "k",
-        "OMNI_PROVIDER_OPENAI_BASE_URL": f"{origin}/v1",
-        "AZURE_API_KEY": "k",
-        "OMNI_PROVIDER_AZURE_BASE_URL": f"{origin}/openai",
-        "DEEP_API_KEY": "k",
-        "OMNI_PROVIDER_DEEP_BASE_URL": f"{origin}/v1",
-        "ANTHROPIC_API_KEY": "k",
-        "OMNI_PROVIDER_ANTHROPIC_BASE_URL": origin,
-        "GEMINI_API_KEY": "k",
-        "OMNI_PROVIDER_GOOGLE_BASE_URL": f"{origin}/v1beta",
-        "COHERE_API_KEY": "k",
-        "OMNI_PROVIDER_COHERE_BASE_URL": origin,
-        "AWS_REGION": "eu-west-1",
-        "AWS_ACCESS_KEY_ID": "AKIATEST",
-        "AWS_SECRET_ACCESS_KEY": "AKIATEST",  # what the simulator takes for the secret
-        "OMNI_PROVIDER_AMAZON_BEDROCK_BASE_URL": origin,
-    }
-    made = Gateway(url, simulator.base_url, folder, admin_key, environment=environment)
-    migrated(made)
-    with running(made) as started:
-        yield started
-    check_books(url, folder)
-
-
-def migrated(gateway: Gateway) -> None:
-    """The catalog knows the models of the operator's own file."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "omni_grpc", "migrate"],
-        env=os.environ | {"DATABASE_URL": gateway.database_url},
-        cwd=gateway.folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """LangChain's ChatOpenAI against the running gateway: only its URL is changed."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import httpx
 import pydantic
 import pytest
 from gateway import Gateway, Tenant
@@ -35,14 +37,19 @@ def clock(zone: str) -> str:
     return f"noon in {zone}"
 
 
+@pytest.fixture(scope="module")
+def gateway(every_gateway: Gateway) -> Gateway:
+    """All providers are at the simulator."""
+    return every_gateway
+
+
 @pytest.fixture
 def ledger(gateway: Gateway, tenant: Tenant) -> Iterator[Omni]:
     with Omni(gateway.grpc, api_key=tenant.api_key) as made:
         yield made
 
 
-@pytest.fixture
-def chat(gateway: Gateway, tenant: Tenant, model: str) -> ChatOpenAI:
+def made(gateway: Gateway, tenant: Tenant, model: str, **more: Any) -> ChatOpenAI:
     return ChatOpenAI(
         base_url=f"{gateway.rest}/v1",
         api_key=SecretStr(tenant.api_key),
@@ -50,7 +57,13 @@ def chat(gateway: Gateway, tenant: Tenant, model: str) -> ChatOpenAI:
         max_retries=0,
         timeout=30,
         stream_usage=True,
+        **more,
     )
+
+
+@pytest.fixture
+def chat(gateway: Gateway, tenant: Tenant, model: str) -> ChatOpenAI:
+    return made(gateway, tenant, model)
 
 
 def check_cost(ledger: Omni, said: AIMessage) -> None:
@@ -80,9 +93,13 @@ def test_stream_adds_up_to_what_invoke_says(chat: ChatOpenAI, ledger: Omni) -> N
     assert whole.text == chat.invoke("Say something.").text
 
 
-async def test_the_asynchronous_calls_work_too(chat: ChatOpenAI) -> None:
-    plain = await chat.ainvoke("Say something.")
-    streamed = "".join([chunk.text async for chunk in chat.astream("Say something.")])
+async def test_the_asynchronous_calls_work_too(
+    gateway: Gateway, tenant: Tenant, model: str
+) -> None:
+    async with httpx.AsyncClient() as client:  # its own would be shared by the loops of all tests
+        chat = made(gateway, tenant, model, http_async_client=client)
+        plain = await chat.ainvoke("Say something.")
+        streamed = "".join([chunk.text async for chunk in chat.astream("Say something.")])
     assert streamed == plain.text
 
 

@@ -28,6 +28,12 @@ SAY = [{"role": "user", "content": "Say something."}]
 CALL_BOTH = [{"role": "user", "content": "Please call weather and call clock."}]
 
 
+@pytest.fixture(scope="module")
+def gateway(every_gateway: Gateway) -> Gateway:
+    """All providers are at the simulator."""
+    return every_gateway
+
+
 def tool(name: str, field: str) -> dict[str, Any]:
     parameters = {
         "type": "object",

@@ -43,6 +43,12 @@ TOOLS: Any = [
 ]
 
 
+@pytest.fixture(scope="module")
+def gateway(every_gateway: Gateway) -> Gateway:
+    """All providers are at the simulator."""
+    return every_gateway
+
+
 @pytest.fixture
 def sdk(gateway: Gateway, tenant: Tenant) -> Iterator[openai.OpenAI]:
     url = f"{gateway.rest}/v1"
