@@ -7,6 +7,7 @@ price's to the nano-dollar.
 import base64
 import io
 import struct
+import uuid
 import wave
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -450,7 +451,8 @@ def test_a_caller_who_leaves_a_plain_call_pays_for_what_was_read(
     import json
     import socket
 
-    text = f"[sim hang_after=request] {TEXT}"
+    mark = f"once={uuid.uuid4().hex}"
+    text = f"[sim hang_after=request,{mark}] {TEXT}"
     body = json.dumps({"model": "sim/embed", "input": text}).encode()
     host, _, port = gateway.rest.removeprefix("http://").rpartition(":")
     with socket.create_connection((host, int(port))) as connection:
@@ -458,10 +460,7 @@ def test_a_caller_who_leaves_a_plain_call_pays_for_what_was_read(
         head += f"authorization: Bearer {tenant.api_key}\r\ncontent-length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
         assert eventually(
-            lambda: (
-                simulator.record_asked("hang_after=request") is not None
-                and ledger.balance().held_nanousd
-            )
+            lambda: simulator.record_asked(mark) is not None and ledger.balance().held_nanousd
         )
     assert eventually(lambda: not ledger.balance().held_nanousd)
     assert 0 < GRANTED - (ledger.balance().available_nanousd or 0) <= len(text) * EMBED
