@@ -311,8 +311,6 @@ def test_messages_carry_thinking_into_the_next_turn(
         "tools": [{"name": "look_up", "description": "Looks up.", "input_schema": SCHEMA}],
         "thinking": {"type": "enabled", "budget_tokens": 2048},
     }
-    if dialect == "responses":
-        pytest.skip("OpenAI's Responses have no budget for reasoning: it is refused by name")
     found = claude.messages.create(messages=messages, **more)
     assert any(block.type in ("thinking", "redacted_thinking") for block in found.content)
     (used,) = (block for block in found.content if block.type == "tool_use")
