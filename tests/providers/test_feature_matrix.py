@@ -217,19 +217,9 @@ SCENARIOS: dict[Feature, Scenario] = {
         ),
         saw("safety_settings", 1),
     ),
-    Feature.REFUSALS: Scenario(
-        ChatRequest(
-            model="m",
-            messages=(
-                Message(role="user", content="Do it."),
-                Message(role="assistant", content=(RefusalPart(refusal="I will not."),)),
-                Message(role="user", content="Then do this."),
-            ),
-        ),
-        lambda seen, _: bool(seen.get("refusals")) or True,
-    ),
 }
-CARRIED_BACK = Feature.REASONING_CARRIED
+OF_EARLIER_TURNS = (Feature.REASONING_CARRIED, Feature.REFUSALS)
+"""No demands of a request: each has a test of its own."""
 
 
 # --- the cells --------------------------------------------------------------------------------
@@ -317,7 +307,7 @@ def call_of(dialect: str, request: ChatRequest) -> UpstreamCall:
 
 
 @pytest.mark.parametrize(
-    "cell", [cell for cell in CELLS if cell.feature is not CARRIED_BACK], ids=str
+    "cell", [cell for cell in CELLS if cell.feature not in OF_EARLIER_TURNS], ids=str
 )
 async def test_a_feature_is_carried_or_refused_as_the_table_says(
     providers: Providers, simulator: Simulator, cell: Cell
@@ -326,11 +316,8 @@ async def test_a_feature_is_carried_or_refused_as_the_table_says(
     name = SPEAKERS[cell.dialect].provider
     if cell.support is Support.REFUSED:
         refused = providers.get(name).refused(request)
-        if cell.feature is Feature.REFUSALS:
-            assert refused is None  # what an earlier turn said is no demand
-        else:
-            assert refused is not None
-            assert refused.feature is cell.feature
+        assert refused is not None
+        assert refused.feature is cell.feature
     else:
         assert providers.refusal(name, request) is None
         found = await providers.get(name).complete(call_of(cell.dialect, request), lambda: None)
@@ -343,7 +330,7 @@ async def test_a_feature_is_carried_or_refused_as_the_table_says(
 async def test_reasoning_is_carried_back_into_the_next_turn(
     providers: Providers, simulator: Simulator, dialect: str
 ) -> None:
-    cell = Cell(dialect, CARRIED_BACK)
+    cell = Cell(dialect, Feature.REASONING_CARRIED)
     provider = providers.get(SPEAKERS[dialect].provider)
     first = asks(
         TextPart(text="[sim reasoning=8] Please call look_up now."),
@@ -374,4 +361,29 @@ async def test_reasoning_is_carried_back_into_the_next_turn(
     if cell.support is not Support.REFUSED:
         seen = simulator.log[-1].seen
         assert seen.get("reasoning_blocks"), seen
+    _passed.add(cell)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_refusal_of_an_earlier_turn_is_read_in_the_next(
+    providers: Providers, simulator: Simulator, dialect: str
+) -> None:
+    cell = Cell(dialect, Feature.REFUSALS)
+    provider = providers.get(SPEAKERS[dialect].provider)
+    read: list[int] = []
+    for refusal in ("No.", "No, and I will not say why, not today and not tomorrow."):
+        request = ChatRequest(
+            model="m",
+            messages=(
+                Message(role="user", content="Do it."),
+                Message(role="assistant", content=(RefusalPart(refusal=refusal),)),
+                Message(role="user", content="Then do this."),
+            ),
+        )
+        assert provider.refused(request) is None
+        await provider.complete(call_of(dialect, request), lambda: None)
+        read.append(simulator.log[-1].prompt_tokens)
+    assert read[1] > read[0] + 8  # all of it was read, as a refusal or as text
+    if cell.support is Support.NATIVE:
+        assert simulator.log[-1].seen.get("refusals") == 1
     _passed.add(cell)
