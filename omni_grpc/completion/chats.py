@@ -25,7 +25,14 @@ from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import ContextTooLong
 from omni_grpc.core.limits import HOLD_LEASE_SECONDS
 from omni_grpc.providers import ProviderFault, Providers
-from omni_grpc.routing import Attempt, Router, prompt_tokens, prompt_upper_bound
+from omni_grpc.routing import (
+    Attempt,
+    Plan,
+    RouteContext,
+    Router,
+    prompt_tokens,
+    prompt_upper_bound,
+)
 
 ChatEvent = StreamPart | ChatCompletion
 
@@ -57,10 +64,10 @@ class Chats:
         """
         failed = FailedAttempts()
         key = self._repeats.key(call, request)
-        plan = await self._plan(request)
-        for attempt in plan:
+        plan = await self._plan(call, request)
+        for attempt in plan.attempts:
             try:
-                is_last = attempt is plan[-1]
+                is_last = attempt is plan.attempts[-1]
                 held = await self._begin(call, request, attempt, key, is_last=is_last)
                 running = PlainAttempt(held)
             except RequestRepeatedError as repeated:
@@ -89,10 +96,10 @@ class Chats:
         """
         failed = FailedAttempts()
         key = self._repeats.key(call, request)
-        plan = await self._plan(request)
-        for attempt in plan:
+        plan = await self._plan(call, request)
+        for attempt in plan.attempts:
             try:
-                is_last = attempt is plan[-1]
+                is_last = attempt is plan.attempts[-1]
                 held = await self._begin(call, request, attempt, key, is_last=is_last)
                 running = StreamedAttempt(held)
             except RequestRepeatedError as repeated:
@@ -115,7 +122,7 @@ class Chats:
             return
         raise failed.error(call)
 
-    async def count_prompt(self, request: ChatRequest) -> int:
+    async def count_prompt(self, call: Call, request: ChatRequest) -> int:
         """Tokens of a chat's prompt by our own count, for the model that would be asked first.
 
         It calls nobody and holds nothing. A prompt that is too long for the model is counted too.
@@ -123,9 +130,10 @@ class Chats:
         Raises:
             OmniError: no model that can be called here can take the request.
         """
+        context = route_context(call, request)
         if prompt_upper_bound(request) > COUNTED_BYTES_INLINE:
-            return await asyncio.to_thread(self._count_prompt, request)
-        return self._count_prompt(request)
+            return await asyncio.to_thread(self._count_prompt, context, request)
+        return self._count_prompt(context, request)
 
     async def drain(self, seconds: float = 0.0) -> None:
         """Waits for what ended calls still have to find out and settle.
@@ -135,14 +143,16 @@ class Chats:
         await self._endings.close(seconds)
 
     # --- one attempt --------------------------------------------------------------------------
-    async def _plan(self, request: ChatRequest) -> tuple[Attempt, ...]:
+    async def _plan(self, call: Call, request: ChatRequest) -> Plan:
+        context = route_context(call, request)
         if prompt_upper_bound(request) > COUNTED_BYTES_INLINE:
-            return await asyncio.to_thread(self._router.plan, request)
-        return self._router.plan(request)
+            return await asyncio.to_thread(self._router.plan, request, context)
+        return self._router.plan(request, context)
 
-    def _count_prompt(self, request: ChatRequest) -> int:
+    def _count_prompt(self, context: RouteContext, request: ChatRequest) -> int:
         try:
-            model = self._router.plan(request)[0].offer.provider_model
+            plan = self._router.plan(request, context)
+            model = plan.attempts[0].offer.provider_model
         except ContextTooLong:
             model = DEFAULT_MODEL
         return prompt_tokens(request, model)
@@ -182,3 +192,14 @@ class Chats:
             is_last=is_last,
             clock=self._clock,
         )
+
+
+def route_context(call: Call, request: ChatRequest) -> RouteContext:
+    """Who asks, as far as routing cares."""
+    principal = call.principal
+    if principal is None:
+        return RouteContext(unit=request.end_user)
+    return RouteContext(
+        scopes=(f"orgs/{principal.org_slug}", "global"),
+        unit=request.end_user or principal.key_prefix,
+    )

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from omni_grpc.core.task import Task
 from omni_grpc.core.usage import Usage
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
@@ -165,11 +166,58 @@ class ShortCredits(StrEnum):
 NO_SAMPLING = Sampling()
 
 
+class Priority(StrEnum):
+    """What a caller wants of routing most."""
+
+    CHEAP = "cheap"
+    BALANCED = "balanced"
+    BEST = "best"
+
+
+class LatencyPreference(StrEnum):
+    """How much speed matters."""
+
+    NORMAL = "normal"
+    FAST = "fast"
+
+
+class Preferences(msgspec.Struct, frozen=True, kw_only=True):
+    """How a caller wants a request to be routed; None and empty leave it to policies.
+
+    Attributes:
+        priority: what matters most; the names `omni/cheap`, ... say the same.
+        latency: how much speed matters.
+        cost_max_nanousd: no attempt may cost more, in its predicted cost.
+        providers: only these may be chosen; empty is all.
+        providers_denied: never these.
+        models: only these models or offers may be chosen; empty is all.
+        models_denied: never these.
+        fallbacks: models to try after the first, in order, in place of the router's own.
+        region: only offers that keep data there, such as `eu`.
+        task: what the request is about, where its caller knows better than the analysis.
+    """
+
+    priority: Priority | None = None
+    latency: LatencyPreference | None = None
+    cost_max_nanousd: int | None = None
+    providers: tuple[str, ...] = ()
+    providers_denied: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    models_denied: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+    region: str | None = None
+    task: Task | None = None
+
+
+NO_PREFERENCES = Preferences()
+
+
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One chat, as any transport received it.
 
     `reasoning_budget` is in tokens, part of the output. `optional` names fields that are left out,
-    and told, where a provider cannot do them; others are refused. `extra` holds top-level fields
+    and told, where a provider cannot do them; others are refused. `end_user` and `tags` attribute
+    the call in usage reports; no provider is sent them. `extra` holds top-level fields
     of the OpenAI dialect that this service does not know, as raw JSON: they go untouched to a
     provider of that dialect.
     """
@@ -188,6 +236,9 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     optional: frozenset[str] = frozenset()
     output_tokens_max: int | None = None
     short_credits: ShortCredits = ShortCredits.REFUSE
+    preferences: Preferences = NO_PREFERENCES
+    end_user: str = ""
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
     extra: Mapping[str, msgspec.Raw] = msgspec.field(default_factory=dict)
 
 
@@ -308,9 +359,24 @@ class AttemptUsage(msgspec.Struct, frozen=True, kw_only=True):
     price_version: int
 
 
+class Savings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the same tokens would have cost with another model, and what was saved by not using it.
+
+    Amounts are nano-USD with the markup; negative savings are a loss. `single_*` compares with the
+    best single model for the task; it is empty where none is known.
+    """
+
+    premium_model: str
+    premium_nanousd: int
+    saved_nanousd: int
+    single_model: str = ""
+    single_nanousd: int | None = None
+
+
 class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     """How a call ended: exactly one, after its cost is settled.
 
+    `savings` is None where no premium model is configured, or a named model was asked for.
     In a stream `choices` is empty, since the deltas carried them. `model` names `provider/model`.
     `balance_nanousd` is what the account can still spend, None while the ledger does not answer.
     """
@@ -326,3 +392,5 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     system_fingerprint: str | None = None
     service_tier: str | None = None
     ignored: tuple[str, ...] = ()
+    savings: Savings | None = None
+    warnings: tuple[str, ...] = ()

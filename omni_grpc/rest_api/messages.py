@@ -95,7 +95,7 @@ class MessageRoutes:
         body, optional = await exchange.body(), exchange.optional_fields()
         order = self._fitted(read_messages(body, self._signatures(call), optional, counts=True))
         try:
-            count = await self._chats.count_prompt(without_marks(order.request))
+            count = await self._chats.count_prompt(call, without_marks(order.request))
         except OmniError as error:
             name_as_sent(error, order.places)
             raise

@@ -7,8 +7,6 @@ other name means what the catalog resolves it to.
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from omni_grpc.catalog import CatalogSnapshot, Offer
 from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.errors import (
@@ -20,8 +18,9 @@ from omni_grpc.core.errors import (
     NoCapableModel,
 )
 from omni_grpc.core.limits import OUTPUT_TOKENS_DEFAULT
-from omni_grpc.core.money import Price, worst_case
+from omni_grpc.core.money import worst_case
 from omni_grpc.routing.needs import Needs
+from omni_grpc.routing.plan import Attempt, Plan, RouteContext
 from omni_grpc.routing.prompts import PromptSize
 
 AUTO: Final = "omni/auto"
@@ -35,16 +34,6 @@ _TYPICAL_OUTPUT_TOKENS: Final = 500
 
 Refusal = Callable[[str, ChatRequest], tuple[str, str] | None]
 """By provider and request: a feature, in words, and the field that asks for it."""
-
-
-class Attempt(msgspec.Struct, frozen=True):
-    """One offer to try. `prompt_tokens_max` and `output_tokens_max` are what is held for."""
-
-    offer: Offer
-    price: Price
-    prompt_tokens_max: int
-    output_tokens_max: int
-    reason: str
 
 
 class Router:
@@ -61,8 +50,8 @@ class Router:
         self._providers = providers
         self._refusal = refusal
 
-    def plan(self, request: ChatRequest) -> tuple[Attempt, ...]:
-        """The attempts for a request, first to last; at least one.
+    def plan(self, request: ChatRequest, context: RouteContext) -> Plan:  # noqa: ARG002
+        """What to try for a request.
 
         Raises:
             ModelNotFound, ModelUnpriced: the named model cannot be called here.
@@ -72,7 +61,7 @@ class Router:
         needs = Needs.of(request)
         size = PromptSize(request)
         if request.model == AUTO:
-            return self._cheapest(request, needs, size)
+            return Plan(attempts=self._cheapest(request, needs, size), asked=request.model)
         if request.model.startswith("omni/"):
             raise ModelNotFound(
                 f"There is no model {request.model!r}. Of the names under omni/ this server "
@@ -90,7 +79,8 @@ class Router:
                 field=field,
                 metadata={"feature": feature, "model": offer.id},
             )
-        return (_attempt(request, offer, size, f"{request.model!r} names it"),)
+        attempt = _attempt(request, offer, size, f"{request.model!r} names it")
+        return Plan(attempts=(attempt,), asked=request.model)
 
     def _named(self, name: str, needs: Needs) -> Offer:
         snapshot = self._snapshot()

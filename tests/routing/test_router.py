@@ -20,7 +20,9 @@ from omni_grpc.core.errors import (
     NoCapableModel,
 )
 from omni_grpc.core.money import Price, Rate, Unit
-from omni_grpc.routing import AUTO, Router
+from omni_grpc.routing import AUTO, RouteContext, Router
+
+CONTEXT = RouteContext()
 
 
 def offer(name: str, usd_per_mtok: int | None = 1, **changes: object) -> Offer:
@@ -53,13 +55,13 @@ def request(model: str = AUTO, content: object = "Hello", **changes: object) -> 
 
 
 def ids(found: object) -> list[str]:
-    return [attempt.offer.id for attempt in found]  # type: ignore[attr-defined]
+    return [attempt.offer.id for attempt in found.attempts]  # type: ignore[attr-defined]
 
 
 def test_auto_is_the_cheapest_first_and_at_most_three() -> None:
     plan = router(
         offer("here/d", 4), offer("here/b", 2), offer("here/c", 3), offer("here/a", 1)
-    ).plan(request())
+    ).plan(request(), CONTEXT)
     assert ids(plan) == ["here/a", "here/b", "here/c"]
 
 
@@ -72,9 +74,9 @@ def test_auto_is_the_cheapest_first_and_at_most_three() -> None:
     ],
 )  # fmt: skip
 def test_auto_passes_over_what_must_not_be_chosen(changes: dict[str, object]) -> None:
-    assert ids(router(offer("here/a", 1, **changes), offer("here/b", 2)).plan(request())) == [
-        "here/b"
-    ]
+    assert ids(
+        router(offer("here/a", 1, **changes), offer("here/b", 2)).plan(request(), CONTEXT)
+    ) == ["here/b"]
 
 
 @pytest.mark.parametrize(
@@ -104,60 +106,66 @@ def test_what_a_request_needs_decides_who_can(
     changes: dict[str, object], ability: dict[str, object]
 ) -> None:
     cheap, able = offer("here/cheap", 1), offer("here/able", 9, **ability)
-    assert ids(router(cheap, able).plan(request(**changes))) == ["here/able"]
+    assert ids(router(cheap, able).plan(request(**changes), CONTEXT)) == ["here/able"]
     with pytest.raises(NoCapableModel, match="1 lack"):
-        router(cheap).plan(request(**changes))
+        router(cheap).plan(request(**changes), CONTEXT)
     with pytest.raises((FeatureUnsupported, FieldInvalid)):
-        router(cheap).plan(request("here/cheap", **changes))
+        router(cheap).plan(request("here/cheap", **changes), CONTEXT)
 
 
 def test_reasoning_that_is_optional_excludes_no_model() -> None:
     asked = request("here/a", reasoning_effort="low", optional=frozenset({"reasoning_effort"}))
-    assert ids(router(offer("here/a")).plan(asked)) == ["here/a"]
+    assert ids(router(offer("here/a")).plan(asked, CONTEXT)) == ["here/a"]
 
 
 def test_an_ability_that_the_catalog_does_not_know_is_not_held_against_a_model() -> None:
     form = ResponseFormat(kind="json_schema", name="a", schema_json="{}")
     unknown = offer("here/a", structured_output=None)
-    assert ids(router(unknown).plan(request(response_format=form))) == ["here/a"]
+    assert ids(router(unknown).plan(request(response_format=form), CONTEXT)) == ["here/a"]
 
 
 def test_a_name_means_its_offer_here() -> None:
     found = router(offer("here/a"), offer("elsewhere/a"))
-    assert ids(found.plan(request("here/a"))) == ["here/a"]
-    assert ids(found.plan(request("a"))) == ["here/a"]
+    assert ids(found.plan(request("here/a"), CONTEXT)) == ["here/a"]
+    assert ids(found.plan(request("a"), CONTEXT)) == ["here/a"]
     with pytest.raises(ModelNotFound, match="no provider of it is configured"):
-        found.plan(request("elsewhere/a"))
+        found.plan(request("elsewhere/a"), CONTEXT)
     with pytest.raises(ModelNotFound, match="omni/auto"):
-        found.plan(request("omni/cheapest"))
+        found.plan(request("omni/cheapest"), CONTEXT)
 
 
 def test_what_has_no_price_is_refused_never_free() -> None:
     with pytest.raises(ModelUnpriced, match="no price is known"):
-        router(offer("here/a", None)).plan(request("here/a"))
+        router(offer("here/a", None)).plan(request("here/a"), CONTEXT)
     for extra in ({"service_tier": b'"priority"'}, {"web_search_options": b"{}"}):
         raw = {name: msgspec.Raw(text) for name, text in extra.items()}
         with pytest.raises(ModelUnpriced, match="costs extra"):
-            router(offer("here/a")).plan(request("here/a", extra=raw))
+            router(offer("here/a")).plan(request("here/a", extra=raw), CONTEXT)
     default = {"service_tier": msgspec.Raw(b'"default"')}
-    assert ids(router(offer("here/a")).plan(request("here/a", extra=default))) == ["here/a"]
+    assert ids(router(offer("here/a")).plan(request("here/a", extra=default), CONTEXT)) == [
+        "here/a"
+    ]
 
 
 def test_a_prompt_that_does_not_fit_is_refused_by_its_tokens_not_its_bytes() -> None:
     found = router(offer("here/a", context_tokens_max=1_000))
-    assert ids(found.plan(request("here/a", "hello " * 900))) == ["here/a"]
+    assert ids(found.plan(request("here/a", "hello " * 900), CONTEXT)) == ["here/a"]
     with pytest.raises(ContextTooLong, match="1000"):
-        found.plan(request("here/a", "hello " * 1_100))
+        found.plan(request("here/a", "hello " * 1_100), CONTEXT)
 
 
 def test_the_worst_case_is_bounded_by_window_and_limits() -> None:
-    (attempt,) = router(offer("here/a")).plan(request("here/a", "hello " * 7_000))
+    (attempt,) = router(offer("here/a")).plan(request("here/a", "hello " * 7_000), CONTEXT).attempts
     assert attempt.prompt_tokens_max == 8_000
     assert attempt.output_tokens_max == 1_000
-    (attempt,) = router(offer("here/a", output_tokens_max=None)).plan(request("here/a"))
+    (attempt,) = (
+        router(offer("here/a", output_tokens_max=None)).plan(request("here/a"), CONTEXT).attempts
+    )
     assert attempt.output_tokens_max == 4_096
     assert 5 <= attempt.prompt_tokens_max < 100
-    (attempt,) = router(offer("here/a")).plan(request("here/a", output_tokens_max=7))
+    (attempt,) = (
+        router(offer("here/a")).plan(request("here/a", output_tokens_max=7), CONTEXT).attempts
+    )
     assert attempt.output_tokens_max == 7
 
 
@@ -170,7 +178,9 @@ def test_a_prompt_kept_for_an_hour_needs_a_price_for_that(where: str) -> None:
     priced = Price(1, tuple(Rate(unit, 0, 1) for unit in (Unit.PROMPT, Unit.COMPLETION)))
     with_hour = Price(1, (*priced.rates, Rate(Unit.CACHED_WRITE_1H, 0, 1)))
     with pytest.raises(ModelUnpriced, match="for an hour has no price"):
-        router(offer("here/a", price=priced, tools=True)).plan(asked)
-    assert ids(router(offer("here/a", price=with_hour, tools=True)).plan(asked)) == ["here/a"]
+        router(offer("here/a", price=priced, tools=True)).plan(asked, CONTEXT)
+    assert ids(router(offer("here/a", price=with_hour, tools=True)).plan(asked, CONTEXT)) == [
+        "here/a"
+    ]
     five = request("here/a", (TextPart(text="Hello", cache="5m"),))
-    assert ids(router(offer("here/a", price=priced)).plan(five)) == ["here/a"]
+    assert ids(router(offer("here/a", price=priced)).plan(five, CONTEXT)) == ["here/a"]

@@ -1,0 +1,1 @@
+-- Payments that came from outside, each booked once.

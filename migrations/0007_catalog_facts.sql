@@ -1,0 +1,1 @@
+-- What operators say of models, and how good models are.

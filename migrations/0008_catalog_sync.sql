@@ -1,0 +1,1 @@
+-- Where the catalog's facts come from and when they came.

@@ -1,0 +1,1 @@
+-- How requests are routed, by scope, and experiments.

@@ -1,0 +1,1 @@
+-- How fast offers answer, as measured.

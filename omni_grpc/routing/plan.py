@@ -1,0 +1,65 @@
+"""What routing decides for one request: the attempts, and on what that rests.
+
+Pure values; `router` makes them, `completion` runs them, reports and explanations read them.
+"""
+
+import msgspec
+
+from omni_grpc.catalog import Offer
+from omni_grpc.core.money import Price
+from omni_grpc.core.task import Analysis
+
+
+class RouteContext(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks, as far as routing cares.
+
+    Attributes:
+        scopes: whose policies and aliases hold, the nearest first: `orgs/acme`, `global`.
+        unit: what keeps its arm in an experiment: the caller's end user, or its key.
+    """
+
+    scopes: tuple[str, ...] = ("global",)
+    unit: str = ""
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One offer to try. `prompt_tokens_max` and `output_tokens_max` are what is held for."""
+
+    offer: Offer
+    price: Price
+    prompt_tokens_max: int
+    output_tokens_max: int
+    reason: str
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """A model that a call is compared with: the same tokens at this price."""
+
+    model: str
+    price: Price
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The attempts for one request, first to last; at least one.
+
+    Attributes:
+        attempts: what to try, in order.
+        asked: the model that the request named.
+        analysis: what the request is about; None where a named model made that needless.
+        premium: what the operator's premium model costs; None if none is configured or priced.
+        best_single: what the best single model for the task costs; None if none is rated.
+        policy: the name of the policy that decided; empty for the named model.
+        experiment: the experiment that the call is part of; empty for none.
+        arm: its arm there.
+        warnings: what the caller should know, such as a deprecated model that was replaced.
+    """
+
+    attempts: tuple[Attempt, ...]
+    asked: str
+    analysis: Analysis | None = None
+    premium: Baseline | None = None
+    best_single: Baseline | None = None
+    policy: str = ""
+    experiment: str = ""
+    arm: str = ""
+    warnings: tuple[str, ...] = ()
