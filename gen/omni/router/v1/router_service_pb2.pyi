@@ -53,6 +53,19 @@ class ShortCredits(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SHORT_CREDITS_REFUSE: _ClassVar[ShortCredits]
     SHORT_CREDITS_SHORTEN: _ClassVar[ShortCredits]
 
+class RoutingPriority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROUTING_PRIORITY_UNSPECIFIED: _ClassVar[RoutingPriority]
+    ROUTING_PRIORITY_CHEAP: _ClassVar[RoutingPriority]
+    ROUTING_PRIORITY_BALANCED: _ClassVar[RoutingPriority]
+    ROUTING_PRIORITY_BEST: _ClassVar[RoutingPriority]
+
+class LatencyPreference(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LATENCY_PREFERENCE_UNSPECIFIED: _ClassVar[LatencyPreference]
+    LATENCY_PREFERENCE_NORMAL: _ClassVar[LatencyPreference]
+    LATENCY_PREFERENCE_FAST: _ClassVar[LatencyPreference]
+
 class FinishReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FINISH_REASON_UNSPECIFIED: _ClassVar[FinishReason]
@@ -90,6 +103,13 @@ TOOL_MODE_REQUIRED: ToolMode
 SHORT_CREDITS_UNSPECIFIED: ShortCredits
 SHORT_CREDITS_REFUSE: ShortCredits
 SHORT_CREDITS_SHORTEN: ShortCredits
+ROUTING_PRIORITY_UNSPECIFIED: RoutingPriority
+ROUTING_PRIORITY_CHEAP: RoutingPriority
+ROUTING_PRIORITY_BALANCED: RoutingPriority
+ROUTING_PRIORITY_BEST: RoutingPriority
+LATENCY_PREFERENCE_UNSPECIFIED: LatencyPreference
+LATENCY_PREFERENCE_NORMAL: LatencyPreference
+LATENCY_PREFERENCE_FAST: LatencyPreference
 FINISH_REASON_UNSPECIFIED: FinishReason
 FINISH_REASON_STOP: FinishReason
 FINISH_REASON_LENGTH: FinishReason
@@ -98,6 +118,136 @@ FINISH_REASON_CONTENT_FILTER: FinishReason
 USAGE_SOURCE_UNSPECIFIED: UsageSource
 USAGE_SOURCE_PROVIDER: UsageSource
 USAGE_SOURCE_ESTIMATE: UsageSource
+
+class EstimateChatRequest(_message.Message):
+    __slots__ = ("prompt",)
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    prompt: ChatPrompt
+    def __init__(self, prompt: _Optional[_Union[ChatPrompt, _Mapping]] = ...) -> None: ...
+
+class EstimateChatResponse(_message.Message):
+    __slots__ = ("estimate",)
+    ESTIMATE_FIELD_NUMBER: _ClassVar[int]
+    estimate: ChatEstimate
+    def __init__(self, estimate: _Optional[_Union[ChatEstimate, _Mapping]] = ...) -> None: ...
+
+class ExplainRouteRequest(_message.Message):
+    __slots__ = ("prompt", "page_size", "page_token")
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    prompt: ChatPrompt
+    page_size: int
+    page_token: str
+    def __init__(self, prompt: _Optional[_Union[ChatPrompt, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ExplainRouteResponse(_message.Message):
+    __slots__ = ("analysis", "attempts", "reason", "policy", "experiment", "arm", "offers", "next_page_token", "offer_count", "warnings")
+    ANALYSIS_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    OFFERS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    OFFER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    analysis: TaskAnalysis
+    attempts: _containers.RepeatedCompositeFieldContainer[PlannedAttempt]
+    reason: str
+    policy: str
+    experiment: str
+    arm: str
+    offers: _containers.RepeatedCompositeFieldContainer[ConsideredOffer]
+    next_page_token: str
+    offer_count: int
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, analysis: _Optional[_Union[TaskAnalysis, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[PlannedAttempt, _Mapping]]] = ..., reason: _Optional[str] = ..., policy: _Optional[str] = ..., experiment: _Optional[str] = ..., arm: _Optional[str] = ..., offers: _Optional[_Iterable[_Union[ConsideredOffer, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., offer_count: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class TaskAnalysis(_message.Message):
+    __slots__ = ("task", "task_probability_ppm", "complexity", "complexity_ppm", "needs_reasoning", "needs_code", "needs_creativity", "source")
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    TASK_PROBABILITY_PPM_FIELD_NUMBER: _ClassVar[int]
+    COMPLEXITY_FIELD_NUMBER: _ClassVar[int]
+    COMPLEXITY_PPM_FIELD_NUMBER: _ClassVar[int]
+    NEEDS_REASONING_FIELD_NUMBER: _ClassVar[int]
+    NEEDS_CODE_FIELD_NUMBER: _ClassVar[int]
+    NEEDS_CREATIVITY_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    task: str
+    task_probability_ppm: int
+    complexity: str
+    complexity_ppm: int
+    needs_reasoning: bool
+    needs_code: bool
+    needs_creativity: bool
+    source: str
+    def __init__(self, task: _Optional[str] = ..., task_probability_ppm: _Optional[int] = ..., complexity: _Optional[str] = ..., complexity_ppm: _Optional[int] = ..., needs_reasoning: _Optional[bool] = ..., needs_code: _Optional[bool] = ..., needs_creativity: _Optional[bool] = ..., source: _Optional[str] = ...) -> None: ...
+
+class PlannedAttempt(_message.Message):
+    __slots__ = ("model", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ConsideredOffer(_message.Message):
+    __slots__ = ("model", "excluded_reason", "score", "parts", "quality", "cost_nanousd", "latency_ms")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_REASON_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
+    COST_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    excluded_reason: str
+    score: float
+    parts: _containers.RepeatedCompositeFieldContainer[ScorePart]
+    quality: float
+    cost_nanousd: int
+    latency_ms: int
+    def __init__(self, model: _Optional[str] = ..., excluded_reason: _Optional[str] = ..., score: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[ScorePart, _Mapping]]] = ..., quality: _Optional[float] = ..., cost_nanousd: _Optional[int] = ..., latency_ms: _Optional[int] = ...) -> None: ...
+
+class ScorePart(_message.Message):
+    __slots__ = ("name", "value", "weight")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: float
+    weight: float
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., weight: _Optional[float] = ...) -> None: ...
+
+class ChatEstimate(_message.Message):
+    __slots__ = ("analysis", "model", "reason", "prompt_token_count", "completion_token_count", "max_output_token_count", "cost_nanousd", "cost_max_nanousd", "cost_credits", "credits_suffice", "available_nanousd", "premium_cost_nanousd")
+    ANALYSIS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MAX_OUTPUT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COST_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    COST_MAX_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    COST_CREDITS_FIELD_NUMBER: _ClassVar[int]
+    CREDITS_SUFFICE_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    PREMIUM_COST_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    analysis: TaskAnalysis
+    model: str
+    reason: str
+    prompt_token_count: int
+    completion_token_count: int
+    max_output_token_count: int
+    cost_nanousd: int
+    cost_max_nanousd: int
+    cost_credits: str
+    credits_suffice: bool
+    available_nanousd: int
+    premium_cost_nanousd: int
+    def __init__(self, analysis: _Optional[_Union[TaskAnalysis, _Mapping]] = ..., model: _Optional[str] = ..., reason: _Optional[str] = ..., prompt_token_count: _Optional[int] = ..., completion_token_count: _Optional[int] = ..., max_output_token_count: _Optional[int] = ..., cost_nanousd: _Optional[int] = ..., cost_max_nanousd: _Optional[int] = ..., cost_credits: _Optional[str] = ..., credits_suffice: _Optional[bool] = ..., available_nanousd: _Optional[int] = ..., premium_cost_nanousd: _Optional[int] = ...) -> None: ...
 
 class CompleteChatRequest(_message.Message):
     __slots__ = ("prompt", "request_id")
@@ -132,7 +282,14 @@ class StreamChatResponse(_message.Message):
     def __init__(self, started: _Optional[_Union[ChatStarted, _Mapping]] = ..., delta: _Optional[_Union[ChatDelta, _Mapping]] = ..., completion: _Optional[_Union[ChatCompletion, _Mapping]] = ...) -> None: ...
 
 class ChatPrompt(_message.Message):
-    __slots__ = ("model", "messages", "tools", "tool_choice", "parallel_tool_calls", "response_format", "sampling", "reasoning_effort", "max_output_token_count", "short_credits", "reasoning_budget_token_count", "reasoning_summary", "safety_settings", "optional_fields")
+    __slots__ = ("model", "messages", "tools", "tool_choice", "parallel_tool_calls", "response_format", "sampling", "reasoning_effort", "max_output_token_count", "short_credits", "reasoning_budget_token_count", "reasoning_summary", "safety_settings", "optional_fields", "routing", "tags", "end_user")
+    class TagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     TOOLS_FIELD_NUMBER: _ClassVar[int]
@@ -147,6 +304,9 @@ class ChatPrompt(_message.Message):
     REASONING_SUMMARY_FIELD_NUMBER: _ClassVar[int]
     SAFETY_SETTINGS_FIELD_NUMBER: _ClassVar[int]
     OPTIONAL_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    ROUTING_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    END_USER_FIELD_NUMBER: _ClassVar[int]
     model: str
     messages: _containers.RepeatedCompositeFieldContainer[Message]
     tools: _containers.RepeatedCompositeFieldContainer[Tool]
@@ -161,7 +321,34 @@ class ChatPrompt(_message.Message):
     reasoning_summary: ReasoningSummary
     safety_settings: _containers.RepeatedCompositeFieldContainer[SafetySetting]
     optional_fields: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping]] = ..., parallel_tool_calls: _Optional[bool] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., reasoning_effort: _Optional[str] = ..., max_output_token_count: _Optional[int] = ..., short_credits: _Optional[_Union[ShortCredits, str]] = ..., reasoning_budget_token_count: _Optional[int] = ..., reasoning_summary: _Optional[_Union[ReasoningSummary, str]] = ..., safety_settings: _Optional[_Iterable[_Union[SafetySetting, _Mapping]]] = ..., optional_fields: _Optional[_Iterable[str]] = ...) -> None: ...
+    routing: RoutingPreferences
+    tags: _containers.ScalarMap[str, str]
+    end_user: str
+    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping]] = ..., parallel_tool_calls: _Optional[bool] = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., reasoning_effort: _Optional[str] = ..., max_output_token_count: _Optional[int] = ..., short_credits: _Optional[_Union[ShortCredits, str]] = ..., reasoning_budget_token_count: _Optional[int] = ..., reasoning_summary: _Optional[_Union[ReasoningSummary, str]] = ..., safety_settings: _Optional[_Iterable[_Union[SafetySetting, _Mapping]]] = ..., optional_fields: _Optional[_Iterable[str]] = ..., routing: _Optional[_Union[RoutingPreferences, _Mapping]] = ..., tags: _Optional[_Mapping[str, str]] = ..., end_user: _Optional[str] = ...) -> None: ...
+
+class RoutingPreferences(_message.Message):
+    __slots__ = ("priority", "latency_preference", "max_cost_nanousd", "allowed_providers", "denied_providers", "allowed_models", "denied_models", "fallback_models", "data_region", "task")
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_PREFERENCE_FIELD_NUMBER: _ClassVar[int]
+    MAX_COST_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_PROVIDERS_FIELD_NUMBER: _ClassVar[int]
+    DENIED_PROVIDERS_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_MODELS_FIELD_NUMBER: _ClassVar[int]
+    DENIED_MODELS_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_MODELS_FIELD_NUMBER: _ClassVar[int]
+    DATA_REGION_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    priority: RoutingPriority
+    latency_preference: LatencyPreference
+    max_cost_nanousd: int
+    allowed_providers: _containers.RepeatedScalarFieldContainer[str]
+    denied_providers: _containers.RepeatedScalarFieldContainer[str]
+    allowed_models: _containers.RepeatedScalarFieldContainer[str]
+    denied_models: _containers.RepeatedScalarFieldContainer[str]
+    fallback_models: _containers.RepeatedScalarFieldContainer[str]
+    data_region: str
+    task: str
+    def __init__(self, priority: _Optional[_Union[RoutingPriority, str]] = ..., latency_preference: _Optional[_Union[LatencyPreference, str]] = ..., max_cost_nanousd: _Optional[int] = ..., allowed_providers: _Optional[_Iterable[str]] = ..., denied_providers: _Optional[_Iterable[str]] = ..., allowed_models: _Optional[_Iterable[str]] = ..., denied_models: _Optional[_Iterable[str]] = ..., fallback_models: _Optional[_Iterable[str]] = ..., data_region: _Optional[str] = ..., task: _Optional[str] = ...) -> None: ...
 
 class SafetySetting(_message.Message):
     __slots__ = ("category", "threshold")
@@ -415,7 +602,7 @@ class TopLogprob(_message.Message):
     def __init__(self, token: _Optional[str] = ..., logprob: _Optional[float] = ..., token_bytes: _Optional[bytes] = ...) -> None: ...
 
 class ChatCompletion(_message.Message):
-    __slots__ = ("call_id", "model", "create_time", "choices", "usage", "cost_nanousd", "balance_nanousd", "system_fingerprint", "ignored_fields")
+    __slots__ = ("call_id", "model", "create_time", "choices", "usage", "cost_nanousd", "balance_nanousd", "system_fingerprint", "ignored_fields", "warnings")
     CALL_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -425,6 +612,7 @@ class ChatCompletion(_message.Message):
     BALANCE_NANOUSD_FIELD_NUMBER: _ClassVar[int]
     SYSTEM_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     IGNORED_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     call_id: str
     model: str
     create_time: _timestamp_pb2.Timestamp
@@ -434,7 +622,8 @@ class ChatCompletion(_message.Message):
     balance_nanousd: int
     system_fingerprint: str
     ignored_fields: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, call_id: _Optional[str] = ..., model: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., cost_nanousd: _Optional[int] = ..., balance_nanousd: _Optional[int] = ..., system_fingerprint: _Optional[str] = ..., ignored_fields: _Optional[_Iterable[str]] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, call_id: _Optional[str] = ..., model: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., cost_nanousd: _Optional[int] = ..., balance_nanousd: _Optional[int] = ..., system_fingerprint: _Optional[str] = ..., ignored_fields: _Optional[_Iterable[str]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Choice(_message.Message):
     __slots__ = ("index", "message", "finish_reason", "logprobs", "stop_sequence")

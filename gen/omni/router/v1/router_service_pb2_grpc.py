@@ -85,6 +85,16 @@ class RouterServiceStub:
                 request_serializer=omni_dot_router_dot_v1_dot_media__pb2.TranscribeAudioRequest.SerializeToString,
                 response_deserializer=omni_dot_router_dot_v1_dot_media__pb2.TranscribeAudioResponse.FromString,
                 _registered_method=True)
+        self.EstimateChat = channel.unary_unary(
+                '/omni.router.v1.RouterService/EstimateChat',
+                request_serializer=omni_dot_router_dot_v1_dot_router__service__pb2.EstimateChatRequest.SerializeToString,
+                response_deserializer=omni_dot_router_dot_v1_dot_router__service__pb2.EstimateChatResponse.FromString,
+                _registered_method=True)
+        self.ExplainRoute = channel.unary_unary(
+                '/omni.router.v1.RouterService/ExplainRoute',
+                request_serializer=omni_dot_router_dot_v1_dot_router__service__pb2.ExplainRouteRequest.SerializeToString,
+                response_deserializer=omni_dot_router_dot_v1_dot_router__service__pb2.ExplainRouteResponse.FromString,
+                _registered_method=True)
 
 
 class RouterServiceServicer:
@@ -159,6 +169,21 @@ class RouterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EstimateChat(self, request, context):
+        """Tells what a chat would be routed to and cost. It calls no provider and holds nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainRoute(self, request, context):
+        """Tells how a chat would be routed: every offer considered, its score and its parts, and why the
+        others were left out. It calls no provider and holds nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RouterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -191,6 +216,16 @@ def add_RouterServiceServicer_to_server(servicer, server):
                     servicer.TranscribeAudio,
                     request_deserializer=omni_dot_router_dot_v1_dot_media__pb2.TranscribeAudioRequest.FromString,
                     response_serializer=omni_dot_router_dot_v1_dot_media__pb2.TranscribeAudioResponse.SerializeToString,
+            ),
+            'EstimateChat': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimateChat,
+                    request_deserializer=omni_dot_router_dot_v1_dot_router__service__pb2.EstimateChatRequest.FromString,
+                    response_serializer=omni_dot_router_dot_v1_dot_router__service__pb2.EstimateChatResponse.SerializeToString,
+            ),
+            'ExplainRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainRoute,
+                    request_deserializer=omni_dot_router_dot_v1_dot_router__service__pb2.ExplainRouteRequest.FromString,
+                    response_serializer=omni_dot_router_dot_v1_dot_router__service__pb2.ExplainRouteResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -375,6 +410,60 @@ class RouterService:
             '/omni.router.v1.RouterService/TranscribeAudio',
             omni_dot_router_dot_v1_dot_media__pb2.TranscribeAudioRequest.SerializeToString,
             omni_dot_router_dot_v1_dot_media__pb2.TranscribeAudioResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimateChat(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.router.v1.RouterService/EstimateChat',
+            omni_dot_router_dot_v1_dot_router__service__pb2.EstimateChatRequest.SerializeToString,
+            omni_dot_router_dot_v1_dot_router__service__pb2.EstimateChatResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.router.v1.RouterService/ExplainRoute',
+            omni_dot_router_dot_v1_dot_router__service__pb2.ExplainRouteRequest.SerializeToString,
+            omni_dot_router_dot_v1_dot_router__service__pb2.ExplainRouteResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -75,6 +75,12 @@ class RouterServiceStub:
     """
     TranscribeAudio: _grpc.UnaryUnaryMultiCallable[_media_pb2.TranscribeAudioRequest, _media_pb2.TranscribeAudioResponse]
     """Writes down what is said in an audio file."""
+    EstimateChat: _grpc.UnaryUnaryMultiCallable[_router_service_pb2.EstimateChatRequest, _router_service_pb2.EstimateChatResponse]
+    """Tells what a chat would be routed to and cost. It calls no provider and holds nothing."""
+    ExplainRoute: _grpc.UnaryUnaryMultiCallable[_router_service_pb2.ExplainRouteRequest, _router_service_pb2.ExplainRouteResponse]
+    """Tells how a chat would be routed: every offer considered, its score and its parts, and why the
+    others were left out. It calls no provider and holds nothing.
+    """
 
 @_typing.type_check_only
 class RouterServiceAsyncStub(RouterServiceStub):
@@ -122,6 +128,12 @@ class RouterServiceAsyncStub(RouterServiceStub):
     """
     TranscribeAudio: _aio.UnaryUnaryMultiCallable[_media_pb2.TranscribeAudioRequest, _media_pb2.TranscribeAudioResponse]  # type: ignore[assignment]
     """Writes down what is said in an audio file."""
+    EstimateChat: _aio.UnaryUnaryMultiCallable[_router_service_pb2.EstimateChatRequest, _router_service_pb2.EstimateChatResponse]  # type: ignore[assignment]
+    """Tells what a chat would be routed to and cost. It calls no provider and holds nothing."""
+    ExplainRoute: _aio.UnaryUnaryMultiCallable[_router_service_pb2.ExplainRouteRequest, _router_service_pb2.ExplainRouteResponse]  # type: ignore[assignment]
+    """Tells how a chat would be routed: every offer considered, its score and its parts, and why the
+    others were left out. It calls no provider and holds nothing.
+    """
 
 class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
     """Routes chats to model providers.
@@ -202,5 +214,23 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_media_pb2.TranscribeAudioResponse, _abc.Awaitable[_media_pb2.TranscribeAudioResponse]]:
         """Writes down what is said in an audio file."""
+
+    @_abc_1.abstractmethod
+    def EstimateChat(
+        self,
+        request: _router_service_pb2.EstimateChatRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_router_service_pb2.EstimateChatResponse, _abc.Awaitable[_router_service_pb2.EstimateChatResponse]]:
+        """Tells what a chat would be routed to and cost. It calls no provider and holds nothing."""
+
+    @_abc_1.abstractmethod
+    def ExplainRoute(
+        self,
+        request: _router_service_pb2.ExplainRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_router_service_pb2.ExplainRouteResponse, _abc.Awaitable[_router_service_pb2.ExplainRouteResponse]]:
+        """Tells how a chat would be routed: every offer considered, its score and its parts, and why the
+        others were left out. It calls no provider and holds nothing.
+        """
 
 def add_RouterServiceServicer_to_server(servicer: RouterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
