@@ -7,7 +7,7 @@ from omni_grpc.catalog.catalog import Catalog
 from omni_grpc.catalog.changes import SeedReport
 from omni_grpc.catalog.facts import OfferFacts, fault_of
 from omni_grpc.catalog.filter import Filter, parse_filter
-from omni_grpc.catalog.model import RESERVED_PREFIX, Alias, Modality, Mode, Offer
+from omni_grpc.catalog.model import RESERVED_PREFIX, Alias, Modality, Mode, Offer, Rating
 from omni_grpc.catalog.prices import Quote, quote
 from omni_grpc.catalog.seed import seed
 from omni_grpc.catalog.snapshot import CatalogSnapshot, OfferPage
@@ -27,6 +27,7 @@ __all__ = [
     "OfferFacts",
     "OfferPage",
     "Quote",
+    "Rating",
     "Reading",
     "SeedReport",
     "fault_of",

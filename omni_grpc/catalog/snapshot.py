@@ -1,11 +1,11 @@
 """The whole catalog at one version, in memory and immutable: every read of the hot path.
 
-It answers what a name means, lists offers in pages, and knows no provider's health or key: callers
-say which providers are configured.
+It answers what a name means and how good a model is, lists offers in pages, and knows no
+provider's health or key: callers say which providers are configured.
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -13,9 +13,11 @@ import msgspec
 
 from omni_grpc.catalog.filter import Filter
 from omni_grpc.catalog.makers import maker_rank
-from omni_grpc.catalog.model import GLOBAL_SCOPE, Alias, Offer
+from omni_grpc.catalog.model import GLOBAL_SCOPE, Alias, Offer, Rating
 from omni_grpc.catalog.names import Fingerprint, fingerprint, near
+from omni_grpc.catalog.ratings import Stated, rate_models
 from omni_grpc.core.money import Rate, Unit
+from omni_grpc.core.task import Task
 
 SUGGESTION_COUNT_MAX: Final = 3
 
@@ -39,15 +41,20 @@ class CatalogSnapshot:
     """
 
     def __init__(
-        self, version: int = 0, offers: Iterable[Offer] = (), aliases: Iterable[Alias] = ()
+        self,
+        version: int = 0,
+        offers: Iterable[Offer] = (),
+        aliases: Iterable[Alias] = (),
+        ratings: Stated | None = None,
     ) -> None:
         self.version = version
         self._offers = tuple(sorted(offers, key=lambda offer: offer.id))
         self._ids = [offer.id for offer in self._offers]
         self._of_id = dict(zip(self._ids, self._offers, strict=True))
-        self._aliases = {
-            alias.name: alias.targets for alias in aliases if alias.scope == GLOBAL_SCOPE
-        }
+        self._ratings = rate_models(self._offers, ratings or {})
+        self._aliases: dict[str, dict[str, Alias]] = {}
+        for alias in aliases:
+            self._aliases.setdefault(alias.scope, {})[alias.name] = alias
         named: dict[str, list[Offer]] = {}
         of_provider: dict[str, list[Offer]] = {}
         for offer in self._offers:
@@ -76,35 +83,77 @@ class CatalogSnapshot:
         """The offers of one provider, ordered by id."""
         return self._of_provider.get(provider, ())
 
-    def resolve(self, name: str) -> tuple[Offer, ...]:
+    def rating(self, model: str, task: Task | None = None) -> Rating | None:
+        """How good a model is at a task, or at everything; None if nobody offers the model.
+
+        Where the task was not measured it is the overall rating, whose `task` is None. Where
+        nothing was, it is an estimate.
+
+        Args:
+            model: the canonical id, `Offer.model`.
+            task: None is everything.
+        """
+        held = self._ratings.get(model)
+        return None if held is None else held.rating(task)
+
+    def rated_tasks(self, model: str) -> tuple[Rating, ...]:
+        """Everything that is known of a model: the overall rating first, then by task."""
+        held = self._ratings.get(model)
+        if held is None:
+            return ()
+        return (held.overall, *(held.tasks[task] for task in sorted(held.tasks)))
+
+    def aliases(self, scope: str) -> tuple[Alias, ...]:
+        """The aliases of exactly this scope, ordered by name."""
+        held = self._aliases.get(scope, {})
+        return tuple(held[name] for name in sorted(held))
+
+    def resolve(self, name: str, scopes: Sequence[str] = (GLOBAL_SCOPE,)) -> tuple[Offer, ...]:
         """The offers that a name means, in the order in which to try them; empty if unknown.
 
         An offer's id means that offer. An alias means what its targets mean, in their order. A
         name that begins with a provider and a slash means an offer of that provider or nothing.
         Any other name is a model: all who sell it, its maker first, then the cheapest. Names
         compare exactly. Disabled, deprecated and unpriced offers are among them, later ones.
+
+        Args:
+            name: what was asked for.
+            scopes: whose aliases hold, the nearest first: `("orgs/acme", "global")`.
         """
-        if name not in self._aliases:
+        views = [held for scope in scopes if (held := self._aliases.get(scope))]
+        if not views or _alias(views, name) is None:
             return self._meant(name)
         found: dict[str, Offer] = {}
         seen: set[str] = set()
         waiting = [name]
         while waiting:
             current = waiting.pop()
-            targets = None if current in self._of_id else self._aliases.get(current)
-            if targets is None:
+            alias = None if current in self._of_id else _alias(views, current)
+            if alias is None:
                 found.update((offer.id, offer) for offer in self._meant(current))
             elif current not in seen:
                 seen.add(current)
-                waiting += reversed(targets)
+                waiting += reversed(alias.targets)
         return tuple(found.values())
 
-    def suggestions(self, name: str, providers: Collection[str] | None = None) -> tuple[str, ...]:
+    def alias_of(self, name: str, scopes: Sequence[str] = (GLOBAL_SCOPE,)) -> Alias | None:
+        """The alias that a name means in these scopes; None if it is an offer's or a model's."""
+        if name in self._of_id:
+            return None
+        return _alias([held for scope in scopes if (held := self._aliases.get(scope))], name)
+
+    def suggestions(
+        self,
+        name: str,
+        providers: Collection[str] | None = None,
+        scopes: Sequence[str] = (GLOBAL_SCOPE,),
+    ) -> tuple[str, ...]:
         """Up to three names that exist and resemble one that does not.
 
         Args:
             name: what was asked for.
             providers: the configured ones: only names that lead to them are given; None is all.
+            scopes: whose aliases may be named.
         """
         if providers is None:
             providers = self._of_provider
@@ -117,7 +166,9 @@ class CatalogSnapshot:
         else:
             models = {offer.model for offer in offers}
             known = [self._model_prints[model] for model in models]
-            known += [fingerprint(alias) for alias in self._aliases]
+            known += [
+                fingerprint(alias) for scope in scopes for alias in self._aliases.get(scope, ())
+            ]
         # `openai/gpt-oss-120b` is no offer of openai, but others sell it under that very name.
         sold = [o.id for o in self._named.get(name, ()) if o.enabled and o.provider in providers]
         found = dict.fromkeys((*sold[:1], *near(name, known, SUGGESTION_COUNT_MAX)))
@@ -151,6 +202,15 @@ class CatalogSnapshot:
         if slash and provider in self._of_provider:
             return ()
         return self._named.get(name, ())
+
+
+def _alias(views: Iterable[Mapping[str, Alias]], name: str) -> Alias | None:
+    """The nearest alias of a name."""
+    for held in views:
+        alias = held.get(name)
+        if alias is not None:
+            return alias
+    return None
 
 
 def _preference(offer: Offer) -> tuple[bool, int, bool, bool, bool, int, str]:
