@@ -198,8 +198,9 @@ def route_context(call: Call, request: ChatRequest) -> RouteContext:
     """Who asks, as far as routing cares."""
     principal = call.principal
     if principal is None:
-        return RouteContext(unit=request.end_user)
+        return RouteContext(unit=request.end_user, seed=call.name)
     return RouteContext(
         scopes=(f"orgs/{principal.org_slug}", "global"),
         unit=request.end_user or principal.key_prefix,
+        seed=call.name,
     )

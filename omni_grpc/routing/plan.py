@@ -16,10 +16,12 @@ class RouteContext(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         scopes: whose policies and aliases hold, the nearest first: `orgs/acme`, `global`.
         unit: what keeps its arm in an experiment: the caller's end user, or its key.
+        seed: the call's own name: what is drawn by chance follows from it.
     """
 
     scopes: tuple[str, ...] = ("global",)
     unit: str = ""
+    seed: str = ""
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -52,6 +54,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         experiment: the experiment that the call is part of; empty for none.
         arm: its arm there.
         warnings: what the caller should know, such as a deprecated model that was replaced.
+        prompt_tokens: about how many tokens the prompt has; None where nobody had to know.
+        output_tokens: about how many the answer will have; None likewise.
     """
 
     attempts: tuple[Attempt, ...]
@@ -63,3 +67,33 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     experiment: str = ""
     arm: str = ""
     warnings: tuple[str, ...] = ()
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class ScorePart(msgspec.Struct, frozen=True):
+    """A term of a score: its weight times its value, which is 0 to 1."""
+
+    name: str
+    value: float
+    weight: float
+
+
+class Considered(msgspec.Struct, frozen=True, kw_only=True):
+    """One offer that was looked at: its score, or why it was left out."""
+
+    offer: str
+    excluded: str = ""
+    score: float | None = None
+    parts: tuple[ScorePart, ...] = ()
+    quality: float | None = None
+    cost_nanousd: int | None = None
+    latency_ms: int | None = None
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan, and all that it was chosen from: the best first, then what was left out by name."""
+
+    plan: Plan
+    reason: str
+    considered: tuple[Considered, ...]

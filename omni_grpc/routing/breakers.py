@@ -1,0 +1,131 @@
+"""Circuit breakers: which offers failed lately, and when each may be tried again.
+
+A breaker opens after several failures in a row, or when most of the last calls failed; it then lets
+one call through at a time, and closes when that succeeds. One worker's memory: it is rebuilt by the
+first failures after a restart.
+"""
+
+import random
+from collections import deque
+from enum import StrEnum
+from typing import Final
+
+from omni_grpc.core.clock import Clock
+
+FAILURES_IN_ROW: Final = 4
+"""So many failures in a row open a breaker: a single one is chance."""
+
+RECENT_CALLS: Final = 20
+"""Calls whose outcomes are remembered."""
+
+RECENT_CALLS_MIN: Final = 10
+"""So many must be known before their share counts."""
+
+FAILED_SHARE_MAX: Final = 0.5
+"""Above it most calls fail, whatever the last one did."""
+
+OPEN_SECONDS: Final = 5.0
+"""How long a breaker stays open at first; doubled each time that its trial fails."""
+
+OPEN_SECONDS_MAX: Final = 120.0
+"""So that a provider that is back is found within two minutes."""
+
+TRIAL_SECONDS_MAX: Final = 60.0
+"""A trial that has told nothing by then does not keep another from starting."""
+
+_JITTER: Final = 0.2
+"""Share of the time by which replicas differ, so that they do not all try at once."""
+
+
+class BreakerState(StrEnum):
+    """What a breaker does with calls."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Breaker:
+    """The breaker of one offer."""
+
+    __slots__ = (
+        "_clock",
+        "_failures",
+        "_open_s",
+        "_open_until",
+        "_recent",
+        "_trial_since",
+        "cause",
+    )
+
+    def __init__(self, clock: Clock) -> None:
+        self.cause = ""
+        """What the last failure was."""
+        self._clock = clock
+        self._failures = 0
+        self._recent: deque[bool] = deque(maxlen=RECENT_CALLS)
+        self._open_s = 0.0
+        self._open_until: float | None = None
+        self._trial_since: float | None = None
+
+    @property
+    def state(self) -> BreakerState:
+        """What it does with the next call."""
+        if self._open_until is None:
+            return BreakerState.CLOSED
+        now = self._clock.monotonic()
+        if now < self._open_until:
+            return BreakerState.OPEN
+        if self._trial_since is not None and now < self._trial_since + TRIAL_SECONDS_MAX:
+            return BreakerState.OPEN  # one trial at a time
+        return BreakerState.HALF_OPEN
+
+    def begun(self) -> None:
+        """A call is being sent; in a half-open breaker that is the trial."""
+        if self.state is BreakerState.HALF_OPEN:
+            self._trial_since = self._clock.monotonic()
+
+    def succeeded(self) -> None:
+        """A call went well: a breaker that was not closed is."""
+        self._failures = 0
+        self._recent.append(True)
+        if self._open_until is not None:
+            self._recent.clear()
+            self._open_s = 0.0
+            self._open_until = self._trial_since = None
+
+    def failed(
+        self, cause: str, *, retry_after_s: float | None = None, at_once: bool = False
+    ) -> None:
+        """A call failed; `at_once` opens the breaker without waiting for more of them.
+
+        A provider that said when to come again is not asked before, within OPEN_SECONDS_MAX.
+        """
+        self.cause = cause
+        self._failures += 1
+        self._recent.append(False)
+        failed = self._recent.count(False)
+        mostly = len(self._recent) >= RECENT_CALLS_MIN and failed > FAILED_SHARE_MAX * len(
+            self._recent
+        )
+        if self._open_until is None and not (
+            at_once or retry_after_s is not None or self._failures >= FAILURES_IN_ROW or mostly
+        ):
+            return
+        now = self._clock.monotonic()
+        if self._open_until is not None and now < self._open_until:
+            return  # one of the calls that were under way when it opened
+        self._open_s = min(OPEN_SECONDS_MAX, 2 * self._open_s if self._open_s else OPEN_SECONDS)
+        wait = max(self._open_s, min(retry_after_s or 0.0, OPEN_SECONDS_MAX))
+        # Not for secrets: replicas shall merely not all come back at the same moment.
+        self._open_until = now + wait * (1 + _JITTER * random.random())  # noqa: S311
+        self._trial_since = None
+
+    def cleared(self) -> None:
+        """A trial told nothing of the offer: its caller went away. Another may start."""
+        self._trial_since = None
+
+    def probed(self) -> None:
+        """A probe says that the provider answers: the next call may try."""
+        if self._open_until is not None:
+            self._open_until = min(self._open_until, self._clock.monotonic())

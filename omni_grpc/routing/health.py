@@ -1,0 +1,149 @@
+"""What a worker knows of each offer from its own calls: whether it works, and how fast.
+
+`completion` tells it how each attempt ended; the router asks it which offers to leave out and how
+long each would take.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from omni_grpc.core.clock import Clock
+from omni_grpc.routing.breakers import Breaker, BreakerState
+from omni_grpc.routing.speeds import Speed, SpeedMeter
+
+
+class HealthObserver(Protocol):
+    """What wants to know of breakers; the metrics do."""
+
+    def breaker_changed(self, offer: str, state: BreakerState) -> None:
+        """A breaker opened or closed."""
+
+
+class OfferHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one offer."""
+
+    offer: str
+    state: BreakerState
+    cause: str
+    speed: Speed | None
+
+
+class Health:
+    """The health of all offers that were called, by offer id."""
+
+    def __init__(self, clock: Clock, observer: HealthObserver | None = None) -> None:
+        self._clock = clock
+        self._observer = observer
+        self._breakers: dict[str, Breaker] = {}
+        self._tripped: set[str] = set()
+        """Offers whose breakers are not closed: nearly always none."""
+        self._meters: dict[str, SpeedMeter] = {}
+
+    # --- asked by the router ------------------------------------------------------------------
+    @property
+    def tripped(self) -> frozenset[str]:
+        """Offers whose breakers are not closed, some of which may be tried."""
+        return frozenset(self._tripped)
+
+    def fault(self, offer: str) -> str | None:
+        """Why an offer should not be called now; None if it may be."""
+        if offer not in self._tripped:
+            return None
+        breaker = self._breakers[offer]
+        if breaker.state is BreakerState.OPEN:
+            return f"its breaker is open after failures: {breaker.cause}"
+        return None
+
+    def speed(self, offer: str) -> Speed | None:
+        """How fast an offer answers; None where nothing was measured."""
+        meter = self._meters.get(offer)
+        return None if meter is None else meter.speed
+
+    def known(self) -> tuple[OfferHealth, ...]:
+        """Everything that is known, by offer id."""
+        return tuple(
+            OfferHealth(
+                offer=offer,
+                state=self._state(offer),
+                cause=self._breakers[offer].cause if offer in self._breakers else "",
+                speed=self.speed(offer),
+            )
+            for offer in sorted({*self._breakers, *self._meters})
+        )
+
+    # --- told by completion -------------------------------------------------------------------
+    def begun(self, offer: str) -> None:
+        """An attempt is being sent."""
+        if offer in self._tripped:
+            self._breakers[offer].begun()
+
+    def answered(
+        self, offer: str, *, first_token_s: float, whole_s: float, output_tokens: int
+    ) -> None:
+        """An attempt was answered: the times from its dispatch on."""
+        breaker = self._breakers.get(offer)
+        if breaker is not None:
+            breaker.succeeded()
+            self._settle(offer)
+        meter = self._meters.get(offer)
+        if meter is None:
+            meter = self._meters[offer] = SpeedMeter(self._clock)
+        meter.measured(first_token_s, whole_s, output_tokens)
+
+    def failed(
+        self,
+        offer: str,
+        cause: str,
+        *,
+        retry_after_s: float | None = None,
+        at_once: bool = False,
+    ) -> None:
+        """An attempt failed by its provider's fault.
+
+        Args:
+            offer: the offer.
+            cause: what happened, for people; no secret.
+            retry_after_s: when the provider says to come again.
+            at_once: more failures need not be waited for, such as of a key that is refused.
+        """
+        breaker = self._breakers.get(offer)
+        if breaker is None:
+            breaker = self._breakers[offer] = Breaker(self._clock)
+        breaker.failed(cause, retry_after_s=retry_after_s, at_once=at_once)
+        self._settle(offer)
+
+    def left(self, offer: str) -> None:
+        """An attempt told nothing of its offer: its caller went away, or its content was wrong."""
+        if offer in self._tripped:
+            self._breakers[offer].cleared()
+
+    # --- told by probes and other workers -----------------------------------------------------
+    def probed(self, provider: str) -> None:
+        """A provider answers a probe: its offers may be tried again."""
+        for offer in self._tripped:
+            if offer.partition("/")[0] == provider:
+                self._breakers[offer].probed()
+
+    def learned(self, speeds: Mapping[str, Speed]) -> None:
+        """What others measured of offers that this worker never called."""
+        for offer, speed in speeds.items():
+            if offer not in self._meters:
+                self._meters[offer] = SpeedMeter(self._clock, speed)
+
+    def _state(self, offer: str) -> BreakerState:
+        breaker = self._breakers.get(offer)
+        return BreakerState.CLOSED if breaker is None else breaker.state
+
+    def _settle(self, offer: str) -> None:
+        """Keeps the set of tripped offers true, and tells of changes."""
+        is_tripped = self._state(offer) is not BreakerState.CLOSED
+        if is_tripped == (offer in self._tripped):
+            return
+        if is_tripped:
+            self._tripped.add(offer)
+        else:
+            self._tripped.discard(offer)
+        if self._observer is not None:
+            self._observer.breaker_changed(offer, self._state(offer))

@@ -1,0 +1,138 @@
+"""Which offers a request may be sent to at all, and why the others may not.
+
+The mask is made from columns, since it is made for every request; the reasons are made from the
+offers, one by one, where somebody asks for them: for a refusal or for an explanation. Both look at
+the same things in the same order.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+
+import msgspec
+import numpy as np
+
+from omni_grpc.catalog import CatalogSnapshot, Modality, Mode, Offer
+from omni_grpc.core.chat import ChatRequest, Preferences
+from omni_grpc.routing.needs import Needs
+from omni_grpc.routing.offer_table import Mask, OfferTable, electable, window_of
+from omni_grpc.routing.prompts import PromptSize
+
+Refusal = Callable[[str, ChatRequest], tuple[str, str] | None]
+"""By provider and request: a feature, in words, and the field that asks for it."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What a caller and the operator's policy allow for one request; empty collections are all."""
+
+    providers: frozenset[str] = frozenset()
+    providers_denied: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()
+    models_denied: frozenset[str] = frozenset()
+    regions: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, wished: Preferences) -> "Limits":
+        """A caller's."""
+        return cls(
+            providers=frozenset(wished.providers),
+            providers_denied=frozenset(wished.providers_denied),
+            models=frozenset(wished.models),
+            models_denied=frozenset(wished.models_denied),
+            regions=frozenset((wished.region,)) if wished.region else frozenset(),
+        )
+
+    def fault(self, offer: Offer) -> str | None:
+        """Why an offer is not allowed; None if it is."""
+        if self.providers and offer.provider not in self.providers:
+            return "its provider is not among the allowed ones"
+        if offer.provider in self.providers_denied:
+            return "its provider is denied"
+        names = (offer.id, offer.model)
+        if self.models and not any(name in self.models for name in names):
+            return "its model is not among the allowed ones"
+        if any(name in self.models_denied for name in names):
+            return "its model is denied"
+        if self.regions and not offer.regions & self.regions:
+            return f"it is not known to keep data in {' or '.join(sorted(self.regions))}"
+        return None
+
+
+NO_LIMITS = Limits()
+
+
+class Narrowing:
+    """What one request leaves of all offers."""
+
+    def __init__(
+        self,
+        request: ChatRequest,
+        *,
+        needs: Needs,
+        size: PromptSize,
+        limits: Collection[Limits],
+        refusal: Refusal,
+    ) -> None:
+        self._request = request
+        self._needs = needs
+        self._size = size
+        self._limits = [one for one in limits if one != NO_LIMITS]
+        self._refusal = refusal
+
+    def mask(self, table: OfferTable) -> Mask:
+        """Which rows of the table may be chosen."""
+        needs, size = self._needs, self._size
+        mask = table.capable(needs)
+        if needs.surcharge is not None:
+            return np.zeros(len(table), dtype=np.bool_)
+        windows = table.windows
+        if size.bound > table.window_min:
+            mask &= (windows >= size.bound) | (windows >= size.tokens)
+        for provider, rows in table.provider_rows.items():
+            if self._refusal(provider, self._request) is not None:
+                mask[rows] = False
+        for limits in self._limits:
+            for row in np.flatnonzero(mask):
+                if limits.fault(table.offers[row]) is not None:
+                    mask[row] = False
+        return mask
+
+    def faults(
+        self, snapshot: CatalogSnapshot, providers: Collection[str]
+    ) -> Iterator[tuple[Offer, str | None]]:
+        """Every offer of the configured providers that completes chats, with why it is left out.
+
+        None stands for an offer that may be chosen.
+        """
+        for provider in sorted(providers):
+            refused = self._refusal(provider, self._request)
+            for offer in snapshot.offers_of(provider):
+                if offer.mode is Mode.CHAT and Modality.TEXT in offer.output_modalities:
+                    yield offer, self._fault(offer, refused)
+
+    def _fault(self, offer: Offer, refused: tuple[str, str] | None) -> str | None:
+        if not electable(offer):
+            return _unelectable(offer)
+        lacking = self._needs.lacking(offer)
+        if lacking is not None:
+            return f"it lacks {lacking}"
+        unpriced = self._needs.unpriced(offer)
+        if unpriced is not None:
+            return f"it is not priced for this: {unpriced}"
+        if refused is not None:
+            return f"its provider does not take {refused[0]}"
+        if not self._size.fits(window_of(offer)):
+            return f"the prompt does not fit its context window of {window_of(offer)} tokens"
+        for limits in self._limits:
+            fault = limits.fault(offer)
+            if fault is not None:
+                return fault
+        return None
+
+
+def _unelectable(offer: Offer) -> str:
+    if not offer.enabled:
+        return "it is switched off"
+    if offer.deprecated:
+        return "it is deprecated"
+    if offer.free:
+        return "it is a free tier, which is chosen by name only"
+    return "it is chosen by name only"

@@ -1,0 +1,196 @@
+"""The offers that may be chosen for somebody who did not name one, as columns.
+
+Made once for each version of the catalog, so that a request looks at hundreds of offers with a few
+array operations. The columns say nothing that the offers do not; explanations read the offers.
+"""
+
+from collections.abc import Callable
+from enum import IntFlag
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omni_grpc.catalog import CatalogSnapshot, Modality, Mode, Offer, Rating
+from omni_grpc.catalog.model import NEUTRAL_QUALITY_PPM
+from omni_grpc.catalog.ratings import RATING_MAX
+from omni_grpc.core.money import UNITS_PER_PRICE, Price, Unit
+from omni_grpc.core.task import Task
+from omni_grpc.routing.needs import Needs
+
+Mask = NDArray[np.bool_]
+Amounts = NDArray[np.float64]
+
+UNLIMITED: Final = 2**62
+"""Stands for a limit that the catalog does not know: it is not held against an offer."""
+
+
+class Ability(IntFlag):
+    """What an offer can do beyond text; a request's needs are the same bits."""
+
+    IMAGE = 1
+    AUDIO = 2
+    """Audio input, and a price for it."""
+    VIDEO = 4
+    PDF = 8
+    TOOLS = 16
+    STRUCTURED_OUTPUT = 32
+    REASONING = 64
+    KEEPS_AN_HOUR = 128
+    """It has a price for keeping a prompt in the cache for an hour."""
+
+
+_MODALITIES: Final = {
+    Modality.IMAGE: Ability.IMAGE,
+    Modality.AUDIO: Ability.AUDIO,
+    Modality.VIDEO: Ability.VIDEO,
+    Modality.PDF: Ability.PDF,
+}
+
+
+def needed(needs: Needs) -> Ability:
+    """The abilities that a request needs."""
+    bits = Ability(0)
+    for modality in needs.modalities:
+        bits |= _MODALITIES.get(modality, Ability(0))
+    if needs.tools:
+        bits |= Ability.TOOLS
+    if needs.structured_output:
+        bits |= Ability.STRUCTURED_OUTPUT
+    if needs.reasoning:
+        bits |= Ability.REASONING
+    if needs.keeps_an_hour:
+        bits |= Ability.KEEPS_AN_HOUR
+    return bits
+
+
+def electable(offer: Offer) -> bool:
+    """Whether an offer may be chosen for somebody who did not name it."""
+    return offer.enabled and not (offer.deprecated or offer.free or offer.by_name_only)
+
+
+class OfferTable:
+    """The electable offers of the configured providers at one version of the catalog.
+
+    Attributes:
+        version: the catalog's.
+        offers: the rows; every array has one value for each.
+        provider_rows: the rows of each provider.
+        models: the canonical ids, each once; `model_of` is the row's index into it.
+        windows: most tokens of a prompt; `window_min` is the smallest.
+        quality_weights: what the operator multiplies a model's rating by.
+    """
+
+    def __init__(self, snapshot: CatalogSnapshot, providers: frozenset[str]) -> None:
+        self.version = snapshot.version
+        self.offers: tuple[Offer, ...] = tuple(
+            offer
+            for provider in sorted(providers)
+            for offer in snapshot.offers_of(provider)
+            if electable(offer)
+            and offer.price is not None
+            and offer.mode is Mode.CHAT
+            and Modality.TEXT in offer.output_modalities
+        )
+        offers = self.offers
+        self.models: tuple[str, ...] = tuple(dict.fromkeys(offer.model for offer in offers))
+        places = {model: place for place, model in enumerate(self.models)}
+        self.model_of = np.array([places[offer.model] for offer in offers], dtype=np.intp)
+        self.provider_rows = _rows(offers, lambda offer: offer.provider)
+        self.row_of = {offer.id: row for row, offer in enumerate(offers)}
+        self._abilities = np.array([_abilities(offer) for offer in offers], dtype=np.int32)
+        self.windows = _limits(offers, window_of)
+        self.window_min = int(self.windows.min()) if offers else UNLIMITED
+        self._outputs = _limits(offers, lambda offer: offer.output_tokens_max)
+        prices = [offer.price for offer in offers if offer.price is not None]
+        self._prompt_price = _base(prices, Unit.PROMPT)
+        self._completion_price = _base(prices, Unit.COMPLETION)
+        self.quality_weights = np.array(
+            [offer.quality_weight_ppm / NEUTRAL_QUALITY_PPM for offer in offers], dtype=np.float64
+        )
+        self._ratings: dict[Task | None, Amounts] = {}
+        self._rated = snapshot.rating
+        self._tier_starts = np.array([_first_tier(price) for price in prices], dtype=np.int64)
+        self._prices = prices
+
+    def __len__(self) -> int:
+        return len(self.offers)
+
+    def capable(self, needs: Needs) -> Mask:
+        """Which offers can do what a request needs, however long its prompt is."""
+        bits = int(needed(needs))
+        mask: Mask = (self._abilities & bits) == bits
+        if needs.output_tokens is not None:
+            mask &= self._outputs >= needs.output_tokens
+        return mask
+
+    def ratings(self, task: Task | None) -> Amounts:
+        """How good each row's model is at a task by the catalog's ratings, 0 to 1."""
+        found = self._ratings.get(task)
+        if found is None:
+            by_model = [rating_share(self._rated(model, task)) for model in self.models]
+            found = np.array(by_model, dtype=np.float64)[self.model_of]
+            self._ratings[task] = found
+        return found
+
+    def costs(self, prompt_tokens: int, output_tokens: int | Amounts) -> Amounts:
+        """What a prompt and an answer of these sizes cost at each offer, in nano-USD.
+
+        An estimate for choosing, in floats; what is held and charged is computed exactly.
+        """
+        costs: Amounts = prompt_tokens * self._prompt_price + output_tokens * self._completion_price
+        for row in np.flatnonzero(self._tier_starts <= prompt_tokens):
+            price = self._prices[row]
+            out = output_tokens if isinstance(output_tokens, int) else output_tokens[row]
+            total = prompt_tokens * price.rate(Unit.PROMPT, prompt_tokens)
+            total += out * price.rate(Unit.COMPLETION, prompt_tokens)
+            costs[row] = total / UNITS_PER_PRICE
+        return costs
+
+
+def rating_share(rating: Rating | None) -> float:
+    """A rating as a share of 1; a model that nobody rates has none."""
+    return 0.0 if rating is None else rating.value / RATING_MAX
+
+
+def window_of(offer: Offer) -> int | None:
+    """Most tokens of a prompt; None where the catalog does not know."""
+    return offer.prompt_tokens_max or offer.context_tokens_max
+
+
+def _abilities(offer: Offer) -> int:
+    bits = Ability(0)
+    for modality in offer.input_modalities:
+        bits |= _MODALITIES.get(modality, Ability(0))
+    price = offer.price
+    if price is None or not price.priced(Unit.PROMPT_AUDIO):
+        bits &= ~Ability.AUDIO
+    if offer.tools:
+        bits |= Ability.TOOLS
+    if offer.structured_output is not False:  # what is not known is not held against it
+        bits |= Ability.STRUCTURED_OUTPUT
+    if offer.reasoning:
+        bits |= Ability.REASONING
+    if price is not None and price.priced(Unit.CACHED_WRITE_1H):
+        bits |= Ability.KEEPS_AN_HOUR
+    return int(bits)
+
+
+def _rows(offers: tuple[Offer, ...], key: Callable[[Offer], str]) -> dict[str, NDArray[np.intp]]:
+    rows: dict[str, list[int]] = {}
+    for row, offer in enumerate(offers):
+        rows.setdefault(key(offer), []).append(row)
+    return {name: np.array(held, dtype=np.intp) for name, held in rows.items()}
+
+
+def _limits(offers: tuple[Offer, ...], limit: Callable[[Offer], int | None]) -> NDArray[np.int64]:
+    return np.array([limit(offer) or UNLIMITED for offer in offers], dtype=np.int64)
+
+
+def _base(prices: list[Price], unit: Unit) -> Amounts:
+    return np.array([price.rate(unit, 0) / UNITS_PER_PRICE for price in prices], dtype=np.float64)
+
+
+def _first_tier(price: Price) -> int:
+    starts = [rate.prompt_tokens_min for rate in price.rates if rate.prompt_tokens_min]
+    return min(starts, default=UNLIMITED)
