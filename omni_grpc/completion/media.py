@@ -150,7 +150,7 @@ class Media:
     async def _plan(
         self, call: Call, request: MediaRequest, bill: Bill
     ) -> tuple[tuple[Choice, ...], RequestKey | None]:
-        plan = self._router.plan(request.model, bill)
+        plan = self._router.plan(request, bill)
         if bill.size_bytes > COUNTED_BYTES_INLINE:
             await asyncio.to_thread(bill.check)
         if call.request_id is None or call.principal is None:

@@ -26,7 +26,7 @@ from omni_grpc.core.usage import Usage
 from omni_grpc.providers import (
     MediaAnswer,
     MediaCall,
-    OpenAIMedia,
+    MediaProvider,
     ProviderFault,
     ProviderMedia,
     SpeechStream,
@@ -46,7 +46,7 @@ class HeldMedia:
     bill: Bill
     choice: Choice
     charge: AttemptCharge
-    provider: OpenAIMedia
+    provider: MediaProvider
     lease: LeaseStop
     endings: Endings
     request_key: RequestKey | None
@@ -83,6 +83,7 @@ class MediaAttempt(Running):
             seconds_left=self._provider_seconds(),
             retries=given.is_last,
             by_events=by_events,
+            output_tokens_max=given.choice.most.completion,
         )
 
     async def _settle(self, usage: Usage | None) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from omni_grpc.catalog import Mode
+from omni_grpc.catalog import Modality, Mode, Offer
 from omni_grpc.catalog.tokens import count_text, upper_bound
 from omni_grpc.completion.media_audio import pcm_seconds
 from omni_grpc.completion.media_bill import Bill, Brought
@@ -41,7 +41,12 @@ COMPRESSED_BYTES_PER_SECOND: Final = 4_000
 HEARD_TOKENS_PER_SECOND: Final = 10
 """Audio tokens a second in OpenAI's scheme."""
 
-HEARD_TOKENS_PER_SECOND_BOUND: Final = 25
+HEARD_TOKENS_PER_SECOND_BOUND: Final = 40
+"""Google's scheme has 32."""
+
+INSTRUCTION_TOKENS_BOUND: Final = 128
+"""What a model of chats is told beside the audio."""
+
 TRANSCRIPT_TOKENS_PER_SECOND_BOUND: Final = 20
 """Fast speech in a language of many tokens."""
 
@@ -110,6 +115,10 @@ class TranscriptionBill(Bill):
         self._seconds_max = exact or -(-len(content) // COMPRESSED_BYTES_PER_SECOND_MIN)
         self._seconds = exact or -(-len(content) // COMPRESSED_BYTES_PER_SECOND)
 
+    def heard_by(self, offer: Offer) -> bool:
+        """Whether a model of chats takes audio."""
+        return offer.mode is Mode.CHAT and Modality.AUDIO in offer.input_modalities
+
     def unpriced(self, price: Price) -> str | None:
         """Seconds or audio tokens must have a price."""
         priced = price.priced(Unit.SECOND) or price.priced(Unit.PROMPT_AUDIO)
@@ -122,7 +131,8 @@ class TranscriptionBill(Bill):
             return Usage(second=seconds)
         written = TRANSCRIPT_TOKENS_MIN + seconds * TRANSCRIPT_TOKENS_PER_SECOND_BOUND
         return Usage(
-            prompt=upper_bound(self._request.prompt or "")
+            prompt=INSTRUCTION_TOKENS_BOUND
+            + upper_bound((self._request.prompt or "") + (self._request.language or ""))
             + seconds * HEARD_TOKENS_PER_SECOND_BOUND,
             completion=written,
         )

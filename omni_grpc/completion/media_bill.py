@@ -38,6 +38,10 @@ class Bill(ABC):
         """What the request needs and an offer of its mode cannot do."""
         return None
 
+    def heard_by(self, offer: Offer) -> bool:  # noqa: ARG002 - as above
+        """Whether a model of chats can do it that hears."""
+        return False
+
     def check(self) -> None:  # noqa: B027 - most have nothing to look at
         """Looks at what takes long to see; may be called beside the event loop.
 

@@ -12,9 +12,10 @@ import msgspec
 from omni_grpc.catalog import RESERVED_PREFIX, CatalogSnapshot, Mode, Offer
 from omni_grpc.completion.media_bill import Bill
 from omni_grpc.core.errors import FeatureUnsupported, ModelNotFound, ModelUnpriced
+from omni_grpc.core.media import MediaRequest
 from omni_grpc.core.money import Price
 from omni_grpc.core.usage import Usage
-from omni_grpc.providers import Providers
+from omni_grpc.providers import MediaRefusal, Providers
 
 ATTEMPT_COUNT_MAX: Final = 3
 """As for chats: the first choice, its backup, and one more."""
@@ -43,21 +44,26 @@ class MediaRouter:
         self._snapshot = snapshot
         self._providers = providers
 
-    def plan(self, name: str, bill: Bill) -> tuple[Choice, ...]:
+    def plan(self, request: MediaRequest, bill: Bill) -> tuple[Choice, ...]:
         """The offers for a request, first to last; at least one.
 
         Raises:
             ModelNotFound: the name means nothing that can be called here.
-            FeatureUnsupported: what it means does something else.
+            FeatureUnsupported: what it means does something else, or not all that is asked.
             ModelUnpriced: it has no price for what the request would use.
         """
+        name = request.model
         resolved = () if name.startswith(RESERVED_PREFIX) else self._snapshot().resolve(name)
         here = [offer for offer in resolved if self._is_here(offer)]
         if not here:
             raise self._not_found(name, resolved, bill)
-        able = [one for one in here if one.mode is bill.mode and bill.lacking(one) is None]
+        fit = [one for one in here if self._fits(one, bill) and bill.lacking(one) is None]
+        if not fit:
+            raise self._lacking(here, bill)
+        refusals = [(one, self._refused(one, request)) for one in fit]
+        able = [one for one, refusal in refusals if refusal is None]
         if not able:
-            raise _lacking(here, bill)
+            raise _unsupported(*refusals[0])
         choices = [choice for choice in (_choice(one, bill) for one in able) if choice]
         if not choices:
             raise _unpriced(name, able[0], bill)
@@ -65,7 +71,30 @@ class MediaRouter:
         return tuple(same[:ATTEMPT_COUNT_MAX])
 
     def _is_here(self, offer: Offer) -> bool:
-        return offer.enabled and self._providers.media(offer.provider) is not None
+        return offer.enabled and offer.provider in self._providers.ids()
+
+    def _fits(self, offer: Offer, bill: Bill) -> bool:
+        """Whether it is sold for this, or is a model of chats that does it in one."""
+        media = self._providers.media(offer.provider)
+        if media is None:
+            return False
+        return offer.mode is bill.mode or (media.hears_in_chats and bill.heard_by(offer))
+
+    def _refused(self, offer: Offer, request: MediaRequest) -> MediaRefusal | None:
+        media = self._providers.media(offer.provider)
+        return None if media is None else media.refused(request, offer.provider_model)
+
+    def _lacking(self, here: list[Offer], bill: Bill) -> FeatureUnsupported:
+        offer = next((one for one in here if self._fits(one, bill)), here[0])
+        feature = bill.lacking(offer) if self._fits(offer, bill) else None
+        nobody = self._providers.media(offer.provider) is None
+        return FeatureUnsupported(
+            f"{offer.id} does not support {feature or _WORDS[bill.mode]}"
+            f"{f': {offer.provider} sells nothing but chats' if nobody else ''}. "
+            "Choose another model.",
+            field="model",
+            metadata={"feature": feature or _WORDS[bill.mode], "model": offer.id},
+        )
 
     def _not_found(self, name: str, resolved: tuple[Offer, ...], bill: Bill) -> ModelNotFound:
         what = _WORDS[bill.mode]
@@ -97,14 +126,12 @@ def _choice(offer: Offer, bill: Bill) -> Choice | None:
     return Choice(offer, price, most)
 
 
-def _lacking(here: list[Offer], bill: Bill) -> FeatureUnsupported:
-    offer = next((one for one in here if one.mode is bill.mode), here[0])
-    lacking = bill.lacking(offer) if offer.mode is bill.mode else _WORDS[bill.mode]
-    feature = lacking or _WORDS[bill.mode]
+def _unsupported(offer: Offer, refusal: MediaRefusal | None) -> FeatureUnsupported:
+    what, field = (refusal.what, refusal.field) if refusal else ("", "model")
     return FeatureUnsupported(
-        f"{offer.id} does not support {feature}. Choose another model.",
-        field="model",
-        metadata={"feature": feature, "model": offer.id},
+        f"{offer.id} does not support {what}.",
+        field=field,
+        metadata={"feature": what.partition(":")[0], "model": offer.id},
     )
 
 

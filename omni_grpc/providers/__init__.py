@@ -23,8 +23,8 @@ from omni_grpc.providers.errors import (
     Truncated,
     Unreachable,
 )
-from omni_grpc.providers.openai_media import MediaAnswer, ProviderMedia
-from omni_grpc.providers.openai_media_call import MediaCall, OpenAIMedia, SpeechStream
+from omni_grpc.providers.media_call import MediaProvider, SpeechStream
+from omni_grpc.providers.media_dialect import MediaAnswer, MediaCall, MediaRefusal, ProviderMedia
 from omni_grpc.providers.registry import Providers, ProviderSettingsError
 from omni_grpc.providers.spec import (
     OwnModel,
@@ -41,8 +41,9 @@ __all__ = [
     "Malformed",
     "MediaAnswer",
     "MediaCall",
+    "MediaProvider",
+    "MediaRefusal",
     "Misconfigured",
-    "OpenAIMedia",
     "Overloaded",
     "OwnModel",
     "ProviderAnswer",

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from omni_grpc.core.errors import OmniError
@@ -43,10 +43,13 @@ class HttpAnswer(Generic[T]):
         call: _Call,
         dispatched: Callable[[], None],
         named: Callable[[str], None] | None,
+        counted: Callable[[T, Mapping[str, str]], T] | None = None,
     ) -> None:
+        """`counted` adds to an answer what its head tells of it."""
         self._upstream = upstream
         self._request = request
         self._decode = decode
+        self._counted = counted
         self._call = call
         self._seconds = min(call.seconds_left, upstream.spec.timeouts.total_s)
         self._named = named
@@ -76,6 +79,8 @@ class HttpAnswer(Generic[T]):
         if name is not None and self._named is not None:
             self._named(name)
         found = self._decode(await upstream.read(response, due), upstream.faults)
+        if self._counted is not None:
+            found = self._counted(found, response.headers)
         if name is None and found.id is not None and self._named is not None:
             self._named(found.id)
         return found

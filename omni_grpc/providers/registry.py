@@ -13,17 +13,22 @@ from omni_grpc.core.usage import Usage
 from omni_grpc.providers.anthropic import AnthropicChat
 from omni_grpc.providers.aws_credentials import AwsCredentials
 from omni_grpc.providers.bedrock import BedrockChat
+from omni_grpc.providers.bedrock_media import BedrockMedia
 from omni_grpc.providers.calls import ChatProvider
 from omni_grpc.providers.chat import DialectChat
 from omni_grpc.providers.cohere import CohereChat
+from omni_grpc.providers.cohere_media import CohereMedia
 from omni_grpc.providers.credentials import Credentials, KeyHeader, NoCredentials
 from omni_grpc.providers.dialect import Dialect
 from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.gemini import GeminiChat
+from omni_grpc.providers.gemini_media import GeminiMedia
 from omni_grpc.providers.google_credentials import GoogleCredentials
 from omni_grpc.providers.http import Upstream
+from omni_grpc.providers.media_call import MediaProvider
+from omni_grpc.providers.media_dialect import MediaDialect
 from omni_grpc.providers.openai import OpenAIChat
-from omni_grpc.providers.openai_media_call import OpenAIMedia
+from omni_grpc.providers.openai_media import OpenAIMedia
 from omni_grpc.providers.records import Records
 from omni_grpc.providers.responses import OpenAIResponses
 from omni_grpc.providers.spec import (
@@ -42,8 +47,15 @@ DIALECTS: Final[dict[DialectName, Callable[[], Dialect]]] = {
     "cohere": CohereChat,
     "bedrock": BedrockChat,
 }
-_MEDIA_DIALECTS: Final[frozenset[DialectName]] = frozenset({"openai", "responses"})
-"""Whose providers have OpenAI's endpoints beside chats; the catalog says who sells what there."""
+_MEDIA_DIALECTS: Final[dict[DialectName, Callable[[ProviderSpec], MediaDialect]]] = {
+    "openai": lambda _spec: OpenAIMedia(),
+    "responses": lambda _spec: OpenAIMedia(),
+    # Vertex AI, which Google's OAuth is for, embeds by another route than the Gemini API.
+    "gemini": lambda spec: GeminiMedia(vertex=spec.auth == "google"),
+    "cohere": lambda _spec: CohereMedia(),
+    "bedrock": lambda _spec: BedrockMedia(),
+}
+"""What there is beside chats; the catalog says who sells what. Anthropic has nothing of it."""
 
 _UNSET: Final = ProviderSettings()
 
@@ -86,7 +98,7 @@ class Providers:
         ]
         self._upstreams: dict[str, Upstream] = {}
         self._chats: dict[str, ChatProvider] = {}
-        self._media: dict[str, OpenAIMedia] = {}
+        self._media: dict[str, MediaProvider] = {}
         self._records: dict[str, Records] = {}
         for spec in specs:
             try:
@@ -98,7 +110,8 @@ class Providers:
                 self._upstreams[spec.id] = upstream
                 self._chats[spec.id] = DialectChat(upstream, DIALECTS[spec.dialect]())
                 if spec.dialect in _MEDIA_DIALECTS:
-                    self._media[spec.id] = OpenAIMedia(upstream)
+                    media = _MEDIA_DIALECTS[spec.dialect](spec)
+                    self._media[spec.id] = MediaProvider(upstream, media)
                 if spec.records is not None:
                     self._records[spec.id] = Records(upstream)
         if problems:
@@ -116,7 +129,7 @@ class Providers:
         """
         return self._chats[provider_id]
 
-    def media(self, provider_id: str) -> OpenAIMedia | None:
+    def media(self, provider_id: str) -> MediaProvider | None:
         """One provider, for everything beside chats; None where it has or is nothing of it."""
         return self._media.get(provider_id)
 

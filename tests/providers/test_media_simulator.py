@@ -9,7 +9,7 @@ from omni_grpc.core.media import EmbeddingRequest, Embeddings, MediaRequest, Spe
 from omni_grpc.core.usage import Usage
 from omni_grpc.providers import (
     MediaCall,
-    OpenAIMedia,
+    MediaProvider,
     Overloaded,
     Providers,
     ProviderSettings,
@@ -32,7 +32,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 
 @pytest.fixture
-async def media(simulator: Simulator) -> AsyncIterator[OpenAIMedia]:
+async def media(simulator: Simulator) -> AsyncIterator[MediaProvider]:
     providers = Providers({"sim": ProviderSettings(base_url=simulator.base_url)})
     await providers.open()
     found = providers.media("sim")
@@ -91,7 +91,7 @@ async def ended(simulator: Simulator) -> CallRecord:
 
 # --- whole answers --------------------------------------------------------------------------------
 async def test_a_plain_answer_is_dispatched_once_and_read_whole(
-    media: OpenAIMedia, simulator: Simulator
+    media: MediaProvider, simulator: Simulator
 ) -> None:
     told = Told()
     found = await media.ask(call(embed()), told.dispatch, told.names.append)
@@ -114,7 +114,7 @@ async def test_a_plain_answer_is_dispatched_once_and_read_whole(
     ],
 )
 async def test_what_goes_wrong_is_a_fault(
-    media: OpenAIMedia, behaviour: str, kind: type[Exception]
+    media: MediaProvider, behaviour: str, kind: type[Exception]
 ) -> None:
     told = Told()
     with pytest.raises(kind):
@@ -123,7 +123,7 @@ async def test_what_goes_wrong_is_a_fault(
 
 
 async def test_leaving_a_plain_call_stops_the_provider(
-    media: OpenAIMedia, simulator: Simulator
+    media: MediaProvider, simulator: Simulator
 ) -> None:
     told = Told()
     answer = media.ask(call(embed("[sim hang_after=request] x")), told.dispatch, told.names.append)
@@ -147,7 +147,7 @@ async def test_leaving_a_plain_call_stops_the_provider(
     ("model", "by_events"), [("voice", False), ("voice-tokens", False), ("voice-tokens", True)]
 )
 async def test_speech_is_the_same_bytes_either_way(
-    media: OpenAIMedia, model: str, by_events: bool
+    media: MediaProvider, model: str, by_events: bool
 ) -> None:
     told = Told()
     stream = media.speak(
@@ -168,7 +168,7 @@ async def test_speech_is_the_same_bytes_either_way(
 @pytest.mark.parametrize("behaviour", ["cut=fin,cut_after=3", "cut=fin,cut_after=3,burst"])
 @pytest.mark.parametrize("by_events", [False, True])
 async def test_speech_that_is_cut_is_truncated_after_what_came(
-    media: OpenAIMedia, behaviour: str, by_events: bool
+    media: MediaProvider, behaviour: str, by_events: bool
 ) -> None:
     told = Told()
     model = "voice-tokens" if by_events else "voice"
@@ -184,7 +184,7 @@ async def test_speech_that_is_cut_is_truncated_after_what_came(
     assert await stream.read() == b""
 
 
-async def test_events_that_end_without_their_last_are_truncated(media: OpenAIMedia) -> None:
+async def test_events_that_end_without_their_last_are_truncated(media: MediaProvider) -> None:
     told = Told()
     request = speech("end_after=3", "voice-tokens")
     stream = media.speak(call(request, by_events=True), told.dispatch, told.names.append)
@@ -194,7 +194,7 @@ async def test_events_that_end_without_their_last_are_truncated(media: OpenAIMed
 
 
 async def test_leaving_speech_stops_the_provider_and_tells_what_it_had_sent(
-    media: OpenAIMedia, simulator: Simulator
+    media: MediaProvider, simulator: Simulator
 ) -> None:
     told = Told()
     stream = media.speak(call(speech("hang_after=4")), told.dispatch, told.names.append)
@@ -209,7 +209,7 @@ async def test_leaving_speech_stops_the_provider_and_tells_what_it_had_sent(
 
 
 async def test_leaving_speech_before_its_first_byte_stops_the_provider(
-    media: OpenAIMedia, simulator: Simulator
+    media: MediaProvider, simulator: Simulator
 ) -> None:
     told = Told()
     stream = media.speak(call(speech("hang_after=headers")), told.dispatch, told.names.append)
@@ -223,7 +223,7 @@ async def test_leaving_speech_before_its_first_byte_stops_the_provider(
     assert (await ended(simulator)).outcome == "cancelled"
 
 
-async def test_speech_that_was_left_is_read_on_where_that_is_wanted(media: OpenAIMedia) -> None:
+async def test_speech_that_was_left_is_read_on_where_that_is_wanted(media: MediaProvider) -> None:
     told = Told()
     stream = media.speak(
         call(speech("delay_ms=2", "voice-tokens"), by_events=True),

@@ -30,7 +30,8 @@ from omni_grpc.core.media import (
 from omni_grpc.core.usage import Usage
 from omni_grpc.providers import Malformed, Overloaded, ProviderFault, StreamError
 from omni_grpc.providers.faults import Faults
-from omni_grpc.providers.openai_media import decoder, encode, speech_events, usage_in
+from omni_grpc.providers.openai_media import encode
+from omni_grpc.providers.openai_media_answers import decoder, speech_events, usage_in
 
 FAULTS = Faults("sim", (), SystemClock())
 FILE = MediaFile(content=b"\x00\xff--x\r\n", name="a.png", content_type="image/png")

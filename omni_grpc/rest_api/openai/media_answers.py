@@ -72,7 +72,7 @@ def encode_images(completion: MediaCompletion[Images]) -> bytes:
     answer = completion.answer
     return _encode(
         _Images(
-            created=answer.created,
+            created=answer.created or completion.create_time,
             data=[_image(one) for one in answer.images],
             size=answer.size,
             quality=answer.quality,

@@ -1,4 +1,4 @@
-"""OpenAI's endpoints beside chats, called: one plain answer, or speech as its bytes come in.
+"""One provider, called for what is no chat: one plain answer, or speech as its bytes come in.
 
 Opening, cancelling and giving back connections are those of chats (`Exchange`, `Upstream`).
 """
@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator
 from typing import Final
 
 import aiohttp
-import msgspec
 
 from omni_grpc.core.errors import OmniError
 from omni_grpc.core.media import MediaRequest, SpeechRequest
@@ -19,9 +18,9 @@ from omni_grpc.providers.dispatch import Dispatch
 from omni_grpc.providers.errors import ProviderFault, Wait
 from omni_grpc.providers.exchange import CANCEL_SECONDS_MAX, Exchange
 from omni_grpc.providers.http import Upstream
-from omni_grpc.providers.openai_media import ProviderMedia, decoder, encode, speech_events
+from omni_grpc.providers.media_dialect import MediaCall, MediaDialect, MediaRefusal, ProviderMedia
 from omni_grpc.providers.spec import ProviderSpec
-from omni_grpc.providers.sse import EventTooLongError, SseParser
+from omni_grpc.providers.sse import EventTooLongError
 
 _READ_FAILED: Final = (aiohttp.ClientError, OSError, RuntimeError)
 
@@ -35,30 +34,26 @@ _CONTENT_TYPES: Final = {
 }
 
 
-class MediaCall(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at one provider; the fields mean what they do in `UpstreamCall`.
+class MediaProvider:
+    """One provider, asked for everything beside chats that its dialect has."""
 
-    `by_events` asks for speech as events, which tell its usage.
-    """
-
-    request: MediaRequest
-    model: str
-    call_id: str
-    seconds_left: float
-    retries: bool
-    by_events: bool = False
-
-
-class OpenAIMedia:
-    """One provider of OpenAI's dialect, asked for everything beside chats."""
-
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, dialect: MediaDialect) -> None:
         self._upstream = upstream
+        self._dialect = dialect
 
     @property
     def spec(self) -> ProviderSpec:
         """What the provider is."""
         return self._upstream.spec
+
+    @property
+    def hears_in_chats(self) -> bool:
+        """Whether its models of chats that take audio write down what is said."""
+        return self._dialect.hears_in_chats
+
+    def refused(self, request: MediaRequest, model: str) -> MediaRefusal | None:
+        """The first thing of a request that it cannot do; `model` is its own name of it."""
+        return self._dialect.refused(request, model)
 
     def ask(
         self, call: MediaCall, dispatched: Callable[[], None], named: Callable[[str], None]
@@ -66,18 +61,19 @@ class OpenAIMedia:
         """Prepares a plain answer; nothing is sent before it is awaited."""
         return HttpAnswer(
             self._upstream,
-            encode(call.request, call.model),
-            decoder(call.request),
+            self._dialect.encode(call),
+            self._dialect.decoder(call),
             call=call,
             dispatched=dispatched,
             named=named,
+            counted=self._dialect.counted,
         )
 
     def speak(
         self, call: MediaCall, dispatched: Callable[[], None], named: Callable[[str], None]
     ) -> "SpeechStream":
         """Prepares speech; nothing is sent before it is opened."""
-        return SpeechStream(self._upstream, call, dispatched, named)
+        return SpeechStream(self._upstream, self._dialect, call, dispatched, named)
 
 
 class SpeechStream:
@@ -86,6 +82,7 @@ class SpeechStream:
     def __init__(
         self,
         upstream: Upstream,
+        dialect: MediaDialect,
         call: MediaCall,
         dispatched: Callable[[], None],
         named: Callable[[str], None],
@@ -93,24 +90,27 @@ class SpeechStream:
         if not isinstance(call.request, SpeechRequest):
             raise TypeError("only speech is streamed")
         self._upstream = upstream
+        self._dialect = dialect
         self._call = call
         self._format = call.request.format
         self._named = named
         self._seconds = min(call.seconds_left, upstream.spec.timeouts.total_s)
         self._due = 0.0
-        self._parser = SseParser()
+        self._reader = dialect.reader(call, upstream.faults)
         self._response: aiohttp.ClientResponse | None = None
         self._over = False
         self._fault: ProviderFault | None = None
-        self._is_whole = False
         self._opening = Exchange(
             self._request,
             Dispatch(dispatched),
             bills_on=upstream.spec.bills_after_cancel,
             shut=self._shut,
         )
-        self.usage: Usage | None = None
+
+    @property
+    def usage(self) -> Usage | None:
         """What the provider reported; None where it did not, or not yet."""
+        return self._reader.usage
 
     @property
     def content_type(self) -> str:
@@ -133,7 +133,7 @@ class SpeechStream:
     async def _request(self) -> aiohttp.ClientResponse:
         upstream, call = self._upstream, self._call
         response = await upstream.post(
-            encode(call.request, call.model, by_events=call.by_events),
+            self._dialect.encode(call),
             self._opening.dispatch,
             call_id=call.call_id,
             due=self._due,
@@ -158,7 +158,7 @@ class SpeechStream:
             if not data:
                 self._end()
                 break
-            audio = self._audio(data) if self._call.by_events else data
+            audio = self._audio(data)
             if audio:
                 return audio
         return b""
@@ -191,27 +191,20 @@ class SpeechStream:
             raise fault from error
 
     def _audio(self, data: bytes) -> bytes:
-        """The audio in the events that this read made whole."""
+        """The audio that this read made whole."""
         try:
-            events = self._parser.feed(data)
-            audio = b""
-            for event in speech_events(events, self._upstream.faults):
-                audio += event.audio
-                if event.done:
-                    self.usage = event.usage
-                    self._is_whole = True
+            return self._reader.feed(data)
         except EventTooLongError as error:
             self._shut()
             raise self._upstream.faults.malformed("an event of its stream is too large") from error
         except ProviderFault:
             self._shut()
             raise
-        return audio
 
     def _end(self) -> None:
         """The body has ended in order."""
         self._over = True
-        if self._call.by_events and not self._is_whole:
+        if not self._reader.is_whole:
             self._shut()
             raise self._upstream.faults.truncated("its stream ended before its audio did")
         if self._response is not None:
