@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from omni_grpc import __version__
+from omni_grpc.cli.catalog_commands import catalog_app
 from omni_grpc.cli.credits_commands import credits_app
 from omni_grpc.cli.failures import told
 from omni_grpc.cli.options import Addr, Config, DataDir, Json, Org
@@ -25,7 +26,6 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="API keys, straight on the database.", no_args_is_help=True)
 orgs_app = typer.Typer(help="Organisations, straight on the database.", no_args_is_help=True)
-catalog_app = typer.Typer(help="Models and prices, straight on the database.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(credits_app, name="credits")
 app.add_typer(orgs_app, name="orgs")
@@ -233,32 +233,6 @@ def orgs_create(
 
     with told():
         run_orgs_create(config, data_dir, org, name, as_json=json_)
-
-
-@catalog_app.command("seed")
-def catalog_seed(config: Config = None, data_dir: DataDir = None, json_: Json = False) -> None:
-    """Bring the catalog to the facts that this release's packages carry; needs no network."""
-    from omni_grpc.cli.operate import run_catalog_seed
-
-    with told():
-        run_catalog_seed(config, data_dir, as_json=json_)
-
-
-@catalog_app.command("list")
-def catalog_list(
-    filter_: Annotated[
-        str, typer.Option("--filter", help='Such as: provider = "openai" AND tools = true')
-    ] = "callable = true",
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
-    config: Config = None,
-    data_dir: DataDir = None,
-    json_: Json = False,
-) -> None:
-    """List models and their prices."""
-    from omni_grpc.cli.operate import run_catalog_list
-
-    with told():
-        run_catalog_list(config, data_dir, filter_, limit, as_json=json_)
 
 
 def main() -> None:
