@@ -14,7 +14,12 @@ from typing import Final
 import msgspec
 
 from omni_grpc.catalog.model import Offer, Rating
-from omni_grpc.catalog.rating_facts import RATING_FACTS, RATING_FACTS_DATE, RATING_FACTS_SOURCE
+from omni_grpc.catalog.rating_facts import (
+    RATING_FACTS,
+    RATING_FACTS_DATE,
+    RATING_FACTS_SOURCE,
+    RATING_TASKS,
+)
 from omni_grpc.core.money import NANO_PER_USD, Unit
 from omni_grpc.core.task import Task
 
@@ -27,15 +32,15 @@ ESTIMATE_MAX: Final = 60.0
 ESTIMATE_MIN: Final = 5.0
 
 _EPOCH: Final = dt.date(2024, 1, 1)
-_AT_EPOCH: Final = 14.0
-_PER_YEAR: Final = 14.0
-_PER_DECADE_OF_PRICE: Final = 12.0
-_UNKNOWN_AGE_YEARS: Final = 0.0
+_AT_EPOCH: Final = 13.0
+_PER_YEAR: Final = 22.0
+_PER_TENFOLD_PRICE: Final = 8.5
+"""Least squares over 241 models with facts: off by 7.5 on average, 9.5 root mean square."""
 _UNKNOWN_USD: Final = 0.3
 _PROMPTS_PER_COMPLETION: Final = 3
 _DAYS_PER_YEAR: Final = 365.25
 
-_RELEASE: Final = re.compile(r"(-20\d{2}-?\d{2}-?\d{2}|-latest|:free|:thinking)$")
+_RELEASE: Final = re.compile(r"([-@]20\d{2}-?\d{2}-?\d{2}|@default|-latest|:free)$")
 
 
 class ModelRatings(msgspec.Struct, frozen=True):
@@ -70,14 +75,16 @@ def rate_models(offers: Iterable[Offer], stated: Stated) -> dict[str, ModelRatin
 def estimate(offers: Iterable[Offer]) -> Rating:
     """What a model is likely worth by its age and by what its sellers ask: dearer is better.
 
-    The middle price counts, three tokens of prompt to one of completion; free offers do not.
+    Of its sellers' dates and prices the middle one counts, for some are wrong; three tokens of
+    prompt to one of completion. Free offers do not count.
     """
     held = tuple(offers)
-    dates = [offer.release_date for offer in held if offer.release_date is not None]
-    years = (min(dates) - _EPOCH).days / _DAYS_PER_YEAR if dates else _UNKNOWN_AGE_YEARS
+    dates = sorted(offer.release_date for offer in held if offer.release_date is not None)
+    middle = dates[len(dates) // 2] if dates else _EPOCH
+    years = (middle - _EPOCH).days / _DAYS_PER_YEAR
     asked = sorted(usd for offer in held if (usd := _usd_per_mtok(offer)) > 0)
     usd = asked[len(asked) // 2] if asked else _UNKNOWN_USD
-    value = _AT_EPOCH + _PER_YEAR * years + _PER_DECADE_OF_PRICE * math.log10(usd)
+    value = _AT_EPOCH + _PER_YEAR * years + _PER_TENFOLD_PRICE * math.log10(usd)
     value = min(ESTIMATE_MAX, max(ESTIMATE_MIN, value))
     return Rating(value=round(value, 1), source=ESTIMATE, estimated=True)
 
@@ -118,15 +125,16 @@ def _usd_per_mtok(offer: Offer) -> float:
 
 
 def _packaged() -> dict[str, dict[Task | None, Rating]]:
-    """The facts of the package, one object for each rating."""
+    """The facts of the package."""
     return {
         _folded(model): {
             task: Rating(
                 value=float(value), source=RATING_FACTS_SOURCE, date=RATING_FACTS_DATE, task=task
             )
-            for task, value in values.items()
+            for task, value in zip(RATING_TASKS, values, strict=True)
+            if value is not None
         }
-        for model, values in RATING_FACTS.items()
+        for model, values in RATING_FACTS
     }
 
 
