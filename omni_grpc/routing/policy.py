@@ -5,7 +5,7 @@ and so is not among the candidates, is never brought back by it.
 """
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 from typing import Protocol, TypeVar
 
@@ -118,6 +118,8 @@ def order(
         dropped: takes the reason of each that is left out, by offer id.
     """
     dropped = {} if dropped is None else dropped
+    if not policy.limited:
+        return _ordered(policy, list(scored), unit, call_seed, dropped)
     let_through = []
     for one in scored:
         why = _forbidden(policy, one)
@@ -154,8 +156,7 @@ def _ruled(
             return found
         case Weighted(models=models, sticky=sticky):
             seed = f"{policy.full_name}\0{unit if sticky and unit else call_seed}"
-            drawn = _drawn(models, seed, lambda name: bool(_chain(ready, (name,), scored)))
-            found = _chain(ready, drawn, scored)
+            found = _lots(ready, models, scored, seed)
             _drop_others(policy, scored, found, "has no weight in the lot", dropped)
             return found
         case Cost(quality_min=least):
@@ -235,18 +236,32 @@ def _chain(ready: Ready, names: Sequence[str], scored: Sequence[S]) -> list[S]:
     return found
 
 
-def _drawn(
-    models: Sequence[WeightedModel], seed: str, can_serve: Callable[[str], bool]
-) -> list[str]:
-    """Names in the order of the draw: each is first with the chance of its share of the weights.
+def _lots(ready: Ready, models: Sequence[WeightedModel], scored: Sequence[S], seed: str) -> list[S]:
+    """The candidates in the order of the draw: each model is first with the chance of its share."""
+    groups = {entry.model: _chain(ready, (entry.model,), scored) for entry in models}
+    weights = {entry.model: entry.weight for entry in models if groups[entry.model]}
+    found: dict[str, S] = {}
+    for name in _drawn(weights, seed):
+        group = groups[name]
+        if ready.shares and len(group) > 1:
+            of_id = {one.offer_id: one for one in group}
+            shares = {offer_id: ready.shares.get(offer_id, 1) for offer_id in of_id}
+            group = [of_id[offer_id] for offer_id in _drawn(shares, f"{seed}\0{name}")]
+        for one in group:
+            found.setdefault(one.offer_id, one)
+    return list(found.values())
+
+
+def _drawn(weights: Mapping[str, int], seed: str) -> list[str]:
+    """Names in the order of a draw without putting back.
 
     Weighted rendezvous hashing: each name has a lot of its own, so that taking one away, or
-    changing its weight, moves only the calls that go to it or come from it.
+    changing its weight, moves only what goes to it or comes from it.
     """
     lots = [
-        (-math.log(unit_interval(f"{seed}\0{entry.model}")) / entry.weight, entry.model)
-        for entry in models
-        if entry.weight > 0 and can_serve(entry.model)
+        (-math.log(unit_interval(f"{seed}\0{name}")) / weight, name)
+        for name, weight in weights.items()
+        if weight > 0
     ]
     return [name for _, name in sorted(lots)]
 

@@ -68,6 +68,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cost_max_nanousd: int | None = None
 
 
+NO_LIMITS: Final = Limits()
+
+
 class _Rule(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"
 ):
@@ -91,7 +94,8 @@ class Weighted(_Rule, frozen=True, tag="weighted"):
     """These models by lot: one is drawn first, then from the rest, and so on.
 
     The lot is a stable hash, by call, or by unit where `sticky`, and then a unit keeps its model
-    while that can serve; a weight of 0 is never drawn.
+    while that can serve; a weight of 0 is never drawn. Of several offers of one model the catalog's
+    order decides, or a second draw where the operator gave them routing weights.
     """
 
     models: tuple[WeightedModel, ...]
@@ -187,16 +191,28 @@ class Ready(msgspec.Struct, frozen=True):
         base: the policy that a region policy hands on to.
         meanings: the offers that the catalog means by a name, in its order; a name that is not
             there means the offer of this id, or all offers of this model.
+        shares: the operator's routing weights of offers, where they are not all the same.
     """
 
     policy: Policy
     base: "Ready | None" = None
     meanings: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    shares: Mapping[str, int] = msgspec.field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The policy's full name."""
         return self.policy.full_name
+
+    @property
+    def limited(self) -> bool:
+        """Whether any limit or region has to be looked at."""
+        policy = self.policy
+        return (
+            policy.limits != NO_LIMITS
+            or isinstance(policy.rule, Region)
+            or (self.base is not None and self.base.limited)
+        )
 
     @property
     def kind(self) -> str:
