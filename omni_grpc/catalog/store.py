@@ -1,13 +1,13 @@
 """All SQL of the catalog.
 
 Every write happens in one transaction that begins by locking the one row of `catalog_state` and,
-if anything changed, ends by raising its version: writers take turns, and a reader sees a whole
-version or none of it. Every method raises LedgerUnavailable while the database does not answer.
+if anything changed, ends by raising its version (`writing`). Every method raises LedgerUnavailable
+while the database does not answer.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, LiteralString
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 from psycopg.rows import args_row, scalar_row
@@ -27,25 +27,22 @@ from omni_grpc.catalog.changes import (
 from omni_grpc.catalog.facts import OfferFacts
 from omni_grpc.catalog.model import GLOBAL_SCOPE, Alias, Offer
 from omni_grpc.catalog.rows import OfferReader, PriceReader
+from omni_grpc.catalog.writing import (
+    OPERATOR,
+    VERSION,
+    add_prices,
+    copy,
+    each,
+    lock,
+    raise_version,
+    record,
+    scalar,
+)
 from omni_grpc.core.errors import NotFound
 from omni_grpc.core.money import Price
 from omni_grpc.storage import Connection, Database
 
-ROWS_AT_ONCE: Final = 250
-"""Rows decoded before other tasks have a turn: one to two milliseconds."""
-
-OPERATOR: Final = "operator"
-"""The source of what people set by hand, aliases first of all."""
-
 ONE_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-VERSION: Final = "SELECT version FROM catalog_state"
-# A first seed takes about a second; who waits for it must not give up sooner.
-WAIT_LONGER: Final = "SET LOCAL lock_timeout = '4s'"
-LOCK_VERSION: Final = "SELECT version FROM catalog_state FOR UPDATE"
-RAISE_VERSION: Final = """
-UPDATE catalog_state SET version = version + 1, update_time = clock_timestamp() RETURNING version
-"""
-
 STORED_OFFERS: Final = """
 SELECT id, source, delist_time IS NULL, price_version,
        model, display_name, mode, context_tokens_max, prompt_tokens_max, output_tokens_max,
@@ -70,17 +67,6 @@ WHERE id = %s
 """
 DELIST: Final = "UPDATE offer SET delist_time = clock_timestamp() WHERE id = ANY(%s)"
 RELIST: Final = "UPDATE offer SET delist_time = NULL WHERE id = ANY(%s)"
-
-NEXT_PRICE_VERSIONS: Final = """
-SELECT nextval('price_version_id') FROM generate_series(1, %s)
-"""
-COPY_PRICE_VERSIONS: Final = "COPY price_version (id, offer, source) FROM STDIN"
-COPY_RATES: Final = """
-COPY price_rate (price_version, unit, prompt_tokens_min, nanousd_per_mtok) FROM STDIN
-"""
-COPY_CHANGES: Final = """
-COPY model_change (subject, field, old_value, new_value, source, actor) FROM STDIN
-"""
 
 CURRENT_OFFERS: Final = """
 SELECT id, provider, model, provider_model, display_name, mode,
@@ -132,12 +118,12 @@ class CatalogStore:
 
         async def work(connection: Connection) -> CatalogContent:
             await connection.execute(ONE_SNAPSHOT)
-            version = await _scalar(connection, VERSION)
+            version = await scalar(connection, VERSION)
             prices = PriceReader()
-            await _each(connection, CURRENT_RATES, prices.add)
+            await each(connection, CURRENT_RATES, prices.add)
             reader = OfferReader(prices.prices())
             offers: list[Offer] = []
-            await _each(connection, CURRENT_OFFERS, lambda *row: offers.append(reader.offer(*row)))
+            await each(connection, CURRENT_OFFERS, lambda *row: offers.append(reader.offer(*row)))
             return CatalogContent(version, tuple(offers), await _aliases(connection))
 
         return await self._database.transaction(work)
@@ -150,14 +136,14 @@ class CatalogStore:
         """
 
         async def work(connection: Connection) -> SeedReport:
-            version = await _lock(connection)
+            version = await lock(connection)
             stored = await _stored_offers(connection)
             # Some 50 ms of CPU: the connection waits for it, the loop does not.
             changes = await asyncio.to_thread(changes_between, stored, facts, source)
             if changes.rows:
                 await _write(connection, changes, stored, source)
-                await _record(connection, changes.rows, source, actor)
-                version = await _scalar(connection, RAISE_VERSION)
+                await record(connection, changes.rows, source, actor)
+                version = await raise_version(connection)
             return report(version, facts, changes)
 
         return await self._database.transaction(work)
@@ -182,7 +168,7 @@ class CatalogStore:
         """
 
         async def work(connection: Connection) -> None:
-            await _lock(connection)
+            await lock(connection)
             others = {
                 one.name: one.targets
                 for one in await _aliases(connection)
@@ -194,8 +180,8 @@ class CatalogStore:
                 return
             await connection.execute(SET_ALIAS, (alias.scope, alias.name, list(alias.targets)))
             change = Change(alias.name, ALIAS, _targets(old), _targets(alias.targets))
-            await _record(connection, (change,), OPERATOR, actor)
-            await connection.execute(RAISE_VERSION)
+            await record(connection, (change,), OPERATOR, actor)
+            await raise_version(connection)
 
         await self._database.transaction(work)
 
@@ -207,38 +193,15 @@ class CatalogStore:
         """
 
         async def work(connection: Connection) -> None:
-            await _lock(connection)
+            await lock(connection)
             cursor = connection.cursor(row_factory=scalar_row)
             old = await (await cursor.execute(DELETE_ALIAS, (scope, name))).fetchone()
             if old is None:
                 raise NotFound(f"There is no alias {name!r}. Look at the list of aliases.")
-            await _record(connection, (Change(name, ALIAS, _targets(old), None),), OPERATOR, actor)
-            await connection.execute(RAISE_VERSION)
+            await record(connection, (Change(name, ALIAS, _targets(old), None),), OPERATOR, actor)
+            await raise_version(connection)
 
         await self._database.transaction(work)
-
-
-async def _lock(connection: Connection) -> int:
-    await connection.execute(WAIT_LONGER)
-    return await _scalar(connection, LOCK_VERSION)
-
-
-async def _scalar(connection: Connection, statement: LiteralString) -> int:
-    cursor = connection.cursor(row_factory=scalar_row)
-    value = await (await cursor.execute(statement)).fetchone()
-    if not isinstance(value, int):
-        raise TypeError("the table catalog_state has lost its row")
-    return value
-
-
-async def _each(connection: Connection, query: LiteralString, use: Callable[..., object]) -> None:
-    """Call `use` with the columns of every row, a slice at a time."""
-    cursor = connection.cursor(row_factory=args_row(use))
-    await cursor.execute(query)
-    while True:
-        if not await cursor.fetchmany(ROWS_AT_ONCE):
-            return
-        await asyncio.sleep(0)
 
 
 async def _aliases(connection: Connection) -> tuple[Alias, ...]:
@@ -252,7 +215,7 @@ def _alias(scope: str, name: str, targets: list[str]) -> Alias:
 
 async def _stored_offers(connection: Connection) -> dict[str, StoredOffer]:
     prices = PriceReader()
-    await _each(connection, CURRENT_RATES, prices.add)
+    await each(connection, CURRENT_RATES, prices.add)
     stored: dict[str, StoredOffer] = {}
 
     def keep(
@@ -266,15 +229,18 @@ async def _stored_offers(connection: Connection) -> dict[str, StoredOffer]:
             listed=listed,
         )
 
-    await _each(connection, STORED_OFFERS, keep)
+    await each(connection, STORED_OFFERS, keep)
     return stored
 
 
 async def _write(
     connection: Connection, changes: Changes, stored: Mapping[str, StoredOffer], source: str
 ) -> None:
-    versions = await _add_prices(connection, (*changes.added, *changes.repriced), source)
-    await _copy(
+    priced = {one.id: one.quote.rates for one in (*changes.added, *changes.repriced)}
+    versions = await add_prices(
+        connection, {offer_id: rates for offer_id, rates in priced.items() if rates}, source
+    )
+    await copy(
         connection,
         COPY_OFFERS,
         (
@@ -303,47 +269,6 @@ async def _write(
     )
     await connection.execute(DELIST, (list(changes.delisted),))
     await connection.execute(RELIST, (list(changes.relisted),))
-
-
-async def _add_prices(
-    connection: Connection, facts: Sequence[OfferFacts], source: str
-) -> dict[str, int]:
-    """A new price version for each that has a price, by the offer's id."""
-    priced = [one for one in facts if one.quote.rates]
-    cursor = connection.cursor(row_factory=scalar_row)
-    ids = await (await cursor.execute(NEXT_PRICE_VERSIONS, (len(priced),))).fetchall()
-    versions = {one.id: int(version) for one, version in zip(priced, ids, strict=True)}
-    await _copy(
-        connection,
-        COPY_PRICE_VERSIONS,
-        ((version, offer_id, source) for offer_id, version in versions.items()),
-    )
-    await _copy(
-        connection,
-        COPY_RATES,
-        (
-            (versions[one.id], rate.unit.value, rate.prompt_tokens_min, rate.nanousd_per_mtok)
-            for one in priced
-            for rate in one.quote.rates
-        ),
-    )
-    return versions
-
-
-async def _record(connection: Connection, rows: Iterable[Change], source: str, actor: str) -> None:
-    await _copy(
-        connection,
-        COPY_CHANGES,
-        ((row.subject, row.field, row.old, row.new, source, actor) for row in rows),
-    )
-
-
-async def _copy(
-    connection: Connection, statement: LiteralString, rows: Iterable[Sequence[object]]
-) -> None:
-    async with connection.cursor().copy(statement) as copy:
-        for row in rows:
-            await copy.write_row(row)
 
 
 def _targets(targets: Sequence[str] | None) -> str | None:
