@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final as Constant
 
 import msgspec
 import structlog
 
+from omni_grpc.billing.journal_marks import Mark
 from omni_grpc.billing.journal_protocol import Journal, NoJournal
 from omni_grpc.billing.journal_records import (
     Acknowledged,
@@ -31,7 +32,7 @@ from omni_grpc.billing.journal_records import (
     decode,
     encode,
 )
-from omni_grpc.billing.operations import POSTED, FinalOp, HoldOp
+from omni_grpc.billing.operations import POSTED, Final, FinalOp, HoldOp
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import LedgerUnavailable
 from omni_grpc.core.ids import HoldId
@@ -51,28 +52,28 @@ __all__ = ["CallJournal", "Journal", "NoJournal"]
 
 log = structlog.get_logger(__name__)
 
-SYNC_SECONDS: Final = 0.01
+SYNC_SECONDS: Constant = 0.01
 """How long records gather for one sync; about what a loss of power can take."""
 
-SYNC_RETRY_SECONDS: Final = 1.0
+SYNC_RETRY_SECONDS: Constant = 1.0
 """After a sync that failed, until all that is not acknowledged is written and synced anew."""
 
-TIDY_SECONDS: Final = 1.0
+TIDY_SECONDS: Constant = 1.0
 """How often acknowledgements are written down and old segments are looked for."""
 
-SEGMENT_BYTES_MAX: Final = 16 * 1024 * 1024
+SEGMENT_BYTES_MAX: Constant = 16 * 1024 * 1024
 """What is deleted, and read, at once."""
 
-KEEP_SECONDS: Final = 600.0
+KEEP_SECONDS: Constant = 600.0
 """How long acknowledged ends are kept: far longer than an asynchronous standby lags behind."""
 
-KEPT_BYTES_MAX: Final = 256 * 1024 * 1024
+KEPT_BYTES_MAX: Constant = 256 * 1024 * 1024
 """How much of them is kept; about 280,000 calls without answers [measured]."""
 
-CLOSE_SECONDS_MAX: Final = 5.0
+CLOSE_SECONDS_MAX: Constant = 5.0
 """How long a stopping worker waits for its last sync."""
 
-ACKNOWLEDGED_MAX: Final = 4_096
+ACKNOWLEDGED_MAX: Constant = 4_096
 """Acknowledgements in one record, so that records stay small."""
 
 _UNWRITABLE = (JournalError, OverflowError, TypeError, ValueError)
@@ -121,9 +122,9 @@ class CallJournal:
         self._live: dict[HoldId, _Live] = {}
         self._newest_since = 0.0
         self._acknowledged: list[HoldId] = []
-        self._last_posted: HoldId | None = None
-        """The last hold of a call of ours whose posting the database has acknowledged; those that
-        we recovered for others may be old."""
+        self._mark = Mark()
+        """The last ends of calls of ours that the database has acknowledged; those that we brought
+        in for others have marks of their own."""
         self._failure: str | None = None
         self._sync_failed = False
         self._unsynced = asyncio.Event()
@@ -201,8 +202,12 @@ class CallJournal:
         if live is not None and live.final is not None:
             del self._live[hold_id]
             self._acknowledged.append(hold_id)
-            if live.dispatched is not None and live.final.kind in POSTED:
-                self._last_posted = hold_id
+            if live.dispatched is None:
+                return
+            if live.final.kind in POSTED:
+                self._mark = self._mark._replace(posted=hold_id)
+            elif live.final.kind is Final.UNRESOLVED:
+                self._mark = self._mark._replace(unresolved=hold_id)
 
     def retained(self) -> Iterator[FinalOp]:
         """See `Journal`. What was noted as acknowledged by now is no longer believed."""
@@ -241,10 +246,10 @@ class CallJournal:
         self._writer.close()
         if not self._live:
             try:
-                if self._last_posted is None:
-                    self._folder.remove()
+                if self._mark:
+                    self._folder.keep(self._mark.text)
                 else:
-                    self._folder.keep(self._last_posted.hex)
+                    self._folder.remove()
             except OSError as error:
                 log.warning("journal_not_removed", error=error.strerror)
         self._folder.release()

@@ -17,8 +17,16 @@ from omni_grpc.billing.journal_records import (
     Replayed,
     decode,
 )
-from omni_grpc.billing.operations import POSTED, AttemptOutcome, Final, FinalOp, Origin
-from omni_grpc.core.ids import HoldId
+from omni_grpc.billing.operations import (
+    POSTED,
+    AttemptOutcome,
+    ChatEnd,
+    Final,
+    FinalOp,
+    Origin,
+    RequestEnd,
+)
+from omni_grpc.core.ids import CallId, HoldId, call_id_of
 from omni_grpc.core.money import charge
 from omni_grpc.core.usage import UsageSource
 from omni_grpc.storage import Damage, JournalFolder, SegmentReader, boot_id
@@ -78,6 +86,9 @@ class JournalContent:
     last_acknowledged: FinalOp | None = None
     last_posted: HoldId | None = None
     """The last hold whose posting the database had acknowledged."""
+    requests: dict[CallId, RequestEnd] = field(default_factory=dict)
+    """Calls with a request id of which no end is written that says what became of it; each with
+    the end that frees the request id where nothing was charged."""
     was_replayed: bool = False
     unreadable: int = 0
 
@@ -116,6 +127,7 @@ class JournalContent:
                         self.last_posted = hold_id
         else:
             hold_id = _hold_id(record)
+            self._note_request(record)
             if only is None or hold_id in only:
                 attempt = self.attempts.setdefault(hold_id, Attempt())
                 if isinstance(record, Ended):
@@ -124,6 +136,15 @@ class JournalContent:
                     attempt.dispatched = record
                 else:
                     attempt.progress = record
+
+    def _note_request(self, record: Record) -> None:
+        if isinstance(record, Dispatched) and record.hold.request is not None:
+            request, call_id = record.hold.request, call_id_of(record.hold.id)
+            self.requests[call_id] = RequestEnd(
+                request.principal, request.request_id, call_id, ChatEnd.FREE
+            )
+        elif isinstance(record, Ended) and record.op.ends is not None:
+            self.requests.pop(record.op.ends.call_id, None)
 
 
 def read_journal(

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from omni_grpc.billing.operations import Decider, Final
+from omni_grpc.billing.operations import Decider, Final, RequestEnd
 from omni_grpc.core.ids import AccountId, CallId, HoldId, call_id_of
 from omni_grpc.core.usage import Usage
 
@@ -112,6 +112,15 @@ class UnresolvedAttempt:
     def call_id(self) -> CallId:
         """The call that the attempt belongs to."""
         return call_id_of(self.hold_id)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedHold:
+    """A hold of a worker's call that is not final; `ends` frees the request of its call."""
+
+    hold_id: HoldId
+    account_id: AccountId
+    ends: RequestEnd | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 Each worker looks for journals whose processes are gone, takes them one by one, and ends every hold
 in them as far as the journal tells: exactly, by an estimate, or as unresolved. All it does may be
-done twice. A journal of which the database has all is kept for a while, since a failover or a
-restored backup may lose it again; that is looked at whenever the database comes back. One that is
-damaged, or of which something could not be applied, is set aside for people.
+done twice. A journal of which the database has all is kept for a while under a mark, since a
+failover or a restored backup may lose it again; the marks are looked for whenever the database
+comes back. One that is damaged, or of which something could not be applied, is set aside.
 """
 
 import asyncio
@@ -12,23 +12,24 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final as Constant
-from typing import NamedTuple, Protocol
-from uuid import UUID
+from typing import Protocol
 
 import structlog
 
 from omni_grpc.billing.journal import KEEP_SECONDS, KEPT_BYTES_MAX, Journal
-from omni_grpc.billing.journal_content import (
-    Attempt,
-    JournalContent,
-    ledger_of,
-    read_journal,
-)
+from omni_grpc.billing.journal_content import JournalContent, ledger_of, read_journal
+from omni_grpc.billing.journal_ends import End, Told, end_of, silent_end
+from omni_grpc.billing.journal_marks import Mark
 from omni_grpc.billing.lane import Lane
-from omni_grpc.billing.operations import POSTED, AttemptOutcome, Code, Final, FinalOp, Origin
+from omni_grpc.billing.operations import (
+    Code,
+    FinalOp,
+    RequestEnd,
+    RequestEndOp,
+)
 from omni_grpc.billing.store import LedgerStore
 from omni_grpc.core.errors import Internal, OmniError
-from omni_grpc.core.ids import AccountId, HoldId
+from omni_grpc.core.ids import HoldId
 from omni_grpc.storage import JournalFolder, abandoned, kept, take
 
 log = structlog.get_logger(__name__)
@@ -90,8 +91,10 @@ class Recovery:
         self._late_s = late_s
         self._foreign: set[str] = set()
         """Folders whose holds are in another ledger."""
+        self._compared: set[str] = set()
+        """Journals that are kept, by their names, whose mark the database has."""
         self._connected_at: float | None = None
-        """Since when the database answered when what is kept was last compared with it."""
+        """Since when the database answered in which they were looked for."""
 
     async def run(self) -> None:
         """Recovers for ever; ends only by cancellation."""
@@ -109,41 +112,50 @@ class Recovery:
         return [one for one in found if one is not None]
 
     async def _look_back(self) -> None:
-        """Brings what is kept into the ledger again where that has lost it; once a connection."""
+        """Brings what is kept into the ledger again where that has lost it.
+
+        Each kept journal is compared once a connection: a database that goes back to an older state
+        ends all of them. One that is kept only now, by whoever had it while the database went back,
+        is compared then, also where that worker dies over it.
+        """
         connected_at = self._lane.connected_at
-        if connected_at is None or connected_at == self._connected_at:
+        if connected_at is None:
             return
-        folders = await asyncio.to_thread(
+        if connected_at != self._connected_at:
+            self._compared.clear()
+            self._connected_at = connected_at
+        found = await asyncio.to_thread(
             kept, self._root, seconds=KEEP_SECONDS, bytes_max=KEPT_BYTES_MAX
         )
-        by_hold = {UUID(mark): path for mark, path in folders.items()}
+        self._compared &= {path.name for path in found}
+        marked = [(path, Mark.read(text)) for path, text in found.items()]
+        fresh = {mark: path for path, mark in marked if mark and path.name not in self._compared}
         try:
-            for hold_id in await self._store.without_posting(by_hold) if by_hold else ():
-                await self._bring_back(by_hold[hold_id])
+            lost = set(await self._store.lost(list(fresh))) if fresh else set()
+            for mark, path in fresh.items():
+                if mark not in lost or await self._bring_back(path):
+                    self._compared.add(path.name)
         except (OmniError, OSError) as error:
             log.warning("journals_not_compared", error=str(error))
-        else:
-            self._connected_at = connected_at
 
-    async def _bring_back(self, path: Path) -> None:
+    async def _bring_back(self, path: Path) -> bool:
+        """Brings a journal in again; whether nothing is left to do about it under this name."""
         folder = take(path)
-        if folder is None:  # another worker has it
-            return
+        if folder is None:
+            return False  # another worker has it, and may die over it
         try:
             if not await self._is_foreign(folder):
                 log.error("acknowledged_ends_lost", folder=path.name)
-                read = await asyncio.to_thread(read_journal, folder, believe=False)
-                counts: Counter[str] = Counter()
-                await self._apply([_end(*one) for one in read.attempts.items()], counts)
-                log.info("journal_brought_back", folder=path.name, **counts)
+                await self._recover(folder, believe=False)
         finally:
             folder.release()
+        return True
 
     async def _try(self, folder: JournalFolder) -> Recovered | None:
         try:
             if await self._is_foreign(folder):
                 return None
-            found = await self._recover(folder)
+            found = await self._recover(folder, believe=True)
         except (OmniError, OSError) as error:
             log.warning("journal_recovery_paused", folder=folder.path.name, error=str(error))
             return None
@@ -166,31 +178,66 @@ class Recovery:
             log.warning("journal_of_another_ledger", folder=name)
         return True
 
-    async def _recover(self, folder: JournalFolder) -> Recovered:
-        read = await asyncio.to_thread(read_journal, folder, believe=True)
-        if read.last_acknowledged is not None and await self._was_lost(read.last_acknowledged):
-            log.error("acknowledged_ends_lost", folder=folder.path.name)
-            read = await asyncio.to_thread(read_journal, folder, believe=False)
-        counts: Counter[str] = Counter()
-        posted = set() if read.last_posted is None else {read.last_posted}
-        ends = [_end(hold_id, one) for hold_id, one in read.attempts.items()]
+    async def _recover(self, folder: JournalFolder, *, believe: bool) -> Recovered:
+        """Brings one journal in, keeps it for a while, and says what became of its holds.
+
+        Meanwhile the database may go back to an older state, once or more often. What this worker
+        ended itself it then tells again (see `Lane`). What it found ended, or believed to be, is
+        told by this journal alone, so all of that is looked for at the end; if any of it is gone,
+        or the database was away, which may have taken what was not looked for, all is told again.
+        A loss after that look is found by the mark under which the journal is kept.
+        """
+        words: dict[HoldId, str] = {}
+        while True:
+            told = Told(words)
+            connected_at = self._lane.connected_at
+            read = await asyncio.to_thread(read_journal, folder, believe=believe)
+            if believe and read.last_acknowledged is not None:
+                believe = not await self._was_lost(read.last_acknowledged)
+                if not believe:
+                    log.error("acknowledged_ends_lost", folder=folder.path.name)
+                    continue
+            await self._bring_in(folder, read, told)
+            missing, mark = await self._store.standing(told.there)
+            if not missing and self._lane.connected_at == connected_at:
+                break
+            log.error("ledger_went_back_meanwhile", folder=folder.path.name, missing=missing)
+            believe = False
+        owner = "" if read.opened is None else read.opened.owner
+        counts = Counter(words.values())
+        found = Recovered(owner, is_damaged=read.is_damaged, **counts)
+        await self._dispose(folder, read, found, mark)
+        log.info("journal_recovered", folder=folder.path.name, **asdict(found))
+        return found
+
+    async def _bring_in(self, folder: JournalFolder, read: JournalContent, told: Told) -> None:
+        ends = [end_of(hold_id, one) for hold_id, one in read.attempts.items()]
+        told.believe(read)
         if read.opened is None:
             # Which ledger it is of is not known, so none is given a hold that it does not have.
             ends = [end._replace(op=replace(end.op, hold=None)) for end in ends]
-        posted |= await self._apply(ends, counts)
-        owner = ""
+        await self._apply(ends, told)
         if read.opened is not None:
             owner = read.opened.owner
             others = await self._others(folder, read, owner)
-            await self._apply(others, counts)
+            await self._apply(others, told)
             await asyncio.sleep(self._late_s)
             seen = {end.op.id for end in others}
             late = await self._others(folder, read, owner)
-            await self._apply([end for end in late if end.op.id not in seen], counts)
-        found = Recovered(owner, is_damaged=read.is_damaged, **counts)
-        await self._dispose(folder, read, found, posted)
-        log.info("journal_recovered", folder=folder.path.name, **asdict(found))
-        return found
+            await self._apply([end for end in late if end.op.id not in seen], told)
+            await self._free(list(read.requests.values()))
+
+    async def _free(self, requests: list[RequestEnd]) -> None:
+        """Ends the requests of calls that ended with their worker.
+
+        Those that cost nothing are free for a new attempt; a repeat of any other is told at once
+        how it ended.
+        """
+        for start in range(0, len(requests), RECOVER_BATCH_MAX):
+            some = requests[start : start + RECOVER_BATCH_MAX]
+            await asyncio.gather(
+                *[self._lane.apply(RequestEndOp(ends.call_id, ends)) for ends in some]
+            )
 
     async def _was_lost(self, op: FinalOp) -> bool:
         """Whether the database no longer knows an end that it had acknowledged.
@@ -200,29 +247,23 @@ class Recovery:
         outcome = await self._lane.apply(op)
         return outcome.code in (Code.DONE, Code.UNKNOWN)
 
-    async def _others(
-        self, folder: JournalFolder, read: JournalContent, owner: str
-    ) -> "list[_End]":
+    async def _others(self, folder: JournalFolder, read: JournalContent, owner: str) -> list[End]:
         """The ends of the worker's other holds that are not final, some of them unresolved."""
         held = await self._store.open_router_holds(owner)
-        left = {hold_id: wallet for hold_id, wallet in held if hold_id not in read.attempts}
+        left = {one.hold_id: one for one in held if one.hold_id not in read.attempts}
         if not left:
             return []
         # An end that was acknowledged, and passed over, may be one that the database has lost.
         known = await asyncio.to_thread(read_journal, folder, believe=False, only=left.keys())
         return [
-            _end(hold_id, known.attempts[hold_id])
+            end_of(hold_id, known.attempts[hold_id])
             if hold_id in known.attempts
-            else _silent_end(hold_id, wallet, is_free=read.was_never_dispatched(hold_id))
-            for hold_id, wallet in left.items()
+            else silent_end(one, is_free=read.was_never_dispatched(hold_id))
+            for hold_id, one in left.items()
         ]
 
-    async def _apply(self, ends: "list[_End]", counts: Counter[str]) -> set[HoldId]:
-        """Ends holds, a few at a time, by way of this worker's own journal.
-
-        Returns those that had been posted before: this worker's own ends tell nothing of them.
-        """
-        posted: set[HoldId] = set()
+    async def _apply(self, ends: list[End], told: Told) -> None:
+        """Ends holds, a few at a time, by way of this worker's own journal."""
         for start in range(0, len(ends), RECOVER_BATCH_MAX):
             batch = ends[start : start + RECOVER_BATCH_MAX]
             for end in batch:
@@ -231,29 +272,18 @@ class Recovery:
                 *[self._lane.apply(end.op) for end in batch], return_exceptions=True
             )
             for end, outcome in zip(batch, outcomes, strict=True):
-                if isinstance(outcome, Internal):
-                    counts["refused"] += 1
-                elif isinstance(outcome, BaseException):
+                if isinstance(outcome, BaseException) and not isinstance(outcome, Internal):
                     raise outcome
-                elif outcome.code is Code.DONE:
-                    counts[end.word] += 1
-                elif outcome.code is Code.UNKNOWN and end.op.kind is Final.SETTLE:
-                    counts["refused"] += 1
-                else:
-                    counts["known"] += 1
-                    if outcome.code is Code.ALREADY and end.op.kind in POSTED:
-                        posted.add(end.op.id)
-        return posted
+                told.note(end, outcome)
 
     async def _dispose(
-        self, folder: JournalFolder, read: JournalContent, found: Recovered, posted: set[HoldId]
+        self, folder: JournalFolder, read: JournalContent, found: Recovered, mark: Mark
     ) -> None:
         if not (found.is_damaged or found.refused):
-            last = await self._store.last_posted(posted) if posted else None
-            if last is None:  # all that it told is in our own journal by now
+            if mark:
+                folder.keep(mark.text)
+            else:  # nothing came of it that the database could lose
                 await asyncio.to_thread(folder.remove)
-            else:
-                folder.keep(last.hex)
             return
         aside = folder.set_aside()
         log.error(
@@ -264,33 +294,3 @@ class Recovery:
             records_missing=read.damage.records_missing,
             records_unreadable=read.unreadable,
         )
-
-
-# --- how holds end --------------------------------------------------------------------------------
-class _End(NamedTuple):
-    """How a hold ends, and the field of `Recovered` that counts it."""
-
-    op: FinalOp
-    word: str
-
-
-_WORDS: Constant = {
-    Final.SETTLE: "settled",
-    Final.VOID: "voided",
-    Final.UNRESOLVED: "unresolved",
-}
-
-
-def _end(hold_id: HoldId, attempt: Attempt) -> _End:
-    """How a hold ends of which the journal tells."""
-    op = attempt.end(hold_id)
-    is_estimate = attempt.final is None and op.kind is Final.SETTLE
-    return _End(op, "estimated" if is_estimate else _WORDS.get(op.kind, "known"))
-
-
-def _silent_end(hold_id: HoldId, wallet: AccountId, *, is_free: bool) -> _End:
-    """How a hold ends of which the journal tells nothing."""
-    kind = Final.VOID if is_free else Final.UNRESOLVED
-    outcome = AttemptOutcome.FAILED if is_free else None
-    op = FinalOp(id=hold_id, kind=kind, origin=Origin.ROUTER, wallet=wallet, outcome=outcome)
-    return _End(op, _WORDS[kind])

@@ -1,6 +1,6 @@
 """What is read from the ledger's tables; no money moves here. See migrations/*_ledger*.sql."""
 
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 from psycopg.rows import tuple_row
 
 from omni_grpc.billing.dead_letters import DeadLetter
+from omni_grpc.billing.journal_marks import Mark
 from omni_grpc.billing.model import (
     AttemptRecord,
     Balance,
@@ -16,10 +17,18 @@ from omni_grpc.billing.model import (
     Hold,
     HoldState,
     LedgerEntry,
+    OwnedHold,
     UnresolvedAttempt,
     UsageRecord,
 )
-from omni_grpc.billing.operations import AttemptOutcome, Decider, Final, RequestKey
+from omni_grpc.billing.operations import (
+    AttemptOutcome,
+    ChatEnd,
+    Decider,
+    Final,
+    RequestEnd,
+    RequestKey,
+)
 from omni_grpc.core.ids import ATTEMPTS_MAX, AccountId, CallId, HoldId, attempt_of, call_id_of
 from omni_grpc.core.usage import COMMON_COUNTS, UsageSource, usage_of
 from omni_grpc.storage import Database
@@ -66,15 +75,33 @@ SELECT id, origin::text, wallet FROM hold
 _OPEN_HOLDS = (
     "SELECT count(*) FILTER (WHERE state = 'O'), count(*) FILTER (WHERE state = 'U') FROM hold"
 )
-_OF_OWNER = "SELECT id, wallet FROM hold WHERE owner = %s AND origin = 'r'"
+_OF_OWNER = """
+SELECT h.id, h.wallet, r.principal, r.request_id
+  FROM hold h JOIN account a ON a.id = h.wallet
+  LEFT JOIN request r ON r.principal = a.org_id AND r.operation = 'C'
+                     AND r.target = overlay(h.id::text PLACING '0' FROM 36)::uuid
+ WHERE h.owner = %s AND h.origin = 'r'
+"""
 _UNRESOLVED_COLUMNS = (
     "id, wallet, amount, model, provider_ref, price_version, markup_ppm, owner, lease_until"
 )
-_WITHOUT_POSTING = """
-SELECT x.id FROM unnest(%s::uuid[]) x(id) WHERE NOT EXISTS (SELECT FROM posting p WHERE p.id = x.id)
+_LOST = """
+SELECT m.ord::int
+  FROM unnest(%s::uuid[], %s::smallint[], %s::uuid[])
+       WITH ORDINALITY m(posted, n, unresolved, ord)
+ WHERE (m.posted IS NOT NULL
+        AND NOT EXISTS (SELECT FROM posting p WHERE p.id = m.posted AND p.n = m.n))
+    OR (m.unresolved IS NOT NULL
+        AND NOT EXISTS (SELECT FROM posting p WHERE p.id = m.unresolved)
+        AND NOT EXISTS (SELECT FROM hold h WHERE h.id = m.unresolved AND h.state = 'U'))
 """
-_LAST_POSTED = """
-SELECT id FROM posting WHERE id = ANY (%s::uuid[]) ORDER BY create_time DESC LIMIT 1
+_STANDING = """
+SELECT count(*) FILTER (WHERE p.id IS NULL AND (x.posted OR h.id IS NULL)),
+       (array_agg(p.id ORDER BY p.create_time DESC) FILTER (WHERE p.id IS NOT NULL))[1],
+       (array_agg(p.n ORDER BY p.create_time DESC) FILTER (WHERE p.id IS NOT NULL))[1]
+  FROM unnest(%s::uuid[], %s::boolean[]) x(id, posted)
+  LEFT JOIN posting p ON p.id = x.id
+  LEFT JOIN hold h ON h.id = x.id AND h.state = 'U'
 """
 _UNRESOLVED = f"""
 SELECT {_UNRESOLVED_COLUMNS} FROM hold
@@ -205,20 +232,36 @@ class LedgerStore:
         rows = await self._database.fetch_all(_LAPSED, [grace_seconds, limit], row=tuple_row)
         return [(row[0], row[1], row[2]) for row in rows]
 
-    async def open_router_holds(self, owner: str) -> list[tuple[HoldId, AccountId]]:
-        """The holds of one worker's calls that are not final, with their wallets."""
+    async def open_router_holds(self, owner: str) -> list[OwnedHold]:
+        """The holds of one worker's calls that are not final."""
         rows = await self._database.fetch_all(_OF_OWNER, [owner], row=tuple_row)
-        return [(HoldId(row[0]), AccountId(row[1])) for row in rows]
+        return [OwnedHold(HoldId(row[0]), AccountId(row[1]), _freed(*row)) for row in rows]
 
-    async def without_posting(self, ids: Collection[UUID]) -> set[UUID]:
-        """Those of `ids` under which there is no posting."""
-        rows = await self._database.fetch_all(_WITHOUT_POSTING, [list(ids)], row=tuple_row)
-        return {row[0] for row in rows}
+    async def lost(self, marks: Sequence[Mark]) -> list[Mark]:
+        """Those of `marks` whose ends the database does not have."""
+        columns = [
+            [mark.posted for mark in marks],
+            [mark.number for mark in marks],
+            [mark.unresolved for mark in marks],
+        ]
+        rows = await self._database.fetch_all(_LOST, columns, row=tuple_row)
+        return [marks[ord_ - 1] for (ord_,) in rows]
 
-    async def last_posted(self, ids: Collection[UUID]) -> UUID | None:
-        """That of `ids` which was posted last: if the database has it, it has all before it."""
-        rows = await self._database.fetch_all(_LAST_POSTED, [list(ids)], row=tuple_row)
-        return rows[0][0] if rows else None
+    async def standing(self, ends: Mapping[HoldId, bool]) -> tuple[int, Mark]:
+        """How many of `ends` the database does not have, and the mark of those that it has.
+
+        That is read at one moment: of a database that is put back to an older state just now it
+        never says that the last is there because it has forgotten which was the last.
+
+        Args:
+            ends: holds that ended, and whether they were posted; others were left unresolved.
+        """
+        row = await self._database.fetch_one(
+            _STANDING, [list(ends), list(ends.values())], row=tuple_row
+        )
+        missing, posted, number = row or (len(ends), None, None)
+        unresolved = [hold_id for hold_id, was_posted in ends.items() if not was_posted]
+        return missing, Mark(posted, number or 0, unresolved[-1] if unresolved else None)
 
     # --- unresolved attempts --------------------------------------------------------------------
     async def unresolved(
@@ -294,6 +337,14 @@ class LedgerStore:
         """How many holds are open, and how many unresolved."""
         row = await self._database.fetch_one(_OPEN_HOLDS, [], row=tuple_row)
         return (0, 0) if row is None else (row[0], row[1])
+
+
+def _freed(
+    hold_id: UUID, _wallet: int, principal: int | None, request_id: str | None
+) -> RequestEnd | None:
+    if principal is None or request_id is None:
+        return None
+    return RequestEnd(principal, request_id, call_id_of(hold_id), ChatEnd.FREE)
 
 
 def _unresolved(row: tuple[Any, ...]) -> UnresolvedAttempt:

@@ -29,6 +29,8 @@ _SET_ASIDE: Final = "damaged-"
 _KEPT: Final = "kept-"
 _LOCK: Final = "lock"
 _SEGMENT: Final = ".log"
+_MARK: Final = "."
+"""Stands before the mark of a folder that is kept; in no other name."""
 
 BIRTH_SECONDS_MAX: Final = 3_600.0
 """A folder that is not made after this long, which takes milliseconds, has lost its maker."""
@@ -91,14 +93,14 @@ class JournalFolder:
     def keep(self, mark: str) -> None:
         """Keeps the folder for a while though all in it is done; gives up its lock.
 
-        `mark`, of letters and digits, stands in its name, and tells `kept` what is in it.
+        `mark`, of letters and digits, stands in its name, and tells `kept` what is in it. One that
+        was kept before gets another mark, and its time begins anew.
 
         Raises:
             OSError: it cannot be renamed; it is still there and still locked.
         """
         os.utime(self.path)  # its age counts from now on
-        kept = self._rename(_KEPT)
-        self.path = kept.rename(kept.with_name(f"{kept.name}-{mark}"))
+        self.path = self._rename(_KEPT, f"{_MARK}{mark}")
         self.release()
 
     def set_aside(self) -> Path:
@@ -117,9 +119,9 @@ class JournalFolder:
         if lock != -1:
             os.close(lock)
 
-    def _rename(self, prefix: str) -> Path:
-        name = prefix + self.path.name.removeprefix(_WORKER)
-        return self.path.rename(self.path.with_name(name))
+    def _rename(self, prefix: str, suffix: str = "") -> Path:
+        own = self.path.name.removeprefix(_WORKER).removeprefix(_KEPT).partition(_MARK)[0]
+        return self.path.rename(self.path.with_name(f"{prefix}{own}{suffix}"))
 
 
 def abandoned(root: Path) -> Iterator[JournalFolder]:
@@ -135,8 +137,8 @@ def abandoned(root: Path) -> Iterator[JournalFolder]:
             yield JournalFolder(path, lock)
 
 
-def kept(root: Path, *, seconds: float, bytes_max: int) -> dict[str, Path]:
-    """The folders below `root` that were kept, by their marks; deletes what is too old or too much.
+def kept(root: Path, *, seconds: float, bytes_max: int) -> dict[Path, str]:
+    """The folders below `root` that were kept, with their marks; deletes what is due.
 
     That is what was kept for longer than `seconds`, or is beyond `bytes_max` with all newer ones.
     """
@@ -145,12 +147,12 @@ def kept(root: Path, *, seconds: float, bytes_max: int) -> dict[str, Path]:
         with contextlib.suppress(OSError):
             size = sum(each.stat().st_size for each in path.iterdir())
             found.append((path.stat().st_mtime, size, path))
-    marks: dict[str, Path] = {}
+    marks: dict[Path, str] = {}
     total = 0
     for since, size, path in sorted(found, reverse=True):
         total += size
         if since >= time.time() - seconds and total <= bytes_max:
-            marks[path.name.rpartition("-")[2]] = path
+            marks[path] = path.name.partition(_MARK)[2]
             continue
         folder = take(path)
         if folder is not None:

@@ -2,10 +2,12 @@
 
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from ledger_rig import Rig, fill_template, load_prices
+from recovery_house import House
 
 from omni_grpc.billing.invariants import check
 from omni_grpc.storage import Database, EmbeddedPostgres, migrate
@@ -51,6 +53,14 @@ async def rig(url: str, database: Database) -> AsyncIterator[Rig]:
     await rig.close()
     if rig.books_are_clean:
         assert await check(database, prices=load_prices) == []
+
+
+@pytest.fixture
+async def house(rig: Rig, tmp_path: Path, sql: psycopg.Connection) -> AsyncIterator[House]:
+    house = House(rig, tmp_path / "journal", sql)
+    await house.start()
+    yield house
+    house.close()
 
 
 @pytest.fixture

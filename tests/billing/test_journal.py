@@ -13,6 +13,7 @@ import pytest
 from ledger_rig import UNIT_PRICE, WALLETS, HandClock, final_op, hold_op, until
 
 from omni_grpc.billing.journal import CallJournal, Journal, NoJournal
+from omni_grpc.billing.journal_marks import Mark
 from omni_grpc.billing.journal_records import (
     Acknowledged,
     Dispatched,
@@ -417,7 +418,7 @@ async def test_a_journal_whose_calls_are_all_acknowledged_is_kept_by_the_last_of
     await asyncio.wait([running])
     await journal.close()
     (path,) = rig.root.iterdir()
-    assert kept(rig.root, seconds=KEEP_S, bytes_max=10**6) == {last.id.hex: path}
+    assert kept(rig.root, seconds=KEEP_S, bytes_max=10**6) == {path: Mark(last.id).text}
     assert list(abandoned(rig.root)) == []
     assert kept(rig.root, seconds=KEEP_S, bytes_max=10) == {}
     assert list(rig.root.iterdir()) == []

@@ -160,7 +160,7 @@ def test_a_folder_that_is_kept_is_found_by_its_mark_until_its_time_is_over(tmp_p
     (folder,) = abandoned(tmp_path)
     folder.keep("0af3")
     assert list(abandoned(tmp_path)) == []
-    ((mark, path),) = kept(tmp_path, seconds=60, bytes_max=10**6).items()
+    ((path, mark),) = kept(tmp_path, seconds=60, bytes_max=10**6).items()
     assert mark == "0af3"
     assert (path / "0000000001.log").exists()
     taken = take(path)
@@ -170,6 +170,21 @@ def test_a_folder_that_is_kept_is_found_by_its_mark_until_its_time_is_over(tmp_p
     assert names(tmp_path) == [path.name]
     taken.release()
     assert kept(tmp_path, seconds=-1, bytes_max=10**6) == {}
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_is_kept_again_has_its_new_mark_only(tmp_path: Path) -> None:
+    path = dead(tmp_path)
+    (folder,) = abandoned(tmp_path)
+    folder.keep("0af3")
+    again = take(folder.path)
+    assert again
+    again.keep("1b")
+    ((found, mark),) = kept(tmp_path, seconds=60, bytes_max=10**6).items()
+    assert (found.name, mark) == (path.name.replace("w-", "kept-", 1) + ".1b", "1b")
+    last = take(found)
+    assert last
+    last.remove()
     assert names(tmp_path) == []
 
 
