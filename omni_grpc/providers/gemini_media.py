@@ -1,8 +1,7 @@
 """Google beside chats: what goes out, to the Gemini API and to Vertex AI.
 
-Embeddings go to routes of their own, pictures of Imagen to `predict`. Pictures and speech of
-Gemini, and transcriptions, are chats whose answer or question is no text. What Google has no word
-for is refused by its field.
+Embeddings go to routes of their own. Pictures, speech and transcriptions are chats whose answer or
+question is no text. What Google has no word for is refused by its field.
 """
 
 from collections.abc import Mapping
@@ -28,7 +27,6 @@ from omni_grpc.providers.gemini_media_answers import (
     read_embeddings,
     read_images,
     read_predicted_embeddings,
-    read_predicted_images,
     read_transcript,
 )
 from omni_grpc.providers.media_dialect import (
@@ -55,10 +53,6 @@ ASPECT_RATIOS: Final = {
 }
 """Google takes a picture's form, and paints it in about the size that belongs to it."""
 
-_IMAGEN_RATIOS: Final = frozenset({"1:1", "16:9", "9:16"})
-_IMAGEN_TYPES: Final = {"png": "image/png", "jpeg": "image/jpeg"}
-_IMAGEN_COUNT_MAX: Final = 4
-
 _AUDIO_TYPES: Final = {
     "wav": "audio/wav", "mp3": "audio/mp3", "aiff": "audio/aiff", "aac": "audio/aac",
     "ogg": "audio/ogg", "flac": "audio/flac",
@@ -67,7 +61,8 @@ _VERTEX_AUDIO_TYPES: Final = {"m4a": "audio/mp4", "mp4": "audio/mp4", "webm": "a
 _SPOKEN_AS: Final = {"mpeg": "mp3", "mpga": "mp3", "x-wav": "wav", "wave": "wav", "x-m4a": "m4a"}
 
 _NOT_PAINTED: Final = (
-    "quality", "background", "moderation", "output_compression", "style", "input_fidelity", "mask",
+    "output_format", "quality", "background", "moderation", "output_compression", "style",
+    "input_fidelity", "mask",
 )  # fmt: skip
 """Settings of OpenAI's pictures that Google has no word for."""
 
@@ -100,7 +95,7 @@ class GeminiMedia:
             case EmbeddingRequest():
                 return self._refused_embedding(request, model)
             case ImageRequest():
-                return _refused_image(request, model)
+                return _refused_image(request)
             case SpeechRequest():
                 return _refused_speech(request)
             case TranscriptionRequest():
@@ -115,8 +110,6 @@ class GeminiMedia:
                 return _request(call, "predict", _predicted_embeddings(request))
             case EmbeddingRequest() as request:
                 return _request(call, "batchEmbedContents", _embeddings(request, call.model))
-            case ImageRequest() as request if _is_imagen(call.model):
-                return _request(call, "predict", _predicted_images(request))
             case ImageRequest() as request:
                 return _request(call, "generateContent", _image(request, call))
             case SpeechRequest() as request:
@@ -133,7 +126,7 @@ class GeminiMedia:
                 read = read_predicted_embeddings if self._vertex else read_embeddings
                 return lambda data, faults: read(data, faults, len(inputs))
             case ImageRequest():
-                return read_predicted_images if _is_imagen(call.model) else read_images
+                return read_images
             case TranscriptionRequest(format=form):
                 return lambda data, faults: read_transcript(data, faults, form)
             case SpeechRequest() | ModerationRequest():
@@ -226,38 +219,17 @@ def _predicted_embeddings(request: EmbeddingRequest) -> _Json:
 
 
 # --- images -----------------------------------------------------------------------------------
-def _is_imagen(model: str) -> bool:
-    return model.startswith("imagen")
-
-
-def _refused_image(request: ImageRequest, model: str) -> MediaRefusal | None:
-    is_imagen = _is_imagen(model)
-    most = _IMAGEN_COUNT_MAX if is_imagen else 1
-    if request.count > most:
-        return MediaRefusal(f"more than {most} in one request", "n")
+def _refused_image(request: ImageRequest) -> MediaRefusal | None:
+    if request.count > 1:
+        return MediaRefusal("more than one in one request", "n")
     if request.response_format == "url":
         return MediaRefusal("pictures by URL: ask for b64_json", "response_format")
-    takes_type = is_imagen and request.output_format in _IMAGEN_TYPES
-    if request.output_format is not None and not takes_type:
-        return MediaRefusal("a choice of this output_format", "output_format")
     for name in _NOT_PAINTED:
         if getattr(request, name) not in (None, "auto"):
             return MediaRefusal(name, name)
-    return _refused_size(request, is_imagen=is_imagen) or _refused_input(
-        request, is_imagen=is_imagen
-    )
-
-
-def _refused_size(request: ImageRequest, *, is_imagen: bool) -> MediaRefusal | None:
-    sizes = [s for s, form in ASPECT_RATIOS.items() if not is_imagen or form in _IMAGEN_RATIOS]
-    if request.size in (None, "auto", *sizes):
-        return None
-    return MediaRefusal(f"the size {request.size!r}: ask for one of {', '.join(sizes)}", "size")
-
-
-def _refused_input(request: ImageRequest, *, is_imagen: bool) -> MediaRefusal | None:
-    if request.images and is_imagen:
-        return MediaRefusal("pictures to be changed", "image")
+    if request.size not in (None, "auto", *ASPECT_RATIOS):
+        sizes = ", ".join(ASPECT_RATIOS)
+        return MediaRefusal(f"the size {request.size!r}: ask for one of {sizes}", "size")
     wrong = next((one for one in request.images if one.content_type not in _IMAGE_TYPES), None)
     if wrong is not None:
         return MediaRefusal(f"{wrong.content_type!r}: send PNG, JPEG or WebP", "image")
@@ -276,16 +248,6 @@ def _image(request: ImageRequest, call: MediaCall) -> _Json:
         "imageConfig": None if ratio is None else {"aspectRatio": ratio},
     }
     return _content(parts, config, call)
-
-
-def _predicted_images(request: ImageRequest) -> _Json:
-    kind = _IMAGEN_TYPES.get(request.output_format or "")
-    settings = {
-        "sampleCount": request.count,
-        "aspectRatio": ASPECT_RATIOS.get(request.size or ""),
-        "outputOptions": None if kind is None else {"mimeType": kind},
-    }
-    return {"instances": [{"prompt": request.prompt}], "parameters": given(settings)}
 
 
 # --- audio ------------------------------------------------------------------------------------

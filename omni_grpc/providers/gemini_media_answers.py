@@ -124,17 +124,6 @@ class _Answer(msgspec.Struct, rename="camel"):
         return self.prompt_feedback.block_reason if self.prompt_feedback else None
 
 
-class _PredictedImage(msgspec.Struct, rename="camel"):
-    bytes_base64_encoded: str | None = None
-    mime_type: str = ""
-    prompt: str | None = None
-    rai_filtered_reason: str | None = None
-
-
-class _PredictedImages(msgspec.Struct):
-    predictions: list[_PredictedImage] = []
-
-
 def read_images(data: bytes, faults: Faults) -> ProviderMedia:
     """Pictures of Gemini."""
     found = read(data, _Answer, faults)
@@ -152,24 +141,6 @@ def read_images(data: bytes, faults: Faults) -> ProviderMedia:
     )
     usage = usage_of(found.usage_metadata, has_content=True)
     return ProviderMedia(images, usage, generation_id_of(found.response_id))
-
-
-def read_predicted_images(data: bytes, faults: Faults) -> ProviderMedia:
-    """Pictures of Imagen."""
-    found = read(data, _PredictedImages, faults).predictions
-    painted = [one for one in found if one.bytes_base64_encoded]
-    if not painted:
-        why = next((one.rai_filtered_reason for one in found if one.rai_filtered_reason), None)
-        raise _withheld(why or "all were filtered", faults)
-    images = Images(
-        created=0,
-        images=tuple(
-            GeneratedImage(b64_json=one.bytes_base64_encoded, revised_prompt=one.prompt)
-            for one in painted
-        ),
-        output_format=_FORMATS.get(painted[0].mime_type),
-    )
-    return ProviderMedia(images, None)
 
 
 def _withheld(why: str | None, faults: Faults) -> ProviderFault:

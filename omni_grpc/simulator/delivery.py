@@ -80,13 +80,18 @@ class Delivery:
             self._end_stream("finished")
 
     async def plain(
-        self, body: bytes, answer: Answer, behaviour: Behaviour, error: ErrorReply
+        self,
+        body: bytes,
+        answer: Answer,
+        behaviour: Behaviour,
+        error: ErrorReply,
+        own_headers: Mapping[str, str] | None = None,
     ) -> None:
         """Answer with one body, after as long as its stream would take."""
         self._behaviour = behaviour
         with contextlib.suppress(_Over):
             await self._before_headers(error)
-            headers = _body_headers(len(body))
+            headers = {**(own_headers or {}), **_body_headers(len(body))}
             if AT_HEADERS in (behaviour.hang_after, behaviour.cut_after):
                 self._send_head(HTTPStatus.OK, headers)
                 await self._reached(AT_HEADERS, b"", error)

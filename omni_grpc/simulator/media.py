@@ -1,10 +1,11 @@
-"""OpenAI's endpoints beside chats, simulated: the same input gives the same vector, picture, bytes.
+"""The endpoints beside chats, simulated: the same input gives the same vector, picture, bytes.
 
 A behaviour comes as for chats: by the model, by `[sim ...]` in the text (of a transcription, in its
 prompt), or by the header `x-sim`. The log has each call; what it bills is in the answer's usage,
 and what is sold by the image, second or character is counted by whoever sells it on.
 """
 
+import contextlib
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -17,11 +18,15 @@ from omni_grpc.simulator.answer import Answer
 from omni_grpc.simulator.behaviour import Behaviour
 from omni_grpc.simulator.connection import Connection, Sent
 from omni_grpc.simulator.delivery import Delivery
-from omni_grpc.simulator.dialect import Rejected
-from omni_grpc.simulator.dialects.openai_answer import refusal, told_error
+from omni_grpc.simulator.dialect import Rejected, SimDialect, SimRequest
+from omni_grpc.simulator.dialects import DIALECTS, bedrock_media, cohere_media, gemini_media
+from omni_grpc.simulator.dialects.bedrock_chat import BedrockChatDialect
+from omni_grpc.simulator.dialects.cohere_chat import CohereChatDialect
+from omni_grpc.simulator.dialects.gemini_chat import GeminiDialect
+from omni_grpc.simulator.dialects.openai_chat import OpenAIChatDialect
 from omni_grpc.simulator.gates import Gates
 from omni_grpc.simulator.log import CallLog, CallRecord, console_line
-from omni_grpc.simulator.media_answers import Reply, Seen
+from omni_grpc.simulator.made import Reply, Seen
 from omni_grpc.simulator.models import SIMULATED_MEDIA, SimulatedMedia
 from omni_grpc.simulator.wire import SSE, Event
 
@@ -31,6 +36,9 @@ _FAMILY: Final = "sim/"
 _SAID: Final = re.compile(r"\[sim ([^\]]*)\]")
 _MODELS: Final = {model.id: model for model in SIMULATED_MEDIA}
 _EMPTY: Final = Answer(choices=())
+_Read = Callable[[web.Request], Awaitable[Seen]]
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_OPENAI: Final = OpenAIChatDialect()
 
 
 class _Raw:
@@ -84,10 +92,25 @@ class MediaEndpoints:
             ("/v1/audio/transcriptions", media_answers.transcription),
             ("/v1/moderations", media_answers.moderation),
         ):
-            yield web.post(path, partial(self._serve, read))
+            yield web.post(path, partial(self._serve, _OPENAI, read))
+        for dialect in DIALECTS:
+            for path, reader in _others(dialect):
+                yield web.post(path, partial(self._serve, dialect, _whole(reader)))
+
+    def around(self, dialect: SimDialect, chat: _Handler) -> _Handler:
+        """A route of chats, some of whose answers are no text."""
+        return partial(self._either, dialect, chat) if isinstance(dialect, GeminiDialect) else chat
+
+    async def _either(
+        self, dialect: SimDialect, chat: _Handler, request: web.Request
+    ) -> web.StreamResponse:
+        with contextlib.suppress(web.HTTPRequestEntityTooLarge):  # a chat's way of saying so
+            if gemini_media.is_made(await request.read()):
+                return await self._serve(dialect, _whole(gemini_media.read_made), request)
+        return await chat(request)
 
     async def _serve(
-        self, read: Callable[[web.Request], Awaitable[Seen]], request: web.Request
+        self, dialect: SimDialect, read: _Read, request: web.Request
     ) -> web.StreamResponse:
         transport = request.transport
         connection = transport.get_protocol() if transport is not None else None
@@ -100,13 +123,14 @@ class MediaEndpoints:
             seen: Seen | Rejected = await read(request)
         except Rejected as rejected:
             seen = rejected
-        keep_alive = await self._deliver(seen, request, record, connection)
+        keep_alive = await self._deliver(dialect, seen, request, record, connection)
         if self._on_line is not None:
             self._on_line(console_line(record))
         return Sent(keep_alive=keep_alive)
 
     async def _deliver(
         self,
+        dialect: SimDialect,
         seen: Seen | Rejected,
         request: web.Request,
         record: CallRecord,
@@ -127,20 +151,20 @@ class MediaEndpoints:
 
         made = delivery()
         try:
-            self._check_key(request.headers.get("authorization", "").removeprefix("Bearer "))
+            self._check_key(dialect.presented_key(request.headers))
             if isinstance(seen, Rejected):
                 raise seen
             behaviour, reply = self._answer(seen, request, record)
-            error = told_error(behaviour.status or 500, behaviour.error_code)
+            error = dialect.told_error(behaviour.status or 500, behaviour.error_code)
             if not reply.content_type:
-                await made.plain(reply.body, _EMPTY, behaviour, error)
+                await made.plain(reply.body, _EMPTY, behaviour, error, reply.headers)
             else:
                 if reply.content_type != SSE.content_type:
                     framing = _Raw(reply.content_type)
                 made = delivery()
                 await made.stream(reply.parts, behaviour, error)
         except Rejected as rejected:
-            made.refuse(refusal(rejected))
+            made.refuse(dialect.refusal(rejected))
         finally:
             if record.ended_ms is None:
                 record.outcome, record.ended_ms = "error", self._log.now_ms()
@@ -163,3 +187,35 @@ class MediaEndpoints:
         record.planned_tokens = sum(part.tokens for part in reply.parts)
         record.stream = bool(reply.content_type)
         return behaviour, reply
+
+
+def _others(dialect: SimDialect) -> Iterator[tuple[str, Callable[[SimRequest], Seen]]]:
+    """The endpoints beside chats of those who are not OpenAI."""
+    match dialect:
+        case GeminiDialect():
+            if dialect.is_vertex:
+                yield f"{dialect.models}predict", gemini_media.read_predict
+            else:
+                yield f"{dialect.models}batchEmbedContents", gemini_media.read_batch
+        case CohereChatDialect():
+            yield "/v2/embed", cohere_media.read_embed
+        case BedrockChatDialect():
+            yield bedrock_media.INVOKE_PATH, bedrock_media.read_invoke
+
+
+def _whole(read: Callable[[SimRequest], Seen]) -> _Read:
+    """Reads a request whose body has come."""
+
+    async def reading(request: web.Request) -> Seen:
+        return read(
+            SimRequest(
+                method=request.method,
+                path=request.path,
+                variables=request.match_info,
+                query=request.query,
+                headers=request.headers,
+                body=await request.read(),
+            )
+        )
+
+    return reading

@@ -7,17 +7,15 @@ import json
 import struct
 import time
 import wave
-import zlib
-from collections.abc import Callable
 from random import Random
 from typing import Final
 
-import msgspec
 from aiohttp import web
 
 from omni_grpc.catalog import tokens
 from omni_grpc.simulator.behaviour import Behaviour
 from omni_grpc.simulator.dialect import Rejected
+from omni_grpc.simulator.made import Reply, Seen, json_reply, png, seed_of, usage_in, vector
 from omni_grpc.simulator.media_body import (
     EmbeddingBody,
     ImageBody,
@@ -31,8 +29,6 @@ from omni_grpc.simulator.text import prose
 from omni_grpc.simulator.wire import SSE, Event
 
 __all__ = (
-    "Reply",
-    "Seen",
     "edits",
     "embeddings",
     "generations",
@@ -65,37 +61,6 @@ _CONTENT_TYPES: Final = {
 }  # fmt: skip
 
 
-class Seen(msgspec.Struct):
-    """A request that was read: where its behaviour may stand, and what it says."""
-
-    model: str
-    text: str
-    prompt_tokens: int
-    seen: dict[str, object]
-    answer: Callable[[Behaviour], "Reply"]
-
-
-class Reply(msgspec.Struct):
-    """What goes out: one body of JSON, or the parts of a stream."""
-
-    body: bytes = b""
-    content_type: str = ""
-    parts: tuple[Event, ...] = ()
-
-
-def _seed(*facts: object) -> bytes:
-    return hashlib.sha256(repr(facts).encode()).digest()
-
-
-def _json(value: object) -> Reply:
-    return Reply(body=json.dumps(value).encode())
-
-
-def _usage(behaviour: Behaviour, usage: dict[str, object] | None) -> dict[str, object]:
-    """The report, unless the behaviour leaves it out."""
-    return {} if usage is None or behaviour.usage == "none" else {"usage": usage}
-
-
 # --- embeddings and moderations ---------------------------------------------------------------
 async def embeddings(request: web.Request) -> Seen:
     """Reads a request for vectors."""
@@ -108,26 +73,24 @@ async def embeddings(request: web.Request) -> Seen:
             {
                 "object": "embedding",
                 "index": index,
-                "embedding": _vector(_seed(body.model, one), body.dimensions, body.encoding_format),
+                "embedding": _written(
+                    vector(seed_of(body.model, one), body.dimensions), body.encoding_format
+                ),
             }
             for index, one in enumerate(inputs)
         ]
         usage: dict[str, object] = {"prompt_tokens": count, "total_tokens": count}
         head = {"object": "list", "data": data, "model": body.model}
-        return _json({**head, **_usage(behaviour, usage)})
+        return json_reply({**head, **usage_in(behaviour, usage)})
 
     text = next((one for one in inputs if isinstance(one, str)), "")
     return Seen(body.model, text, count, {"inputs": len(inputs)}, answer)
 
 
-def _vector(seed: bytes, dimensions: int, form: str) -> str | list[float]:
-    """Numbers of length one, all told."""
-    raw = struct.unpack(f"<{dimensions}i", hashlib.shake_256(seed).digest(4 * dimensions))
-    length = sum(one * one for one in raw) ** 0.5
-    packed = struct.pack(f"<{dimensions}f", *(one / length for one in raw))
-    if form == "base64":
-        return base64.b64encode(packed).decode()
-    return list(struct.unpack(f"<{dimensions}f", packed))
+def _written(numbers: list[float], form: str) -> str | list[float]:
+    if form == "float":
+        return numbers
+    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
 
 
 async def moderation(request: web.Request) -> Seen:
@@ -138,7 +101,7 @@ async def moderation(request: web.Request) -> Seen:
     def answer(behaviour: Behaviour) -> Reply:
         del behaviour
         results = [_verdict("forbidden" in text.lower()) for text in texts]
-        return _json({"id": "modr-sim", "model": body.model, "results": results})
+        return json_reply({"id": "modr-sim", "model": body.model, "results": results})
 
     count = sum(map(tokens.count_text, texts))
     return Seen(body.model, " ".join(texts), count, {"inputs": len(texts)}, answer)
@@ -179,7 +142,7 @@ def _pictures(body: ImageBody, files: list[bytes]) -> Seen:
             {"b64_json": base64.b64encode(picture).decode()}
             if body.response_format == "b64_json"
             else {"url": f"https://pictures.invalid/{hashlib.sha256(picture).hexdigest()[:16]}.png"}
-            for picture in (_png(_seed(body.model, body.prompt, files, n)) for n in range(body.n))
+            for picture in (png(seed_of(body.model, body.prompt, files, n)) for n in range(body.n))
         ]
         painted = body.n * IMAGE_TOKENS.get(body.quality, IMAGE_TOKENS["high"])
         by_tokens = body.model.endswith("-tokens")
@@ -197,22 +160,9 @@ def _pictures(body: ImageBody, files: list[bytes]) -> Seen:
             "background": "opaque" if body.background == "auto" else body.background,
             "output_format": body.output_format,
         }
-        return _json({**head, **_usage(behaviour, usage if by_tokens else None)})
+        return json_reply({**head, **usage_in(behaviour, usage if by_tokens else None)})
 
     return Seen(body.model, body.prompt, text + seen, {"images": len(files), "n": body.n}, answer)
-
-
-def _png(seed: bytes) -> bytes:
-    """A picture of one colour, 8 by 8."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        check = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
-
-    head = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
-    rows = (b"\x00" + seed[:3] * 8) * 8
-    content = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + content
 
 
 # --- audio ------------------------------------------------------------------------------------
@@ -225,7 +175,7 @@ async def speech(request: web.Request) -> Seen:
     text = tokens.count_text(body.input + (body.instructions or ""))
 
     def answer(behaviour: Behaviour) -> Reply:
-        seed = _seed(body.model, body.input, body.voice, body.response_format)
+        seed = seed_of(body.model, body.input, body.voice, body.response_format)
         audio = hashlib.shake_256(seed).digest(BYTES_PER_CHAR * len(body.input))
         pieces = [
             audio[at : at + AUDIO_CHUNK_BYTES] for at in range(0, len(audio), AUDIO_CHUNK_BYTES)
@@ -239,7 +189,7 @@ async def speech(request: web.Request) -> Seen:
             "output_tokens": spoken,
             "total_tokens": text + spoken,
         }
-        done = {"type": "speech.audio.done", **_usage(behaviour, usage)}
+        done = {"type": "speech.audio.done", **usage_in(behaviour, usage)}
         events = [
             Event(json.dumps({"type": "speech.audio.delta", "audio": written}).encode(), tokens=1)
             for written in (base64.b64encode(piece).decode() for piece in pieces)
@@ -266,7 +216,7 @@ async def transcription(request: web.Request) -> Seen:
     heard = -(-seconds // 1) * HEARD_TOKENS_PER_SECOND
 
     def answer(behaviour: Behaviour) -> Reply:
-        rng = Random(_seed(body.model, content))  # noqa: S311 - to be the same each time
+        rng = Random(seed_of(body.model, content))  # noqa: S311 - to be the same each time
         said = "".join(piece.text for piece in prose(rng, TRANSCRIPT_TOKENS)).strip()
         spoken = tokens.count_text(said)
         if by_tokens:
@@ -279,7 +229,7 @@ async def transcription(request: web.Request) -> Seen:
             }
         else:
             usage = {"type": "duration", "seconds": int(-(-seconds // 1))}
-        return _transcript(body, said, seconds, _usage(behaviour, usage))
+        return _transcript(body, said, seconds, usage_in(behaviour, usage))
 
     seen: dict[str, object] = {"bytes": len(content), "lists": lists}
     if body.language:
@@ -304,9 +254,9 @@ def _transcript(
             segment |= {"no_speech_prob": 0.0}
             head = {"task": "transcribe", "language": body.language or "english"}
             facts = {"duration": seconds, "text": said, "segments": [segment]}
-            return _json({**head, **facts, **usage})
+            return json_reply({**head, **facts, **usage})
         case _:
-            return _json({"text": said, **usage})
+            return json_reply({"text": said, **usage})
     return Reply(content_type="text/plain; charset=utf-8", parts=(Event(text.encode()),))
 
 

@@ -94,7 +94,7 @@ class Simulator:
         app.add_routes(
             [
                 *(
-                    web.post(path, partial(self._chat, dialect))
+                    web.post(path, media.around(dialect, partial(self._chat, dialect)))
                     for dialect in DIALECTS
                     for path in dialect.routes
                 ),

@@ -194,6 +194,7 @@ class _Generation(_Message):
     response_modalities: list[Literal["TEXT", "IMAGE", "AUDIO"]] | None = None
     media_resolution: str | None = None
     speech_config: Raw = Raw()
+    image_config: Raw = Raw()
     audio_timestamp: bool | None = None
 
 

@@ -62,8 +62,9 @@ class GeminiDialect:
     framing = SSE
 
     def __init__(self, *, vertex: bool) -> None:
-        self._vertex = vertex
+        self.is_vertex = vertex
         start = _VERTEX if vertex else _GEMINI
+        self.models = start
         self.routes = (start + _PLAIN, start + _STREAM)
 
     def answer_id(self, run_id: str, call: int) -> str:
@@ -85,7 +86,7 @@ class GeminiDialect:
 
     def refusal(self, rejected: Rejected) -> ErrorReply:
         """Google's error object."""
-        return refusal(rejected, by_key=not self._vertex)
+        return refusal(rejected, by_key=not self.is_vertex)
 
     def told_error(self, status: int, code: str | None) -> ErrorReply:
         """Google's error object."""
