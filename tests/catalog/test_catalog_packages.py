@@ -64,9 +64,11 @@ def test_every_price_is_the_package_s_to_the_nanodollar(real: CatalogSnapshot):
                 assert offer.provider == "openai"  # genai-prices knows what it costs
                 assert offer.mode is not Mode.CHAT
                 continue
+            # models.dev says what a painter's pictures cost.
+            paints = offer.price.priced(Unit.COMPLETION_IMAGE) and offer.mode is Mode.IMAGE
             for unit, usd in (
                 (Unit.PROMPT, model.cost.input),
-                (Unit.COMPLETION, model.cost.output),
+                (Unit.COMPLETION_IMAGE if paints else Unit.COMPLETION, model.cost.output),
             ):
                 assert abs(offer.price.rate(unit, 0) - round((usd or 0) * NANO_PER_USD)) <= 1
                 compared += 1
@@ -171,7 +173,7 @@ def test_the_kind_of_request_is_told_from_name_and_modalities(real: CatalogSnaps
         "groq/whisper-large-v3": Mode.TRANSCRIPTION,
         "nearai/Qwen/Qwen3-Reranker-0.6B": Mode.RERANK,
         "xai/grok-imagine-video": Mode.VIDEO,
-        "google/gemini-2.5-flash-image": Mode.CHAT,
+        "google/gemini-2.5-flash-image": Mode.IMAGE,
     }
     found = {name: one.mode for name in modes for one in real.resolve(name)}
     assert found == modes

@@ -3,9 +3,9 @@
 import datetime as dt
 
 from omni_grpc.catalog.facts import fault_of
-from omni_grpc.catalog.sources import models_dev, openai_media
+from omni_grpc.catalog.sources import models_dev, openai_media, other_media
 from omni_grpc.catalog.sources.genai_prices import Supplement
-from omni_grpc.catalog.sources.models_dev import Reading
+from omni_grpc.catalog.sources.reading import Reading
 
 __all__ = ["Reading", "packaged_facts"]
 
@@ -16,7 +16,7 @@ def packaged_facts(at: dt.datetime) -> Reading:
     Takes some hundred milliseconds of CPU: run it in a thread beside a live event loop.
     """
     found = models_dev.read(models_dev.packaged(), Supplement(at))
-    media = openai_media.read(at, found.offers)
+    media = (*openai_media.read(at, found.offers), *other_media.read(at, found.offers))
     faults = tuple(fault for fault in map(fault_of, media) if fault)
     named = {one.id for one in media}
     return Reading(

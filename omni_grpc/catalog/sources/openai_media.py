@@ -98,13 +98,13 @@ def read(at: dt.datetime, known: Collection[OfferFacts]) -> tuple[OfferFacts, ..
                 input_modalities=kind.reads,
                 output_modalities=kind.writes,
                 output_tokens_max=_OUTPUT_TOKENS_MAX.get(name),
-                quote=_FREE if kind is _JUDGES else quote(_cost(prices), kind.mode),
+                quote=_FREE if kind is _JUDGES else quote(cost_of(prices), kind.mode),
             )
         )
     return tuple(offers)
 
 
-def _cost(prices: object) -> dict[str, object]:
+def cost_of(prices: object) -> dict[str, object]:
     """A price in models.dev's keys, all in USD per million of their unit; empty where none is."""
     characters = steps_of(prices, "input_mchars").get(0)
     if characters is not None:
