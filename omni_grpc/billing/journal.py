@@ -9,7 +9,7 @@ lose it. Whoever comes after a worker that died reads its journal: see `recovery
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -75,6 +75,9 @@ CLOSE_SECONDS_MAX: Constant = 5.0
 
 ACKNOWLEDGED_MAX: Constant = 4_096
 """Acknowledgements in one record, so that records stay small."""
+
+READ_ENDS_MAX: Constant = 512
+"""Ends that are read at once from one's own journal: a millisecond of the event loop."""
 
 _UNWRITABLE = (JournalError, OverflowError, TypeError, ValueError)
 
@@ -209,17 +212,15 @@ class CallJournal:
             elif live.final.kind is Final.UNRESOLVED:
                 self._mark = self._mark._replace(unresolved=hold_id)
 
-    def retained(self) -> Iterator[FinalOp]:
+    async def retained(self) -> AsyncIterator[FinalOp]:
         """See `Journal`. What was noted as acknowledged by now is no longer believed."""
         self._note_acknowledged()
         self._try_write(Replayed())
-        return self._read_retained()
-
-    def _read_retained(self) -> Iterator[FinalOp]:
-        for content in SegmentReader(self._folder).records():
-            record = decode(content)
-            if isinstance(record, Ended) and record.op.id not in self._live:
-                yield record.op
+        records = SegmentReader(self._folder).records()
+        while some := await asyncio.to_thread(_ends, records):
+            for op in some:
+                if op.id not in self._live:
+                    yield op
 
     # --- the background -------------------------------------------------------------------------
     async def run(self) -> None:
@@ -374,6 +375,18 @@ class CallJournal:
     def _works_again(self) -> None:
         log.info("journal_writes_again")
         self._failure = None
+
+
+def _ends(records: Iterator[bytes]) -> list[FinalOp]:
+    """The next ends that a journal tells of, READ_ENDS_MAX at most; empty at its end."""
+    found: list[FinalOp] = []
+    for content in records:
+        record = decode(content)
+        if isinstance(record, Ended):
+            found.append(record.op)
+            if len(found) == READ_ENDS_MAX:
+                break
+    return found
 
 
 def _records(live: _Live) -> Iterator[bytes]:

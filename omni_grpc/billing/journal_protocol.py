@@ -1,6 +1,6 @@
 """What a worker writes down about its calls, as those see it who have something to tell."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import NoReturn, Protocol
 
 from omni_grpc.billing.operations import FinalOp, HoldOp
@@ -34,10 +34,11 @@ class Journal(Protocol):
     def acknowledged(self, hold_id: HoldId) -> None:
         """The database has committed the end that was written for this hold."""
 
-    def retained(self) -> Iterator[FinalOp]:
+    def retained(self) -> AsyncIterator[FinalOp]:
         """The ends that were acknowledged and are still kept, oldest first, some of them twice.
 
-        Asking for them says that the database has lost some.
+        Asking for them says that the database has lost some. They are read in a thread, some at a
+        time: the event loop runs on.
         """
 
 
@@ -62,6 +63,8 @@ class NoJournal:
     def acknowledged(self, hold_id: HoldId) -> None:
         """Nothing is written."""
 
-    def retained(self) -> Iterator[FinalOp]:
+    async def retained(self) -> AsyncIterator[FinalOp]:
         """Nothing is kept."""
-        return iter(())
+        nothing: tuple[FinalOp, ...] = ()
+        for op in nothing:
+            yield op

@@ -22,9 +22,10 @@ import structlog
 
 from omni_grpc.billing.batch import outcomes, statement
 from omni_grpc.billing.dead_letters import INSERT_SQL, letter
+from omni_grpc.billing.gathering import Gathering
+from omni_grpc.billing.greeting import LastEnds
 from omni_grpc.billing.journal import Journal
 from omni_grpc.billing.operations import (
-    POSTED,
     AttemptOutcome,
     Code,
     Decider,
@@ -40,6 +41,7 @@ from omni_grpc.billing.operations import (
 from omni_grpc.billing.parking import PROBE_SECONDS, Parking
 from omni_grpc.billing.queue import LaneQueue, Result, Waiting
 from omni_grpc.billing.refusals import fail, locked, unavailable, unknown
+from omni_grpc.billing.renewals import Renewals
 from omni_grpc.billing.session import (
     STATEMENT_SECONDS_MAX,
     Connect,
@@ -51,22 +53,9 @@ from omni_grpc.billing.session import (
 )
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import Busy, Internal, LedgerUnavailable
-from omni_grpc.core.ids import HoldId
 from omni_grpc.core.limits import HOLD_LEASE_SECONDS, LANE_QUEUE_MAX
 
 log = structlog.get_logger(__name__)
-
-GATHER_CALLS_MIN = 24
-"""Open calls of this worker from which its batches are given time to fill."""
-
-GATHER_SECONDS = 0.001
-"""That time: as long as a batch takes in the database."""
-
-GATHER_TIMES_MAX = 4
-"""How often it is given, as long as the batch grows."""
-
-GATHER_SHARE = 4
-"""A batch with a quarter of the open calls in it is full enough."""
 
 RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Pauses between attempts to connect, or to send a batch to a server that takes none; the last
@@ -74,24 +63,6 @@ one repeats."""
 
 LOOK_SECONDS = 1.0
 """How often an idle lane looks whether its connection still lives."""
-
-_GREET = """
-SELECT CASE WHEN e.epoch = 0 THEN nextval('ledger_epoch') END,
-       CASE WHEN e.epoch = 0 THEN nextval('ledger_lane') END,
-       e.last IS NULL OR EXISTS (SELECT FROM posting WHERE id = e.last),
-       (SELECT (extract(epoch FROM create_time) * 1000000)::bigint::text
-          FROM account WHERE id = 1)
-  FROM (SELECT %s::bigint AS epoch, %s::uuid AS last) e
-"""
-
-_RENEW = """
-WITH asked AS (SELECT %s::text AS owner, %s::bigint AS epoch, %s::uuid[] AS ids),
-     renewed AS MATERIALIZED (
-       SELECT ledger_renew(a.owner, a.epoch, %s::integer, a.ids) AS id FROM asked a)
-SELECT h.id, h.id IN (SELECT id FROM renewed)
-  FROM hold h JOIN asked a ON h.id = ANY (a.ids) AND h.owner = a.owner AND h.epoch = a.epoch
- WHERE h.state = 'O'
-"""
 
 _OF_REQUESTS = frozenset(
     {
@@ -151,16 +122,12 @@ class Lane:
         self._journal = journal
         self._queue = LaneQueue()
         self._parking = Parking(self._session)
-        self._renewals: list[tuple[list[UUID], asyncio.Future[dict[UUID, bool]]]] = []
+        self._renewals = Renewals(self._session)
+        self._gathering = Gathering()
+        self._last_ends = LastEnds()
         self._wake = asyncio.Event()
         self._closing = False
         self._unsettled = 0
-        self._last_committed: HoldId | None = None
-        """The last posting that this worker's own operation made. Commits are lost from the end: if
-        this one is there, all before it are. (That its hold is there would prove the contrary.
-        One that was found to be there may be old: recovery asks for many such.)"""
-        self._open = 0
-        """The router's holds that were granted here and whose end was not stated yet."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -208,8 +175,7 @@ class Lane:
 
         It is not where another session sits on the hold's row.
         """
-        result: asyncio.Future[dict[UUID, bool]] = asyncio.get_running_loop().create_future()
-        self._renewals.append((ids, result))
+        result = self._renewals.ask(ids)
         self._wake.set()
         return await result
 
@@ -236,7 +202,7 @@ class Lane:
                 if self._parking:
                     await self._release()
                 while self._queue:
-                    await self._gather()
+                    await self._gathering.gather(self._queue)
                     await self._apply(self._queue.take())
                     if self._renewals:
                         await self._renew_next()
@@ -262,20 +228,6 @@ class Lane:
             except psycopg.Error as error:
                 await self._connection_lost(error, [])
                 await self._reconnect()
-
-    async def _gather(self) -> None:
-        """Lets a batch fill while many calls are open and more operations come.
-
-        A batch costs much the same for one operation as for ten, here and in the database. With
-        few calls open nothing is waited for, and where nothing comes only once.
-        """
-        for _ in range(GATHER_TIMES_MAX):
-            waiting = len(self._queue)
-            if self._open < GATHER_CALLS_MIN or waiting * GATHER_SHARE >= self._open:
-                return
-            await asyncio.sleep(GATHER_SECONDS)
-            if len(self._queue) == waiting:
-                return
 
     def _enqueue(self, op: Operation, *, impatient: bool = False) -> Result:
         result: Result = asyncio.get_running_loop().create_future()
@@ -372,7 +324,7 @@ class Lane:
         if isinstance(op, FinalOp) and op.origin is Origin.ROUTER:
             await self._bury(op, error)
         self._done()
-        self._count(op, None)
+        self._gathering.note(op, None)
         fail(result, Internal("The ledger could not apply this operation."))
 
     async def _bury(self, op: FinalOp, error: Exception) -> None:
@@ -397,13 +349,12 @@ class Lane:
     # --- outcomes -------------------------------------------------------------------------------
     def _resolve(self, op: Operation, result: Result, outcome: Outcome) -> None:
         self._done()
-        self._count(op, outcome)
+        self._gathering.note(op, outcome)
         if isinstance(op, FinalOp) and op.origin is Origin.ROUTER:
             if self._give_back(op, result, outcome):
                 return
             self._acknowledge(op)
-            if outcome.code is Code.DONE and op.kind in POSTED:
-                self._last_committed = op.id
+            self._last_ends.note(op, outcome)
             if op.kind is Final.SETTLE and outcome.code not in (Code.DONE, Code.ALREADY):
                 log.error(
                     "settle_refused", id=str(op.id), code=outcome.code.name, cost_nanousd=op.cost
@@ -463,35 +414,18 @@ class Lane:
             )
         self._queue_or_park(Waiting(replace(op, hold=None), result))
 
-    def _count(self, op: Operation, outcome: Outcome | None) -> None:
-        """Counts the open calls. A team's holds are none: most end by time, in any worker."""
-        if isinstance(op, TransferOp | RequestEndOp) or op.origin is not Origin.ROUTER:
-            return
-        if isinstance(op, FinalOp):
-            if op.kind is not Final.LEASE_END:
-                self._open = max(0, self._open - 1)
-        elif outcome is not None and outcome.code in (Code.DONE, Code.ALREADY):
-            self._open += 1
-
     def _done(self) -> None:
         self._unsettled -= 1
         if self._unsettled == 0:
             self._idle.set()
 
     async def _renew_next(self) -> None:
-        ids, result = self._renewals.pop(0)
         try:
-            rows = await self._session.execute(
-                _RENEW, [self.owner, self.epoch, ids, round(self.lease_s)]
-            )
+            await self._renewals.send_next(self.owner, self.epoch, self.lease_s)
         except psycopg.Error as error:
-            fail(result, unavailable())
             if not sends_again(error):
                 await self._connection_lost(error, [])
                 await self._reconnect()
-            return
-        if not result.done():
-            result.set_result(dict(rows))
 
     # --- the connection ---------------------------------------------------------------------
     async def _connection_lost(self, error: Exception, batch: Iterable[Waiting]) -> None:
@@ -525,39 +459,37 @@ class Lane:
         while True:
             try:
                 await self._session.open()
-                ((epoch, number, is_current, ledger),) = await self._session.execute(
-                    _GREET, [self.epoch, self._last_committed]
-                )
+                greeting = await self._last_ends.greet(self._session, self.epoch)
             except (psycopg.Error, OSError, TimeoutError, LedgerUnavailable) as error:
                 log.warning("ledger_connect_failed", error=str(error).strip())
-                self._fail_renewals()
+                self._renewals.fail_all()
                 await self._session.close()
                 await asyncio.sleep(next(pauses))
                 continue
-            if epoch is not None:
-                self.epoch, self._number = int(epoch), int(number)
+            if greeting.epoch is not None and greeting.lane is not None:
+                self.epoch, self._number = greeting.epoch, greeting.lane
                 self.owner = f"{self.owner}:{self.epoch}"
-                self.ledger = ledger or ""
+                self.ledger = greeting.ledger
                 self._journal.opened(self.owner, self.epoch, self.ledger)
-            if not is_current:
-                self._send_retained()
+            if not greeting.is_current:
+                await self._send_retained()
             self.connected_at = self._clock.monotonic()
             self._observer.connection_changed(True)
             log.info("ledger_connected", owner=self.owner, lane=self._number)
             return
 
-    def _send_retained(self) -> None:
-        """The database went back in time: tells it again what it had acknowledged."""
-        count = 0
-        for op in self._journal.retained():
-            self._enqueue(op)
-            count += 1
-        log.critical("ledger_went_back", sent_again=count)
+    async def _send_retained(self) -> None:
+        """The database went back in time: tells it again what it had acknowledged.
 
-    def _fail_renewals(self) -> None:
-        while self._renewals:
-            _, result = self._renewals.pop(0)
-            fail(result, unavailable())
+        What still waits since the last time, where the connection was lost meanwhile, waits on.
+        """
+        queued = {waiting.op.id for waiting in self._queue}
+        count = 0
+        async for op in self._journal.retained():
+            if op.id not in queued:
+                self._enqueue(op)
+                count += 1
+        log.critical("ledger_went_back", sent_again=count)
 
 
 def _pauses() -> Iterator[float]:

@@ -190,17 +190,17 @@ def test_acknowledgements_are_noted_in_their_order(rig: Rig) -> None:
     assert list(noted) == [op.id for op in reversed(ops)]
 
 
-def test_what_was_acknowledged_is_retained_and_asking_for_it_is_remembered(rig: Rig) -> None:
+async def test_what_was_acknowledged_is_retained_and_asking_for_it_is_remembered(rig: Rig) -> None:
     journal = rig.journal()
     first, second = call(journal), call(journal)
     call(journal, acknowledged=False)
-    assert list(journal.retained()) == [first, second]
+    assert [op async for op in journal.retained()] == [first, second]
     assert isinstance(rig.records()[-1], Replayed)
     assert isinstance(rig.records()[-2], Acknowledged)
 
 
 # --- what is deleted, and when --------------------------------------------------------------------
-def test_acknowledged_calls_are_kept_for_a_while_and_then_deleted(rig: Rig) -> None:
+async def test_acknowledged_calls_are_kept_for_a_while_and_then_deleted(rig: Rig) -> None:
     journal = rig.journal()
     old = call(journal)
     rig.clock.seconds += KEEP_S
@@ -212,7 +212,7 @@ def test_acknowledged_calls_are_kept_for_a_while_and_then_deleted(rig: Rig) -> N
     rig.clock.seconds += 1
     journal.tidy()
     assert rig.tells_of() == {young.id}
-    assert list(journal.retained()) == [young]
+    assert [op async for op in journal.retained()] == [young]
 
 
 def test_what_the_database_has_not_acknowledged_is_kept_for_ever(rig: Rig) -> None:
@@ -303,7 +303,7 @@ def test_no_provider_is_called_while_the_journal_cannot_be_written(rig: Rig) -> 
     assert rig.tells_of() == {hold.id}
 
 
-def test_an_end_that_could_not_be_written_is_written_when_there_is_room(rig: Rig) -> None:
+async def test_an_end_that_could_not_be_written_is_written_when_there_is_room(rig: Rig) -> None:
     journal = rig.journal()
     hold = hold_op(10)
     journal.dispatched(hold, 10, UNIT_PRICE)
@@ -312,7 +312,7 @@ def test_an_end_that_could_not_be_written_is_written_when_there_is_room(rig: Rig
         journal.progress(hold.id, Usage(prompt=1))
         journal.final(final)
         journal.tidy()
-        assert list(journal.retained()) == []
+        assert [op async for op in journal.retained()] == []
         assert journal.is_failing
     assert rig.records()[1:] == [Dispatched(hold, 10, UNIT_PRICE)]
     journal.tidy()
@@ -458,7 +458,7 @@ async def test_a_disk_that_hangs_does_not_hang_the_stop(
     folder.release()
 
 
-def test_a_process_without_a_journal_may_call_no_provider() -> None:
+async def test_a_process_without_a_journal_may_call_no_provider() -> None:
     journal: Journal = NoJournal()
     hold: HoldOp = hold_op(10, wallet=WALLETS[1])
     journal.opened("host:1:7", 7, "42")
@@ -467,4 +467,4 @@ def test_a_process_without_a_journal_may_call_no_provider() -> None:
     journal.progress(hold.id, Usage())
     journal.final(final_op(Final.VOID, hold.id))
     journal.acknowledged(hold.id)
-    assert list(journal.retained()) == []
+    assert [op async for op in journal.retained()] == []

@@ -200,6 +200,6 @@ async def test_holds_that_end_by_time_do_not_count_as_open_calls_for_ever(worker
     assert await worker.reaper.reap() == 30
     op = hold_op(1)
     await worker.lane.hold(op)
-    assert worker.lane._open == 1
+    assert worker.lane._gathering.open_calls == 1
     await worker.lane.apply(final_op(Final.SETTLE, op.id, 1))
-    assert worker.lane._open == 0
+    assert worker.lane._gathering.open_calls == 0

@@ -440,7 +440,7 @@ async def test_acknowledgements_from_before_a_database_went_back_are_not_believe
     victim.journal.dispatched(lost.hold, 10, UNIT_PRICE)
     victim.journal.final(lost)
     victim.journal.acknowledged(lost.id)
-    assert list(victim.journal.retained()) == [lost]
+    assert [op async for op in victim.journal.retained()] == [lost]
     await victim.settle()
     victim.journal.tidy()
     await victim.die()
@@ -610,7 +610,7 @@ async def test_ends_that_are_brought_in_stand_in_the_heir_s_own_journal(house: H
     victim.journal.progress(ran.id, Usage(prompt=4))
     await victim.die()
     await house.recover()
-    kept = list(house.worker.lane._journal.retained())
+    kept = [op async for op in house.worker.lane._journal.retained()]
     assert [op.id for op in kept] == [settled.id, ran.id]
     assert all(op.hold is not None for op in kept)
 

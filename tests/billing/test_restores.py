@@ -4,6 +4,8 @@ What the journal tells is in the books again afterwards, whenever that happens: 
 told, between any two looks, after the last one, and whoever dies over it.
 """
 
+import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,6 +17,7 @@ from omni_grpc.billing import LedgerStore, Recovered
 from omni_grpc.billing.journal_marks import Mark
 from omni_grpc.billing.model import OwnedHold
 from omni_grpc.billing.operations import ChatEnd, Code, Final, FinalOp
+from omni_grpc.core.errors import LedgerUnavailable
 from omni_grpc.core.ids import HoldId
 from omni_grpc.core.usage import Usage
 from omni_grpc.storage import abandoned, take
@@ -231,6 +234,26 @@ async def test_a_running_worker_tells_again_what_it_left_unresolved(house: House
     house.restore()
     await house.cut()
     await until(lambda: house.state(op.id) == ("U", 10))
+
+
+async def test_the_event_loop_runs_on_while_a_journal_is_read_again(house: House) -> None:
+    """A segment that takes as long as the test wants: a pipe."""
+    house.back_up()
+    victim = await house.victim()
+    settled = [await victim.settle(cost) for cost in (3, 4)]
+    pipe = house.folder() / "0000000000.log"
+    os.mkfifo(pipe)
+    house.restore()
+    cutting = asyncio.ensure_future(house.cut(house.worker))
+    writer = await asyncio.to_thread(open, pipe, "wb")  # as soon as somebody reads it
+    assert not victim.lane.connected  # and this runs meanwhile
+    with pytest.raises(LedgerUnavailable):
+        victim.lane.hold(hold_op(1))
+    writer.close()
+    await cutting
+    await until(lambda: victim.lane.connected)
+    pipe.unlink()
+    await until(lambda: [house.state(op.id) for op in settled] == [("S", 3), ("S", 4)])
 
 
 async def test_a_corrected_charge_is_brought_back_with_its_correction(house: House) -> None:

@@ -307,7 +307,7 @@ async def test_tensorzero_3751_a_dropped_connection_gives_back_what_it_borrowed(
     asked.cancel()
     held_only = asyncio.create_task(call("held"))
     settled = asyncio.create_task(call("settled"))
-    await until(lambda: steps == ["settled"] and worker.lane._open <= 1)
+    await until(lambda: steps == ["settled"] and worker.lane._gathering.open_calls <= 1)
     held_only.cancel()
     settled.cancel()
     await asyncio.gather(asked, held_only, settled, return_exceptions=True)
