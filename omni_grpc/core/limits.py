@@ -29,6 +29,19 @@ STOP_COUNT_MAX: Final = 16
 """Most stop sequences; a provider with fewer says so itself."""
 
 MODEL_ID_CHARS_MAX: Final = 256
+
+PREFERENCE_COUNT_MAX: Final = 64
+"""Most providers or models in one list of routing preferences."""
+
+FALLBACK_COUNT_MAX: Final = 2
+"""Most fallbacks that a request names: a plan has three attempts."""
+
+TAG_COUNT_MAX: Final = 16
+TAG_NAME_CHARS_MAX: Final = 64
+TAG_VALUE_CHARS_MAX: Final = 256
+"""Tags attribute calls in reports; they are stored with each."""
+
+END_USER_CHARS_MAX: Final = 256
 REQUEST_ID_CHARS_MAX: Final = 255
 DISPLAY_NAME_CHARS_MAX: Final = 128
 REASON_CHARS_MAX: Final = 256

@@ -38,6 +38,7 @@ from omni_grpc.grpc_api.chat_checks import (
     word,
 )
 from omni_grpc.grpc_api.chat_message import cache_ttl, read_message
+from omni_grpc.grpc_api.routing_preferences import end_user, preferences, tags
 
 _MODES: Final[dict[int, ToolMode]] = {
     pb.TOOL_MODE_AUTO: "auto",
@@ -103,6 +104,9 @@ def chat_request(prompt: pb.ChatPrompt) -> ChatRequest:
         optional=_optional(prompt.optional_fields) if prompt.optional_fields else _NOTHING,
         output_tokens_max=_in_range(prompt, "max_output_token_count", "prompt.", 1, _INT32_MAX),
         short_credits=_known(_SHORT, prompt.short_credits, "prompt.short_credits"),
+        preferences=preferences(prompt),
+        end_user=end_user(prompt.end_user),
+        tags=tags(prompt.tags) if prompt.tags else {},
     )
 
 

@@ -372,7 +372,7 @@ async def test_prompts_are_counted_without_a_call(
 ) -> None:
     seen: list[ChatRequest] = []
 
-    async def count_prompt(request: ChatRequest) -> int:
+    async def count_prompt(_call: Call, request: ChatRequest) -> int:
         seen.append(request)
         if request.model != "sim/fast":
             raise ModelNotFound("There is no such model.", field="model")

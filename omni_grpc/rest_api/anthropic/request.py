@@ -14,12 +14,10 @@ from typing import Final
 import msgspec
 
 from omni_grpc.core.chat import (
-    OPTIONAL_FIELDS,
     ChatRequest,
     ReasoningSummary,
     ResponseFormat,
     Sampling,
-    ShortCredits,
     Tool,
     ToolChoice,
 )
@@ -47,6 +45,7 @@ from omni_grpc.rest_api.anthropic.wire import (
     WireThinkingConfig,
     WireTool,
 )
+from omni_grpc.rest_api.omni_wire import Wishes, optional_settings, read_wishes
 from omni_grpc.rest_api.openai.json_body import read_json
 
 USER_CHARS_MAX: Final = 64
@@ -125,6 +124,7 @@ def read_messages(
     if wire.cache_control is not None:
         mark_last(messages, ttl_of(wire.cache_control))
     tools = tuple(_tool(tool, place) for place, tool in enumerate(wire.tools or ()))
+    wishes = read_wishes(wire.omni, _OPTIONAL_NAMES)
     request = ChatRequest(
         model=wire.model,
         messages=tuple(messages),
@@ -136,9 +136,12 @@ def read_messages(
         reasoning_effort=None if wire.output_config is None else wire.output_config.effort,
         reasoning_budget=_budget(wire.thinking),
         reasoning_summary=_summary(wire.thinking),
-        optional=_optional(wire, optional),
+        optional=_optional(wire, wishes, optional),
         output_tokens_max=wire.max_tokens,
-        short_credits=_short_credits(wire),
+        short_credits=wishes.short_credits,
+        preferences=wishes.preferences,
+        end_user=wishes.end_user,
+        tags=wishes.tags,
         extra=_extra(wire),
     )
     unread = (name for name in fields if name not in _KNOWN)
@@ -247,26 +250,9 @@ def _summary(thinking: WireThinkingConfig | None) -> ReasoningSummary | None:
             return None
 
 
-def _optional(wire: WireMessages, header: Sequence[str]) -> frozenset[str]:
-    found = {_setting(name, f"{_HEADER}[{place}]") for place, name in enumerate(header)}
-    if wire.omni is not None:
-        for place, name in enumerate(wire.omni.optional):
-            found.add(_setting(name, f"omni.optional[{place}]"))
-    if wire.thinking is not None:
-        found |= _THINKING
-    return frozenset(found)
-
-
-def _setting(name: str, field: str) -> str:
-    setting = _OPTIONAL_NAMES.get(name, name)
-    if setting not in OPTIONAL_FIELDS:
-        allowed = ", ".join(sorted(OPTIONAL_FIELDS))
-        raise invalid(field, f"is no setting that can be left out; use {allowed}")
-    return setting
-
-
-def _short_credits(wire: WireMessages) -> ShortCredits:
-    return ShortCredits.REFUSE if wire.omni is None else ShortCredits(wire.omni.short_credits)
+def _optional(wire: WireMessages, wishes: Wishes, header: Sequence[str]) -> frozenset[str]:
+    found = wishes.optional | optional_settings(header, _OPTIONAL_NAMES, _HEADER)
+    return found if wire.thinking is None else found | _THINKING
 
 
 def _extra(wire: WireMessages) -> Mapping[str, msgspec.Raw]:

@@ -17,6 +17,7 @@ from omni_grpc.core.limits import (
     STOP_COUNT_MAX,
     TOOL_COUNT_MAX,
 )
+from omni_grpc.rest_api.omni_wire import WireOmni
 
 TOKENS_MAX: Final = 2**31 - 1
 BUDGET_TOKENS_MIN: Final = 1_024
@@ -24,9 +25,6 @@ BUDGET_TOKENS_MIN: Final = 1_024
 
 TOOL_USE_ID_CHARS_MAX: Final = 4_096
 """Ids go back to the provider uncounted by the hold; the longest known carry a signature."""
-
-OPTIONAL_FIELDS_MAX: Final = 64
-"""Several times the settings that there are."""
 
 ABSENT: Final = msgspec.Raw()
 """Stands for raw JSON that was not sent."""
@@ -267,13 +265,6 @@ class WireMetadata(msgspec.Struct, frozen=True):
     """Whose request it is."""
 
     user_id: str | None = None
-
-
-class WireOmni(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """This service's own wishes; never passed on."""
-
-    short_credits: Literal["refuse", "shorten"] = "refuse"
-    optional: Annotated[tuple[str, ...], msgspec.Meta(max_length=OPTIONAL_FIELDS_MAX)] = ()
 
 
 # --- the body ---------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from typing import Final
 import msgspec
 
 from omni_grpc.core.chat import (
-    OPTIONAL_FIELDS,
     AudioPart,
     CacheTtl,
     ChatRequest,
@@ -23,13 +22,13 @@ from omni_grpc.core.chat import (
     ResponseFormat,
     SafetySetting,
     Sampling,
-    ShortCredits,
     TextPart,
     Tool,
     ToolCall,
     ToolChoice,
 )
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid
+from omni_grpc.rest_api.omni_wire import read_wishes
 from omni_grpc.rest_api.openai.chat_wire import (
     CHOICES,
     WireAudioPart,
@@ -39,7 +38,6 @@ from omni_grpc.rest_api.openai.chat_wire import (
     WireImagePart,
     WireMessage,
     WireNamedTool,
-    WireOmni,
     WirePart,
     WireReasoning,
     WireReasoningDetail,
@@ -53,7 +51,6 @@ _KNOWN: Final = frozenset(WireChat.__struct_fields__)
 _OFTEN_REFUSED: Final = frozenset({"functions", "function_call", "modalities", "audio"})
 _IMAGE_URLS: Final = ("https://", "http://", "data:")
 _NOTHING: Final = (b"", b"null")
-_NONE: Final[frozenset[str]] = frozenset()
 _decode: Final = msgspec.json.Decoder(WireChat).decode
 
 OWN_FORMAT: Final = "openai"
@@ -88,7 +85,7 @@ def read_chat(body: bytes) -> ChatOrder:
     if wire.stream_options is not None and not stream:
         raise _invalid("stream_options", "is allowed only together with stream: true")
     tools = tuple(_tool(tool, place) for place, tool in enumerate(wire.tools or ()))
-    omni = wire.omni
+    wishes = read_wishes(wire.omni)
     reasoning = wire.reasoning or _NO_REASONING
     request = ChatRequest(
         model=wire.model,
@@ -105,9 +102,12 @@ def read_chat(body: bytes) -> ChatOrder:
             SafetySetting(category=one.category, threshold=one.threshold)
             for one in wire.safety_settings or ()
         ),
-        optional=_NONE if omni is None else optional_fields(omni),
+        optional=wishes.optional,
         output_tokens_max=_output_tokens_max(wire),
-        short_credits=ShortCredits.REFUSE if omni is None else ShortCredits(omni.short_credits),
+        short_credits=wishes.short_credits,
+        preferences=wishes.preferences,
+        end_user=wishes.end_user,
+        tags=wishes.tags,
         # Copied, since a raw value keeps the whole body in memory.
         extra={name: raw.copy() for name, raw in fields.items() if name not in _KNOWN},
     )
@@ -301,21 +301,6 @@ def _effort(elder: str | None, reasoning: WireReasoning) -> str | None:
     if effort is not None or reasoning.max_tokens is not None:
         return effort
     return _EFFORT_OF_ENABLED[reasoning.enabled]
-
-
-def optional_fields(omni: WireOmni) -> frozenset[str]:
-    """What may be left out where a provider cannot do it.
-
-    Raises:
-        FieldInvalid: it is no setting.
-    """
-    for place, name in enumerate(omni.optional):
-        if name not in OPTIONAL_FIELDS:
-            raise _invalid(
-                f"omni.optional[{place}]",
-                f"is no setting that can be left out; use {', '.join(sorted(OPTIONAL_FIELDS))}",
-            )
-    return frozenset(omni.optional)
 
 
 def _sampling(wire: WireChat) -> Sampling:

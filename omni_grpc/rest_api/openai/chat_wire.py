@@ -17,6 +17,7 @@ from omni_grpc.core.limits import (
     STOP_COUNT_MAX,
     TOOL_COUNT_MAX,
 )
+from omni_grpc.rest_api.omni_wire import WireOmni
 
 TOOL_CALL_ID_CHARS_MAX: Final = 4_096
 """Ids go back to the provider uncounted by the hold; the longest known carry a signature."""
@@ -26,8 +27,6 @@ REASONING_BLOCKS_MAX: Final = 512
 
 SAFETY_SETTINGS_MAX: Final = 32
 """Google names about a dozen kinds of content."""
-
-OPTIONAL_FIELDS_MAX: Final = 64
 """Several times the settings that there are."""
 
 TOP_K_MAX: Final = 2**31 - 1
@@ -253,13 +252,6 @@ class WireSafetySetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
     category: _Word
     threshold: _Word
-
-
-class WireOmni(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """This service's own wishes; never passed on."""
-
-    short_credits: Literal["refuse", "shorten"] = "refuse"
-    optional: Annotated[tuple[str, ...], msgspec.Meta(max_length=OPTIONAL_FIELDS_MAX)] = ()
 
 
 # --- the body ---------------------------------------------------------------------------------

@@ -7,14 +7,14 @@ from typing import Annotated, Final
 
 import msgspec
 
-from omni_grpc.core.chat import ChatRequest, Message, Sampling, ShortCredits
+from omni_grpc.core.chat import ChatRequest, Message, Sampling
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid
 from omni_grpc.core.limits import CHOICE_COUNT_MAX, MODEL_ID_CHARS_MAX, STOP_COUNT_MAX
-from omni_grpc.rest_api.openai.chat_request import ChatOrder, optional_fields
+from omni_grpc.rest_api.omni_wire import WireOmni, read_wishes
+from omni_grpc.rest_api.openai.chat_request import ChatOrder
 from omni_grpc.rest_api.openai.chat_wire import (
     LOGIT_BIAS_MAX,
     OUTPUT_TOKENS_MAX,
-    WireOmni,
     WireStreamOptions,
 )
 from omni_grpc.rest_api.openai.json_body import read_json
@@ -75,7 +75,8 @@ def read_completions(body: bytes) -> ChatOrder:
         raise FieldInvalid(
             "stream_options is allowed only together with stream: true.", field="stream_options"
         )
-    stop, omni, options = wire.stop, wire.omni, wire.stream_options
+    stop, options = wire.stop, wire.stream_options
+    wishes = read_wishes(wire.omni)
     request = ChatRequest(
         model=wire.model,
         messages=(Message(role="user", content=_prompt(wire.prompt)),),
@@ -91,9 +92,12 @@ def read_completions(body: bytes) -> ChatOrder:
             top_logprobs=wire.logprobs or None,
             logit_bias=wire.logit_bias or None,
         ),
-        optional=frozenset() if omni is None else optional_fields(omni),
+        optional=wishes.optional,
         output_tokens_max=wire.max_tokens,
-        short_credits=ShortCredits.REFUSE if omni is None else ShortCredits(omni.short_credits),
+        short_credits=wishes.short_credits,
+        preferences=wishes.preferences,
+        end_user=wishes.end_user,
+        tags=wishes.tags,
         # Copied, since a raw value keeps the whole body in memory.
         extra={name: raw.copy() for name, raw in fields.items() if name not in _KNOWN},
     )

@@ -13,16 +13,14 @@ from typing import Final
 import msgspec
 
 from omni_grpc.core.chat import (
-    OPTIONAL_FIELDS,
     ChatRequest,
     Message,
     ResponseFormat,
     Sampling,
-    ShortCredits,
 )
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid, OmniError
 from omni_grpc.core.limits import MESSAGE_COUNT_MAX
-from omni_grpc.rest_api.openai.chat_request import optional_fields
+from omni_grpc.rest_api.omni_wire import NO_NAMES, optional_settings, read_wishes
 from omni_grpc.rest_api.openai.json_body import read_json
 from omni_grpc.rest_api.responses_wire.item_wire import WireItem, decode_items
 from omni_grpc.rest_api.responses_wire.items import Conversation
@@ -118,7 +116,7 @@ class Order(msgspec.Struct, frozen=True):
                 "input", f"must make from 1 to {MESSAGE_COUNT_MAX} messages, not {len(messages)}"
             )
         tools, choice = chosen_tools(wire.tool_choice, self.tools.functions)
-        omni = wire.omni
+        wishes = read_wishes(wire.omni)
         request = ChatRequest(
             model=wire.model,
             messages=messages,
@@ -131,7 +129,10 @@ class Order(msgspec.Struct, frozen=True):
             reasoning_summary=wire.summary,
             optional=self.optional,
             output_tokens_max=wire.max_output_tokens,
-            short_credits=ShortCredits.REFUSE if omni is None else ShortCredits(omni.short_credits),
+            short_credits=wishes.short_credits,
+            preferences=wishes.preferences,
+            end_user=wishes.end_user,
+            tags=wishes.tags,
             extra=self.passed,
         )
         return request, conversation.places
@@ -239,16 +240,9 @@ def _sampling(wire: WireResponses) -> Sampling:
 
 def _optional(wire: WireResponses, header: Sequence[str]) -> frozenset[str]:
     """What may be left out: what the caller says, and what is a permission here and no demand."""
-    for name in header:
-        if name not in OPTIONAL_FIELDS:
-            raise FieldInvalid(
-                f"The header {_HEADER} names {name[:64]!r}, which is no setting that can be left "
-                f"out; use {', '.join(sorted(OPTIONAL_FIELDS))}.",
-                field=_HEADER,
-            )
-    found = set(header)
+    found = set(optional_settings(header, NO_NAMES, _HEADER))
     if wire.omni is not None:
-        found |= optional_fields(wire.omni)
+        found |= optional_settings(wire.omni.optional, NO_NAMES, "omni.optional")
     if wire.parallel_tool_calls:
         found.add("parallel_tool_calls")
     if wire.summary == "auto":

@@ -10,11 +10,11 @@ import msgspec
 
 from omni_grpc.core.chat import ReasoningSummary
 from omni_grpc.core.limits import MESSAGE_COUNT_MAX, MODEL_ID_CHARS_MAX, TOOL_COUNT_MAX
+from omni_grpc.rest_api.omni_wire import WireOmni
 from omni_grpc.rest_api.openai.chat_wire import (
     ABSENT,
     OUTPUT_TOKENS_MAX,
     TOP_LOGPROBS_MAX,
-    WireOmni,
 )
 
 ITEM_COUNT_MAX: Final = 4 * MESSAGE_COUNT_MAX
