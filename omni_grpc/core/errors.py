@@ -6,7 +6,7 @@
     ├── FieldInvalid · ContextTooLong · FeatureUnsupported     what you sent
     ├── TooLarge
     ├── ModelNotFound · ModelUnpriced · NoCapableModel         what you asked for
-    ├── NotFound · AlreadyExists · RequestIdReused · RequestInProgress
+    ├── NotFound · AlreadyExists · EtagMismatch · RequestIdReused · RequestInProgress
     ├── CreditsExhausted · CreditsHeld                         what you have
     ├── Busy · LedgerUnavailable                               what we cannot do now
     ├── Deadline · Interrupted
@@ -161,6 +161,17 @@ class AlreadyExists(OmniError):
     http_status = 409
     openai_type = "invalid_request_error"
     openai_code = "already_exists"
+    retryable = False
+
+
+class EtagMismatch(OmniError):
+    """The resource was changed since its etag was read: read it again, then change it."""
+
+    reason = "ETAG_MISMATCH"
+    grpc_code = "ABORTED"
+    http_status = 409
+    openai_type = "invalid_request_error"
+    openai_code = "etag_mismatch"
     retryable = False
 
 
