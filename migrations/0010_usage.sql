@@ -228,6 +228,43 @@ AS $$
     FROM c WHERE premium_nanousd IS NOT NULL
 $$;
 
+-- The sums of a wallet from p_start on and before p_end, by p_bucket (hour, day, month or whole) in
+-- the time zone p_zone, with what is not counted into usage_hour yet, as of one moment. `hour` is a
+-- bucket's beginning. p_model: 2 keeps models apart, 1 providers, 0 neither.
+CREATE FUNCTION usage_sums(
+  p_wallet bigint, p_start timestamptz, p_end timestamptz, p_bucket text, p_zone text,
+  p_model integer, p_task boolean, p_key boolean)
+RETURNS SETOF usage_hour LANGUAGE sql STABLE
+SET jit = off
+AS $$
+  WITH s AS MATERIALIZED (SELECT generation, watermark FROM usage_state WHERE active),
+  r AS (
+    SELECT h.* FROM s JOIN usage_hour h ON h.generation = s.generation
+     WHERE h.wallet = p_wallet AND h.hour >= p_start AND h.hour < p_end
+    UNION ALL
+    SELECT c.* FROM s
+      CROSS JOIN LATERAL usage_changes(
+        s.generation, s.watermark, 9223372036854775807, NULL, NULL, p_wallet) c
+     WHERE c.hour >= p_start AND c.hour < p_end)
+  SELECT 0, p_wallet,
+         CASE p_bucket WHEN 'whole' THEN p_start WHEN 'hour' THEN r.hour
+                       ELSE date_trunc(p_bucket, r.hour, p_zone) END,
+         CASE WHEN p_key THEN r.key_id ELSE 0 END,
+         CASE p_model WHEN 2 THEN r.model WHEN 1 THEN split_part(r.model, '/', 1) ELSE '' END,
+         CASE WHEN p_task THEN r.task ELSE '' END,
+         sum(r.calls)::bigint, sum(r.attempts)::bigint, sum(r.failed)::bigint,
+         sum(r.cancelled)::bigint, sum(r.estimated)::bigint, sum(r.prompt)::bigint,
+         sum(r.cached_read)::bigint, sum(r.cached_write)::bigint, sum(r.prompt_audio)::bigint,
+         sum(r.completion)::bigint, sum(r.reasoning)::bigint, sum(r.completion_audio)::bigint,
+         sum(r.cached_write_1h)::bigint, sum(r.prompt_image)::bigint,
+         sum(r.completion_image)::bigint, sum(r.image)::bigint, sum(r.second)::bigint,
+         sum(r.character)::bigint, sum(r.cost)::bigint, sum(r.refunded)::bigint,
+         sum(r.compared)::bigint, sum(r.premium)::bigint, sum(r.saved)::bigint,
+         sum(r.single)::bigint, sum(r.single_saved)::bigint
+    FROM r GROUP BY 3, 4, 5, 6
+  HAVING (sum(r.attempts), sum(r.cost), sum(r.refunded), sum(r.compared)) <> (0, 0, 0, 0)
+$$;
+
 -- Counts the next events of a generation, in one transaction; who else would count them at the same
 -- time passes by. Returns how many events there were about, 0 once there is nothing more to count,
 -- NULL where another session counts, and -1 where the transactions' numbers have gone back.
@@ -259,6 +296,10 @@ BEGIN
     top := s.watermark;
   ELSE
     low := s.watermark; is_whole := true;
+    IF s.active AND NOT EXISTS (SELECT FROM posting WHERE xact >= low AND xact < top)
+       AND NOT EXISTS (SELECT FROM routed_call WHERE xact >= low AND xact < top) THEN
+      RETURN 0;
+    END IF;
     SELECT xact INTO cut FROM posting WHERE xact >= low AND xact < top
      ORDER BY xact OFFSET p_limit LIMIT 1;
     IF FOUND THEN top := greatest(cut, low + 1); is_whole := false; seen := p_limit; END IF;

@@ -1,0 +1,139 @@
+"""Reports of usage as their readers ask for them: checked ranges, time zones, pages.
+
+Sums are of whole hours: a range is widened to them, and days and months are those of a time zone
+that is whole hours from UTC.
+"""
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from omni_grpc.billing.usage.model import (
+    Bucket,
+    CallPage,
+    CallQuery,
+    Dimension,
+    ListedCall,
+    UsagePage,
+    UsagePosition,
+    UsageQuery,
+)
+from omni_grpc.billing.usage.store import UsageStore
+from omni_grpc.core.clock import Clock
+from omni_grpc.core.errors import FieldInvalid
+from omni_grpc.core.ids import AccountId, CallId
+
+_HOUR: Final = timedelta(hours=1)
+_DEFAULT_RANGES: Final = {
+    Bucket.HOUR: timedelta(hours=24),
+    Bucket.DAY: timedelta(days=30),
+    Bucket.MONTH: timedelta(days=365),
+    Bucket.WHOLE: timedelta(days=30),
+}
+"""How far a report goes back that does not say from when."""
+
+FIRST_DAY: Final = datetime(2020, 1, 1, tzinfo=UTC)
+"""No call is older than this service: what a range has before it is left out."""
+
+AHEAD: Final = timedelta(days=1)
+"""And none began later than this from now, whatever a server's clock said."""
+
+ZONE_CHARS_MAX: Final = 64
+
+
+class UsageReports:
+    """Answers questions about usage, of one account each."""
+
+    def __init__(self, store: UsageStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def query(
+        self,
+        account_id: AccountId,
+        *,
+        start: datetime | None,
+        end: datetime | None,
+        bucket: Bucket,
+        dimensions: Collection[Dimension],
+        time_zone: str,
+        start_field: str,
+        end_field: str,
+    ) -> UsageQuery:
+        """The question in full, with what it leaves open filled in.
+
+        Args:
+            account_id: whose usage.
+            start: from when on; None for a default before `end` that the bucket suits.
+            end: until before when; None for now.
+            bucket: how time is divided.
+            dimensions: what sums are kept apart by.
+            time_zone: an IANA name; UTC for the empty one.
+            start_field: what the caller knows `start` as.
+            end_field: what the caller knows `end` as.
+
+        Raises:
+            FieldInvalid: `end` is not after `start`, or the time zone is unknown, or not whole
+                hours from UTC.
+        """
+        now = self._clock.now()
+        if start is not None and end is not None and end <= start:
+            raise FieldInvalid(f"{end_field} must be after {start_field}.", field=end_field)
+        last = min(end or now, now + AHEAD)
+        if start is None:
+            start = last - _DEFAULT_RANGES[bucket]
+            if bucket is not Bucket.HOUR:
+                start = _hour_of(start).replace(hour=0)
+        if start >= last and end is None:
+            raise FieldInvalid(f"{start_field} must not be in the future.", field=start_field)
+        start = _hour_of(max(start, FIRST_DAY))
+        last = _hour_of(last + _HOUR - timedelta(microseconds=1))
+        zone = time_zone or "UTC"
+        if zone != "UTC":
+            await self._check_zone(zone, start, max(start, last))
+        return UsageQuery(
+            account_id=account_id,
+            start=start,
+            end=max(start, last),
+            bucket=bucket,
+            dimensions=frozenset(dimensions),
+            time_zone=zone,
+        )
+
+    async def summarize(
+        self, query: UsageQuery, after: UsagePosition | None, limit: int
+    ) -> UsagePage:
+        """Up to `limit` rows behind `after`, oldest first, and the sums over all rows.
+
+        It tells also what ended just now.
+        """
+        return await self._store.page(query, after, limit)
+
+    async def calls(self, query: CallQuery, before: CallId | None, limit: int) -> CallPage:
+        """Up to `limit` calls of which an attempt has ended, newest first.
+
+        A filter that little meets may bring fewer, or none, and go on all the same.
+        """
+        return await self._store.calls(query, before, limit)
+
+    async def call(self, account_id: AccountId, call_id: CallId) -> ListedCall | None:
+        """One call of an account; None if there is none, or nothing of it has ended."""
+        return await self._store.call(account_id, call_id)
+
+    async def _check_zone(self, zone: str, start: datetime, end: datetime) -> None:
+        if len(zone) > ZONE_CHARS_MAX or not await self._store.has_zone(zone):
+            raise FieldInvalid(
+                f"{zone[:ZONE_CHARS_MAX]!r} is no time zone that is known here; name one as "
+                "Europe/Berlin.",
+                field="time_zone",
+            )
+        if not await self._store.has_whole_hours(zone, start, end):
+            raise FieldInvalid(
+                f"{zone} is not whole hours from UTC, and usage is summed by the hour of UTC; ask "
+                "by the hour, or for another time zone.",
+                field="time_zone",
+            )
+
+
+def _hour_of(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
