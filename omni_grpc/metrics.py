@@ -19,6 +19,7 @@ from prometheus_client import (
 )
 
 from omni_grpc.billing import Recovered
+from omni_grpc.routing import BreakerState
 
 _CALL_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _BATCH_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5)
@@ -82,6 +83,12 @@ class Metrics:
             "omni_ledger_dead_letters",
             "Ends of attempts that the database can never apply, kept as dead letters.",
         )
+        self._breakers = Gauge(
+            "omni_breaker_open",
+            "Workers whose breaker for an offer is not closed.",
+            ("model",),
+            multiprocess_mode="livesum",
+        )
         self._holds = Gauge(
             "omni_holds",
             "Holds in the ledger, by state.",
@@ -130,6 +137,10 @@ class Metrics:
         """What a worker looks at once a second."""
         self._running.set(running)
         self._queued.set(queued)
+
+    def breaker_changed(self, offer: str, state: BreakerState) -> None:
+        """A breaker of this worker opened or closed."""
+        self._breakers.labels(offer).set(int(state is not BreakerState.CLOSED))
 
     def holds_counted(self, open_count: int, unresolved_count: int) -> None:
         """What the ledger's tables say, the same for all workers."""

@@ -55,7 +55,7 @@ from omni_grpc.identity import Identity
 from omni_grpc.metrics import Metrics, render
 from omni_grpc.providers import Providers, ProviderSettings, load_specs
 from omni_grpc.rest_api import REASONING_SEAL_PURPOSE, RestProtocol, build_app
-from omni_grpc.routing import Router
+from omni_grpc.routing import Health, Router, Warmth
 from omni_grpc.settings import Settings
 from omni_grpc.storage import Connection, Database, Sealer, connect
 
@@ -166,14 +166,23 @@ class Worker:
         self._router = Router(self._snapshot, ids, self.providers.refusal)
         sealer = Sealer(secret, SEAL_PURPOSE) if settings.replay_answers else None
         repeats = Repeats(self._ledger, sealer)
+        self._health = Health(self._clock, self._metrics)
+        warmth = Warmth(self._clock)
         self._chats = Chats(
-            self._router, self.providers, repeats, self._clock, lease_s=settings.hold_lease_s
+            self._router,
+            self.providers,
+            repeats,
+            self._clock,
+            health=self._health,
+            warmth=warmth,
+            lease_s=settings.hold_lease_s,
         )
         self._media = Media(
             MediaRouter(self._snapshot, self.providers),
             self.providers,
             repeats,
             self._clock,
+            health=self._health,
             lease_s=settings.hold_lease_s,
         )
         self._gates = Gates(self._identity, self._ledger, self._clock, settings.calls_at_once_max)

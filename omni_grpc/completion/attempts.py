@@ -25,6 +25,7 @@ from omni_grpc.completion.faults import Came, caller_error, end_attempt
 from omni_grpc.completion.repeats import Repeats
 from omni_grpc.completion.stops import LeaseStop
 from omni_grpc.completion.tally import Tally
+from omni_grpc.completion.watch import AttemptWatch, ChatWatch
 from omni_grpc.core.chat import ChatCompletion, ChatRequest, Choice
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import Interrupted
@@ -56,6 +57,7 @@ class HeldAttempt:
     request: ChatRequest
     attempt: Attempt
     charge: AttemptCharge
+    watch: ChatWatch
     provider: ChatProvider
     lease: LeaseStop
     endings: Endings
@@ -74,6 +76,7 @@ class Running:
         *,
         call: Call,
         held: AttemptCharge,
+        watch: AttemptWatch,
         came: Came,
         bills_on: bool,
         endings: Endings,
@@ -84,6 +87,7 @@ class Running:
         self.is_unresolved = False
         """Whether it failed so that nobody knows what it cost."""
         self._call = call
+        self._watch = watch
         self._came = came
         self._bills_on = bills_on
         self._endings = endings
@@ -107,9 +111,11 @@ class Running:
         if self._was_left:
             raise Interrupted("The call was left before it was sent to its provider.")
         self.held.dispatched()
+        self._watch.begun()
 
     async def _settle_answered(self, usage: Usage | None, seal: Sealer) -> None:
         """Charges a whole answer: by the provider's count, or by our own where it gave none."""
+        self._watch.answered(usage)
         if usage is not None and self._is_told(usage):
             self.held.settle(usage, AttemptOutcome.ANSWERED, seal)
             return
@@ -121,6 +127,7 @@ class Running:
 
     async def _fail(self, fault: ProviderFault, usage: Usage | None) -> None:
         """Ends an attempt, and waits until its charge can be looked up, as after an answer."""
+        self._watch.failed(fault)
 
         async def end() -> None:
             self.is_unresolved = not await end_attempt(
@@ -133,6 +140,7 @@ class Running:
     async def _leave(self, ending: Coroutine[Any, Any, None]) -> None:
         """The caller is gone. Where the service itself stopped the call, it tells its cost."""
         self._was_left = True
+        self._watch.left()
         task = self._endings.start(self.held, ending)
         if self._call.cancelled_by is not None and not self._bills_on:
             await asyncio.shield(task)
@@ -147,6 +155,7 @@ class RunningAttempt(Running):
         super().__init__(
             call=given.call,
             held=given.charge,
+            watch=given.watch,
             came=self._tally,
             bills_on=given.provider.spec.bills_after_cancel,
             endings=given.endings,

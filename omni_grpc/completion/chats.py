@@ -20,6 +20,7 @@ from omni_grpc.completion.repeats import Repeats
 from omni_grpc.completion.stops import LeaseStop
 from omni_grpc.completion.streamed import StreamedAttempt, StreamPart
 from omni_grpc.completion.tally import COUNTED_BYTES_INLINE
+from omni_grpc.completion.watch import ChatWatch
 from omni_grpc.core.chat import ChatCompletion, ChatRequest
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import ContextTooLong
@@ -27,9 +28,11 @@ from omni_grpc.core.limits import HOLD_LEASE_SECONDS
 from omni_grpc.providers import ProviderFault, Providers
 from omni_grpc.routing import (
     Attempt,
+    Health,
     Plan,
     RouteContext,
     Router,
+    Warmth,
     prompt_tokens,
     prompt_upper_bound,
 )
@@ -47,6 +50,8 @@ class Chats:
         repeats: Repeats,
         clock: Clock,
         *,
+        health: Health,
+        warmth: Warmth,
         lease_s: float = HOLD_LEASE_SECONDS,
     ) -> None:
         """`lease_s` is how long a hold outlives the last renewal of its lease."""
@@ -54,6 +59,8 @@ class Chats:
         self._providers = providers
         self._repeats = repeats
         self._clock = clock
+        self._health = health
+        self._warmth = warmth
         self._endings = Endings(lease_s)
 
     async def complete(self, call: Call, request: ChatRequest) -> ChatCompletion:
@@ -184,6 +191,7 @@ class Chats:
             request=request,
             attempt=attempt,
             charge=charge,
+            watch=ChatWatch(self._health, self._warmth, self._clock, attempt.offer, call, request),
             provider=self._providers.get(attempt.offer.provider),
             lease=lease,
             endings=self._endings,

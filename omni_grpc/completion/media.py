@@ -22,6 +22,7 @@ from omni_grpc.completion.media_plan import Choice, MediaRouter
 from omni_grpc.completion.repeats import Repeats
 from omni_grpc.completion.stops import LeaseStop
 from omni_grpc.completion.tally import COUNTED_BYTES_INLINE
+from omni_grpc.completion.watch import AttemptWatch
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import Internal
 from omni_grpc.core.limits import HOLD_LEASE_SECONDS
@@ -41,6 +42,7 @@ from omni_grpc.core.media import (
     TranscriptionRequest,
 )
 from omni_grpc.providers import ProviderFault, Providers
+from omni_grpc.routing import Health
 
 SpeechPart = SpeechStarted | bytes | MediaCompletion[Spoken]
 
@@ -58,6 +60,7 @@ class Media:
         repeats: Repeats,
         clock: Clock,
         *,
+        health: Health,
         lease_s: float = HOLD_LEASE_SECONDS,
     ) -> None:
         """`lease_s` is how long a hold outlives the last renewal of its lease."""
@@ -65,6 +68,7 @@ class Media:
         self._providers = providers
         self._repeats = repeats
         self._clock = clock
+        self._health = health
         self._endings = Endings(lease_s)
 
     async def embed(self, call: Call, request: EmbeddingRequest) -> MediaCompletion[Embeddings]:
@@ -150,7 +154,7 @@ class Media:
     async def _plan(
         self, call: Call, request: MediaRequest, bill: Bill
     ) -> tuple[tuple[Choice, ...], RequestKey | None]:
-        plan = self._router.plan(request, bill)
+        plan = self._health.healthy_first(self._router.plan(request, bill), _offer_id)
         if bill.size_bytes > COUNTED_BYTES_INLINE:
             await asyncio.to_thread(bill.check)
         if call.request_id is None or call.principal is None:
@@ -194,6 +198,7 @@ class Media:
             bill=bill,
             choice=choice,
             charge=charge,
+            watch=AttemptWatch(self._health, self._clock, choice.offer),
             provider=provider,
             lease=lease,
             endings=self._endings,
@@ -216,3 +221,7 @@ class Media:
             cost_nanousd=meter.charged_nanousd,
             balance_nanousd=balance,
         )
+
+
+def _offer_id(choice: Choice) -> str:
+    return choice.offer.id

@@ -18,6 +18,7 @@ from omni_grpc.completion.media_bill import Bill
 from omni_grpc.completion.media_bills import Counted
 from omni_grpc.completion.media_plan import Choice
 from omni_grpc.completion.stops import LeaseStop, in_time
+from omni_grpc.completion.watch import AttemptWatch
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import OmniError
 from omni_grpc.core.media import MediaRequest
@@ -46,6 +47,7 @@ class HeldMedia:
     bill: Bill
     choice: Choice
     charge: AttemptCharge
+    watch: AttemptWatch
     provider: MediaProvider
     lease: LeaseStop
     endings: Endings
@@ -62,6 +64,7 @@ class MediaAttempt(Running):
         super().__init__(
             call=given.call,
             held=given.charge,
+            watch=given.watch,
             came=self._counted,
             bills_on=given.provider.spec.bills_after_cancel,
             endings=given.endings,

@@ -74,7 +74,9 @@ class StreamedAttempt(RunningAttempt):
         try:
             with in_time(self._call, self._clock, bills_on=self._bills_on):
                 await stream
-                return await anext(stream, ())
+                deltas = await anext(stream, ())
+                self._watch.first()
+                return deltas
         except ProviderFault as fault:
             await self._fail(fault, stream.usage)
             await stream.aclose()

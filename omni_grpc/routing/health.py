@@ -4,14 +4,16 @@
 long each would take.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from omni_grpc.core.clock import Clock
 from omni_grpc.routing.breakers import Breaker, BreakerState
 from omni_grpc.routing.speeds import Speed, SpeedMeter
+
+T = TypeVar("T")
 
 
 class HealthObserver(Protocol):
@@ -56,6 +58,17 @@ class Health:
             return f"its breaker is open after failures: {breaker.cause}"
         return None
 
+    def healthy_first(self, plan: Sequence[T], offer_of: Callable[[T], str]) -> tuple[T, ...]:
+        """What is to be tried, those last whose offers should not be called now."""
+        if not self._tripped:
+            return tuple(plan)
+        return tuple(sorted(plan, key=lambda one: self.fault(offer_of(one)) is not None))
+
+    @property
+    def speeds(self) -> Mapping[str, SpeedMeter]:
+        """The meters of all offers that were called."""
+        return self._meters
+
     def speed(self, offer: str) -> Speed | None:
         """How fast an offer answers; None where nothing was measured."""
         meter = self._meters.get(offer)
@@ -80,9 +93,9 @@ class Health:
             self._breakers[offer].begun()
 
     def answered(
-        self, offer: str, *, first_token_s: float, whole_s: float, output_tokens: int
+        self, offer: str, *, first_token_s: float | None, whole_s: float, output_tokens: int
     ) -> None:
-        """An attempt was answered: the times from its dispatch on."""
+        """An attempt was answered: the times from its dispatch on; a plain one has no first."""
         breaker = self._breakers.get(offer)
         if breaker is not None:
             breaker.succeeded()

@@ -27,10 +27,6 @@ class Speed(msgspec.Struct, frozen=True):
     token_ms: float | None
     weight: float
 
-    def latency_ms(self, output_tokens: float) -> float:
-        """How long an answer of so many tokens takes."""
-        return self.first_token_ms + (self.token_ms or 0.0) * output_tokens
-
 
 class _Mean:
     """A mean in which the past fades."""
@@ -62,20 +58,33 @@ class SpeedMeter:
             if known.token_ms is not None:
                 self._token = _Mean(known.token_ms, known.weight)
 
-    def measured(self, first_token_s: float, whole_s: float, output_tokens: int) -> None:
-        """Adds a call that was answered: the times from its dispatch on."""
+    def measured(self, first_token_s: float | None, whole_s: float, output_tokens: int) -> None:
+        """Adds a call that was answered: the times from its dispatch on.
+
+        A plain call does not tell when its first token was there: as long as no stream did, all of
+        its time counts as that of its tokens.
+        """
         now = self._clock.monotonic()
         keep = math.exp2(-max(0.0, now - self._since) / HALF_LIFE_SECONDS)
         self._since = now
-        self._first.add(1e3 * first_token_s, keep)
+        whole_ms = 1e3 * whole_s
+        if first_token_s is not None:
+            self._first.add(1e3 * first_token_s, keep)
         if output_tokens >= OUTPUT_TOKENS_MIN:
-            rest_s = max(0.0, whole_s - first_token_s)
-            self._token.add(1e3 * rest_s / output_tokens, keep)
+            rest_ms = max(0.0, whole_ms - self._first.value)
+            self._token.add(rest_ms / output_tokens, keep)
+        elif first_token_s is None:
+            self._first.add(whole_ms, keep)
 
     @property
     def speed(self) -> Speed | None:
         """What is known by now; None before the first call."""
-        if not self._first.weight:
+        weight = max(self._first.weight, self._token.weight)
+        if not weight:
             return None
         token_ms = self._token.value if self._token.weight else None
-        return Speed(self._first.value, token_ms, self._first.weight)
+        return Speed(self._first.value, token_ms, weight)
+
+    def latency_ms(self, output_tokens: float) -> float:
+        """How long an answer of so many tokens takes; 0 before the first call."""
+        return self._first.value + self._token.value * output_tokens

@@ -30,7 +30,7 @@ from omni_grpc.core.limits import CALLS_AT_ONCE_MAX
 from omni_grpc.identity import Identity
 from omni_grpc.providers import Providers, ProviderSettings
 from omni_grpc.rest_api import build_app
-from omni_grpc.routing import Router
+from omni_grpc.routing import Health, Router, Warmth
 from omni_grpc.simulator import SIMULATED_MODELS, CallRecord, Simulator
 from omni_grpc.storage import Connection, Database, Sealer, connect
 
@@ -137,7 +137,8 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
         await catalog.load()
         router = Router(lambda: catalog.snapshot, providers.ids(), providers.refusal)
         repeats = Repeats(ledger, Sealer(SECRET, b"tests"))
-        chats = Chats(router, providers, repeats, clock)
+        health = Health(clock)
+        chats = Chats(router, providers, repeats, clock, health=health, warmth=Warmth(clock))
         endings = Endings()
 
         async def ready() -> bool:
@@ -147,7 +148,11 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
             build_app(
                 chats=chats,
                 media=Media(
-                    MediaRouter(lambda: catalog.snapshot, providers), providers, repeats, clock
+                    MediaRouter(lambda: catalog.snapshot, providers),
+                    providers,
+                    repeats,
+                    clock,
+                    health=health,
                 ),
                 gates=Gates(identity, ledger, clock, CALLS_AT_ONCE_MAX),
                 ledger=ledger,
