@@ -251,8 +251,8 @@ def _difference(arm: _Arm, control: _Arm, metric: Metric) -> Difference:
     shown = enough and (absolute if share_of is None else share_of).excludes(0.0)
     if not enough:
         words = (
-            f"{METRIC_WORDS[metric]}: too few to tell; {few[1]} has {few[0]} of at least {UNITS_MIN} "
-            "units (end users, or keys)."
+            f"{METRIC_WORDS[metric]}: too few to tell; {few[1]} has {few[0]} units (end users, or "
+            f"keys) of at least {UNITS_MIN}."
         )
     else:
         words = sentence(arm.name, control.name, metric, absolute, share_of, shown=shown)

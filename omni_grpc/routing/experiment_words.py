@@ -1,4 +1,4 @@
-"""What a difference between two arms says, in plain words: how much, which way, from where to where."""
+"""What a difference between two arms says, in plain words: how much, which way, how sure."""
 
 from enum import StrEnum
 from typing import Final

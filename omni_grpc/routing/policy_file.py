@@ -41,6 +41,12 @@ class FileContent(msgspec.Struct, frozen=True):
     policies: tuple[Policy, ...] = ()
     experiments: tuple[Experiment, ...] = ()
 
+    @property
+    def items(self) -> tuple[Policy | Experiment, ...]:
+        """Both."""
+        both: list[Policy | Experiment] = [*self.policies, *self.experiments]
+        return tuple(both)
+
 
 class PolicyFileError(ValueError):
     """A file of policies cannot be used; `faults` has everything that is wrong, with its line."""

@@ -49,6 +49,8 @@ class PolicySet:
 
     Attributes:
         faults: what cannot be used, by full name, and why.
+        empty: whether nothing holds for any call.
+        catalog_version: the catalog that names were looked up in.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class PolicySet:
         snapshot: CatalogSnapshot | None = None,
     ) -> None:
         self._snapshot = snapshot or CatalogSnapshot()
+        self.catalog_version = self._snapshot.version
         self._policies = {policy.full_name: policy for policy in policies}
         self.faults: tuple[Fault, ...] = ()
         faults: list[Fault] = []
@@ -79,7 +82,7 @@ class PolicySet:
                 continue
             self._experiments.setdefault(experiment.scope, []).append(running)
         self.faults = tuple(faults)
-        self._empty = not self._of_scope and not self._experiments
+        self.empty = not self._of_scope and not self._experiments
 
     def choose(
         self,
@@ -95,8 +98,6 @@ class PolicySet:
         that began first; then its policies in their order. In the control arm the search goes on
         among policies. A call without a unit is part of no experiment.
         """
-        if self._empty:
-            return None
         experiment = ""
         arm_name = ""
         for scope in context.scopes:
