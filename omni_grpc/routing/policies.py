@@ -207,8 +207,8 @@ class Policies:
 
 def set_of(content: Content, file: FileContent, snapshot: CatalogSnapshot) -> PolicySet:
     """What holds, of the database and a file: the database's where both have the same name."""
-    items: dict[str, Item] = {item.full_name: item for item in (*file.policies, *file.experiments)}
-    items.update((row.item.full_name, row.item) for row in content.rows)
+    items = {item.full_name: item for item in file.items}
+    items.update({row.item.full_name: row.item for row in content.rows})
     return PolicySet(
         [item for item in items.values() if isinstance(item, Policy)],
         [item for item in items.values() if isinstance(item, Experiment)],
