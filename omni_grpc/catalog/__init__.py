@@ -3,18 +3,38 @@
 Reads come from a snapshot in memory; the database is asked only for its version.
 """
 
+from omni_grpc.catalog.aliases import check_scope, scopes_of
 from omni_grpc.catalog.catalog import Catalog
 from omni_grpc.catalog.changes import SeedReport
 from omni_grpc.catalog.facts import OfferFacts, fault_of
 from omni_grpc.catalog.filter import Filter, parse_filter
-from omni_grpc.catalog.model import RESERVED_PREFIX, Alias, Modality, Mode, Offer, Rating
+from omni_grpc.catalog.model import (
+    GLOBAL_SCOPE,
+    RESERVED_PREFIX,
+    Alias,
+    Modality,
+    Mode,
+    Offer,
+    Rating,
+)
+from omni_grpc.catalog.operator_file import (
+    OperatorFile,
+    OperatorFileError,
+    own_price,
+    read_operator_file,
+)
 from omni_grpc.catalog.prices import Quote, quote
+from omni_grpc.catalog.replacement import replaced
+from omni_grpc.catalog.rows import etag_of
 from omni_grpc.catalog.seed import seed
 from omni_grpc.catalog.snapshot import CatalogSnapshot, OfferPage
 from omni_grpc.catalog.sources import Reading, packaged_facts
 from omni_grpc.catalog.store import CatalogStore
+from omni_grpc.catalog.words import OFFER_FIELDS, OwnPrice, Words
 
 __all__ = [
+    "GLOBAL_SCOPE",
+    "OFFER_FIELDS",
     "RESERVED_PREFIX",
     "Alias",
     "Catalog",
@@ -26,13 +46,23 @@ __all__ = [
     "Offer",
     "OfferFacts",
     "OfferPage",
+    "OperatorFile",
+    "OperatorFileError",
+    "OwnPrice",
     "Quote",
     "Rating",
     "Reading",
     "SeedReport",
+    "Words",
+    "check_scope",
+    "etag_of",
     "fault_of",
+    "own_price",
     "packaged_facts",
     "parse_filter",
     "quote",
+    "read_operator_file",
+    "replaced",
+    "scopes_of",
     "seed",
 ]

@@ -6,14 +6,25 @@ the database does not answer the last snapshot stays.
 
 import asyncio
 import time
+from collections.abc import Collection
 from typing import NoReturn
 
 import structlog
 
-from omni_grpc.catalog.model import Alias
+from omni_grpc.catalog.model import GLOBAL_SCOPE, Alias, Offer
+from omni_grpc.catalog.operator_file import (
+    OperatorFile,
+    OperatorFileError,
+    alias_faults,
+    hint,
+    names_faults,
+    unmatched,
+)
+from omni_grpc.catalog.ratings import stated_ratings
 from omni_grpc.catalog.snapshot import CatalogSnapshot
-from omni_grpc.catalog.store import CatalogStore
-from omni_grpc.core.errors import FieldInvalid, OmniError
+from omni_grpc.catalog.store import CatalogContent, CatalogStore, today
+from omni_grpc.catalog.words import Words, faults_of
+from omni_grpc.core.errors import FieldInvalid, NotFound, OmniError
 from omni_grpc.core.limits import CATALOG_POLL_SECONDS
 from omni_grpc.storage import Database
 
@@ -33,6 +44,7 @@ class Catalog:
         self._poll_s = poll_s
         self._snapshot = CatalogSnapshot()
         self._loading = asyncio.Lock()
+        self._day = today()
 
     @property
     def snapshot(self) -> CatalogSnapshot:
@@ -49,9 +61,8 @@ class Catalog:
             began_s = time.monotonic()
             content = await self._store.read()
             # Sorting and indexing would block the loop for some 50 ms.
-            self._snapshot = await asyncio.to_thread(
-                CatalogSnapshot, content.version, content.offers, content.aliases
-            )
+            self._snapshot = await asyncio.to_thread(_snapshot, content)
+            self._day = content.day
         duration_ms = round(1e3 * (time.monotonic() - began_s))
         if not content.offers:
             log.warning(
@@ -68,12 +79,14 @@ class Catalog:
         )
 
     async def refresh(self) -> bool:
-        """Load the catalog if it changed; returns whether it did.
+        """Load the catalog if it, or the day, changed; returns whether it did.
+
+        A day may make a model deprecated.
 
         Raises:
             LedgerUnavailable: the database does not answer; the snapshot stays.
         """
-        if await self._store.version() == self._snapshot.version:
+        if await self._store.version() == self._snapshot.version and self._day == today():
             return False
         await self.load()
         return True
@@ -93,33 +106,93 @@ class Catalog:
         """Make an alias, or change it; it counts here at once and elsewhere within a poll.
 
         Raises:
-            FieldInvalid: it is malformed, hides an offer, would mean itself, or a target names
-                nothing.
+            FieldInvalid: it is malformed, hides an offer, would mean itself, a target names
+                nothing, or models.yaml sets it.
             LedgerUnavailable: the database does not answer.
         """
         await self.refresh()
-        if self._snapshot.get(alias.name) is not None:
-            raise FieldInvalid(
-                f"{alias.name!r} is the name of an offer. Choose another.", field="name"
-            )
-        for target in alias.targets:
-            if target != alias.name and not self._snapshot.resolve(target):
-                raise FieldInvalid(
-                    f"{target!r} names no model and no alias{self._hint(target)}.", field="targets"
-                )
+        for field, fault in alias_faults(self._snapshot, alias):
+            raise FieldInvalid(fault, field=field)
         await self._store.set_alias(alias, actor=actor)
         await self.load()
 
-    async def delete_alias(self, name: str, *, actor: str) -> None:
-        """Take a global alias away.
+    async def delete_alias(self, name: str, *, actor: str, scope: str = GLOBAL_SCOPE) -> None:
+        """Take an alias of a scope away.
 
         Raises:
             NotFound: there is no such alias.
+            FieldInvalid: models.yaml sets it.
             LedgerUnavailable: the database does not answer.
         """
-        await self._store.delete_alias(name, actor=actor)
+        await self._store.delete_alias(name, actor=actor, scope=scope)
         await self.load()
 
-    def _hint(self, name: str) -> str:
-        near = self._snapshot.suggestions(name)
-        return f"; did you mean {' or '.join(near)}?" if near else ""
+    async def update_model(
+        self, offer_id: str, words: Words, fields: Collection[str], *, etag: str = "", actor: str
+    ) -> Offer:
+        """Say something of an offer; it counts here at once and elsewhere within a poll.
+
+        Args:
+            offer_id: the offer.
+            words: what to say. Of `fields`, what it leaves out is taken back.
+            fields: which fields of `words` to change, at least one.
+            etag: what `etag_of` the offer was when the caller read it; empty: whatever it is.
+            actor: who asked for it, for the record of changes.
+
+        Returns:
+            The offer as it is now.
+
+        Raises:
+            NotFound: there is no such offer.
+            FieldInvalid: a value cannot be, a replacement names nothing or leads back, or
+                models.yaml speaks of such a field.
+            EtagMismatch: the offer was changed since.
+            LedgerUnavailable: the database does not answer.
+        """
+        for field, fault in faults_of(words):
+            raise FieldInvalid(f"{field} {fault}.", field=field)
+        await self.refresh()
+        if words.replacement is not None and not self._snapshot.resolve(words.replacement):
+            near = hint(self._snapshot, words.replacement)
+            raise FieldInvalid(
+                f"The replacement {words.replacement!r} names no model and no alias{near}.",
+                field="replacement",
+            )
+        await self._store.set_words(offer_id, words, fields, etag=etag, actor=actor)
+        await self.load()
+        offer = self._snapshot.get(offer_id)
+        if offer is None:
+            raise NotFound(f"There is no model {offer_id!r}.")
+        return offer
+
+    async def apply_file(self, file: OperatorFile, *, actor: str) -> tuple[str, ...]:
+        """Make what models.yaml says hold everywhere, whole or not at all.
+
+        Returns:
+            The patterns that name nothing now; they will count when a source lists it.
+
+        Raises:
+            OperatorFileError: with every fault; what held before goes on holding.
+            LedgerUnavailable: the database does not answer.
+        """
+        await self.refresh()
+        faults = names_faults(self._snapshot, file)
+        if faults:
+            raise OperatorFileError(faults)
+        try:
+            changed = await self._store.set_file(file.rules, file.aliases, actor=actor)
+        except FieldInvalid as error:
+            raise OperatorFileError([error.message]) from None
+        if changed:
+            await self.load()
+        return unmatched(self._snapshot, file)
+
+
+def _snapshot(content: CatalogContent) -> CatalogSnapshot:
+    return CatalogSnapshot(
+        content.version,
+        content.offers,
+        content.aliases,
+        stated_ratings(content.words, content.scores),
+        content.words,
+    )

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from omni_grpc.catalog.benchmarks import Score, ratings_of
 from omni_grpc.catalog.model import Offer, Rating
 from omni_grpc.catalog.rating_facts import (
     RATING_FACTS,
@@ -20,6 +21,7 @@ from omni_grpc.catalog.rating_facts import (
     RATING_FACTS_SOURCE,
     RATING_TASKS,
 )
+from omni_grpc.catalog.words import LAYER_NAMES, OVERALL, RATING, Expanded
 from omni_grpc.core.money import NANO_PER_USD, Unit
 from omni_grpc.core.task import Task
 
@@ -56,6 +58,21 @@ class ModelRatings(msgspec.Struct, frozen=True):
 
 Stated = Mapping[str, Mapping[Task | None, Rating]]
 """Ratings by the model's canonical id and the task; None is overall."""
+
+
+def stated_ratings(words: Expanded, scores: Iterable[Score]) -> Stated:
+    """What operators say of models, over what the scores of sources say."""
+    found = ratings_of(scores)
+    for (subject, field), word in words.items():
+        if field.startswith(RATING):
+            name = field.removeprefix(RATING)
+            task = None if name == OVERALL else Task(name)
+            found.setdefault(subject, {})[task] = Rating(
+                value=float(msgspec.json.decode(word.value, type=int)),
+                source=LAYER_NAMES[word.layer],
+                task=task,
+            )
+    return found
 
 
 def rate_models(offers: Iterable[Offer], stated: Stated) -> dict[str, ModelRatings]:

@@ -1,15 +1,27 @@
 """Turns rows of the database into offers that share whatever is equal, so that memory stays small.
 
 Thousands of offers repeat a few hundred rates, sets of modalities and names: each is kept once.
+Operators' words are laid over the rows here, so that everything else sees one offer.
 """
 
 import datetime as dt
-from typing import TypeVar
+import hashlib
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+import msgspec
 
 from omni_grpc.catalog.model import Modality, Mode, Offer
+from omni_grpc.catalog.words import PRICE, RATING, Expanded, Word, Words
 from omni_grpc.core.money import Price, Rate, Unit
 
 T = TypeVar("T")
+
+_DECODERS: Final = {
+    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(Words)
+}
+_SETS: Final = ("tags", "regions")
+_ETAG_CHARS: Final = 16
 
 
 class PriceReader:
@@ -36,9 +48,15 @@ class PriceReader:
 class OfferReader:
     """Makes offers from rows."""
 
-    def __init__(self, prices: dict[int, Price]) -> None:
+    def __init__(self, prices: dict[int, Price], words: Expanded, today: dt.date) -> None:
+        """Take the price versions that rows name, what operators say, and the date in UTC."""
         self._prices = prices
+        self._today = today
         self._shared = Shared()
+        self._words: dict[str, dict[str, Word]] = {}
+        for (subject, field), word in words.items():
+            if not field.startswith(RATING):
+                self._words.setdefault(subject, {})[field] = word
 
     def offer(  # noqa: PLR0917 # the columns of one row, in their order
         self,
@@ -60,14 +78,22 @@ class OfferReader:
         free: bool,
         deprecated: bool,
         by_name_only: bool,
-        enabled: bool,
         release_date: dt.date | None,
         price_version: int | None,
         unpriced_reason: str,
+        own_price_version: int | None,
+        regions: list[str],
+        deprecation_date: dt.date | None,
+        source: str,
     ) -> Offer:
         """One row of `offer`, in the order of the store's query."""
         one = self._shared.one
-        return Offer(
+        version = own_price_version or price_version
+        price = self._prices[version] if version else None
+        if own_price_version and price is not None:
+            free = not any(rate.nanousd_per_mtok for rate in price.rates)
+            unpriced_reason = ""
+        found = Offer(
             id=offer_id,
             provider=one(provider),
             model=one(model),
@@ -84,13 +110,40 @@ class OfferReader:
             reasoning=reasoning,
             temperature=temperature,
             free=free,
-            deprecated=deprecated,
+            deprecated=deprecated or self._is_past(deprecation_date),
             by_name_only=by_name_only,
-            enabled=enabled,
+            enabled=True,
             release_date=one(release_date),
-            price=self._prices[price_version] if price_version else None,
+            price=price,
             unpriced_reason=one(unpriced_reason),
+            regions=one(frozenset(regions)),
+            deprecation_date=one(deprecation_date),
+            source=one(source),
         )
+        words = self._words.get(offer_id)
+        return found if words is None else self._said(found, words)
+
+    def _said(self, offer: Offer, words: Mapping[str, Word]) -> Offer:
+        """The offer with an operator's words over it; its price is there already."""
+        changed: dict[str, object] = {}
+        for field, word in words.items():
+            if field == PRICE:
+                continue
+            value = _DECODERS[field].decode(word.value)
+            changed[field] = self._shared.one(frozenset(value) if field in _SETS else value)
+        date = changed.get("deprecation_date")
+        if isinstance(date, dt.date):
+            changed["deprecated"] = self._is_past(date)
+        return msgspec.structs.replace(offer, **changed)
+
+    def _is_past(self, date: dt.date | None) -> bool:
+        return date is not None and date <= self._today
+
+
+def etag_of(offer: Offer) -> str:
+    """Changes whenever anything of an offer does."""
+    text = msgspec.json.encode(offer, order="deterministic")
+    return hashlib.sha256(text).hexdigest()[:_ETAG_CHARS]
 
 
 class Shared:

@@ -16,6 +16,7 @@ from omni_grpc.catalog.makers import maker_rank
 from omni_grpc.catalog.model import GLOBAL_SCOPE, Alias, Offer, Rating
 from omni_grpc.catalog.names import Fingerprint, fingerprint, near
 from omni_grpc.catalog.ratings import Stated, rate_models
+from omni_grpc.catalog.words import Expanded, Word
 from omni_grpc.core.money import Rate, Unit
 from omni_grpc.core.task import Task
 
@@ -46,11 +47,15 @@ class CatalogSnapshot:
         offers: Iterable[Offer] = (),
         aliases: Iterable[Alias] = (),
         ratings: Stated | None = None,
+        words: Expanded | None = None,
     ) -> None:
         self.version = version
         self._offers = tuple(sorted(offers, key=lambda offer: offer.id))
         self._ids = [offer.id for offer in self._offers]
         self._of_id = dict(zip(self._ids, self._offers, strict=True))
+        self._words: dict[str, dict[str, Word]] = {}
+        for (subject, field), word in (words or {}).items():
+            self._words.setdefault(subject, {})[field] = word
         self._ratings = rate_models(self._offers, ratings or {})
         self._aliases: dict[str, dict[str, Alias]] = {}
         for alias in aliases:
@@ -102,6 +107,10 @@ class CatalogSnapshot:
         if held is None:
             return ()
         return (held.overall, *(held.tasks[task] for task in sorted(held.tasks)))
+
+    def words(self, subject: str) -> Mapping[str, Word]:
+        """What operators say of an offer (by its id) or a model's ratings, by field."""
+        return self._words.get(subject, {})
 
     def aliases(self, scope: str) -> tuple[Alias, ...]:
         """The aliases of exactly this scope, ordered by name."""

@@ -6,13 +6,15 @@ while the database does not answer.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 from psycopg.rows import args_row, scalar_row
 
-from omni_grpc.catalog.aliases import check_alias
+from omni_grpc.catalog.aliases import check_alias, subject_of
+from omni_grpc.catalog.benchmarks import Score
 from omni_grpc.catalog.changes import (
     ALIAS,
     Change,
@@ -26,7 +28,15 @@ from omni_grpc.catalog.changes import (
 )
 from omni_grpc.catalog.facts import OfferFacts
 from omni_grpc.catalog.model import GLOBAL_SCOPE, Alias, Offer
-from omni_grpc.catalog.rows import OfferReader, PriceReader
+from omni_grpc.catalog.operator_store import (
+    aliases_of,
+    set_file,
+    set_words,
+    settle,
+    words_of,
+)
+from omni_grpc.catalog.rows import OfferReader, PriceReader, etag_of
+from omni_grpc.catalog.words import FILE, LAYER_NAMES, Expanded, Rule, Words
 from omni_grpc.catalog.writing import (
     OPERATOR,
     VERSION,
@@ -38,7 +48,7 @@ from omni_grpc.catalog.writing import (
     record,
     scalar,
 )
-from omni_grpc.core.errors import NotFound
+from omni_grpc.core.errors import EtagMismatch, FieldInvalid, NotFound
 from omni_grpc.core.money import Price
 from omni_grpc.storage import Connection, Database
 
@@ -72,9 +82,18 @@ CURRENT_OFFERS: Final = """
 SELECT id, provider, model, provider_model, display_name, mode,
        context_tokens_max, prompt_tokens_max, output_tokens_max,
        input_modalities, output_modalities, tools, structured_output, reasoning, temperature,
-       free, deprecated OR delist_time IS NOT NULL, by_name_only, enabled, release_date,
-       price_version, unpriced_reason
+       free, deprecated OR delist_time IS NOT NULL, by_name_only, release_date,
+       price_version, unpriced_reason, own_price_version, regions, deprecation_date, source
 FROM offer
+"""
+CURRENT_OFFER: Final = CURRENT_OFFERS + "WHERE id = %s"
+HOLDING_RATES: Final = """
+SELECT r.price_version, r.unit, r.prompt_tokens_min, r.nanousd_per_mtok
+FROM offer o JOIN price_rate r ON r.price_version = coalesce(o.own_price_version, o.price_version)
+"""
+HOLDING_RATES_OF_OFFER: Final = HOLDING_RATES + "WHERE o.id = %s"
+BENCHMARK_SCORES: Final = """
+SELECT model, benchmark, score::float8, source, score_date FROM benchmark_score
 """
 CURRENT_RATES: Final = """
 SELECT r.price_version, r.unit, r.prompt_tokens_min, r.nanousd_per_mtok
@@ -85,13 +104,14 @@ SELECT price_version, unit, prompt_tokens_min, nanousd_per_mtok
 FROM price_rate WHERE price_version = ANY(%s)
 """
 
-ALIASES: Final = "SELECT scope, name, targets FROM alias ORDER BY scope, name"
 SET_ALIAS: Final = """
 INSERT INTO alias (scope, name, targets) VALUES (%s, %s, %s)
-ON CONFLICT (scope, name) DO UPDATE
+ON CONFLICT (scope, name, layer) DO UPDATE
 SET targets = excluded.targets, update_time = clock_timestamp()
 """
-DELETE_ALIAS: Final = "DELETE FROM alias WHERE scope = %s AND name = %s RETURNING targets"
+DELETE_ALIAS: Final = """
+DELETE FROM alias WHERE scope = %s AND name = %s AND layer = 'call' RETURNING targets
+"""
 
 
 class CatalogContent(msgspec.Struct, frozen=True):
@@ -100,6 +120,10 @@ class CatalogContent(msgspec.Struct, frozen=True):
     version: int
     offers: tuple[Offer, ...]
     aliases: tuple[Alias, ...]
+    words: Expanded
+    scores: tuple[Score, ...]
+    day: dt.date
+    """What was taken for today, in UTC."""
 
 
 class CatalogStore:
@@ -120,11 +144,15 @@ class CatalogStore:
             await connection.execute(ONE_SNAPSHOT)
             version = await scalar(connection, VERSION)
             prices = PriceReader()
-            await each(connection, CURRENT_RATES, prices.add)
-            reader = OfferReader(prices.prices())
+            await each(connection, HOLDING_RATES, prices.add)
+            words = await words_of(connection)
+            day = today()
+            reader = OfferReader(prices.prices(), words, day)
             offers: list[Offer] = []
             await each(connection, CURRENT_OFFERS, lambda *row: offers.append(reader.offer(*row)))
-            return CatalogContent(version, tuple(offers), await _aliases(connection))
+            aliases = tuple(alias for alias, _ in await aliases_of(connection))
+            scores = await _scores(connection)
+            return CatalogContent(version, tuple(offers), aliases, words, scores, day)
 
         return await self._database.transaction(work)
 
@@ -143,6 +171,7 @@ class CatalogStore:
             if changes.rows:
                 await _write(connection, changes, stored, source)
                 await record(connection, changes.rows, source, actor)
+                await settle(connection, actor)
                 version = await raise_version(connection)
             return report(version, facts, changes)
 
@@ -157,29 +186,30 @@ class CatalogStore:
         return reader.prices()
 
     async def aliases(self) -> tuple[Alias, ...]:
-        """Every alias of every scope, ordered by scope and name."""
-        return await self._database.transaction(_aliases)
+        """Every alias of every scope, ordered by scope and name; the winning one comes later."""
+        held = await self._database.transaction(aliases_of)
+        return tuple(alias for alias, _ in held)
 
     async def set_alias(self, alias: Alias, *, actor: str) -> None:
         """Make an alias, or change it.
 
         Raises:
-            FieldInvalid: it is malformed, reserved, or would mean itself.
+            FieldInvalid: it is malformed, reserved, would mean itself, or models.yaml sets it.
         """
 
         async def work(connection: Connection) -> None:
             await lock(connection)
-            others = {
-                one.name: one.targets
-                for one in await _aliases(connection)
-                if one.scope == alias.scope
-            }
-            old = others.pop(alias.name, None)
-            check_alias(alias.name, alias.targets, others)
+            held = await aliases_of(connection)
+            _refuse_alias_of_file(held, alias.scope, alias.name)
+            place = (alias.scope, alias.name)
+            others = [one for one, _ in held if (one.scope, one.name) != place]
+            old = next((one.targets for one, _ in held if (one.scope, one.name) == place), None)
+            check_alias(alias, others)
             if old == alias.targets:
                 return
-            await connection.execute(SET_ALIAS, (alias.scope, alias.name, list(alias.targets)))
-            change = Change(alias.name, ALIAS, _targets(old), _targets(alias.targets))
+            await connection.execute(SET_ALIAS, (*place, list(alias.targets)))
+            subject = subject_of(*place)
+            change = Change(subject, ALIAS, _targets(old), _targets(alias.targets))
             await record(connection, (change,), OPERATOR, actor)
             await raise_version(connection)
 
@@ -190,27 +220,72 @@ class CatalogStore:
 
         Raises:
             NotFound: there is no such alias.
+            FieldInvalid: models.yaml sets it.
         """
 
         async def work(connection: Connection) -> None:
             await lock(connection)
+            _refuse_alias_of_file(await aliases_of(connection), scope, name)
             cursor = connection.cursor(row_factory=scalar_row)
             old = await (await cursor.execute(DELETE_ALIAS, (scope, name))).fetchone()
             if old is None:
-                raise NotFound(f"There is no alias {name!r}. Look at the list of aliases.")
-            await record(connection, (Change(name, ALIAS, _targets(old), None),), OPERATOR, actor)
+                raise NotFound(f"There is no alias {name!r} in {scope}. Look at the list of them.")
+            change = Change(subject_of(scope, name), ALIAS, _targets(old), None)
+            await record(connection, (change,), OPERATOR, actor)
             await raise_version(connection)
 
         await self._database.transaction(work)
 
+    async def set_file(
+        self, rules: Sequence[Rule], aliases: Sequence[Alias], *, actor: str
+    ) -> bool:
+        """Make what models.yaml says hold, whole or not at all; returns whether it was news.
 
-async def _aliases(connection: Connection) -> tuple[Alias, ...]:
-    cursor = connection.cursor(row_factory=args_row(_alias))
-    return tuple(await (await cursor.execute(ALIASES)).fetchall())
+        Raises:
+            FieldInvalid: an alias would mean itself, or a replacement lead back to its model.
+        """
 
+        async def work(connection: Connection) -> bool:
+            await lock(connection)
+            changed = await set_file(connection, rules, aliases, actor=actor)
+            if changed:
+                await raise_version(connection)
+            return changed
 
-def _alias(scope: str, name: str, targets: list[str]) -> Alias:
-    return Alias(scope=scope, name=name, targets=tuple(targets))
+        return await self._database.transaction(work)
+
+    async def set_words(
+        self, offer_id: str, words: Words, fields: Collection[str], *, etag: str, actor: str
+    ) -> None:
+        """Say something of an offer, in some fields; one that `words` leave out is taken back.
+
+        Args:
+            offer_id: the offer.
+            words: what to say.
+            fields: which of `words.OFFER_FIELDS` to change.
+            etag: what the caller saw, `etag_of` an offer; empty changes it whatever it is.
+            actor: who asked for it, for the record of changes.
+
+        Raises:
+            NotFound: there is no such offer.
+            EtagMismatch: it is not what the caller saw.
+            FieldInvalid: models.yaml speaks of such a field, or a replacement would lead back.
+        """
+
+        async def work(connection: Connection) -> None:
+            await lock(connection)
+            offer = await _offer(connection, offer_id)
+            if offer is None:
+                raise NotFound(f"There is no model {offer_id!r}.")
+            if etag and etag != etag_of(offer):
+                raise EtagMismatch(
+                    f"{offer_id} was changed since you read it. Read it again, and decide anew.",
+                    field="etag",
+                )
+            if await set_words(connection, offer_id, words, fields, actor=actor):
+                await raise_version(connection)
+
+        await self._database.transaction(work)
 
 
 async def _stored_offers(connection: Connection) -> dict[str, StoredOffer]:
@@ -269,6 +344,38 @@ async def _write(
     )
     await connection.execute(DELIST, (list(changes.delisted),))
     await connection.execute(RELIST, (list(changes.relisted),))
+
+
+async def _offer(connection: Connection, offer_id: str) -> Offer | None:
+    """One offer as a snapshot would have it."""
+    prices = PriceReader()
+    cursor = connection.cursor(row_factory=args_row(prices.add))
+    await (await cursor.execute(HOLDING_RATES_OF_OFFER, (offer_id,))).fetchall()
+    reader = OfferReader(prices.prices(), await words_of(connection), today())
+    found = connection.cursor(row_factory=args_row(reader.offer))
+    return await (await found.execute(CURRENT_OFFER, (offer_id,))).fetchone()
+
+
+async def _scores(connection: Connection) -> tuple[Score, ...]:
+    def read(model: str, benchmark: str, score: float, source: str, date: dt.date | None) -> Score:
+        return Score(model=model, benchmark=benchmark, score=score, source=source, date=date)
+
+    cursor = connection.cursor(row_factory=args_row(read))
+    return tuple(await (await cursor.execute(BENCHMARK_SCORES)).fetchall())
+
+
+def _refuse_alias_of_file(held: Iterable[tuple[Alias, str]], scope: str, name: str) -> None:
+    if any((one.scope, one.name, layer) == (scope, name, FILE) for one, layer in held):
+        raise FieldInvalid(
+            f"{LAYER_NAMES[FILE]} sets the alias {name!r} of {scope}, and it goes before calls. "
+            "Change it there.",
+            field="name",
+        )
+
+
+def today() -> dt.date:
+    """The date in UTC, by which a model is deprecated or not yet."""
+    return dt.datetime.now(dt.UTC).date()
 
 
 def _targets(targets: Sequence[str] | None) -> str | None:

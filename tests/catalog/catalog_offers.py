@@ -10,6 +10,8 @@ from omni_grpc.storage import EmbeddedPostgres, migrations_folder
 
 Rows = list[tuple[object, ...]]
 
+MIGRATIONS = ("0003_catalog.sql", "0007_catalog_facts.sql", "0008_catalog_sync.sql")
+
 TEXT = frozenset({Modality.TEXT})
 
 
@@ -61,5 +63,6 @@ def create_catalog(server: EmbeddedPostgres, name: str) -> str:
     """A new database with the catalog's tables; returns its URL."""
     url = server.create_database(name)
     with psycopg.connect(url) as connection:
-        connection.execute((migrations_folder() / "0003_catalog.sql").read_bytes())
+        for migration in MIGRATIONS:
+            connection.execute((migrations_folder() / migration).read_bytes())
     return url

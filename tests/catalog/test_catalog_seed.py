@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from catalog_offers import Rows, facts, rates
 
-from omni_grpc.catalog import CatalogStore, Modality, Mode, Quote, Reading, seed
+from omni_grpc.catalog import Catalog, CatalogStore, Modality, Mode, Quote, Reading, Words, seed
 from omni_grpc.catalog.changes import FACT_COLUMNS
 from omni_grpc.core.money import Rate, Unit
 from omni_grpc.storage import Database
@@ -182,9 +182,9 @@ async def test_a_source_touches_only_what_it_brought(database: Database):
     assert (read["a/1"].deprecated, read["a/2"].deprecated) == (True, False)
 
 
-async def test_the_operator_s_switch_outlives_a_seed(database: Database, query: Query):
+async def test_the_operator_s_switch_outlives_a_seed(database: Database):
     await seed(database, [facts("a/1")])
-    query("UPDATE offer SET enabled = false")
+    await Catalog(database).update_model("a/1", Words(enabled=False), ("enabled",), actor="ann")
     await seed(database, [facts("a/1", tools=True, quote=Quote(rates=rates(9)))])
     (read,) = (await CatalogStore(database).read()).offers
     assert read.tools
