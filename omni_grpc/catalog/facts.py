@@ -20,8 +20,35 @@ _OTHER_UNITS: Final = {
 }
 
 
-class OfferFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One offer as a source describes it; the fields mean what they mean in `Offer`."""
+FACTS: Final = (
+    "model",
+    "display_name",
+    "mode",
+    "context_tokens_max",
+    "prompt_tokens_max",
+    "output_tokens_max",
+    "input_modalities",
+    "output_modalities",
+    "tools",
+    "structured_output",
+    "reasoning",
+    "temperature",
+    "deprecated",
+    "by_name_only",
+    "release_date",
+    "deprecation_date",
+    "regions",
+)
+"""The fields of an offer's facts beside its price, each of which may come from another source."""
+
+
+class OfferFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One offer as a source describes it; the fields mean what they mean in `Offer`.
+
+    Attributes:
+        unsaid: the fields of which the source says nothing, so that the next one's word counts.
+        own: it is the operator's own word, which goes before every source's.
+    """
 
     provider: str
     provider_model: str
@@ -41,6 +68,10 @@ class OfferFacts(msgspec.Struct, frozen=True, kw_only=True):
     deprecated: bool = False
     by_name_only: bool = False
     release_date: dt.date | None = None
+    deprecation_date: dt.date | None = None
+    regions: frozenset[str] = frozenset()
+    unsaid: tuple[str, ...] = ()
+    own: bool = False
 
     @property
     def id(self) -> str:

@@ -54,6 +54,10 @@ _OWN_UNITS: Final = {
     "character": Unit.CHARACTER,
 }
 """Costs of what is no token, in USD per million: they stand for themselves."""
+
+COST_KEYS: Final = {unit.value: key for key, unit in {**_UNITS, **_OWN_UNITS}.items()}
+"""A unit's name -> the key that `quote` reads its price under."""
+
 _TIERS: Final = "tiers"
 _TIER: Final = "tier"
 _OVER_200K: Final = "context_over_200k"
@@ -67,16 +71,25 @@ _DOUBLE_NOISE: Final = Decimal("1e-12")
 _NANO: Final = Decimal("1e-9")
 
 
-class Quote(msgspec.Struct, frozen=True):
-    """What an offer costs: sorted rates, or none and the reason."""
+class Quote(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an offer costs: sorted rates, or none and the reason.
+
+    `beyond` says that the source asks for something which no unit here can count, so that nobody
+    else's price can be the whole price either.
+    """
 
     rates: tuple[Rate, ...] = ()
     free: bool = False
     refusal: str = ""
+    beyond: bool = False
 
 
 class _NotAPrice(ValueError):
     """Why a cost cannot be believed; the text goes into the quote."""
+
+
+class _Beyond(_NotAPrice):
+    """The cost has a part that no unit can count."""
 
 
 def quote(cost: Mapping[str, object] | None, mode: Mode) -> Quote:
@@ -89,7 +102,7 @@ def quote(cost: Mapping[str, object] | None, mode: Mode) -> Quote:
             return _own_quote(cost, mode)
         return _quote(cost, mode)
     except _NotAPrice as error:
-        return Quote(refusal=str(error)[:REFUSAL_CHARS_MAX])
+        return Quote(refusal=str(error)[:REFUSAL_CHARS_MAX], beyond=isinstance(error, _Beyond))
 
 
 def nanousd_per_mtok(usd_per_mtok: object, usd_max: Decimal = USD_PER_MTOK_MAX) -> int:
@@ -165,7 +178,7 @@ def _quote(cost: Mapping[str, object] | None, mode: Mode) -> Quote:
 def _part(cost: Mapping[str, object], *, also: tuple[str, ...]) -> dict[Unit, int]:
     unknown = sorted(cost.keys() - _UNITS.keys() - set(also))
     if unknown:
-        raise _NotAPrice(f"the source prices something unknown: {', '.join(map(repr, unknown))}")
+        raise _Beyond(f"the source prices something unknown: {', '.join(map(repr, unknown))}")
     return {unit: nanousd_per_mtok(cost[key]) for key, unit in _UNITS.items() if key in cost}
 
 
@@ -199,7 +212,7 @@ def _tier_size(tier: object) -> int:
             0 < size <= TIER_TOKENS_MAX
         ):
             return size
-    raise _NotAPrice(f"a price tier has a condition that is not known: {condition!r}")
+    raise _Beyond(f"a price tier has a condition that is not known: {condition!r}")
 
 
 def _believable(prices: Mapping[Unit, int]) -> dict[Unit, int]:

