@@ -5,9 +5,8 @@ if anything changed, ends by raising its version (`writing`). Every method raise
 while the database does not answer.
 """
 
-import asyncio
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -15,24 +14,12 @@ from psycopg.rows import args_row, scalar_row
 
 from omni_grpc.catalog.aliases import check_alias, subject_of
 from omni_grpc.catalog.benchmarks import Score
-from omni_grpc.catalog.changes import (
-    ALIAS,
-    Change,
-    Changes,
-    SeedReport,
-    StoredOffer,
-    Value,
-    changes_between,
-    fact_values,
-    report,
-)
-from omni_grpc.catalog.facts import OfferFacts
+from omni_grpc.catalog.changes import ALIAS, Change
 from omni_grpc.catalog.model import GLOBAL_SCOPE, Alias, Offer
 from omni_grpc.catalog.operator_store import (
     aliases_of,
     set_file,
     set_words,
-    settle,
     words_of,
 )
 from omni_grpc.catalog.rows import OfferReader, PriceReader, etag_of
@@ -40,8 +27,6 @@ from omni_grpc.catalog.words import FILE, LAYER_NAMES, Expanded, Rule, Words
 from omni_grpc.catalog.writing import (
     OPERATOR,
     VERSION,
-    add_prices,
-    copy,
     each,
     lock,
     raise_version,
@@ -53,30 +38,6 @@ from omni_grpc.core.money import Price
 from omni_grpc.storage import Connection, Database
 
 ONE_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-STORED_OFFERS: Final = """
-SELECT id, source, delist_time IS NULL, price_version,
-       model, display_name, mode, context_tokens_max, prompt_tokens_max, output_tokens_max,
-       input_modalities, output_modalities, tools, structured_output, reasoning, temperature,
-       free, deprecated, by_name_only, release_date, unpriced_reason
-FROM offer
-"""
-COPY_OFFERS: Final = """
-COPY offer (id, provider, provider_model, source, price_version,
-            model, display_name, mode, context_tokens_max, prompt_tokens_max, output_tokens_max,
-            input_modalities, output_modalities, tools, structured_output, reasoning, temperature,
-            free, deprecated, by_name_only, release_date, unpriced_reason)
-FROM STDIN
-"""
-UPDATE_OFFER: Final = """
-UPDATE offer SET price_version = %s,
-       model = %s, display_name = %s, mode = %s, context_tokens_max = %s, prompt_tokens_max = %s,
-       output_tokens_max = %s, input_modalities = %s, output_modalities = %s, tools = %s,
-       structured_output = %s, reasoning = %s, temperature = %s, free = %s, deprecated = %s,
-       by_name_only = %s, release_date = %s, unpriced_reason = %s, update_time = clock_timestamp()
-WHERE id = %s
-"""
-DELIST: Final = "UPDATE offer SET delist_time = clock_timestamp() WHERE id = ANY(%s)"
-RELIST: Final = "UPDATE offer SET delist_time = NULL WHERE id = ANY(%s)"
 
 CURRENT_OFFERS: Final = """
 SELECT id, provider, model, provider_model, display_name, mode,
@@ -94,10 +55,6 @@ FROM offer o JOIN price_rate r ON r.price_version = coalesce(o.own_price_version
 HOLDING_RATES_OF_OFFER: Final = HOLDING_RATES + "WHERE o.id = %s"
 BENCHMARK_SCORES: Final = """
 SELECT model, benchmark, score::float8, source, score_date FROM benchmark_score
-"""
-CURRENT_RATES: Final = """
-SELECT r.price_version, r.unit, r.prompt_tokens_min, r.nanousd_per_mtok
-FROM offer o JOIN price_rate r ON r.price_version = o.price_version
 """
 RATES_OF_VERSIONS: Final = """
 SELECT price_version, unit, prompt_tokens_min, nanousd_per_mtok
@@ -153,27 +110,6 @@ class CatalogStore:
             aliases = tuple(alias for alias, _ in await aliases_of(connection))
             scores = await _scores(connection)
             return CatalogContent(version, tuple(offers), aliases, words, scores, day)
-
-        return await self._database.transaction(work)
-
-    async def apply(self, facts: Sequence[OfferFacts], *, source: str, actor: str) -> SeedReport:
-        """Make the offers of a source what its facts say; nothing is written if they agree.
-
-        Raises:
-            ValueError: the facts list one offer twice.
-        """
-
-        async def work(connection: Connection) -> SeedReport:
-            version = await lock(connection)
-            stored = await _stored_offers(connection)
-            # Some 50 ms of CPU: the connection waits for it, the loop does not.
-            changes = await asyncio.to_thread(changes_between, stored, facts, source)
-            if changes.rows:
-                await _write(connection, changes, stored, source)
-                await record(connection, changes.rows, source, actor)
-                await settle(connection, actor)
-                version = await raise_version(connection)
-            return report(version, facts, changes)
 
         return await self._database.transaction(work)
 
@@ -286,64 +222,6 @@ class CatalogStore:
                 await raise_version(connection)
 
         await self._database.transaction(work)
-
-
-async def _stored_offers(connection: Connection) -> dict[str, StoredOffer]:
-    prices = PriceReader()
-    await each(connection, CURRENT_RATES, prices.add)
-    stored: dict[str, StoredOffer] = {}
-
-    def keep(
-        offer_id: str, source: str, listed: bool, price_version: int | None, *values: Value
-    ) -> None:
-        stored[offer_id] = StoredOffer(
-            values=values,
-            price_version=price_version,
-            rates=prices.rates(price_version),
-            source=source,
-            listed=listed,
-        )
-
-    await each(connection, STORED_OFFERS, keep)
-    return stored
-
-
-async def _write(
-    connection: Connection, changes: Changes, stored: Mapping[str, StoredOffer], source: str
-) -> None:
-    priced = {one.id: one.quote.rates for one in (*changes.added, *changes.repriced)}
-    versions = await add_prices(
-        connection, {offer_id: rates for offer_id, rates in priced.items() if rates}, source
-    )
-    await copy(
-        connection,
-        COPY_OFFERS,
-        (
-            (
-                one.id,
-                one.provider,
-                one.provider_model,
-                source,
-                versions.get(one.id),
-                *fact_values(one),
-            )
-            for one in changes.added
-        ),
-    )
-    repriced = {one.id for one in changes.repriced}
-    await connection.cursor().executemany(
-        UPDATE_OFFER,
-        [
-            (
-                versions.get(one.id) if one.id in repriced else stored[one.id].price_version,
-                *fact_values(one),
-                one.id,
-            )
-            for one in changes.updated
-        ],
-    )
-    await connection.execute(DELIST, (list(changes.delisted),))
-    await connection.execute(RELIST, (list(changes.relisted),))
 
 
 async def _offer(connection: Connection, offer_id: str) -> Offer | None:
