@@ -159,7 +159,7 @@ def _ruled(
             found = _lots(ready, models, scored, seed)
             _drop_others(policy, scored, found, "has no weight in the lot", dropped)
             return found
-        case Cost(quality_min=least):
+        case Cost(min_quality=least):
             return sorted(
                 scored,
                 key=lambda one: (
@@ -207,7 +207,7 @@ def _beyond(ready: Ready, one: Candidate) -> str | None:
         return "the model is denied"
     if isinstance(rule, Region) and not any(name in one.regions for name in rule.regions):
         return f"is not known to be served in {' or '.join(rule.regions)}"
-    most = limits.cost_max_nanousd
+    most = limits.max_cost_nanousd
     if most is not None and one.cost_nanousd > most:
         return f"its predicted cost, {usd_text(one.cost_nanousd)} USD, is above {usd_text(most)}"
     return None

@@ -144,9 +144,9 @@ def _check_rule(rule: Rule, path: str) -> Iterator[Fault]:
             yield from _check_models(models, f"{path}models")
         case Weighted():
             yield from _check_weighted(rule, path)
-        case Cost(quality_min=least):
+        case Cost(min_quality=least):
             if not 0 <= least <= 1:  # NaN is not either
-                yield Fault(f"{path}quality_min", f"is {least}; must be between 0 and 1")
+                yield Fault(f"{path}min_quality", f"is {least}; must be between 0 and 1")
         case Hybrid(cost=cost, latency=latency, task=task, quality=quality):
             weights = {"cost": cost, "latency": latency, "task": task, "quality": quality}
             yield from _check_weights(weights, path)
@@ -194,9 +194,9 @@ def _check_limits(limits: Limits, path: str) -> Iterator[Fault]:
     ):
         for name in sorted(set(allowed) & set(denied)):
             yield Fault(f"{path}deny_{what}", f"{name!r} is both allowed and denied")
-    if limits.cost_max_nanousd is not None:
+    if limits.max_cost_nanousd is not None:
         yield from _between(
-            limits.cost_max_nanousd, 1, AMOUNT_NANOUSD_MAX, f"{path}cost_max_nanousd"
+            limits.max_cost_nanousd, 1, AMOUNT_NANOUSD_MAX, f"{path}max_cost_nanousd"
         )
 
 

@@ -3,7 +3,7 @@
     policies:
       - name: cheap-coding
         when: {tasks: [coding]}
-        rule: {kind: cost, quality_min: 0.7}
+        rule: {kind: cost, min_quality: 0.7}
     experiments: []
 
 Every fault is told with its line and its path. The file speaks for itself alone: it refers to

@@ -58,14 +58,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         deny_models: none of these, whatever is allowed.
         allow_providers: only theirs, where any is named.
         deny_providers: none of theirs.
-        cost_max_nanousd: no candidate whose predicted cost is above this; None for no limit.
+        max_cost_nanousd: no candidate whose predicted cost is above this; None for no limit.
     """
 
     allow_models: tuple[str, ...] = ()
     deny_models: tuple[str, ...] = ()
     allow_providers: tuple[str, ...] = ()
     deny_providers: tuple[str, ...] = ()
-    cost_max_nanousd: int | None = None
+    max_cost_nanousd: int | None = None
 
 
 NO_LIMITS: Final = Limits()
@@ -103,12 +103,12 @@ class Weighted(_Rule, frozen=True, tag="weighted"):
 
 
 class Cost(_Rule, frozen=True, tag="cost"):
-    """The cheapest whose predicted quality is at least `quality_min` (0 to 1).
+    """The cheapest whose predicted quality is at least `min_quality` (0 to 1).
 
     Those below it come after, the best first: they are tried only if the others fail.
     """
 
-    quality_min: float
+    min_quality: float
 
 
 class Prefer(StrEnum):
@@ -119,7 +119,7 @@ class Prefer(StrEnum):
 
 
 class Performance(_Rule, frozen=True, tag="performance"):
-    """The best, or the fastest; `Limits.cost_max_nanousd` is its ceiling.
+    """The best, or the fastest; `Limits.max_cost_nanousd` is its ceiling.
 
     What has no known latency comes last of the fastest.
     """

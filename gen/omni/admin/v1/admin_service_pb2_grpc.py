@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """Administers organisations and their API keys. Scope: `admin`.
+    """Administers organisations, their API keys, and how their calls are routed. Scope: `admin`.
     """
 
     def __init__(self, channel):
@@ -55,10 +55,65 @@ class AdminServiceStub:
                 request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.RevokeApiKeyRequest.SerializeToString,
                 response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.RevokeApiKeyResponse.FromString,
                 _registered_method=True)
+        self.CreateRoutingPolicy = channel.unary_unary(
+                '/omni.admin.v1.AdminService/CreateRoutingPolicy',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateRoutingPolicyRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateRoutingPolicyResponse.FromString,
+                _registered_method=True)
+        self.UpdateRoutingPolicy = channel.unary_unary(
+                '/omni.admin.v1.AdminService/UpdateRoutingPolicy',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateRoutingPolicyRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateRoutingPolicyResponse.FromString,
+                _registered_method=True)
+        self.DeleteRoutingPolicy = channel.unary_unary(
+                '/omni.admin.v1.AdminService/DeleteRoutingPolicy',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.DeleteRoutingPolicyRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.DeleteRoutingPolicyResponse.FromString,
+                _registered_method=True)
+        self.GetRoutingPolicy = channel.unary_unary(
+                '/omni.admin.v1.AdminService/GetRoutingPolicy',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetRoutingPolicyRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetRoutingPolicyResponse.FromString,
+                _registered_method=True)
+        self.ListRoutingPolicies = channel.unary_unary(
+                '/omni.admin.v1.AdminService/ListRoutingPolicies',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListRoutingPoliciesRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListRoutingPoliciesResponse.FromString,
+                _registered_method=True)
+        self.CreateExperiment = channel.unary_unary(
+                '/omni.admin.v1.AdminService/CreateExperiment',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateExperimentRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateExperimentResponse.FromString,
+                _registered_method=True)
+        self.UpdateExperiment = channel.unary_unary(
+                '/omni.admin.v1.AdminService/UpdateExperiment',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateExperimentRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateExperimentResponse.FromString,
+                _registered_method=True)
+        self.DeleteExperiment = channel.unary_unary(
+                '/omni.admin.v1.AdminService/DeleteExperiment',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.DeleteExperimentRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.DeleteExperimentResponse.FromString,
+                _registered_method=True)
+        self.GetExperiment = channel.unary_unary(
+                '/omni.admin.v1.AdminService/GetExperiment',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentResponse.FromString,
+                _registered_method=True)
+        self.ListExperiments = channel.unary_unary(
+                '/omni.admin.v1.AdminService/ListExperiments',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsResponse.FromString,
+                _registered_method=True)
+        self.GetExperimentReport = channel.unary_unary(
+                '/omni.admin.v1.AdminService/GetExperimentReport',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentReportRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentReportResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
-    """Administers organisations and their API keys. Scope: `admin`.
+    """Administers organisations, their API keys, and how their calls are routed. Scope: `admin`.
     """
 
     def CreateOrg(self, request, context):
@@ -89,6 +144,85 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateRoutingPolicy(self, request, context):
+        """Creates a routing policy. It holds here at once, and everywhere within 5 seconds; so does every
+        change below. What is wrong is refused with all its faults, and changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRoutingPolicy(self, request, context):
+        """Updates a routing policy that was created here; not one of the policies file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRoutingPolicy(self, request, context):
+        """Deletes a routing policy that was created here. Refused while something else needs it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRoutingPolicy(self, request, context):
+        """Gets a routing policy, of the database or of the policies file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRoutingPolicies(self, request, context):
+        """Lists routing policies by name, those of the policies file included.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateExperiment(self, request, context):
+        """Creates an experiment; it begins at its start time, or now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateExperiment(self, request, context):
+        """Updates an experiment that was created here. To end it, set its end time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteExperiment(self, request, context):
+        """Deletes an experiment that was created here; its calls keep its name in their records.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExperiment(self, request, context):
+        """Gets an experiment, of the database or of the policies file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExperiments(self, request, context):
+        """Lists experiments by name, those of the policies file included.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExperimentReport(self, request, context):
+        """Gets what an experiment found so far: each arm's numbers and its difference to the control,
+        with 95 % intervals over units.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +246,61 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.RevokeApiKeyRequest.FromString,
                     response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.RevokeApiKeyResponse.SerializeToString,
             ),
+            'CreateRoutingPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRoutingPolicy,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateRoutingPolicyRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateRoutingPolicyResponse.SerializeToString,
+            ),
+            'UpdateRoutingPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRoutingPolicy,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateRoutingPolicyRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateRoutingPolicyResponse.SerializeToString,
+            ),
+            'DeleteRoutingPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRoutingPolicy,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.DeleteRoutingPolicyRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.DeleteRoutingPolicyResponse.SerializeToString,
+            ),
+            'GetRoutingPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRoutingPolicy,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetRoutingPolicyRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetRoutingPolicyResponse.SerializeToString,
+            ),
+            'ListRoutingPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRoutingPolicies,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListRoutingPoliciesRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListRoutingPoliciesResponse.SerializeToString,
+            ),
+            'CreateExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateExperiment,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateExperimentRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateExperimentResponse.SerializeToString,
+            ),
+            'UpdateExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateExperiment,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateExperimentRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateExperimentResponse.SerializeToString,
+            ),
+            'DeleteExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteExperiment,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.DeleteExperimentRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.DeleteExperimentResponse.SerializeToString,
+            ),
+            'GetExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExperiment,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentResponse.SerializeToString,
+            ),
+            'ListExperiments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExperiments,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsResponse.SerializeToString,
+            ),
+            'GetExperimentReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExperimentReport,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentReportRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentReportResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'omni.admin.v1.AdminService', rpc_method_handlers)
@@ -121,7 +310,7 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """Administers organisations and their API keys. Scope: `admin`.
+    """Administers organisations, their API keys, and how their calls are routed. Scope: `admin`.
     """
 
     @staticmethod
@@ -222,6 +411,303 @@ class AdminService:
             '/omni.admin.v1.AdminService/RevokeApiKey',
             omni_dot_admin_dot_v1_dot_admin__service__pb2.RevokeApiKeyRequest.SerializeToString,
             omni_dot_admin_dot_v1_dot_admin__service__pb2.RevokeApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRoutingPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/CreateRoutingPolicy',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateRoutingPolicyRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateRoutingPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRoutingPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/UpdateRoutingPolicy',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateRoutingPolicyRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateRoutingPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRoutingPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/DeleteRoutingPolicy',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.DeleteRoutingPolicyRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.DeleteRoutingPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRoutingPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/GetRoutingPolicy',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.GetRoutingPolicyRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.GetRoutingPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRoutingPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/ListRoutingPolicies',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.ListRoutingPoliciesRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.ListRoutingPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/CreateExperiment',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateExperimentRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/UpdateExperiment',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateExperimentRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/DeleteExperiment',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.DeleteExperimentRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.DeleteExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/GetExperiment',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExperiments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/ListExperiments',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExperimentReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/GetExperimentReport',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentReportRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """Administers organisations and their API keys. Scope: `admin`."""
+    """Administers organisations, their API keys, and how their calls are routed. Scope: `admin`."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -41,10 +41,36 @@ class AdminServiceStub:
     """Lists an organisation's API keys, oldest first, revoked ones included."""
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeApiKeyRequest, _admin_service_pb2.RevokeApiKeyResponse]
     """Revokes an API key; it is refused everywhere within 5 seconds. Repeating it changes nothing."""
+    CreateRoutingPolicy: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateRoutingPolicyRequest, _admin_service_pb2.CreateRoutingPolicyResponse]
+    """Creates a routing policy. It holds here at once, and everywhere within 5 seconds; so does every
+    change below. What is wrong is refused with all its faults, and changes nothing.
+    """
+    UpdateRoutingPolicy: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateRoutingPolicyRequest, _admin_service_pb2.UpdateRoutingPolicyResponse]
+    """Updates a routing policy that was created here; not one of the policies file."""
+    DeleteRoutingPolicy: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteRoutingPolicyRequest, _admin_service_pb2.DeleteRoutingPolicyResponse]
+    """Deletes a routing policy that was created here. Refused while something else needs it."""
+    GetRoutingPolicy: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetRoutingPolicyRequest, _admin_service_pb2.GetRoutingPolicyResponse]
+    """Gets a routing policy, of the database or of the policies file."""
+    ListRoutingPolicies: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListRoutingPoliciesRequest, _admin_service_pb2.ListRoutingPoliciesResponse]
+    """Lists routing policies by name, those of the policies file included."""
+    CreateExperiment: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateExperimentRequest, _admin_service_pb2.CreateExperimentResponse]
+    """Creates an experiment; it begins at its start time, or now."""
+    UpdateExperiment: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateExperimentRequest, _admin_service_pb2.UpdateExperimentResponse]
+    """Updates an experiment that was created here. To end it, set its end time."""
+    DeleteExperiment: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteExperimentRequest, _admin_service_pb2.DeleteExperimentResponse]
+    """Deletes an experiment that was created here; its calls keep its name in their records."""
+    GetExperiment: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetExperimentRequest, _admin_service_pb2.GetExperimentResponse]
+    """Gets an experiment, of the database or of the policies file."""
+    ListExperiments: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListExperimentsRequest, _admin_service_pb2.ListExperimentsResponse]
+    """Lists experiments by name, those of the policies file included."""
+    GetExperimentReport: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetExperimentReportRequest, _admin_service_pb2.GetExperimentReportResponse]
+    """Gets what an experiment found so far: each arm's numbers and its difference to the control,
+    with 95 % intervals over units.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
-    """Administers organisations and their API keys. Scope: `admin`."""
+    """Administers organisations, their API keys, and how their calls are routed. Scope: `admin`."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateOrg: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateOrgRequest, _admin_service_pb2.CreateOrgResponse]  # type: ignore[assignment]
@@ -55,9 +81,35 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Lists an organisation's API keys, oldest first, revoked ones included."""
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeApiKeyRequest, _admin_service_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
     """Revokes an API key; it is refused everywhere within 5 seconds. Repeating it changes nothing."""
+    CreateRoutingPolicy: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateRoutingPolicyRequest, _admin_service_pb2.CreateRoutingPolicyResponse]  # type: ignore[assignment]
+    """Creates a routing policy. It holds here at once, and everywhere within 5 seconds; so does every
+    change below. What is wrong is refused with all its faults, and changes nothing.
+    """
+    UpdateRoutingPolicy: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateRoutingPolicyRequest, _admin_service_pb2.UpdateRoutingPolicyResponse]  # type: ignore[assignment]
+    """Updates a routing policy that was created here; not one of the policies file."""
+    DeleteRoutingPolicy: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteRoutingPolicyRequest, _admin_service_pb2.DeleteRoutingPolicyResponse]  # type: ignore[assignment]
+    """Deletes a routing policy that was created here. Refused while something else needs it."""
+    GetRoutingPolicy: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetRoutingPolicyRequest, _admin_service_pb2.GetRoutingPolicyResponse]  # type: ignore[assignment]
+    """Gets a routing policy, of the database or of the policies file."""
+    ListRoutingPolicies: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListRoutingPoliciesRequest, _admin_service_pb2.ListRoutingPoliciesResponse]  # type: ignore[assignment]
+    """Lists routing policies by name, those of the policies file included."""
+    CreateExperiment: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateExperimentRequest, _admin_service_pb2.CreateExperimentResponse]  # type: ignore[assignment]
+    """Creates an experiment; it begins at its start time, or now."""
+    UpdateExperiment: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateExperimentRequest, _admin_service_pb2.UpdateExperimentResponse]  # type: ignore[assignment]
+    """Updates an experiment that was created here. To end it, set its end time."""
+    DeleteExperiment: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteExperimentRequest, _admin_service_pb2.DeleteExperimentResponse]  # type: ignore[assignment]
+    """Deletes an experiment that was created here; its calls keep its name in their records."""
+    GetExperiment: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetExperimentRequest, _admin_service_pb2.GetExperimentResponse]  # type: ignore[assignment]
+    """Gets an experiment, of the database or of the policies file."""
+    ListExperiments: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListExperimentsRequest, _admin_service_pb2.ListExperimentsResponse]  # type: ignore[assignment]
+    """Lists experiments by name, those of the policies file included."""
+    GetExperimentReport: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetExperimentReportRequest, _admin_service_pb2.GetExperimentReportResponse]  # type: ignore[assignment]
+    """Gets what an experiment found so far: each arm's numbers and its difference to the control,
+    with 95 % intervals over units.
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Administers organisations and their API keys. Scope: `admin`."""
+    """Administers organisations, their API keys, and how their calls are routed. Scope: `admin`."""
 
     @_abc_1.abstractmethod
     def CreateOrg(
@@ -90,5 +142,97 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.RevokeApiKeyResponse, _abc.Awaitable[_admin_service_pb2.RevokeApiKeyResponse]]:
         """Revokes an API key; it is refused everywhere within 5 seconds. Repeating it changes nothing."""
+
+    @_abc_1.abstractmethod
+    def CreateRoutingPolicy(
+        self,
+        request: _admin_service_pb2.CreateRoutingPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.CreateRoutingPolicyResponse, _abc.Awaitable[_admin_service_pb2.CreateRoutingPolicyResponse]]:
+        """Creates a routing policy. It holds here at once, and everywhere within 5 seconds; so does every
+        change below. What is wrong is refused with all its faults, and changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateRoutingPolicy(
+        self,
+        request: _admin_service_pb2.UpdateRoutingPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.UpdateRoutingPolicyResponse, _abc.Awaitable[_admin_service_pb2.UpdateRoutingPolicyResponse]]:
+        """Updates a routing policy that was created here; not one of the policies file."""
+
+    @_abc_1.abstractmethod
+    def DeleteRoutingPolicy(
+        self,
+        request: _admin_service_pb2.DeleteRoutingPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.DeleteRoutingPolicyResponse, _abc.Awaitable[_admin_service_pb2.DeleteRoutingPolicyResponse]]:
+        """Deletes a routing policy that was created here. Refused while something else needs it."""
+
+    @_abc_1.abstractmethod
+    def GetRoutingPolicy(
+        self,
+        request: _admin_service_pb2.GetRoutingPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.GetRoutingPolicyResponse, _abc.Awaitable[_admin_service_pb2.GetRoutingPolicyResponse]]:
+        """Gets a routing policy, of the database or of the policies file."""
+
+    @_abc_1.abstractmethod
+    def ListRoutingPolicies(
+        self,
+        request: _admin_service_pb2.ListRoutingPoliciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListRoutingPoliciesResponse, _abc.Awaitable[_admin_service_pb2.ListRoutingPoliciesResponse]]:
+        """Lists routing policies by name, those of the policies file included."""
+
+    @_abc_1.abstractmethod
+    def CreateExperiment(
+        self,
+        request: _admin_service_pb2.CreateExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.CreateExperimentResponse, _abc.Awaitable[_admin_service_pb2.CreateExperimentResponse]]:
+        """Creates an experiment; it begins at its start time, or now."""
+
+    @_abc_1.abstractmethod
+    def UpdateExperiment(
+        self,
+        request: _admin_service_pb2.UpdateExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.UpdateExperimentResponse, _abc.Awaitable[_admin_service_pb2.UpdateExperimentResponse]]:
+        """Updates an experiment that was created here. To end it, set its end time."""
+
+    @_abc_1.abstractmethod
+    def DeleteExperiment(
+        self,
+        request: _admin_service_pb2.DeleteExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.DeleteExperimentResponse, _abc.Awaitable[_admin_service_pb2.DeleteExperimentResponse]]:
+        """Deletes an experiment that was created here; its calls keep its name in their records."""
+
+    @_abc_1.abstractmethod
+    def GetExperiment(
+        self,
+        request: _admin_service_pb2.GetExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.GetExperimentResponse, _abc.Awaitable[_admin_service_pb2.GetExperimentResponse]]:
+        """Gets an experiment, of the database or of the policies file."""
+
+    @_abc_1.abstractmethod
+    def ListExperiments(
+        self,
+        request: _admin_service_pb2.ListExperimentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListExperimentsResponse, _abc.Awaitable[_admin_service_pb2.ListExperimentsResponse]]:
+        """Lists experiments by name, those of the policies file included."""
+
+    @_abc_1.abstractmethod
+    def GetExperimentReport(
+        self,
+        request: _admin_service_pb2.GetExperimentReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.GetExperimentReportResponse, _abc.Awaitable[_admin_service_pb2.GetExperimentReportResponse]]:
+        """Gets what an experiment found so far: each arm's numbers and its difference to the control,
+        with 95 % intervals over units.
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
