@@ -60,6 +60,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
         temperature: whether the model takes sampling parameters; None where unknown.
         structured_output: whether it follows a JSON schema; None where unknown.
         price: the current version; None means unpriced, which is never free.
+        hold_price: what to reserve by where believable sources ask more than `price`, which is what
+            is charged; None where none does.
         unpriced_reason: why there is no price; empty where there is one.
         free: the source says that prompt and completion both cost zero (a free tier, or a
             subscription): never to be chosen just because it is the cheapest.
@@ -98,6 +100,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     release_date: dt.date | None
     price: Price | None
+    hold_price: Price | None = None
     unpriced_reason: str = ""
     deprecation_date: dt.date | None = None
     deprecation_reason: str = ""

@@ -82,6 +82,7 @@ class OfferReader:
         price_version: int | None,
         unpriced_reason: str,
         own_price_version: int | None,
+        hold_price_version: int | None,
         regions: list[str],
         deprecation_date: dt.date | None,
         source: str,
@@ -115,6 +116,10 @@ class OfferReader:
             enabled=True,
             release_date=one(release_date),
             price=price,
+            # An operator's own price is the only one there is to charge by.
+            hold_price=None
+            if own_price_version or not hold_price_version
+            else self._prices[hold_price_version],
             unpriced_reason=one(unpriced_reason),
             regions=one(frozenset(regions)),
             deprecation_date=one(deprecation_date),

@@ -44,13 +44,16 @@ SELECT id, provider, model, provider_model, display_name, mode,
        context_tokens_max, prompt_tokens_max, output_tokens_max,
        input_modalities, output_modalities, tools, structured_output, reasoning, temperature,
        free, deprecated OR delist_time IS NOT NULL, by_name_only, release_date,
-       price_version, unpriced_reason, own_price_version, regions, deprecation_date, source
+       price_version, unpriced_reason, own_price_version, hold_price_version, regions, deprecation_date,
+       source
 FROM offer
 """
 CURRENT_OFFER: Final = CURRENT_OFFERS + "WHERE id = %s"
 HOLDING_RATES: Final = """
 SELECT r.price_version, r.unit, r.prompt_tokens_min, r.nanousd_per_mtok
-FROM offer o JOIN price_rate r ON r.price_version = coalesce(o.own_price_version, o.price_version)
+FROM offer o CROSS JOIN LATERAL (
+  VALUES (coalesce(o.own_price_version, o.price_version)), (o.hold_price_version)
+) AS v (version) JOIN price_rate r ON r.price_version = v.version
 """
 HOLDING_RATES_OF_OFFER: Final = HOLDING_RATES + "WHERE o.id = %s"
 BENCHMARK_SCORES: Final = """
