@@ -89,6 +89,10 @@ class Metrics:
             ("model",),
             multiprocess_mode="livesum",
         )
+        self._rows_dropped = Counter(
+            "omni_usage_rows_dropped",
+            "Rows of calls that usage reports will never have, since the database was away.",
+        )
         self._holds = Gauge(
             "omni_holds",
             "Holds in the ledger, by state.",
@@ -122,6 +126,10 @@ class Metrics:
     def dead_letter_written(self) -> None:
         """The lane set an operation aside."""
         self._dead_letters.inc()
+
+    def call_rows_dropped(self, count: int) -> None:
+        """The log of calls could not keep rows."""
+        self._rows_dropped.inc(count)
 
     def journal_recovered(self, found: Recovered) -> None:
         """A dead worker's journal was brought into the ledger."""

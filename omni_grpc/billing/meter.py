@@ -67,7 +67,7 @@ class Meter:
         self._clock = clock
         self._account_id = account_id
         self._key_id = key_id
-        self._markup_ppm = markup_ppm
+        self.markup_ppm = markup_ppm
         self._charges: list[AttemptCharge] = []
         self._holds_asked = 0
 
@@ -116,11 +116,11 @@ class Meter:
             LedgerUnavailable, Busy: nothing is reserved that stays reserved.
         """
         most = worst_case(
-            prompt_tokens_max, output_tokens_max * choice_count, price, self._markup_ppm
+            prompt_tokens_max, output_tokens_max * choice_count, price, self.markup_ppm
         )
         least = most
         if short_credits is ShortCredits.SHORTEN:
-            least = worst_case(prompt_tokens_max, choice_count, price, self._markup_ppm)
+            least = worst_case(prompt_tokens_max, choice_count, price, self.markup_ppm)
         op, granted, asked_at = await self._held(model, credential, price, least, most, request)
         covered = output_tokens_max
         if granted < most:
@@ -130,7 +130,7 @@ class Meter:
                     prompt_tokens_max,
                     output_tokens_max * choice_count,
                     price,
-                    self._markup_ppm,
+                    self.markup_ppm,
                 )
                 // choice_count
             )
@@ -154,7 +154,7 @@ class Meter:
         Raises:
             ValueError: something of `most` has no price.
         """
-        amount = worst_case_of(most, price, self._markup_ppm)
+        amount = worst_case_of(most, price, self.markup_ppm)
         op, granted, asked_at = await self._held(model, credential, price, amount, amount, request)
         return self._charge(op, granted, price, most.completion or 0, asked_at, lease_lost)
 
@@ -181,7 +181,7 @@ class Meter:
             model=model,
             credential=credential,
             price_version=price.version,
-            markup_ppm=self._markup_ppm,
+            markup_ppm=self.markup_ppm,
             request=request,
         )
         result = self._lane.hold(op)
@@ -214,7 +214,7 @@ class Meter:
         lease_lost: Callable[[], None],
     ) -> AttemptCharge:
         """The charge of a hold that was granted, whose lease is renewed from now on."""
-        held = AttemptCharge(self, op, granted, price, self._markup_ppm, output_tokens_max)
+        held = AttemptCharge(self, op, granted, price, self.markup_ppm, output_tokens_max)
         self._charges.append(held)
         self._leases.keep(op.id, asked_at, lease_lost)
         return held

@@ -187,18 +187,21 @@ class RunningAttempt(Running):
         """How the call ended, once this attempt is settled."""
         meter = meter_of(self._call)
         attempts = tuple(meter.attempts)
+        usage, cost = attempts[-1].usage, meter.charged_nanousd
+        report = self._call.report
         return ChatCompletion(
             call_id=self._call.name,
             model=self.model,
             create_time=self._call.create_time,
             choices=choices,
-            usage=attempts[-1].usage,
+            usage=usage,
             attempts=attempts,
-            cost_nanousd=meter.charged_nanousd,
+            cost_nanousd=cost,
             balance_nanousd=balance_nanousd,
             system_fingerprint=system_fingerprint,
             service_tier=service_tier,
             ignored=self.ignored,
+            savings=None if report is None else report.saved(usage, cost, meter.markup_ppm),
         )
 
     def _request_end(

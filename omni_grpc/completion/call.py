@@ -1,12 +1,16 @@
 """One call on its way through the service: its name, its caller, its time, its meter."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from omni_grpc.billing import Meter
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import Deadline, OmniError
 from omni_grpc.core.ids import CallId
 from omni_grpc.identity import Principal
+
+if TYPE_CHECKING:
+    from omni_grpc.completion.call_report import CallReport
 
 
 @dataclass(slots=True)
@@ -26,6 +30,8 @@ class Call:
     """The caller's own name for this call: a repeat under it is not paid twice."""
     cancelled_by: OmniError | None = None
     """Why the service itself cancelled the call's task; None if its caller did."""
+    report: "CallReport | None" = None
+    """What usage reports will say of it; set while its attempts are made."""
     name: str = field(init=False)
     """The id as text, as callers, providers and logs know it."""
 

@@ -13,6 +13,7 @@ from omni_grpc.billing import RequestKey, RequestRepeatedError
 from omni_grpc.catalog.tokens import DEFAULT_MODEL
 from omni_grpc.completion.attempts import FailedAttempts, HeldAttempt, meter_of
 from omni_grpc.completion.call import Call
+from omni_grpc.completion.call_report import CallReport, CallReports
 from omni_grpc.completion.endings import Endings
 from omni_grpc.completion.faults import is_final
 from omni_grpc.completion.plain import PlainAttempt
@@ -53,8 +54,12 @@ class Chats:
         health: Health,
         warmth: Warmth,
         lease_s: float = HOLD_LEASE_SECONDS,
+        reports: CallReports | None = None,
     ) -> None:
-        """`lease_s` is how long a hold outlives the last renewal of its lease."""
+        """`lease_s` is how long a hold outlives the last renewal of its lease.
+
+        Without `reports` no call is reported.
+        """
         self._router = router
         self._providers = providers
         self._repeats = repeats
@@ -62,6 +67,7 @@ class Chats:
         self._health = health
         self._warmth = warmth
         self._endings = Endings(lease_s)
+        self._reports = reports or CallReports(None, clock)
 
     async def complete(self, call: Call, request: ChatRequest) -> ChatCompletion:
         """Completes a chat whole. The repeat of a done request gets the first answer.
@@ -71,26 +77,28 @@ class Chats:
         """
         failed = FailedAttempts()
         key = self._repeats.key(call, request)
-        plan = await self._plan(call, request)
-        for attempt in plan.attempts:
-            try:
-                is_last = attempt is plan.attempts[-1]
-                held = await self._begin(call, request, attempt, key, is_last=is_last)
-                running = PlainAttempt(held)
-            except RequestRepeatedError as repeated:
-                return (await self._repeats.recall(repeated.call_id)).completion
-            try:
-                found = await running.complete()
-            except ProviderFault as fault:
-                failed.add(running, fault)
-                if is_final(fault):
-                    break
-                continue
-            balance = await running.held.balance()
-            return running.completion(
-                found.choices, found.system_fingerprint, found.service_tier, balance
-            )
-        raise failed.error(call)
+        with self._report(call, request) as report:
+            plan = report.plan = await self._plan(call, request)
+            for attempt in plan.attempts:
+                try:
+                    is_last = attempt is plan.attempts[-1]
+                    held = await self._begin(call, request, attempt, key, is_last=is_last)
+                    running = PlainAttempt(held)
+                except RequestRepeatedError as repeated:
+                    return (await self._repeats.recall(repeated.call_id)).completion
+                report.tried(attempt.offer.id)
+                try:
+                    found = await running.complete()
+                except ProviderFault as fault:
+                    failed.add(running, fault)
+                    if is_final(fault):
+                        break
+                    continue
+                balance = await running.held.balance()
+                return running.completion(
+                    found.choices, found.system_fingerprint, found.service_tier, balance
+                )
+            raise failed.error(call)
 
     async def stream(self, call: Call, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
         """Streams a chat: ChatStarted, tuples of deltas, then one ChatCompletion.
@@ -103,31 +111,39 @@ class Chats:
         """
         failed = FailedAttempts()
         key = self._repeats.key(call, request)
-        plan = await self._plan(call, request)
-        for attempt in plan.attempts:
-            try:
-                is_last = attempt is plan.attempts[-1]
-                held = await self._begin(call, request, attempt, key, is_last=is_last)
-                running = StreamedAttempt(held)
-            except RequestRepeatedError as repeated:
-                kept = await self._repeats.recall(repeated.call_id)
-                for event in kept.events():
-                    yield event
-                return
-            try:
-                first = await running.open()
-            except ProviderFault as fault:
-                failed.add(running, fault)
-                if is_final(fault):
-                    break
-                continue
-            async with aclosing(running.rest(first)) as parts:
-                async for part in parts:
-                    yield part
-            balance = await running.held.balance()
-            yield running.completion((), running.system_fingerprint, running.service_tier, balance)
-            return
-        raise failed.error(call)
+        last: ChatCompletion | None = None
+        with self._report(call, request) as report:
+            plan = report.plan = await self._plan(call, request)
+            for attempt in plan.attempts:
+                try:
+                    is_last = attempt is plan.attempts[-1]
+                    held = await self._begin(call, request, attempt, key, is_last=is_last)
+                    running = StreamedAttempt(held)
+                except RequestRepeatedError as repeated:
+                    kept = await self._repeats.recall(repeated.call_id)
+                    for event in kept.events():
+                        yield event
+                    return
+                report.tried(attempt.offer.id)
+                try:
+                    first = await running.open()
+                except ProviderFault as fault:
+                    failed.add(running, fault)
+                    if is_final(fault):
+                        break
+                    continue
+                report.first_token()
+                async with aclosing(running.rest(first)) as parts:
+                    async for part in parts:
+                        yield part
+                balance = await running.held.balance()
+                last = running.completion(
+                    (), running.system_fingerprint, running.service_tier, balance
+                )
+                break
+            if last is None:
+                raise failed.error(call)
+        yield last  # outside the report: whoever leaves with it has a whole answer
 
     async def count_prompt(self, call: Call, request: ChatRequest) -> int:
         """Tokens of a chat's prompt by our own count, for the model that would be asked first.
@@ -150,6 +166,9 @@ class Chats:
         await self._endings.close(seconds)
 
     # --- one attempt --------------------------------------------------------------------------
+    def _report(self, call: Call, request: ChatRequest) -> CallReport:
+        return self._reports.open(call, request.model, tags=request.tags, end_user=request.end_user)
+
     async def _plan(self, call: Call, request: ChatRequest) -> Plan:
         context = route_context(call, request)
         if prompt_upper_bound(request) > COUNTED_BYTES_INLINE:
