@@ -14,6 +14,7 @@ from omni_grpc.routing.policy_model import (
     ANY_MODEL,
     COLLECTION,
     GLOBAL_SCOPE,
+    NO_POLICY,
     ROUTED_PREFIX,
     Cost,
     Deterministic,
@@ -25,6 +26,7 @@ from omni_grpc.routing.policy_model import (
     Ready,
     Region,
     Rule,
+    Score,
     Weighted,
     WeightedModel,
     When,
@@ -34,6 +36,7 @@ __all__ = [
     "ANY_MODEL",
     "COLLECTION",
     "GLOBAL_SCOPE",
+    "NO_POLICY",
     "ROUTED_PREFIX",
     "Candidate",
     "Cost",
@@ -46,6 +49,7 @@ __all__ = [
     "Ready",
     "Region",
     "Rule",
+    "Score",
     "Weighted",
     "WeightedModel",
     "When",
@@ -179,7 +183,7 @@ def _ruled(
                     one.offer_id,
                 ),
             )
-        case Hybrid():
+        case Hybrid() | Score():
             return _by_score(scored)
         case Region():
             if ready.base is not None:

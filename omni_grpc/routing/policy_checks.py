@@ -25,6 +25,7 @@ from omni_grpc.routing.policy_model import (
     Policy,
     Region,
     Rule,
+    Score,
     Weighted,
     When,
 )
@@ -152,7 +153,7 @@ def _check_rule(rule: Rule, path: str) -> Iterator[Fault]:
             yield from _check_weights(weights, path)
         case Region():
             yield from _check_region(rule, path)
-        case Performance():
+        case Performance() | Score():
             pass
 
 

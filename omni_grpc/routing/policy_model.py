@@ -77,6 +77,10 @@ class _Rule(
     """How candidates are put in order."""
 
 
+class Score(_Rule, frozen=True, tag="score"):
+    """By the service's own score: for policies that only set limits."""
+
+
 class Deterministic(_Rule, frozen=True, tag="deterministic"):
     """These models in this order, and no others."""
 
@@ -147,7 +151,7 @@ class Region(_Rule, frozen=True, tag="region"):
     policy: str = ""
 
 
-Rule: TypeAlias = Deterministic | Weighted | Cost | Performance | Hybrid | Region
+Rule: TypeAlias = Score | Deterministic | Weighted | Cost | Performance | Hybrid | Region
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -201,8 +205,8 @@ class Ready(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The policy's full name."""
-        return self.policy.full_name
+        """The policy's full name; empty for `NO_POLICY`."""
+        return self.policy.full_name if self.policy.name else ""
 
     @property
     def limited(self) -> bool:
@@ -227,3 +231,7 @@ class Ready(msgspec.Struct, frozen=True):
         if self.base is not None:
             return self.base.weights
         return self.policy.rule if isinstance(self.policy.rule, Hybrid) else None
+
+
+NO_POLICY: Final = Ready(Policy(name="", rule=Score()))
+"""What orders the calls of a control arm where no policy holds."""

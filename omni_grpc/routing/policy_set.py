@@ -15,7 +15,7 @@ from omni_grpc.core.task import Analysis
 from omni_grpc.routing.experiment import Experiment
 from omni_grpc.routing.plan import RouteContext
 from omni_grpc.routing.policy_checks import names_of, scope_chain
-from omni_grpc.routing.policy_model import Deterministic, Policy, Ready, Region, Weighted
+from omni_grpc.routing.policy_model import NO_POLICY, Deterministic, Policy, Ready, Region, Weighted
 from omni_grpc.routing.policy_reading import Fault
 
 CHAIN_COUNT_MAX: Final = 8
@@ -26,13 +26,13 @@ class Chosen(msgspec.Struct, frozen=True):
     """What holds for one call.
 
     Attributes:
-        policy: what orders its candidates; None for the service's own score, as in the control arm
-            of an experiment where no policy holds.
+        policy: what orders its candidates; in the control arm of an experiment where no policy
+            holds, NO_POLICY: the service's own score.
         experiment: the full name of the experiment that the call is part of; empty for none.
         arm: its arm there.
     """
 
-    policy: Ready | None
+    policy: Ready
     experiment: str = ""
     arm: str = ""
 
@@ -113,7 +113,7 @@ class PolicySet:
             for ready in self._of_scope.get(scope, ()):
                 if ready.policy.when.holds(model, analysis, tags):
                     return Chosen(ready, experiment, arm_name)
-        return Chosen(None, experiment, arm_name) if experiment else None
+        return Chosen(NO_POLICY, experiment, arm_name) if experiment else None
 
     def find(self, name: str, scope: str) -> Policy | None:
         """The policy that a reference in `scope` means: of it or the nearest around it."""

@@ -282,7 +282,7 @@ class GetExperimentReportResponse(_message.Message):
     def __init__(self, report: _Optional[_Union[ExperimentReport, _Mapping]] = ...) -> None: ...
 
 class RoutingPolicy(_message.Message):
-    __slots__ = ("name", "description", "order", "active", "when", "deterministic", "weighted", "cost", "performance", "hybrid", "region", "limits", "fallbacks", "etag", "create_time", "update_time", "update_by", "source", "hidden", "fault")
+    __slots__ = ("name", "description", "order", "active", "when", "deterministic", "weighted", "cost", "performance", "hybrid", "region", "score", "limits", "fallbacks", "etag", "create_time", "update_time", "update_by", "source", "hidden", "fault")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
@@ -294,6 +294,7 @@ class RoutingPolicy(_message.Message):
     PERFORMANCE_FIELD_NUMBER: _ClassVar[int]
     HYBRID_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     FALLBACKS_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -314,6 +315,7 @@ class RoutingPolicy(_message.Message):
     performance: PerformanceRule
     hybrid: HybridRule
     region: RegionRule
+    score: ScoreRule
     limits: PolicyLimits
     fallbacks: _containers.RepeatedScalarFieldContainer[str]
     etag: str
@@ -323,7 +325,7 @@ class RoutingPolicy(_message.Message):
     source: RuleSource
     hidden: bool
     fault: str
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., order: _Optional[int] = ..., active: _Optional[bool] = ..., when: _Optional[_Union[PolicyCondition, _Mapping]] = ..., deterministic: _Optional[_Union[DeterministicRule, _Mapping]] = ..., weighted: _Optional[_Union[WeightedRule, _Mapping]] = ..., cost: _Optional[_Union[CostRule, _Mapping]] = ..., performance: _Optional[_Union[PerformanceRule, _Mapping]] = ..., hybrid: _Optional[_Union[HybridRule, _Mapping]] = ..., region: _Optional[_Union[RegionRule, _Mapping]] = ..., limits: _Optional[_Union[PolicyLimits, _Mapping]] = ..., fallbacks: _Optional[_Iterable[str]] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_by: _Optional[str] = ..., source: _Optional[_Union[RuleSource, str]] = ..., hidden: _Optional[bool] = ..., fault: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., order: _Optional[int] = ..., active: _Optional[bool] = ..., when: _Optional[_Union[PolicyCondition, _Mapping]] = ..., deterministic: _Optional[_Union[DeterministicRule, _Mapping]] = ..., weighted: _Optional[_Union[WeightedRule, _Mapping]] = ..., cost: _Optional[_Union[CostRule, _Mapping]] = ..., performance: _Optional[_Union[PerformanceRule, _Mapping]] = ..., hybrid: _Optional[_Union[HybridRule, _Mapping]] = ..., region: _Optional[_Union[RegionRule, _Mapping]] = ..., score: _Optional[_Union[ScoreRule, _Mapping]] = ..., limits: _Optional[_Union[PolicyLimits, _Mapping]] = ..., fallbacks: _Optional[_Iterable[str]] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_by: _Optional[str] = ..., source: _Optional[_Union[RuleSource, str]] = ..., hidden: _Optional[bool] = ..., fault: _Optional[str] = ...) -> None: ...
 
 class PolicyCondition(_message.Message):
     __slots__ = ("tasks", "complexities", "models", "tags")
@@ -357,6 +359,10 @@ class PolicyLimits(_message.Message):
     deny_providers: _containers.RepeatedScalarFieldContainer[str]
     max_cost_nanousd: int
     def __init__(self, allow_models: _Optional[_Iterable[str]] = ..., deny_models: _Optional[_Iterable[str]] = ..., allow_providers: _Optional[_Iterable[str]] = ..., deny_providers: _Optional[_Iterable[str]] = ..., max_cost_nanousd: _Optional[int] = ...) -> None: ...
+
+class ScoreRule(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class DeterministicRule(_message.Message):
     __slots__ = ("models",)
