@@ -27,11 +27,13 @@ from omni_grpc.billing import (
     Recovery,
     Resolver,
 )
+from omni_grpc.billing.usage import CallLog, UsageRoller, UsageStore
 from omni_grpc.catalog import Catalog, CatalogSnapshot, CatalogStore
 from omni_grpc.completion import (
     RESPONSE_SEAL_PURPOSE,
     SEAL_PURPOSE,
     Accounts,
+    CallReports,
     Chats,
     Gates,
     Media,
@@ -168,6 +170,10 @@ class Worker:
         repeats = Repeats(self._ledger, sealer)
         self._health = Health(self._clock, self._metrics)
         warmth = Warmth(self._clock)
+        usage = UsageStore(self._database)
+        self._call_log = CallLog(usage, self._metrics)
+        self._roller = UsageRoller(usage)
+        reports = CallReports(self._call_log, self._clock)
         self._chats = Chats(
             self._router,
             self.providers,
@@ -176,6 +182,7 @@ class Worker:
             health=self._health,
             warmth=warmth,
             lease_s=settings.hold_lease_s,
+            reports=reports,
         )
         self._media = Media(
             MediaRouter(self._snapshot, self.providers),
@@ -284,6 +291,8 @@ class Worker:
             self._stored.run(),
             self._journal.run(),
             self._recovery.run(),
+            self._call_log.run(),
+            self._roller.run(),
             self._watch(),
         ):
             self._run(work)
@@ -320,6 +329,7 @@ class Worker:
         await self._chats.drain(max(0.0, drain_until - self._clock.monotonic()))
         await self._media.drain(max(0.0, drain_until - self._clock.monotonic()))
         await self._lane.close(SETTLE_SECONDS_MAX)
+        await self._call_log.close(STOP_SECONDS_MAX)
         await self._close()
         log.info("stopped")
 

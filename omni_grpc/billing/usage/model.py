@@ -42,8 +42,10 @@ class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsagePosition(msgspec.Struct, frozen=True, array_like=True):
-    """The last row of a page; a list goes on behind it."""
+    """The last row of a page, and of which range; a list goes on behind it."""
 
+    range_start: datetime
+    range_end: datetime
     start: datetime
     provider: str
     model: str

@@ -7,6 +7,9 @@ that is whole hours from UTC.
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Final
+from uuid import UUID
+
+import msgspec
 
 from omni_grpc.billing.usage.model import (
     Bucket,
@@ -101,20 +104,30 @@ class UsageReports:
         )
 
     async def summarize(
-        self, query: UsageQuery, after: UsagePosition | None, limit: int
-    ) -> UsagePage:
-        """Up to `limit` rows behind `after`, oldest first, and the sums over all rows.
+        self, query: UsageQuery, position: str | None, limit: int
+    ) -> tuple[UsagePage, str]:
+        """Up to `limit` rows, oldest first, the sums over all rows, and where the list goes on.
 
-        It tells also what ended just now.
+        It tells also what ended just now. `position` is what was returned with the page before,
+        None for the first; empty is returned with the last. All pages are of the first one's range.
         """
-        return await self._store.page(query, after, limit)
+        after: UsagePosition | None = None
+        if position is not None:
+            after = msgspec.json.decode(position, type=UsagePosition)
+            query = msgspec.structs.replace(query, start=after.range_start, end=after.range_end)
+        page = await self._store.page(query, after, limit)
+        return page, msgspec.json.encode(page.next).decode() if page.next else ""
 
-    async def calls(self, query: CallQuery, before: CallId | None, limit: int) -> CallPage:
-        """Up to `limit` calls of which an attempt has ended, newest first.
+    async def calls(
+        self, query: CallQuery, position: str | None, limit: int
+    ) -> tuple[CallPage, str]:
+        """Up to `limit` calls of which an attempt has ended, newest first; pages as above.
 
         A filter that little meets may bring fewer, or none, and go on all the same.
         """
-        return await self._store.calls(query, before, limit)
+        before = None if position is None else CallId(UUID(position))
+        page = await self._store.calls(query, before, limit)
+        return page, str(page.next) if page.next else ""
 
     async def call(self, account_id: AccountId, call_id: CallId) -> ListedCall | None:
         """One call of an account; None if there is none, or nothing of it has ended."""

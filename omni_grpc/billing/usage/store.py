@@ -232,7 +232,7 @@ class UsageStore:
                 for row in rows[:limit]
             ),
             total=_sums(total),
-            next=UsagePosition(rows[limit - 1][0], *rows[limit - 1][2:6]) if more else None,
+            next=_position(query, rows[limit - 1]) if more else None,
         )
 
     # --- calls ----------------------------------------------------------------------------------
@@ -325,6 +325,10 @@ def _filtered(given: CallFilter) -> dict[str, object]:
         "outcome": outcome if outcome is None else _LETTERS[outcome],
         "outcome_is": outcome_is,
     }
+
+
+def _position(query: UsageQuery, row: Sequence[Any]) -> UsagePosition:
+    return UsagePosition(query.start, query.end, row[0], *row[2:6])
 
 
 def _sums(row: Sequence[Any]) -> UsageSums:
