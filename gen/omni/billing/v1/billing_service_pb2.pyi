@@ -19,6 +19,22 @@ class LedgerEntryKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LEDGER_ENTRY_KIND_REFUND: _ClassVar[LedgerEntryKind]
     LEDGER_ENTRY_KIND_EXPIRY: _ClassVar[LedgerEntryKind]
 
+class UsageBucket(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    USAGE_BUCKET_UNSPECIFIED: _ClassVar[UsageBucket]
+    USAGE_BUCKET_HOUR: _ClassVar[UsageBucket]
+    USAGE_BUCKET_DAY: _ClassVar[UsageBucket]
+    USAGE_BUCKET_MONTH: _ClassVar[UsageBucket]
+    USAGE_BUCKET_WHOLE: _ClassVar[UsageBucket]
+
+class UsageDimension(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    USAGE_DIMENSION_UNSPECIFIED: _ClassVar[UsageDimension]
+    USAGE_DIMENSION_PROVIDER: _ClassVar[UsageDimension]
+    USAGE_DIMENSION_MODEL: _ClassVar[UsageDimension]
+    USAGE_DIMENSION_TASK: _ClassVar[UsageDimension]
+    USAGE_DIMENSION_KEY: _ClassVar[UsageDimension]
+
 class HoldState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     HOLD_STATE_UNSPECIFIED: _ClassVar[HoldState]
@@ -30,6 +46,16 @@ LEDGER_ENTRY_KIND_GRANT: LedgerEntryKind
 LEDGER_ENTRY_KIND_CHARGE: LedgerEntryKind
 LEDGER_ENTRY_KIND_REFUND: LedgerEntryKind
 LEDGER_ENTRY_KIND_EXPIRY: LedgerEntryKind
+USAGE_BUCKET_UNSPECIFIED: UsageBucket
+USAGE_BUCKET_HOUR: UsageBucket
+USAGE_BUCKET_DAY: UsageBucket
+USAGE_BUCKET_MONTH: UsageBucket
+USAGE_BUCKET_WHOLE: UsageBucket
+USAGE_DIMENSION_UNSPECIFIED: UsageDimension
+USAGE_DIMENSION_PROVIDER: UsageDimension
+USAGE_DIMENSION_MODEL: UsageDimension
+USAGE_DIMENSION_TASK: UsageDimension
+USAGE_DIMENSION_KEY: UsageDimension
 HOLD_STATE_UNSPECIFIED: HoldState
 HOLD_STATE_OPEN: HoldState
 HOLD_STATE_SETTLED: HoldState
@@ -77,19 +103,83 @@ class GetUsageRecordResponse(_message.Message):
     usage_record: UsageRecord
     def __init__(self, usage_record: _Optional[_Union[UsageRecord, _Mapping]] = ...) -> None: ...
 
+class SummarizeUsageRequest(_message.Message):
+    __slots__ = ("account", "start_time", "end_time", "bucket", "group_by", "time_zone", "page_size", "page_token")
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    GROUP_BY_FIELD_NUMBER: _ClassVar[int]
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    account: str
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    bucket: UsageBucket
+    group_by: _containers.RepeatedScalarFieldContainer[UsageDimension]
+    time_zone: str
+    page_size: int
+    page_token: str
+    def __init__(self, account: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., bucket: _Optional[_Union[UsageBucket, str]] = ..., group_by: _Optional[_Iterable[_Union[UsageDimension, str]]] = ..., time_zone: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class SummarizeUsageResponse(_message.Message):
+    __slots__ = ("usage_summaries", "next_page_token", "total")
+    USAGE_SUMMARIES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    usage_summaries: _containers.RepeatedCompositeFieldContainer[UsageSummary]
+    next_page_token: str
+    total: UsageSums
+    def __init__(self, usage_summaries: _Optional[_Iterable[_Union[UsageSummary, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total: _Optional[_Union[UsageSums, _Mapping]] = ...) -> None: ...
+
+class ListUsageRecordsRequest(_message.Message):
+    __slots__ = ("parent", "start_time", "end_time", "filter", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    filter: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., filter: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListUsageRecordsResponse(_message.Message):
+    __slots__ = ("usage_records", "next_page_token")
+    USAGE_RECORDS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    usage_records: _containers.RepeatedCompositeFieldContainer[UsageRecord]
+    next_page_token: str
+    def __init__(self, usage_records: _Optional[_Iterable[_Union[UsageRecord, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
 class GrantCreditsRequest(_message.Message):
-    __slots__ = ("account", "amount_nanousd", "reason", "request_id", "expire_time")
+    __slots__ = ("account", "amount_nanousd", "reason", "request_id", "expire_time", "payment")
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_NANOUSD_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_FIELD_NUMBER: _ClassVar[int]
     account: str
     amount_nanousd: int
     reason: str
     request_id: str
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, account: _Optional[str] = ..., amount_nanousd: _Optional[int] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    payment: Payment
+    def __init__(self, account: _Optional[str] = ..., amount_nanousd: _Optional[int] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., payment: _Optional[_Union[Payment, _Mapping]] = ...) -> None: ...
+
+class Payment(_message.Message):
+    __slots__ = ("network", "payment_id")
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    network: str
+    payment_id: str
+    def __init__(self, network: _Optional[str] = ..., payment_id: _Optional[str] = ...) -> None: ...
 
 class GrantCreditsResponse(_message.Message):
     __slots__ = ("ledger_entry",)
@@ -278,16 +368,139 @@ class LedgerEntry(_message.Message):
     def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[LedgerEntryKind, str]] = ..., amount_nanousd: _Optional[int] = ..., balance_after_nanousd: _Optional[int] = ..., reference: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class UsageRecord(_message.Message):
-    __slots__ = ("call_id", "account", "cost_nanousd", "attempts")
+    __slots__ = ("call_id", "account", "cost_nanousd", "attempts", "create_time", "key", "call_report")
     CALL_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     COST_NANOUSD_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    CALL_REPORT_FIELD_NUMBER: _ClassVar[int]
     call_id: str
     account: str
     cost_nanousd: int
     attempts: _containers.RepeatedCompositeFieldContainer[AttemptRecord]
-    def __init__(self, call_id: _Optional[str] = ..., account: _Optional[str] = ..., cost_nanousd: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[AttemptRecord, _Mapping]]] = ...) -> None: ...
+    create_time: _timestamp_pb2.Timestamp
+    key: str
+    call_report: CallReport
+    def __init__(self, call_id: _Optional[str] = ..., account: _Optional[str] = ..., cost_nanousd: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[AttemptRecord, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., key: _Optional[str] = ..., call_report: _Optional[_Union[CallReport, _Mapping]] = ...) -> None: ...
+
+class CallReport(_message.Message):
+    __slots__ = ("requested_model", "task", "complexity", "policy", "experiment", "arm", "premium_model", "premium_price_version", "premium_nanousd", "saved_nanousd", "single_model", "single_nanousd", "first_token_ms", "duration_ms", "reason", "tags", "end_user")
+    class TagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    REQUESTED_MODEL_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    COMPLEXITY_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    PREMIUM_MODEL_FIELD_NUMBER: _ClassVar[int]
+    PREMIUM_PRICE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PREMIUM_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    SAVED_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    SINGLE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    SINGLE_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TOKEN_MS_FIELD_NUMBER: _ClassVar[int]
+    DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    END_USER_FIELD_NUMBER: _ClassVar[int]
+    requested_model: str
+    task: str
+    complexity: str
+    policy: str
+    experiment: str
+    arm: str
+    premium_model: str
+    premium_price_version: int
+    premium_nanousd: int
+    saved_nanousd: int
+    single_model: str
+    single_nanousd: int
+    first_token_ms: int
+    duration_ms: int
+    reason: str
+    tags: _containers.ScalarMap[str, str]
+    end_user: str
+    def __init__(self, requested_model: _Optional[str] = ..., task: _Optional[str] = ..., complexity: _Optional[str] = ..., policy: _Optional[str] = ..., experiment: _Optional[str] = ..., arm: _Optional[str] = ..., premium_model: _Optional[str] = ..., premium_price_version: _Optional[int] = ..., premium_nanousd: _Optional[int] = ..., saved_nanousd: _Optional[int] = ..., single_model: _Optional[str] = ..., single_nanousd: _Optional[int] = ..., first_token_ms: _Optional[int] = ..., duration_ms: _Optional[int] = ..., reason: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., end_user: _Optional[str] = ...) -> None: ...
+
+class UsageSummary(_message.Message):
+    __slots__ = ("start_time", "end_time", "provider", "model", "task", "key", "sums")
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    SUMS_FIELD_NUMBER: _ClassVar[int]
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    provider: str
+    model: str
+    task: str
+    key: str
+    sums: UsageSums
+    def __init__(self, start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., provider: _Optional[str] = ..., model: _Optional[str] = ..., task: _Optional[str] = ..., key: _Optional[str] = ..., sums: _Optional[_Union[UsageSums, _Mapping]] = ...) -> None: ...
+
+class UsageSums(_message.Message):
+    __slots__ = ("call_count", "attempt_count", "failed_attempt_count", "cancelled_attempt_count", "estimated_attempt_count", "prompt_token_count", "cached_read_token_count", "cached_write_token_count", "prompt_audio_token_count", "completion_token_count", "reasoning_token_count", "completion_audio_token_count", "cached_write_1h_token_count", "prompt_image_token_count", "completion_image_token_count", "image_count", "second_count", "character_count", "cost_nanousd", "refunded_nanousd", "compared_call_count", "premium_nanousd", "saved_nanousd", "single_nanousd", "single_saved_nanousd")
+    CALL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FAILED_ATTEMPT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_ATTEMPT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_ATTEMPT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CACHED_READ_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CACHED_WRITE_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_AUDIO_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REASONING_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_AUDIO_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CACHED_WRITE_1H_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_IMAGE_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_IMAGE_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SECOND_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CHARACTER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COST_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    REFUNDED_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_CALL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PREMIUM_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    SAVED_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    SINGLE_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    SINGLE_SAVED_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    call_count: int
+    attempt_count: int
+    failed_attempt_count: int
+    cancelled_attempt_count: int
+    estimated_attempt_count: int
+    prompt_token_count: int
+    cached_read_token_count: int
+    cached_write_token_count: int
+    prompt_audio_token_count: int
+    completion_token_count: int
+    reasoning_token_count: int
+    completion_audio_token_count: int
+    cached_write_1h_token_count: int
+    prompt_image_token_count: int
+    completion_image_token_count: int
+    image_count: int
+    second_count: int
+    character_count: int
+    cost_nanousd: int
+    refunded_nanousd: int
+    compared_call_count: int
+    premium_nanousd: int
+    saved_nanousd: int
+    single_nanousd: int
+    single_saved_nanousd: int
+    def __init__(self, call_count: _Optional[int] = ..., attempt_count: _Optional[int] = ..., failed_attempt_count: _Optional[int] = ..., cancelled_attempt_count: _Optional[int] = ..., estimated_attempt_count: _Optional[int] = ..., prompt_token_count: _Optional[int] = ..., cached_read_token_count: _Optional[int] = ..., cached_write_token_count: _Optional[int] = ..., prompt_audio_token_count: _Optional[int] = ..., completion_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., completion_audio_token_count: _Optional[int] = ..., cached_write_1h_token_count: _Optional[int] = ..., prompt_image_token_count: _Optional[int] = ..., completion_image_token_count: _Optional[int] = ..., image_count: _Optional[int] = ..., second_count: _Optional[int] = ..., character_count: _Optional[int] = ..., cost_nanousd: _Optional[int] = ..., refunded_nanousd: _Optional[int] = ..., compared_call_count: _Optional[int] = ..., premium_nanousd: _Optional[int] = ..., saved_nanousd: _Optional[int] = ..., single_nanousd: _Optional[int] = ..., single_saved_nanousd: _Optional[int] = ...) -> None: ...
 
 class AttemptRecord(_message.Message):
     __slots__ = ("attempt_number", "model", "outcome", "held_nanousd", "cost_nanousd", "price_version", "markup_ppm", "prompt_token_count", "cached_read_token_count", "cached_write_token_count", "prompt_audio_token_count", "completion_token_count", "reasoning_token_count", "completion_audio_token_count", "estimated", "end_time", "provider_ref", "cached_write_1h_token_count", "prompt_image_token_count", "completion_image_token_count", "image_count", "second_count", "character_count")

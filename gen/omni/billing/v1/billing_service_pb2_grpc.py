@@ -53,6 +53,16 @@ class BillingServiceStub:
                 request_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.GetUsageRecordRequest.SerializeToString,
                 response_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.GetUsageRecordResponse.FromString,
                 _registered_method=True)
+        self.SummarizeUsage = channel.unary_unary(
+                '/omni.billing.v1.BillingService/SummarizeUsage',
+                request_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.SummarizeUsageRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.SummarizeUsageResponse.FromString,
+                _registered_method=True)
+        self.ListUsageRecords = channel.unary_unary(
+                '/omni.billing.v1.BillingService/ListUsageRecords',
+                request_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ListUsageRecordsRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ListUsageRecordsResponse.FromString,
+                _registered_method=True)
         self.GrantCredits = channel.unary_unary(
                 '/omni.billing.v1.BillingService/GrantCredits',
                 request_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.GrantCreditsRequest.SerializeToString,
@@ -113,6 +123,23 @@ class BillingServiceServicer:
 
     def GetUsageRecord(self, request, context):
         """Gets what a call used and cost, also of a call that was cut short.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SummarizeUsage(self, request, context):
+        """Adds up what an account used, cost and saved, by time and by what the caller names.
+
+        It tells also what ended just now. Attempts that still run and unresolved ones are not in yet;
+        credits that were set aside by CreateHold never are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUsageRecords(self, request, context):
+        """Lists an account's calls of which an attempt has ended, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,6 +227,16 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.GetUsageRecord,
                     request_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.GetUsageRecordRequest.FromString,
                     response_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.GetUsageRecordResponse.SerializeToString,
+            ),
+            'SummarizeUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.SummarizeUsage,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.SummarizeUsageRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.SummarizeUsageResponse.SerializeToString,
+            ),
+            'ListUsageRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUsageRecords,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ListUsageRecordsRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ListUsageRecordsResponse.SerializeToString,
             ),
             'GrantCredits': grpc.unary_unary_rpc_method_handler(
                     servicer.GrantCredits,
@@ -322,6 +359,60 @@ class BillingService:
             '/omni.billing.v1.BillingService/GetUsageRecord',
             omni_dot_billing_dot_v1_dot_billing__service__pb2.GetUsageRecordRequest.SerializeToString,
             omni_dot_billing_dot_v1_dot_billing__service__pb2.GetUsageRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SummarizeUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/SummarizeUsage',
+            omni_dot_billing_dot_v1_dot_billing__service__pb2.SummarizeUsageRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_billing__service__pb2.SummarizeUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUsageRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/ListUsageRecords',
+            omni_dot_billing_dot_v1_dot_billing__service__pb2.ListUsageRecordsRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_billing__service__pb2.ListUsageRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,14 @@ class BillingServiceStub:
     """Lists the changes of an account's posted balance, newest first, in the order of their commits."""
     GetUsageRecord: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.GetUsageRecordRequest, _billing_service_pb2.GetUsageRecordResponse]
     """Gets what a call used and cost, also of a call that was cut short."""
+    SummarizeUsage: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.SummarizeUsageRequest, _billing_service_pb2.SummarizeUsageResponse]
+    """Adds up what an account used, cost and saved, by time and by what the caller names.
+
+    It tells also what ended just now. Attempts that still run and unresolved ones are not in yet;
+    credits that were set aside by CreateHold never are.
+    """
+    ListUsageRecords: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.ListUsageRecordsRequest, _billing_service_pb2.ListUsageRecordsResponse]
+    """Lists an account's calls of which an attempt has ended, newest first."""
     GrantCredits: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.GrantCreditsRequest, _billing_service_pb2.GrantCreditsResponse]
     """Adds credits to an account. Scope: `admin`.
 
@@ -94,6 +102,14 @@ class BillingServiceAsyncStub(BillingServiceStub):
     """Lists the changes of an account's posted balance, newest first, in the order of their commits."""
     GetUsageRecord: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.GetUsageRecordRequest, _billing_service_pb2.GetUsageRecordResponse]  # type: ignore[assignment]
     """Gets what a call used and cost, also of a call that was cut short."""
+    SummarizeUsage: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.SummarizeUsageRequest, _billing_service_pb2.SummarizeUsageResponse]  # type: ignore[assignment]
+    """Adds up what an account used, cost and saved, by time and by what the caller names.
+
+    It tells also what ended just now. Attempts that still run and unresolved ones are not in yet;
+    credits that were set aside by CreateHold never are.
+    """
+    ListUsageRecords: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.ListUsageRecordsRequest, _billing_service_pb2.ListUsageRecordsResponse]  # type: ignore[assignment]
+    """Lists an account's calls of which an attempt has ended, newest first."""
     GrantCredits: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.GrantCreditsRequest, _billing_service_pb2.GrantCreditsResponse]  # type: ignore[assignment]
     """Adds credits to an account. Scope: `admin`.
 
@@ -160,6 +176,26 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_billing_service_pb2.GetUsageRecordResponse, _abc.Awaitable[_billing_service_pb2.GetUsageRecordResponse]]:
         """Gets what a call used and cost, also of a call that was cut short."""
+
+    @_abc_1.abstractmethod
+    def SummarizeUsage(
+        self,
+        request: _billing_service_pb2.SummarizeUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_service_pb2.SummarizeUsageResponse, _abc.Awaitable[_billing_service_pb2.SummarizeUsageResponse]]:
+        """Adds up what an account used, cost and saved, by time and by what the caller names.
+
+        It tells also what ended just now. Attempts that still run and unresolved ones are not in yet;
+        credits that were set aside by CreateHold never are.
+        """
+
+    @_abc_1.abstractmethod
+    def ListUsageRecords(
+        self,
+        request: _billing_service_pb2.ListUsageRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_service_pb2.ListUsageRecordsResponse, _abc.Awaitable[_billing_service_pb2.ListUsageRecordsResponse]]:
+        """Lists an account's calls of which an attempt has ended, newest first."""
 
     @_abc_1.abstractmethod
     def GrantCredits(

@@ -602,7 +602,7 @@ class TopLogprob(_message.Message):
     def __init__(self, token: _Optional[str] = ..., logprob: _Optional[float] = ..., token_bytes: _Optional[bytes] = ...) -> None: ...
 
 class ChatCompletion(_message.Message):
-    __slots__ = ("call_id", "model", "create_time", "choices", "usage", "cost_nanousd", "balance_nanousd", "system_fingerprint", "ignored_fields", "warnings")
+    __slots__ = ("call_id", "model", "create_time", "choices", "usage", "cost_nanousd", "balance_nanousd", "system_fingerprint", "ignored_fields", "savings", "warnings")
     CALL_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -612,6 +612,7 @@ class ChatCompletion(_message.Message):
     BALANCE_NANOUSD_FIELD_NUMBER: _ClassVar[int]
     SYSTEM_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     IGNORED_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    SAVINGS_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     call_id: str
     model: str
@@ -622,8 +623,23 @@ class ChatCompletion(_message.Message):
     balance_nanousd: int
     system_fingerprint: str
     ignored_fields: _containers.RepeatedScalarFieldContainer[str]
+    savings: Savings
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, call_id: _Optional[str] = ..., model: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., cost_nanousd: _Optional[int] = ..., balance_nanousd: _Optional[int] = ..., system_fingerprint: _Optional[str] = ..., ignored_fields: _Optional[_Iterable[str]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, call_id: _Optional[str] = ..., model: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., cost_nanousd: _Optional[int] = ..., balance_nanousd: _Optional[int] = ..., system_fingerprint: _Optional[str] = ..., ignored_fields: _Optional[_Iterable[str]] = ..., savings: _Optional[_Union[Savings, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Savings(_message.Message):
+    __slots__ = ("premium_model", "premium_nanousd", "saved_nanousd", "single_model", "single_nanousd")
+    PREMIUM_MODEL_FIELD_NUMBER: _ClassVar[int]
+    PREMIUM_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    SAVED_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    SINGLE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    SINGLE_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    premium_model: str
+    premium_nanousd: int
+    saved_nanousd: int
+    single_model: str
+    single_nanousd: int
+    def __init__(self, premium_model: _Optional[str] = ..., premium_nanousd: _Optional[int] = ..., saved_nanousd: _Optional[int] = ..., single_model: _Optional[str] = ..., single_nanousd: _Optional[int] = ...) -> None: ...
 
 class Choice(_message.Message):
     __slots__ = ("index", "message", "finish_reason", "logprobs", "stop_sequence")
