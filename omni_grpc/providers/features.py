@@ -18,6 +18,7 @@ from omni_grpc.core.chat import (
     Message,
     Part,
     RefusalPart,
+    Sampling,
     TextPart,
 )
 
@@ -77,14 +78,39 @@ class Asked(msgspec.Struct, frozen=True):
     field: str
 
 
-def features_of(request: ChatRequest) -> Iterator[Asked]:
+_SYSTEM = frozenset({"system", "developer"})
+_NO_SAMPLING = Sampling()
+
+
+class _LastAsked:
+    """What the last request asked: one request is looked at for each of its candidates in turn."""
+
+    __slots__ = ("asked", "request")
+
+    def __init__(self) -> None:
+        self.request: ChatRequest | None = None
+        self.asked: tuple[Asked, ...] = ()
+
+
+_last = _LastAsked()
+
+
+def features_of(request: ChatRequest) -> tuple[Asked, ...]:
     """What a request asks, each feature at most once a place.
 
     Reasoning and refusals of earlier turns are no demands: a dialect that cannot take them leaves
     them out.
     """
+    if _last.request is not request:
+        _last.asked = tuple(_features_of(request))
+        _last.request = request
+    return _last.asked
+
+
+def _features_of(request: ChatRequest) -> Iterator[Asked]:
     for place, message in enumerate(request.messages):
-        yield from _of_message(message, f"messages[{place}]")
+        if isinstance(message.content, tuple) or message.role in _SYSTEM:
+            yield from _of_message(message, f"messages[{place}]")
     if request.tools:
         yield from _of_tools(request)
     form = request.response_format
@@ -99,11 +125,12 @@ def features_of(request: ChatRequest) -> Iterator[Asked]:
         yield Asked(Feature.REASONING_SUMMARY, "reasoning_summary")
     if request.safety:
         yield Asked(Feature.SAFETY, "safety_settings")
-    yield from _of_sampling(request)
+    if request.sampling != _NO_SAMPLING:
+        yield from _of_sampling(request.sampling)
 
 
 def _of_message(message: Message, field: str) -> Iterator[Asked]:
-    if message.role in ("system", "developer"):
+    if message.role in _SYSTEM:
         yield Asked(Feature.SYSTEM, field)
     content = message.content
     if isinstance(content, tuple):
@@ -141,8 +168,7 @@ def _of_tools(request: ChatRequest) -> Iterator[Asked]:
         yield Asked(Feature.PARALLEL_TOOLS, "parallel_tool_calls")
 
 
-def _of_sampling(request: ChatRequest) -> Iterator[Asked]:
-    sampling = request.sampling
+def _of_sampling(sampling: Sampling) -> Iterator[Asked]:
     for feature, field, is_asked in (
         (Feature.SAMPLING, "temperature", sampling.temperature is not None),
         (Feature.SAMPLING, "top_p", sampling.top_p is not None),

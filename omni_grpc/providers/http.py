@@ -309,6 +309,8 @@ class Upstream:
             ProviderFault: the body was cut, too long, or too slow.
         """
         content = response.content
+        if content.is_eof() and content.exception() is None:
+            return content.read_nowait()  # all of it came with its head
         loop = asyncio.get_running_loop()
         between_s = self.spec.timeouts.between_bytes_s
         parts: list[bytes] = []

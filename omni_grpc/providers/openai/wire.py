@@ -220,6 +220,14 @@ def usage_of(wire: object) -> Usage | None:
         return None
     prompt_parts = _object(wire.get("prompt_tokens_details"))
     completion_parts = _object(wire.get("completion_tokens_details"))
+    # In OpenAI's place, DeepSeek's, and Moonshot's.
+    cached = prompt_parts.get("cached_tokens")
+    if cached is None:
+        cached = _first(wire, "prompt_cache_hit_tokens", "cached_tokens")
+    # In OpenRouter's place, Alibaba's, and that of proxies before Anthropic.
+    written = _first(prompt_parts, "cache_write_tokens", "cache_creation_input_tokens")
+    if written is None:
+        written = wire.get("cache_creation_input_tokens")
     reasoning = _count(completion_parts.get("reasoning_tokens"))
     if reasoning is None and completion is not None and "num_search_queries" in wire:
         reasoning = _count(wire.get("reasoning_tokens"))
@@ -230,24 +238,8 @@ def usage_of(wire: object) -> Usage | None:
             completion = beside
     return Usage(
         prompt=prompt,
-        # In OpenAI's place, DeepSeek's, and Moonshot's.
-        cached_read=_part(
-            _first(
-                prompt_parts.get("cached_tokens"),
-                wire.get("prompt_cache_hit_tokens"),
-                wire.get("cached_tokens"),
-            ),
-            prompt,
-        ),
-        # In OpenRouter's place, Alibaba's, and that of proxies before Anthropic.
-        cached_write=_part(
-            _first(
-                prompt_parts.get("cache_write_tokens"),
-                prompt_parts.get("cache_creation_input_tokens"),
-                wire.get("cache_creation_input_tokens"),
-            ),
-            prompt,
-        ),
+        cached_read=_part(cached, prompt),
+        cached_write=_part(written, prompt),
         prompt_audio=_part(prompt_parts.get("audio_tokens"), prompt),
         completion=completion,
         reasoning=_part(reasoning, completion),
@@ -262,19 +254,20 @@ def _object(value: object) -> dict[str, object]:
 
 
 def _count(value: object) -> int | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and 0 <= value <= USAGE_TOKENS_MAX:
-        return value
+    if type(value) is int:
+        return value if 0 <= value <= USAGE_TOKENS_MAX else None
+    if isinstance(value, float) and value.is_integer() and 0 <= value <= USAGE_TOKENS_MAX:
+        return int(value)
     return None
 
 
-def _first(*values: object) -> object:
-    return next((value for value in values if value is not None), None)
+def _first(parts: dict[str, object], name: str, other: str) -> object:
+    value = parts.get(name)
+    return parts.get(other) if value is None else value
 
 
 def _part(value: object, whole: int | None) -> int | None:
+    if value is None:
+        return None
     count = _count(value)
     return count if count is None or whole is None else min(count, whole)
