@@ -21,7 +21,12 @@ from pydantic import (
     field_validator,
 )
 
-from omni_grpc.core.limits import CALLS_AT_ONCE_MAX, HOLD_LEASE_SECONDS, UNRESOLVED_HOURS
+from omni_grpc.core.limits import (
+    CALLS_AT_ONCE_MAX,
+    HOLD_LEASE_SECONDS,
+    MODEL_ID_CHARS_MAX,
+    UNRESOLVED_HOURS,
+)
 
 PREFIX: Final = "OMNI_"
 CONFIG_FILE: Final = "omni.yaml"
@@ -94,6 +99,13 @@ class Settings(BaseModel):
     store_responses_hours: Annotated[float, Field(ge=0, le=8760)] = 0
     """For so many hours responses are kept, encrypted, unless the caller says `store: false`.
     0: none is."""
+
+    premium_model: Annotated[str, Field(max_length=MODEL_ID_CHARS_MAX)] = ""
+    """The model that savings are counted against, as callers name models; the best rated that can
+    be called if unset."""
+
+    credits_per_usd: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000
+    """How many credits a dollar is, where amounts are shown in credits too."""
 
     calls_at_once_max: Annotated[int, Field(ge=1)] = CALLS_AT_ONCE_MAX
     log_level: Literal["debug", "info", "warning", "error"] = "info"

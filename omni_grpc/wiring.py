@@ -33,8 +33,11 @@ from omni_grpc.completion import (
     RESPONSE_SEAL_PURPOSE,
     SEAL_PURPOSE,
     Accounts,
+    AgentRuns,
+    AgentRunStore,
     CallReports,
     Chats,
+    Estimates,
     Gates,
     Media,
     MediaRouter,
@@ -57,7 +60,7 @@ from omni_grpc.identity import Identity
 from omni_grpc.metrics import Metrics, render
 from omni_grpc.providers import Providers, ProviderSettings, load_specs
 from omni_grpc.rest_api import REASONING_SEAL_PURPOSE, RestProtocol, build_app
-from omni_grpc.routing import Health, Router, Warmth
+from omni_grpc.routing import Chooser, Health, LocalJudge, Policies, Router, Warmth
 from omni_grpc.settings import Settings
 from omni_grpc.storage import Connection, Database, Sealer, connect
 
@@ -165,11 +168,22 @@ class Worker:
         self._identity = Identity(self._database, key_hash_secret=secret, clock=self._clock)
         self._catalog = Catalog(self._database)
         ids = self.providers.ids()
-        self._router = Router(self._snapshot, ids, self.providers.refusal)
-        sealer = Sealer(secret, SEAL_PURPOSE) if settings.replay_answers else None
-        repeats = Repeats(self._ledger, sealer)
         self._health = Health(self._clock, self._metrics)
         warmth = Warmth(self._clock)
+        self._policies = Policies(self._database, lambda: self._catalog.snapshot, self._clock)
+        self._router = Router(
+            self._snapshot,
+            ids,
+            self.providers.refusal,
+            chooser=Chooser(LocalJudge()),
+            policies=self._policies,
+            health=self._health,
+            warmth=warmth,
+            premium_model=settings.premium_model,
+            markup_ppm=settings.markup_ppm,
+        )
+        sealer = Sealer(secret, SEAL_PURPOSE) if settings.replay_answers else None
+        repeats = Repeats(self._ledger, sealer)
         usage = UsageStore(self._database)
         self._call_log = CallLog(usage, self._metrics)
         self._roller = UsageRoller(usage)
@@ -200,16 +214,26 @@ class Worker:
             Sealer(secret, RESPONSE_SEAL_PURPOSE),
             hours=settings.store_responses_hours,
         )
+        estimates = Estimates(
+            self._router, self._ledger, self._clock, markup_ppm=settings.markup_ppm
+        )
+        self._runs = AgentRuns(AgentRunStore(self._database))
         self._grpc = GrpcServer(
             gates=self._gates,
-            router=RouterServicer(self._chats, self._media),
+            router=RouterServicer(
+                self._chats,
+                self._media,
+                estimates,
+                tokens,
+                credits_per_usd=settings.credits_per_usd,
+            ),
             billing=BillingServicer(
                 self._ledger,
                 accounts,
                 tokens,
                 Resolver(self._ledger, CatalogStore(self._database).prices),
             ),
-            catalog=CatalogServicer(self._snapshot, ids, tokens),
+            catalog=CatalogServicer(self._catalog, self._snapshot, ids, tokens),
             admin=AdminServicer(self._identity, tokens),
             clock=self._clock,
             observer=self._metrics,
@@ -224,6 +248,9 @@ class Worker:
             accounts=accounts,
             tokens=tokens,
             stored=self._stored,
+            estimates=estimates,
+            runs=self._runs,
+            credits_per_usd=settings.credits_per_usd,
             reasoning_sealer=Sealer(secret, REASONING_SEAL_PURPOSE),
             catalog=self._snapshot,
             providers=ids,
@@ -289,6 +316,8 @@ class Worker:
             self._reaper.run(),
             self._housekeeper.run(),
             self._stored.run(),
+            self._runs.run(),
+            self._policies.run(),
             self._journal.run(),
             self._recovery.run(),
             self._call_log.run(),

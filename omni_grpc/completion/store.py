@@ -1,4 +1,4 @@
-"""The SQL of stored responses (migrations/0005_responses.sql).
+"""The SQL of stored responses and of agents' runs (migrations/0005_*.sql, 0012_*.sql).
 
 Each method is one statement. The account is part of every condition, so that no other tenant's
 response is ever read or deleted. Every method raises LedgerUnavailable while the database does not
@@ -9,9 +9,9 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-from psycopg.rows import class_row
+from psycopg.rows import class_row, tuple_row
 
-from omni_grpc.core.ids import AccountId, CallId
+from omni_grpc.core.ids import AccountId, CallId, OrgId
 from omni_grpc.storage import Database
 
 _INSERT: Final = """
@@ -42,6 +42,24 @@ _DELETE_EXPIRED: Final = """
 DELETE FROM stored_response WHERE id IN (
   SELECT id FROM stored_response WHERE expire_time <= clock_timestamp()
    ORDER BY expire_time LIMIT %s FOR UPDATE SKIP LOCKED)
+"""
+
+
+_ADD_STEP: Final = """
+WITH added AS (
+  INSERT INTO agent_step (org_id, run_id, call_id, cost_nanousd, saved_nanousd)
+  VALUES (%(org)s, %(run)s, %(call)s, %(cost)s, %(saved)s)
+  ON CONFLICT DO NOTHING RETURNING cost_nanousd, saved_nanousd)
+SELECT count(*), sum(cost_nanousd)::bigint, sum(saved_nanousd)::bigint
+  FROM (SELECT cost_nanousd, saved_nanousd FROM agent_step
+         WHERE org_id = %(org)s AND run_id = %(run)s
+        UNION ALL SELECT * FROM added) step
+"""
+_FORGET_STEPS: Final = """
+DELETE FROM agent_step WHERE (org_id, run_id, call_id) IN (
+  SELECT org_id, run_id, call_id FROM agent_step
+   WHERE create_time < clock_timestamp() - make_interval(days => %s)
+   ORDER BY create_time LIMIT %s FOR UPDATE SKIP LOCKED)
 """
 
 
@@ -101,3 +119,24 @@ class ResponseStore:
     async def delete_expired(self, limit: int) -> int:
         """Deletes some of those whose time is over; how many."""
         return await self._database.execute(_DELETE_EXPIRED, (limit,))
+
+
+class AgentRunStore:
+    """The table of agents' steps."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add_step(
+        self, org_id: OrgId, run_id: str, call_id: CallId, cost: int, saved: int | None
+    ) -> tuple[int, int, int | None]:
+        """Counts a step in, once; the run's steps, cost and savings by now."""
+        given = {"org": org_id, "run": run_id, "call": call_id, "cost": cost, "saved": saved}
+        row = await self._database.fetch_one(_ADD_STEP, given, row=tuple_row)
+        if row is None:
+            raise RuntimeError("an aggregate has a row")
+        return row[0], row[1], row[2]
+
+    async def forget_steps(self, days: int, limit: int) -> int:
+        """Deletes some of the steps that are older; how many."""
+        return await self._database.execute(_FORGET_STEPS, (days, limit))

@@ -1,4 +1,4 @@
-"""Tells routing how an attempt went: whether its offer works, how fast it is, what it keeps warm."""
+"""Tells routing how an attempt went: whether its offer works, how fast it is, what is warm."""
 
 from omni_grpc.catalog import Offer
 from omni_grpc.completion.call import Call

@@ -222,6 +222,11 @@ def nanousd_from_usd(usd: str) -> NanoUsd:
     return NanoUsd(int(whole) * NANO_PER_USD + int(fraction.ljust(9, "0")))
 
 
+def credits_text(amount: int, credits_per_usd: int) -> str:
+    """Nano-USD as a plain decimal text of credits, without loss."""
+    return usd_text(amount * credits_per_usd)
+
+
 def usd_text(amount: int) -> str:
     """Nano-USD as a plain decimal text of dollars, without loss: `-1500000000` is `-1.5`."""
     sign = "-" if amount < 0 else ""

@@ -9,7 +9,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from omni_grpc.billing import Ledger
 from omni_grpc.catalog import CatalogSnapshot
-from omni_grpc.completion import Accounts, Chats, Gates, Media, PageTokens, StoredResponses
+from omni_grpc.completion import (
+    Accounts,
+    AgentRuns,
+    Chats,
+    Estimates,
+    Gates,
+    Media,
+    PageTokens,
+    StoredResponses,
+)
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import NotFound, OmniError
 from omni_grpc.core.ids import new_call_id
@@ -25,7 +34,9 @@ from omni_grpc.rest_api import (
     messages,
     models,
     moderations,
+    own_chat,
     responses,
+    routes_asked,
 )
 from omni_grpc.rest_api.anthropic import ANTHROPIC_ERRORS, AnthropicHeads
 from omni_grpc.rest_api.audio import SpeechRoute, TranscriptionsRoute
@@ -41,7 +52,9 @@ from omni_grpc.rest_api.messages import MessageRoutes
 from omni_grpc.rest_api.models import ModelRoutes
 from omni_grpc.rest_api.moderations import ModerationsRoute
 from omni_grpc.rest_api.operations import MetricsRoute, ProbeRoutes
+from omni_grpc.rest_api.own_chat import OwnChatRoutes
 from omni_grpc.rest_api.responses import ResponseRoutes
+from omni_grpc.rest_api.routes_asked import RouteRoutes
 from omni_grpc.storage import Sealer
 
 _EXPOSED_HEADERS: Final = (
@@ -70,6 +83,9 @@ def build_app(
     accounts: Accounts,
     tokens: PageTokens,
     stored: StoredResponses,
+    estimates: Estimates,
+    runs: AgentRuns,
+    credits_per_usd: int,
     reasoning_sealer: Sealer,
     catalog: Callable[[], CatalogSnapshot],
     providers: frozenset[str],
@@ -90,6 +106,9 @@ def build_app(
         accounts: whose account a caller may see.
         tokens: seals page tokens.
         stored: responses that are kept.
+        estimates: tells what chats would cost, and why which model.
+        runs: sums of agents' runs.
+        credits_per_usd: in which unit estimates show credits too.
         reasoning_sealer: seals reasoning that callers carry back.
         catalog: the current snapshot.
         providers: the configured ones.
@@ -108,6 +127,8 @@ def build_app(
     asked = MessageRoutes(
         chats, gates, reasoning_sealer, catalog, providers, ping_seconds=ping_seconds
     )
+    routed = RouteRoutes(estimates, credits_per_usd=credits_per_usd)
+    short = OwnChatRoutes(chats, gates, runs, clock)
     texts = CompletionsRoute(chats, gates, ping_seconds=ping_seconds)
 
     def call(
@@ -142,6 +163,10 @@ def build_app(
         call(audio.SPEECH_PATH, KeyScope.INFERENCE, SpeechRoute(media, gates), WRITE),
         call(audio.PATH, KeyScope.INFERENCE, TranscriptionsRoute(media, gates), WRITE),
         call(moderations.PATH, KeyScope.INFERENCE, ModerationsRoute(media, gates), WRITE),
+        call(own_chat.CHAT_PATH, KeyScope.INFERENCE, short.chat, WRITE),
+        call(own_chat.STEP_PATH, KeyScope.INFERENCE, short.step, WRITE),
+        call(routes_asked.ESTIMATE_PATH, KeyScope.INFERENCE, routed.estimate, WRITE),
+        call(routes_asked.DEBUG_PATH, KeyScope.INFERENCE, routed.debug, WRITE),
         call(billing.BALANCE_PATH, KeyScope.BILLING, own.get_balance),
         call(billing.TRANSACTIONS_PATH, KeyScope.BILLING, own.list_transactions),
         call(billing.CALL_PATH, KeyScope.BILLING, own.get_call),

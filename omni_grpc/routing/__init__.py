@@ -1,10 +1,30 @@
 """Routing: which models can serve a request, and in which order to try them."""
 
 from omni_grpc.routing.breakers import BreakerState
+from omni_grpc.routing.choosing import Chooser
+from omni_grpc.routing.experiment import Experiment
+from omni_grpc.routing.experiment_report import ExperimentReport
+from omni_grpc.routing.experiment_statistics import Interval
+from omni_grpc.routing.experiment_words import Metric
 from omni_grpc.routing.health import Health
-from omni_grpc.routing.plan import Attempt, Baseline, Plan, RouteContext
+from omni_grpc.routing.judging import LocalJudge
+from omni_grpc.routing.plan import (
+    Attempt,
+    Baseline,
+    Considered,
+    Explanation,
+    Plan,
+    RouteContext,
+)
+from omni_grpc.routing.policies import Entry, Policies, Source
+from omni_grpc.routing.policy_admin import Must, PolicyAdmin, Written
+from omni_grpc.routing.policy_checks import is_scope
+from omni_grpc.routing.policy_file import FileContent, PolicyFileError, parse_policies
+from omni_grpc.routing.policy_model import Policy
+from omni_grpc.routing.policy_reading import Fault, read
 from omni_grpc.routing.prompts import prompt_tokens, prompt_upper_bound
 from omni_grpc.routing.router import AUTO, Router
+from omni_grpc.routing.store import Kind
 from omni_grpc.routing.warmth import Warmth
 
 __all__ = [
@@ -12,11 +32,33 @@ __all__ = [
     "Attempt",
     "Baseline",
     "BreakerState",
+    "Chooser",
+    "Considered",
+    "Entry",
+    "Experiment",
+    "ExperimentReport",
+    "Explanation",
+    "Fault",
+    "FileContent",
     "Health",
+    "Interval",
+    "Kind",
+    "LocalJudge",
+    "Metric",
+    "Must",
     "Plan",
+    "Policies",
+    "Policy",
+    "PolicyAdmin",
+    "PolicyFileError",
     "RouteContext",
     "Router",
+    "Source",
     "Warmth",
+    "Written",
+    "is_scope",
+    "parse_policies",
     "prompt_tokens",
     "prompt_upper_bound",
+    "read",
 ]

@@ -6,6 +6,7 @@ array operations. The columns say nothing that the offers do not; explanations r
 
 from collections.abc import Callable
 from enum import IntFlag
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -132,6 +133,14 @@ class OfferTable:
             found = np.array(by_model, dtype=np.float64)[self.model_of]
             self._ratings[task] = found
         return found
+
+    @cached_property
+    def best_rated(self) -> Offer | None:
+        """The offer of the best model by its overall rating, at whoever sells it for least."""
+        if not self.offers:
+            return None
+        order = np.lexsort((self.costs(1_000, 1_000), -self.ratings(None)))
+        return self.offers[int(order[0])]
 
     def costs(self, prompt_tokens: int, output_tokens: int | Amounts) -> Amounts:
         """What a prompt and an answer of these sizes cost at each offer, in nano-USD.

@@ -118,6 +118,11 @@ class Policies:
         return self._set.choose(context, request_model, analysis, tags, self._clock.now())
 
     @property
+    def takes_named(self) -> bool:
+        """Whether a policy may take over requests that name their model."""
+        return self._set.takes_named
+
+    @property
     def file(self) -> FileContent:
         """What the file says."""
         return self._file

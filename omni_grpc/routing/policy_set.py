@@ -49,6 +49,7 @@ class PolicySet:
 
     Attributes:
         faults: what cannot be used, by full name, and why.
+        takes_named: whether something may hold for requests that name their model.
         empty: whether nothing holds for any call.
         catalog_version: the catalog that names were looked up in.
     """
@@ -83,6 +84,9 @@ class PolicySet:
             self._experiments.setdefault(experiment.scope, []).append(running)
         self.faults = tuple(faults)
         self.empty = not self._of_scope and not self._experiments
+        self.takes_named = any(
+            one.policy.when.models for held in self._of_scope.values() for one in held
+        ) or any(one.experiment.when.models for held in self._experiments.values() for one in held)
 
     def choose(
         self,

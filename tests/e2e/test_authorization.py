@@ -46,6 +46,7 @@ OK, MISSING, LACKS, HIDDEN = "OK", "API_KEY_MISSING", "SCOPE_MISSING", "NOT_FOUN
 INFERENCE = (MISSING, OK, LACKS, OK, OK, OK)
 BILLING_OF_A = (MISSING, LACKS, OK, OK, HIDDEN, OK)
 ADMIN = (MISSING, LACKS, LACKS, LACKS, LACKS, OK)
+INFERENCE_OF_A = (MISSING, OK, LACKS, OK, HIDDEN, OK)
 
 PROMPT = router.ChatPrompt(
     model="sim/fast",
@@ -165,6 +166,26 @@ RPCS: dict[str, tuple[Callable[[Scene], Message], tuple[str, ...]]] = {
     "CatalogService.ListModels": (
         lambda scene: catalog.ListModelsRequest(page_size=1), INFERENCE,
     ),
+    "CatalogService.UpdateModel": (
+        lambda scene: catalog.UpdateModelRequest(
+            model=catalog.Model(name="providers/sim/models/fast", tags=["seen"]),
+            update_mask={"paths": ["tags"]},
+        ),
+        ADMIN,
+    ),
+    "CatalogService.ResolveModel": (
+        lambda scene: catalog.ResolveModelRequest(model="sim/fast", scope=f"orgs/{scene.a}"),
+        INFERENCE_OF_A,
+    ),
+    "CatalogService.ListModelChanges": (
+        lambda scene: catalog.ListModelChangesRequest(page_size=1), ADMIN,
+    ),
+    "CatalogService.ListAliases": (
+        lambda scene: catalog.ListAliasesRequest(scope=f"orgs/{scene.a}"),
+        INFERENCE_OF_A,
+    ),
+    "CatalogService.SetAlias": (lambda scene: set_alias(scene, "seen"), ADMIN),
+    "CatalogService.DeleteAlias": (lambda scene: delete_alias(scene), ADMIN),
     "BillingService.GetBalance": (
         lambda scene: billing.GetBalanceRequest(account=f"accounts/{scene.a}"), BILLING_OF_A,
     ),
@@ -252,7 +273,12 @@ def test_an_rpc_is_done_for_keys_that_may_and_refused_to_others(
     assert (found.code, found.reason) == (codes[wanted], wanted)
     assert set(found.details) == {"ErrorInfo"}
     if wanted == LACKS:
-        scope = {INFERENCE: "inference", BILLING_OF_A: "billing", ADMIN: "admin"}[expected]
+        scope = {
+            INFERENCE: "inference",
+            INFERENCE_OF_A: "inference",
+            BILLING_OF_A: "billing",
+            ADMIN: "admin",
+        }[expected]
         assert found.metadata["scope"] == scope
         assert f"`{scope}`" in found.message
 
@@ -262,7 +288,7 @@ def test_a_key_with_the_admin_scope_alone_reaches_all_accounts(scene: Scene) -> 
         secret = client.create_api_key("orgs/operator", scopes=["admin"]).secret
     for name in METHODS:
         make, expected = RPCS[name]
-        if expected is INFERENCE:
+        if expected in (INFERENCE, INFERENCE_OF_A):
             found = refusal(
                 lambda name=name, make=make: scene.invoke(METHODS[name], make(scene), secret)
             )
@@ -416,6 +442,10 @@ ROUTES: dict[str, tuple[str, tuple[int, ...]]] = {
     "/v1/audio/speech": ("/v1/audio/speech", (401, 200, 403, 200, 200, 200)),
     "/v1/audio/transcriptions": ("/v1/audio/transcriptions", (401, 400, 403, 400, 400, 400)),
     "/v1/moderations": ("/v1/moderations", (401, 200, 403, 200, 200, 200)),
+    "/v1/chat": ("/v1/chat", (401, 200, 403, 200, 200, 200)),
+    "/v1/agent-step": ("/v1/agent-step", (401, 200, 403, 200, 200, 200)),
+    "/v1/estimate": ("/v1/estimate", (401, 200, 403, 200, 200, 200)),
+    "/v1/router/debug": ("/v1/router/debug", (401, 200, 403, 200, 200, 200)),
     "/v1/models": ("/v1/models", (401, 200, 403, 200, 200, 200)),
     "/v1/models/{id:path}": ("/v1/models/sim/fast", (401, 200, 403, 200, 200, 200)),
     "/v1/balance": ("/v1/balance", (401, 403, 200, 200, 200, 200)),
@@ -436,6 +466,10 @@ BODIES = {
     "/v1/images/edits": b"{}",
     "/v1/audio/speech": b'{"model": "sim/voice", "input": "x", "voice": "alloy"}',
     "/v1/audio/transcriptions": b"{}",
+    "/v1/chat": chat_body(),
+    "/v1/agent-step": chat_body(),
+    "/v1/estimate": chat_body(),
+    "/v1/router/debug": chat_body(),
     "/v1/moderations": b'{"model": "sim/moderator", "input": "x"}',
 }
 """Of routes that take a body."""
@@ -445,7 +479,7 @@ def test_every_route_of_the_application_has_its_row() -> None:
     nothing: Any = None  # nothing is called
     app: Any = build_app(
         chats=nothing, media=nothing, gates=nothing, ledger=nothing, accounts=nothing,
-        tokens=nothing, stored=nothing, reasoning_sealer=nothing, catalog=nothing,
+        tokens=nothing, stored=nothing, estimates=nothing, runs=nothing, credits_per_usd=1, reasoning_sealer=nothing, catalog=nothing,
         providers=frozenset(), ready=nothing, metrics=lambda: (b"", ""), observer=nothing,
         cors_origins=(), clock=SystemClock(),
     )  # fmt: skip

@@ -359,7 +359,13 @@ class Service:
         async def ready() -> bool:
             return self.is_ready
 
-        stand_ins: Any = {"chats": self.chats, "media": None, "ledger": self.ledger}
+        stand_ins: Any = {
+            "chats": self.chats,
+            "media": None,
+            "ledger": self.ledger,
+            "estimates": None,
+        }
+        stand_ins |= {"runs": None, "credits_per_usd": 1_000}
         self.app = build_app(
             **stand_ins,
             gates=self.gates,

@@ -16,7 +16,10 @@ from omni_grpc.catalog import Catalog
 from omni_grpc.cli.sources import _simulated, seed_catalog
 from omni_grpc.completion import (
     Accounts,
+    AgentRuns,
+    AgentRunStore,
     Chats,
+    Estimates,
     Gates,
     Media,
     MediaRouter,
@@ -30,7 +33,7 @@ from omni_grpc.core.limits import CALLS_AT_ONCE_MAX
 from omni_grpc.identity import Identity
 from omni_grpc.providers import Providers, ProviderSettings
 from omni_grpc.rest_api import build_app
-from omni_grpc.routing import Health, Router, Warmth
+from omni_grpc.routing import Chooser, Health, LocalJudge, Policies, Router, Warmth
 from omni_grpc.simulator import SIMULATED_MODELS, CallRecord, Simulator
 from omni_grpc.storage import Connection, Database, Sealer, connect
 
@@ -135,10 +138,20 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
         identity = Identity(database, key_hash_secret=SECRET, clock=clock)
         catalog = Catalog(database)
         await catalog.load()
-        router = Router(lambda: catalog.snapshot, providers.ids(), providers.refusal)
+        health, warmth = Health(clock), Warmth(clock)
+        router = Router(
+            lambda: catalog.snapshot,
+            providers.ids(),
+            providers.refusal,
+            chooser=Chooser(LocalJudge()),
+            policies=Policies(database, lambda: catalog.snapshot, clock),
+            health=health,
+            warmth=warmth,
+            premium_model="",
+            markup_ppm=0,
+        )
         repeats = Repeats(ledger, Sealer(SECRET, b"tests"))
-        health = Health(clock)
-        chats = Chats(router, providers, repeats, clock, health=health, warmth=Warmth(clock))
+        chats = Chats(router, providers, repeats, clock, health=health, warmth=warmth)
         endings = Endings()
 
         async def ready() -> bool:
@@ -159,6 +172,9 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
                 accounts=Accounts(identity, ledger),
                 tokens=PageTokens(SECRET),
                 stored=StoredResponses(ResponseStore(database), Sealer(SECRET, b"kept"), hours=1),
+                estimates=Estimates(router, ledger, clock, markup_ppm=0),
+                runs=AgentRuns(AgentRunStore(database)),
+                credits_per_usd=1_000,
                 reasoning_sealer=Sealer(SECRET, b"reasoning"),
                 catalog=lambda: catalog.snapshot,
                 providers=providers.ids(),

@@ -11,6 +11,7 @@ from omni_grpc.core.chat import (
     TextPart,
     Tool,
 )
+from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.errors import (
     ContextTooLong,
     FeatureUnsupported,
@@ -20,9 +21,26 @@ from omni_grpc.core.errors import (
     NoCapableModel,
 )
 from omni_grpc.core.money import Price, Rate, Unit
-from omni_grpc.routing import AUTO, RouteContext, Router
+from omni_grpc.routing import (
+    AUTO,
+    Chooser,
+    Health,
+    LocalJudge,
+    RouteContext,
+    Router,
+    Warmth,
+)
 
 CONTEXT = RouteContext()
+
+
+class NoPolicies:
+    """An operator without policies."""
+
+    takes_named = False
+
+    def for_call(self, *_: object) -> None:
+        """None holds."""
 
 
 def offer(name: str, usd_per_mtok: int | None = 1, **changes: object) -> Offer:
@@ -46,7 +64,18 @@ def offer(name: str, usd_per_mtok: int | None = 1, **changes: object) -> Offer:
 
 def router(*offers: Offer) -> Router:
     snapshot = CatalogSnapshot(1, offers)
-    return Router(lambda: snapshot, frozenset({"here"}), lambda _provider, _request: None)
+    clock = SystemClock()
+    return Router(
+        lambda: snapshot,
+        frozenset({"here"}),
+        lambda _provider, _request: None,
+        chooser=Chooser(LocalJudge()),
+        policies=NoPolicies(),
+        health=Health(clock),
+        warmth=Warmth(clock),
+        premium_model="",
+        markup_ppm=0,
+    )
 
 
 def request(model: str = AUTO, content: object = "Hello", **changes: object) -> ChatRequest:
@@ -107,7 +136,7 @@ def test_what_a_request_needs_decides_who_can(
 ) -> None:
     cheap, able = offer("here/cheap", 1), offer("here/able", 9, **ability)
     assert ids(router(cheap, able).plan(request(**changes), CONTEXT)) == ["here/able"]
-    with pytest.raises(NoCapableModel, match="1 lack"):
+    with pytest.raises(NoCapableModel, match="1 left out because it lacks"):
         router(cheap).plan(request(**changes), CONTEXT)
     with pytest.raises((FeatureUnsupported, FieldInvalid)):
         router(cheap).plan(request("here/cheap", **changes), CONTEXT)

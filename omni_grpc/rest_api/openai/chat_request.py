@@ -5,6 +5,7 @@ along as raw JSON, for a provider of the same dialect; its own object `omni` doe
 be lost silently is refused by name instead.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -79,6 +80,15 @@ def read_chat(body: bytes) -> ChatOrder:
         FeatureUnsupported: it asks for something that this service does not carry.
     """
     wire, fields = read_json(body, _decode, CHOICES)
+    return chat_order(wire, fields)
+
+
+def chat_order(wire: WireChat, fields: Mapping[str, msgspec.Raw]) -> ChatOrder:
+    """What a body asks for that was decoded; `fields` are all that it has.
+
+    Raises:
+        FieldInvalid, FeatureUnsupported: as `read_chat` does.
+    """
     if not _OFTEN_REFUSED.isdisjoint(fields):
         _refuse_unsupported(wire)
     stream = bool(wire.stream)

@@ -1,0 +1,228 @@
+"""The plan of a request that names its model: that model, at whoever sells it.
+
+A provider's offer means that offer alone. A bare model or an alias means several offers: the first
+that can do the request is asked, the others stand behind it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from omni_grpc.catalog import CatalogSnapshot, Offer
+from omni_grpc.catalog.replacement import replaced
+from omni_grpc.core.chat import ChatRequest
+from omni_grpc.core.errors import (
+    ContextTooLong,
+    FeatureUnsupported,
+    FieldInvalid,
+    ModelNotFound,
+    ModelUnpriced,
+    NoCapableModel,
+    OmniError,
+)
+from omni_grpc.routing.attempts import ATTEMPT_COUNT_MAX, Terms
+from omni_grpc.routing.health import Health
+from omni_grpc.routing.narrowing import Limits, Refusal
+from omni_grpc.routing.needs import Needs
+from omni_grpc.routing.offer_table import window_of
+from omni_grpc.routing.plan import Attempt, Plan, RouteContext
+from omni_grpc.routing.prompts import PromptSize
+
+PROVIDERS_NAMED_MAX: Final = 5
+"""Providers that an error names."""
+
+
+class NamedPlanner:
+    """Plans requests that name their model."""
+
+    def __init__(
+        self,
+        snapshot: Callable[[], CatalogSnapshot],
+        providers: frozenset[str],
+        refusal: Refusal,
+        health: Health,
+        *,
+        markup_ppm: int,
+    ) -> None:
+        self._snapshot = snapshot
+        self._providers = providers
+        self._refusal = refusal
+        self._health = health
+        self._markup_ppm = markup_ppm
+
+    def plan(self, request: ChatRequest, context: RouteContext) -> Plan:
+        """What to try for a request.
+
+        Raises:
+            ModelNotFound, ModelUnpriced: the named model cannot be called here.
+            FeatureUnsupported, ContextTooLong, FieldInvalid: it cannot do what is asked.
+            NoCapableModel: the request's own preferences rule it out.
+        """
+        offers, warning = self.offers(request.model, context)
+        needs, size = Needs.of(request), PromptSize(request)
+        able = self._able(offers, request, needs, size, ATTEMPT_COUNT_MAX)
+        if not able:
+            raise self._unable(offers, request, needs, size)
+        terms = Terms(request, size, markup_ppm=self._markup_ppm)
+        attempts = [
+            terms.attempt(offer, _reason(request.model, place)) for place, offer in enumerate(able)
+        ]
+        wished = request.preferences.fallbacks
+        if wished:
+            named = self.fallbacks(request, context, needs, size, {able[0].id})
+            attempts = attempts[:1] + [
+                terms.attempt(offer, "a fallback that the request names") for offer in named
+            ]
+        return Plan(
+            attempts=_affordable(attempts),
+            asked=request.model,
+            warnings=() if warning is None else (warning,),
+        )
+
+    def offers(self, name: str, context: RouteContext) -> tuple[list[Offer], str | None]:
+        """The offers that a name means and that can be called here, at least one; and a warning.
+
+        Raises:
+            ModelNotFound: there is none.
+        """
+        snapshot = self._snapshot()
+        resolved = snapshot.resolve(name, context.scopes)
+        meant, warning = replaced(
+            snapshot, resolved, providers=self._providers, scopes=context.scopes
+        )
+        here = [one for one in meant if one.provider in self._providers and one.enabled]
+        if not here:
+            raise self._not_found(name, resolved)
+        return here, warning
+
+    def fallbacks(
+        self,
+        request: ChatRequest,
+        context: RouteContext,
+        needs: Needs,
+        size: PromptSize,
+        tried: set[str],
+    ) -> list[Offer]:
+        """Of each fallback that the request names, the first offer that can do it."""
+        found: list[Offer] = []
+        for name in request.preferences.fallbacks:
+            offers = [one for one in self.offers(name, context)[0] if one.id not in tried]
+            able = self._able(offers, request, needs, size, 1)
+            found += able
+            tried = tried | {one.id for one in able}
+        return found
+
+    def _able(
+        self,
+        offers: Iterable[Offer],
+        request: ChatRequest,
+        needs: Needs,
+        size: PromptSize,
+        count: int,
+    ) -> list[Offer]:
+        """The first `count` offers that can do a request, those that failed lately last."""
+        limits = Limits.of(request.preferences)
+        found: list[Offer] = []
+        for offer in sorted(offers, key=lambda one: self._health.fault(one.id) is not None):
+            if limits.fault(offer) is None and self._can(offer, request, needs, size):
+                found.append(offer)
+                if len(found) == count:
+                    break
+        return found
+
+    def _can(self, offer: Offer, request: ChatRequest, needs: Needs, size: PromptSize) -> bool:
+        return (
+            needs.unpriced(offer) is None
+            and needs.lacking(offer) is None
+            and self._refusal(offer.provider, request) is None
+            and size.fits(window_of(offer))
+        )
+
+    def _unable(
+        self, offers: Sequence[Offer], request: ChatRequest, needs: Needs, size: PromptSize
+    ) -> OmniError:
+        """Why none of the offers that a name means can do the request: the first one's reason."""
+        priced = [offer for offer in offers if needs.unpriced(offer) is None]
+        if not priced:
+            return ModelUnpriced(
+                f"The model {request.model!r} cannot be called: {needs.unpriced(offers[0])}, and "
+                "what has no price is refused, never free.",
+                field="model",
+            )
+        offer = priced[0]
+        if not size.fits(window_of(offer)):
+            return ContextTooLong(
+                f"The prompt has more tokens than the context window of {offer.id}, "
+                f"{window_of(offer)}. Shorten it, or choose a model with a larger window.",
+                field="messages",
+            )
+        lacking = _lacking(offer, needs) or self._refused(offer, request)
+        if lacking is not None:
+            return lacking
+        return NoCapableModel(
+            f"{offer.id} is ruled out by the request's own routing preferences: "
+            f"{Limits.of(request.preferences).fault(offer)}. Change them, or name another model.",
+            field="model",
+        )
+
+    def _refused(self, offer: Offer, request: ChatRequest) -> FeatureUnsupported | None:
+        refused = self._refusal(offer.provider, request)
+        if refused is None:
+            return None
+        feature, field = refused
+        return FeatureUnsupported(
+            f"{field}: the provider {offer.provider!r} does not take {feature}. Leave it out, "
+            "choose a model of another provider, or declare it optional where it is a setting.",
+            field=field,
+            metadata={"feature": feature, "model": offer.id},
+        )
+
+    def _not_found(self, name: str, resolved: tuple[Offer, ...]) -> ModelNotFound:
+        if resolved:
+            providers = sorted({offer.provider for offer in resolved})[:PROVIDERS_NAMED_MAX]
+            return ModelNotFound(
+                f"The model {name!r} is known, but no provider of it is configured here "
+                f"({', '.join(providers)}). Configure one, or choose from the list of models.",
+                field="model",
+            )
+        near = self._snapshot().suggestions(name, self._providers)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        return ModelNotFound(
+            f"There is no model {name!r}.{hint} GET /v1/models and ListModels list what there is.",
+            field="model",
+        )
+
+
+def _affordable(attempts: list[Attempt]) -> tuple[Attempt, ...]:
+    """The attempts of which at least a token is within the cost that the request sets."""
+    found = tuple(one for one in attempts if one.output_tokens_max > 0)
+    if not found:
+        raise NoCapableModel(
+            f"The prompt alone may cost more at {attempts[0].offer.id} than the request's "
+            "max_cost allows. Raise it, shorten the prompt, or choose a cheaper model.",
+            field="max_cost",
+        )
+    return found
+
+
+def _reason(name: str, place: int) -> str:
+    if place == 0:
+        return f"{name!r} names it"
+    return f"{name!r} means it too, where the offers before it fail"
+
+
+def _lacking(offer: Offer, needs: Needs) -> FieldInvalid | None:
+    limit = offer.output_tokens_max
+    if needs.output_tokens is not None and limit is not None and needs.output_tokens > limit:
+        return FieldInvalid(
+            f"The output limit of {needs.output_tokens} tokens is above what {offer.id} can "
+            f"generate, {limit}. Ask for at most that.",
+            field="max_output_token_count",
+        )
+    lacking = needs.lacking(offer)
+    if lacking is None:
+        return None
+    return FeatureUnsupported(
+        f"{offer.id} does not support {lacking}. Choose another model, or 'omni/auto'.",
+        field="model",
+        metadata={"feature": lacking, "model": offer.id},
+    )

@@ -1,0 +1,276 @@
+"""The plan of a request that leaves the choice to the router, or that a policy takes over.
+
+What can do the request is narrowed down, each offer's cost, speed and quality are predicted, the
+scores put them in order, and a policy may order them otherwise. Nothing here waits: a decision is
+a few array operations and some hundred comparisons.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from omni_grpc.catalog import CatalogSnapshot, Offer
+from omni_grpc.core.chat import ChatRequest, Preferences
+from omni_grpc.core.errors import NoCapableModel
+from omni_grpc.routing.attempts import ATTEMPT_COUNT_MAX, Terms
+from omni_grpc.routing.choosing import Chooser, Look, Ranked, Wish, reason_of
+from omni_grpc.routing.health import Health
+from omni_grpc.routing.named import NamedPlanner
+from omni_grpc.routing.narrowing import Limits, Narrowing, Refusal
+from omni_grpc.routing.needs import Needs
+from omni_grpc.routing.offer_table import Amounts, Mask, OfferTable
+from omni_grpc.routing.plan import Attempt, Baseline, Considered, Explanation, Plan, RouteContext
+from omni_grpc.routing.policies import Chosen
+from omni_grpc.routing.policy import Ready, order
+from omni_grpc.routing.prompts import PromptSize
+from omni_grpc.routing.warmth import Warmth
+
+CHARS_PER_TOKEN: Final = 4
+"""Bytes of a prompt's bound that are about one token: enough to compare prices."""
+
+CAUSES_SHOWN_MAX: Final = 5
+"""Reasons that an error lists; an explanation has all."""
+
+
+class RoutedPlanner:
+    """Plans requests that leave the choice to the router."""
+
+    def __init__(
+        self,
+        snapshot: Callable[[], CatalogSnapshot],
+        providers: frozenset[str],
+        refusal: Refusal,
+        *,
+        chooser: Chooser,
+        named: NamedPlanner,
+        health: Health,
+        warmth: Warmth,
+        premium_model: str,
+        markup_ppm: int,
+    ) -> None:
+        self._snapshot = snapshot
+        self._providers = providers
+        self._refusal = refusal
+        self._chooser = chooser
+        self._named = named
+        self._health = health
+        self._warmth = warmth
+        self._premium_model = premium_model
+        self._markup_ppm = markup_ppm
+        self._table = OfferTable(CatalogSnapshot(), providers)
+
+    def decide(
+        self,
+        request: ChatRequest,
+        context: RouteContext,
+        look: Look,
+        chosen: Chosen | None,
+        *,
+        explain: bool,
+    ) -> Explanation:
+        """What to try for a request, and why; with all that was considered where that is asked.
+
+        Raises:
+            NoCapableModel: none of the models that may be chosen can.
+        """
+        table = self._current_table()
+        needs, size = Needs.of(request), PromptSize(request)
+        narrowing = Narrowing(
+            request,
+            needs=needs,
+            size=size,
+            limits=[Limits.of(request.preferences)],
+            refusal=self._refusal,
+        )
+        mask = narrowing.mask(table)
+        terms = Terms(request, size, markup_ppm=self._markup_ppm)
+        dropped: dict[str, str] = {}
+        self._drop_unaffordable(table, mask, terms, request.preferences, dropped)
+        self._drop_unhealthy(table, mask, dropped)
+        if not mask.any():
+            raise self._incapable(narrowing, dropped)
+        prompt_tokens = max(1, size.bound // CHARS_PER_TOKEN)
+        output_tokens = self._chooser.output_tokens(look, table, request)
+        costs = self._costs(table, request, context, prompt_tokens, output_tokens)
+        policy = None if chosen is None else chosen.policy
+        wish = Wish.of(request, policy)
+        ordered = self._chooser.rank(
+            look,
+            table,
+            np.flatnonzero(mask),
+            costs=costs,
+            latencies=self._latencies(table, mask, output_tokens),
+            wish=wish,
+            whole=explain or policy is not None,
+        )
+        if policy is not None:
+            ordered = order(policy, ordered, context.unit, context.seed, dropped)
+            if not ordered:
+                raise _none_let_through(policy, dropped)
+        reason = reason_of(ordered, None if policy is None else policy.name)
+        attempts = self._attempts(request, context, terms, table, needs, ordered, reason)
+        row = table.row_of[attempts[0].offer.id]
+        plan = Plan(
+            attempts=attempts,
+            asked=request.model,
+            analysis=look.analysis,
+            premium=self._premium_baseline(table, context),
+            best_single=self._best_single(look, table, mask),
+            policy="" if policy is None else policy.name,
+            experiment="" if chosen is None else chosen.experiment,
+            arm="" if chosen is None else chosen.arm,
+            prompt_tokens=prompt_tokens,
+            output_tokens=int(output_tokens[row]),
+        )
+        considered: tuple[Considered, ...] = ()
+        if explain:
+            considered = self._considered(narrowing, ordered, dropped)
+        return Explanation(plan=plan, reason=reason, considered=considered)
+
+    # --- what is left out -----------------------------------------------------------------------
+    def _current_table(self) -> OfferTable:
+        snapshot = self._snapshot()
+        if self._table.version != snapshot.version:
+            self._table = OfferTable(snapshot, self._providers)
+        return self._table
+
+    def _drop_unaffordable(
+        self,
+        table: OfferTable,
+        mask: Mask,
+        terms: Terms,
+        wished: Preferences,
+        dropped: dict[str, str],
+    ) -> None:
+        """Leaves out what may cost more than the caller set, even with a short answer."""
+        if wished.cost_max_nanousd is None:
+            return
+        for row in np.flatnonzero(mask):
+            offer = table.offers[row]
+            if terms.output_tokens_max(offer) < 1:
+                mask[row] = False
+                dropped[offer.id] = "it may cost more than the request's max_cost allows"
+
+    def _drop_unhealthy(self, table: OfferTable, mask: Mask, dropped: dict[str, str]) -> None:
+        """Leaves out offers whose breakers are open, unless nothing else is left."""
+        faults = {
+            row: fault
+            for offer_id in self._health.tripped
+            if (row := table.row_of.get(offer_id)) is not None
+            and mask[row]
+            and (fault := self._health.fault(offer_id)) is not None
+        }
+        if faults and len(faults) < int(mask.sum()):
+            for row, fault in faults.items():
+                mask[row] = False
+                dropped[table.offers[row].id] = fault
+
+    def _incapable(self, narrowing: Narrowing, dropped: dict[str, str]) -> NoCapableModel:
+        counts: dict[str, int] = {}
+        for offer, fault in narrowing.faults(self._snapshot(), self._providers):
+            why = fault or dropped.get(offer.id)
+            if why is not None:
+                counts[why] = counts.get(why, 0) + 1
+        reasons = "; ".join(
+            f"{count} left out because {why}"
+            for why, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+        )
+        return NoCapableModel(
+            "No callable model can do what this request needs"
+            + (f": {reasons}." if reasons else ": none is configured and priced."),
+            field="model",
+        )
+
+    # --- what is predicted ----------------------------------------------------------------------
+    def _costs(
+        self,
+        table: OfferTable,
+        request: ChatRequest,
+        context: RouteContext,
+        prompt_tokens: int,
+        output_tokens: Amounts,
+    ) -> Amounts:
+        choices = request.sampling.choice_count or 1
+        costs = table.costs(prompt_tokens, output_tokens * choices)
+        warm = self._warmth.warm(context.scopes[0], request)
+        if warm is not None and (row := table.row_of.get(warm.offer)) is not None:
+            costs[row] -= warm.saved_nanousd(table.offers[row], prompt_tokens)
+        return costs
+
+    def _latencies(self, table: OfferTable, mask: Mask, output_tokens: Amounts) -> dict[int, float]:
+        """Milliseconds by row, where a speed was measured."""
+        latencies = {}
+        for offer_id, meter in self._health.speeds.items():
+            row = table.row_of.get(offer_id)
+            if row is not None and mask[row]:
+                latencies[row] = meter.latency_ms(float(output_tokens[row]))
+        return latencies
+
+    # --- the plan -------------------------------------------------------------------------------
+    def _attempts(
+        self,
+        request: ChatRequest,
+        context: RouteContext,
+        terms: Terms,
+        table: OfferTable,
+        needs: Needs,
+        ordered: Sequence[Ranked],
+        reason: str,
+    ) -> tuple[Attempt, ...]:
+        """The first choice, its backup at another provider, and the cheapest that can do it."""
+        first = ordered[0]
+        attempts = [terms.attempt(table.offers[first.row], reason)]
+        if request.preferences.fallbacks:
+            named = self._named.fallbacks(request, context, needs, terms.size, {first.offer_id})
+            attempts += [terms.attempt(one, "a fallback that the request names") for one in named]
+            return tuple(attempts[:ATTEMPT_COUNT_MAX])
+        rest = ordered[1:]
+        if rest:
+            backup = next((one for one in rest if one.provider != first.provider), rest[0])
+            attempts.append(terms.attempt(table.offers[backup.row], "the next best elsewhere"))
+            last = [one for one in rest if one is not backup]
+            if last:
+                cheapest = min(last, key=lambda one: (one.cost_nanousd, one.offer_id))
+                attempts.append(
+                    terms.attempt(table.offers[cheapest.row], "the cheapest of the others")
+                )
+        return tuple(attempts)
+
+    def _premium_baseline(self, table: OfferTable, context: RouteContext) -> Baseline | None:
+        """What savings are counted against: the operator's premium model, else the best rated."""
+        if not self._premium_model:
+            return _baseline(table.best_rated)
+        offers = self._snapshot().resolve(self._premium_model, context.scopes)
+        return _baseline(next((offer for offer in offers if offer.price is not None), None))
+
+    def _best_single(self, look: Look, table: OfferTable, mask: Mask) -> Baseline | None:
+        """The model that one would choose for the task without looking at the prompt."""
+        row = self._chooser.best_single(look, table, mask)
+        return None if row is None else _baseline(table.offers[row])
+
+    def _considered(
+        self, narrowing: Narrowing, ordered: Sequence[Ranked], dropped: dict[str, str]
+    ) -> tuple[Considered, ...]:
+        kept = {one.offer_id for one in ordered}
+        left_out = []
+        for offer, fault in narrowing.faults(self._snapshot(), self._providers):
+            why = fault or dropped.get(offer.id)
+            if why is not None and offer.id not in kept:
+                left_out.append(Considered(offer=offer.id, excluded=why))
+        return (*[one.considered() for one in ordered], *sorted(left_out, key=lambda x: x.offer))
+
+
+def _baseline(offer: Offer | None) -> Baseline | None:
+    if offer is None or offer.price is None:
+        return None
+    return Baseline(model=offer.id, price=offer.price)
+
+
+def _none_let_through(policy: Ready, dropped: dict[str, str]) -> NoCapableModel:
+    causes = "; ".join(sorted(set(dropped.values()))[:CAUSES_SHOWN_MAX])
+    return NoCapableModel(
+        f"The routing policy {policy.name} lets none of the capable models through: {causes}. "
+        "Ask its administrator, or name a model.",
+        field="model",
+    )
