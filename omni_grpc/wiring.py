@@ -27,7 +27,7 @@ from omni_grpc.billing import (
     Recovery,
     Resolver,
 )
-from omni_grpc.billing.usage import CallLog, UsageRoller, UsageStore
+from omni_grpc.billing.usage import CallLog, UsageReports, UsageRoller, UsageStore
 from omni_grpc.catalog import Catalog, CatalogSnapshot, CatalogStore
 from omni_grpc.completion import (
     RESPONSE_SEAL_PURPOSE,
@@ -188,6 +188,7 @@ class Worker:
         self._call_log = CallLog(usage, self._metrics)
         self._roller = UsageRoller(usage)
         reports = CallReports(self._call_log, self._clock)
+        usage_reports = UsageReports(usage, self._clock)
         self._chats = Chats(
             self._router,
             self.providers,
@@ -232,6 +233,7 @@ class Worker:
                 accounts,
                 tokens,
                 Resolver(self._ledger, CatalogStore(self._database).prices),
+                usage_reports,
             ),
             catalog=CatalogServicer(self._catalog, self._snapshot, ids, tokens),
             admin=AdminServicer(self._identity, tokens),

@@ -8,23 +8,31 @@ from omni.billing.v1 import billing_service_pb2 as pb
 from omni.billing.v1 import billing_service_pb2_grpc as pb_grpc
 
 from omni_grpc.billing import Ledger, Resolver, charge_of_call
+from omni_grpc.billing.usage import UsageReports
 from omni_grpc.completion import Account, Accounts, PageTokens, checked_request_id, page_size
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.core.ids import AccountId, CallId
 from omni_grpc.grpc_api import billing_request as read
 from omni_grpc.grpc_api import billing_response as show
 from omni_grpc.grpc_api.interceptors import current_call
+from omni_grpc.grpc_api.usage_servicer import UsageRpcs
 from omni_grpc.identity import Principal, Scope
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class BillingServicer(pb_grpc.BillingServiceServicer):
+class BillingServicer(UsageRpcs, pb_grpc.BillingServiceServicer):
     """Serves the ledger."""
 
     def __init__(
-        self, ledger: Ledger, accounts: Accounts, tokens: PageTokens, resolver: Resolver
+        self,
+        ledger: Ledger,
+        accounts: Accounts,
+        tokens: PageTokens,
+        resolver: Resolver,
+        usage: UsageReports,
     ) -> None:
+        super().__init__(usage, accounts, tokens)
         self._ledger = ledger
         self._accounts = accounts
         self._tokens = tokens
@@ -81,12 +89,13 @@ class BillingServicer(pb_grpc.BillingServiceServicer):
         request: pb.GrantCreditsRequest,
         context: _Context,
     ) -> pb.GrantCreditsResponse:
-        """Adds credits, once for a request id."""
+        """Adds credits, once for a request id and once for ever for a payment."""
         caller = _administrator()
         name = read.named_account(request.account)
         reason = read.reason(request.reason)
         amount = read.amount(request, 1)
         expire_time = read.expire_time(request)
+        payment = read.payment(request)
         request_id = _request_id(request.request_id)
         account = await self._accounts.named(caller, name, field="account")
         entry = await self._ledger.grant(
@@ -96,6 +105,7 @@ class BillingServicer(pb_grpc.BillingServiceServicer):
             reason=reason,
             request_id=request_id,
             expire_time=expire_time,
+            payment=payment,
         )
         return pb.GrantCreditsResponse(ledger_entry=show.entry(account.name, entry))
 

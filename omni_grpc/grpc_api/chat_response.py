@@ -15,6 +15,7 @@ from omni_grpc.core.chat import (
     FinishReason,
     Logprobs,
     ReasoningBlock,
+    Savings,
     TokenLogprob,
 )
 from omni_grpc.core.usage import Usage, UsageSource
@@ -86,6 +87,17 @@ def completion(event: ChatCompletion) -> pb.ChatCompletion:
         balance_nanousd=event.balance_nanousd,
         system_fingerprint=event.system_fingerprint or "",
         ignored_fields=event.ignored or None,
+        savings=None if event.savings is None else _savings(event.savings),
+    )
+
+
+def _savings(found: Savings) -> pb.Savings:
+    return pb.Savings(
+        premium_model=found.premium_model,
+        premium_nanousd=found.premium_nanousd,
+        saved_nanousd=found.saved_nanousd,
+        single_model=found.single_model,
+        single_nanousd=found.single_nanousd,
     )
 
 
