@@ -7,7 +7,8 @@ from omni_grpc.catalog.aliases import check_scope, scopes_of
 from omni_grpc.catalog.catalog import Catalog
 from omni_grpc.catalog.changes import SeedReport
 from omni_grpc.catalog.facts import OfferFacts, fault_of
-from omni_grpc.catalog.filter import Filter, parse_filter
+from omni_grpc.catalog.filter import Filter, parse_equalities, parse_filter
+from omni_grpc.catalog.history import HISTORY_FIELDS, ChangePage, RecordedChange
 from omni_grpc.catalog.model import (
     GLOBAL_SCOPE,
     RESERVED_PREFIX,
@@ -29,17 +30,21 @@ from omni_grpc.catalog.rows import etag_of
 from omni_grpc.catalog.seed import seed
 from omni_grpc.catalog.snapshot import CatalogSnapshot, OfferPage
 from omni_grpc.catalog.sources import Reading, packaged_facts
+from omni_grpc.catalog.sources.fees import honest
 from omni_grpc.catalog.store import CatalogStore
-from omni_grpc.catalog.words import OFFER_FIELDS, OwnPrice, Words
+from omni_grpc.catalog.words import LAYER_NAMES, OFFER_FIELDS, OwnPrice, Words
 
 __all__ = [
     "GLOBAL_SCOPE",
+    "HISTORY_FIELDS",
+    "LAYER_NAMES",
     "OFFER_FIELDS",
     "RESERVED_PREFIX",
     "Alias",
     "Catalog",
     "CatalogSnapshot",
     "CatalogStore",
+    "ChangePage",
     "Filter",
     "Modality",
     "Mode",
@@ -52,13 +57,16 @@ __all__ = [
     "Quote",
     "Rating",
     "Reading",
+    "RecordedChange",
     "SeedReport",
     "Words",
     "check_scope",
     "etag_of",
     "fault_of",
+    "honest",
     "own_price",
     "packaged_facts",
+    "parse_equalities",
     "parse_filter",
     "quote",
     "read_operator_file",

@@ -6,11 +6,12 @@ the database does not answer the last snapshot stays.
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NoReturn
 
 import structlog
 
+from omni_grpc.catalog.history import ChangePage, list_changes
 from omni_grpc.catalog.model import GLOBAL_SCOPE, Alias, Offer
 from omni_grpc.catalog.operator_file import (
     OperatorFile,
@@ -40,6 +41,7 @@ class Catalog:
     """
 
     def __init__(self, database: Database, *, poll_s: float = CATALOG_POLL_SECONDS) -> None:
+        self._database = database
         self._store = CatalogStore(database)
         self._poll_s = poll_s
         self._snapshot = CatalogSnapshot()
@@ -164,6 +166,12 @@ class Catalog:
         if offer is None:
             raise NotFound(f"There is no model {offer_id!r}.")
         return offer
+
+    async def changes(
+        self, wanted: Mapping[str, str], *, before: int | None, limit: int
+    ) -> ChangePage:
+        """A page of the record of changes, as `history.list_changes`."""
+        return await list_changes(self._database, wanted, before=before, limit=limit)
 
     async def apply_file(self, file: OperatorFile, *, actor: str) -> tuple[str, ...]:
         """Make what models.yaml says hold everywhere, whole or not at all.

@@ -1,4 +1,4 @@
-"""The filter of ListModels: a subset of AIP-160.
+"""The filters of lists: a subset of AIP-160.
 
     filter     = [ comparison { "AND" comparison } ]
     comparison = field operator value
@@ -7,11 +7,13 @@
 
 Fields, and the operators that each takes:
 
-    provider, model, mode                                 = !=              text
-    context_token_count, output_token_count               = != < <= > >=    whole number
+    provider, model, mode, source                         = !=              text
+    context_token_count, output_token_count,
+    quality_weight_ppm, routing_weight                    = != < <= > >=    whole number
     tools, structured_output, reasoning, free,
     priced, deprecated, enabled, callable                 = !=              true or false
     input_modality, output_modality                       :                 a kind of content
+    tag, region                                           :                 text
 
 `model` is met by an offer's id and by the canonical id of its model. An unknown limit matches no
 comparison but `!=`; a capability that is not known counts as absent. Anything else is refused
@@ -39,10 +41,13 @@ _TEXTS: Final[Mapping[str, Callable[[Offer], tuple[str, ...]]]] = {
     "provider": lambda offer: (offer.provider,),
     "model": lambda offer: (offer.id, offer.model),
     "mode": lambda offer: (offer.mode,),
+    "source": lambda offer: (offer.source,),
 }
 _NUMBERS: Final[Mapping[str, Callable[[Offer], int | None]]] = {
     "context_token_count": lambda offer: offer.context_tokens_max,
     "output_token_count": lambda offer: offer.output_tokens_max,
+    "quality_weight_ppm": lambda offer: offer.quality_weight_ppm,
+    "routing_weight": lambda offer: offer.routing_weight,
 }
 _FLAGS: Final[Mapping[str, Callable[[Offer, _Providers], bool]]] = {
     "tools": lambda offer, _: offer.tools,
@@ -58,7 +63,11 @@ _LISTS: Final[Mapping[str, Callable[[Offer], frozenset[Modality]]]] = {
     "input_modality": lambda offer: offer.input_modalities,
     "output_modality": lambda offer: offer.output_modalities,
 }
-_FIELDS: Final = (*_TEXTS, *_NUMBERS, *_FLAGS, *_LISTS)
+_LABELS: Final[Mapping[str, Callable[[Offer], frozenset[str]]]] = {
+    "tag": lambda offer: offer.tags,
+    "region": lambda offer: offer.regions,
+}
+_FIELDS: Final = (*_TEXTS, *_NUMBERS, *_FLAGS, *_LISTS, *_LABELS)
 
 _EQUALITY: Final[Mapping[str, Callable[[object, object], bool]]] = {
     "=": operator.eq,
@@ -101,6 +110,15 @@ def parse_filter(text: str) -> Filter:
     return Filter(tuple(_Parser(text).comparisons()))
 
 
+def parse_equalities(text: str, fields: Collection[str]) -> dict[str, str]:
+    """Read a filter that takes `field = value` only, each field once; an empty one is empty.
+
+    Raises:
+        FieldInvalid: of the field `filter`; metadata `position` counts characters from 1.
+    """
+    return _Parser(text).equalities(fields)
+
+
 class _Parser:
     """Reads comparisons from left to right; each fault names where it stands."""
 
@@ -124,6 +142,30 @@ class _Parser:
             tests.append(self._comparison())
         return tests
 
+    def equalities(self, fields: Collection[str]) -> dict[str, str]:
+        """Every comparison of a filter that takes `=` only."""
+        found: dict[str, str] = {}
+        self._skip_space()
+        while self._at < len(self._text):
+            if found:
+                start, kind, word = self._next("AND")
+                if kind != "word" or word != "AND":
+                    self._refuse(f"AND is expected here, not {word!r}", start)
+            start, _, field = self._next("a field")
+            if field not in fields:
+                known = ", ".join(fields)
+                self._refuse(f"{field!r} is not a field; the fields are {known}", start)
+            if field in found:
+                self._refuse(f"{field} stands there twice", start)
+            at_operator, _, sign = self._next("an operator")
+            if sign != "=":
+                self._wrong_operator(field, "=", at_operator)
+            at_value, kind, value = self._next("a value")
+            if kind == "operator":
+                self._refuse(f"a value is expected after {sign}, not {value!r}", at_value)
+            found[field] = value
+        return found
+
     def _comparison(self) -> _Test:
         start, kind, field = self._next("a field")
         if kind != "word" or field not in _FIELDS:
@@ -136,6 +178,8 @@ class _Parser:
             self._refuse(f"a value is expected after {sign}, not {value!r}", at_value)
         if field in _LISTS:
             return self._list_test(field, sign, value, at_operator, at_value)
+        if field in _LABELS:
+            return self._label_test(field, sign, value, at_operator)
         if field in _TEXTS:
             return self._text_test(field, sign, value, at_operator)
         if field in _FLAGS:
@@ -156,6 +200,12 @@ class _Parser:
             self._refuse(f"{field} is true or false, not {value!r}", at_value)
         get, wanted = _FLAGS[field], _TRUTH[value]
         return lambda offer, providers: compare(get(offer, providers), wanted)
+
+    def _label_test(self, field: str, sign: str, value: str, at_operator: int) -> _Test:
+        if sign != ":":
+            self._wrong_operator(field, ": (has)", at_operator)
+        get = _LABELS[field]
+        return lambda offer, _: value in get(offer)
 
     def _list_test(
         self, field: str, sign: str, value: str, at_operator: int, at_value: int

@@ -16,7 +16,7 @@ from omni_grpc.catalog.makers import maker_rank
 from omni_grpc.catalog.model import GLOBAL_SCOPE, Alias, Offer, Rating
 from omni_grpc.catalog.names import Fingerprint, fingerprint, near
 from omni_grpc.catalog.ratings import Stated, rate_models
-from omni_grpc.catalog.words import Expanded, Word
+from omni_grpc.catalog.words import PRICE, Expanded, OwnPrice, Word
 from omni_grpc.core.money import Rate, Unit
 from omni_grpc.core.task import Task
 
@@ -111,6 +111,11 @@ class CatalogSnapshot:
     def words(self, subject: str) -> Mapping[str, Word]:
         """What operators say of an offer (by its id) or a model's ratings, by field."""
         return self._words.get(subject, {})
+
+    def own_price(self, offer_id: str) -> OwnPrice | None:
+        """The operator's price of an offer as it was said; None if there is none."""
+        word = self._words.get(offer_id, {}).get(PRICE)
+        return None if word is None else msgspec.json.decode(word.value, type=OwnPrice)
 
     def aliases(self, scope: str) -> tuple[Alias, ...]:
         """The aliases of exactly this scope, ordered by name."""

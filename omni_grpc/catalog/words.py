@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from omni_grpc.core.money import PPM, Rate
+from omni_grpc.catalog.prices import TIER_TOKENS_MAX
+from omni_grpc.core.money import PPM, Rate, Unit
 from omni_grpc.core.task import Task
 
 FILE: Final = "file"
@@ -35,6 +36,12 @@ ROUTING_WEIGHT_MAX: Final = 1_000_000
 TAG_COUNT_MAX: Final = 32
 TAG_CHARS_MAX: Final = 64
 REASON_CHARS_MAX: Final = 500
+
+NANOUSD_PER_MTOK_MAX: Final = 10_000_000_000_000
+"""What the table of rates takes: 10,000 USD per million."""
+
+OWN_UNITS: Final = frozenset({Unit.IMAGE, Unit.SECOND, Unit.CHARACTER})
+"""What is sold by no token."""
 
 _GLOB: Final = re.compile(r"[*?\[]")
 _TAGS: Final = (
@@ -119,9 +126,30 @@ def faults_of(words: Words) -> Iterator[tuple[str, str]]:
         yield "deprecation_reason", f"must be at most {REASON_CHARS_MAX} printable characters"
     if words.replacement is not None and not words.replacement.strip():
         yield "replacement", "must name an offer, a model or an alias"
-    if words.price is not None and not words.price.rates and not 0 < words.price.discount_ppm < PPM:
-        yield "price", f"must have rates, or a discount_ppm between 1 and {PPM - 1}"
+    if words.price is not None and (fault := _price_fault(words.price)):
+        yield PRICE, fault
     yield from _rating_faults(words.ratings or {})
+
+
+def _price_fault(price: OwnPrice) -> str | None:
+    """Why a price cannot be; None if it can."""
+    if not price.rates:
+        fits = 0 < price.discount_ppm < PPM
+        return None if fits else f"must have rates, or a discount_ppm between 1 and {PPM - 1}"
+    if price.discount_ppm:
+        return "must be rates or a discount_ppm, not both"
+    if len({(rate.unit, rate.prompt_tokens_min) for rate in price.rates}) < len(price.rates):
+        return "prices a unit twice"
+    if any(
+        not 0 <= rate.nanousd_per_mtok <= NANOUSD_PER_MTOK_MAX
+        or not 0 <= rate.prompt_tokens_min <= TIER_TOKENS_MAX
+        for rate in price.rates
+    ):
+        return f"has a rate that is not between 0 and {NANOUSD_PER_MTOK_MAX} nano-USD"
+    base = {rate.unit for rate in price.rates if not rate.prompt_tokens_min}
+    if not base >= {Unit.PROMPT, Unit.COMPLETION} and not base & OWN_UNITS:
+        return "must price prompt and completion, or what is sold by no token"
+    return None
 
 
 def _rating_faults(ratings: Mapping[str, int]) -> Iterator[tuple[str, str]]:

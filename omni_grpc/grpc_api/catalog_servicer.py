@@ -1,19 +1,40 @@
-"""CatalogService: what can be called, and what it costs. Reads come from memory."""
+"""CatalogService: what can be called, what it costs, how good it is, and what operators say of it.
+
+Reads come from memory; what changes anything goes to the database and counts here at once.
+"""
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, time
 from typing import Any, Final
 
 import grpc
-from google.protobuf import timestamp_pb2
 from omni.catalog.v1 import catalog_service_pb2 as pb
 from omni.catalog.v1 import catalog_service_pb2_grpc as pb_grpc
 
-from omni_grpc.catalog import CatalogSnapshot, Offer, parse_filter
+from omni_grpc.catalog import (
+    GLOBAL_SCOPE,
+    HISTORY_FIELDS,
+    Alias,
+    Catalog,
+    CatalogSnapshot,
+    check_scope,
+    parse_equalities,
+    parse_filter,
+    replaced,
+    scopes_of,
+)
 from omni_grpc.completion import PageTokens, page_size
-from omni_grpc.core.errors import FieldInvalid, NotFound
+from omni_grpc.core.errors import FieldInvalid, ModelNotFound, NotFound
 from omni_grpc.core.limits import MODEL_ID_CHARS_MAX
+from omni_grpc.grpc_api.catalog_message import (
+    alias_message,
+    change_message,
+    model_message,
+    updated_fields,
+    words_of,
+)
+from omni_grpc.grpc_api.interceptors import current_call
+from omni_grpc.identity import Scope
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 _NAME: Final = re.compile(r"providers/([^/]+)/models/(.+)", re.DOTALL)
@@ -24,10 +45,12 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
 
     def __init__(
         self,
+        catalog: Catalog,
         snapshot: Callable[[], CatalogSnapshot],
         providers: frozenset[str],
         tokens: PageTokens,
     ) -> None:
+        self._catalog = catalog
         self._snapshot = snapshot
         self._providers = providers
         self._tokens = tokens
@@ -38,21 +61,14 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
         context: _Context,
     ) -> pb.GetModelResponse:
         """Reads one offer."""
-        match = _NAME.fullmatch(request.name)
-        if match is None:
-            raise FieldInvalid("name must be providers/{provider}/models/{model}.", field="name")
         snapshot = self._snapshot()
-        offer_id = "/".join(match.groups())
-        if len(offer_id) > MODEL_ID_CHARS_MAX:
-            raise FieldInvalid(
-                f"name must have a model of at most {MODEL_ID_CHARS_MAX} characters.", field="name"
-            )
+        offer_id = _offer_id(request.name, "name")
         offer = snapshot.get(offer_id)
         if offer is None:
             near = snapshot.suggestions(offer_id)
             hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise NotFound(f"There is no model {offer_id!r}.{hint}")
-        return pb.GetModelResponse(model=self._model(offer))
+        return pb.GetModelResponse(model=model_message(snapshot, offer, self._providers))
 
     async def ListModels(
         self,
@@ -61,7 +77,8 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
     ) -> pb.ListModelsResponse:
         """Lists offers by name."""
         query = ("models", request.filter)
-        page = self._snapshot().list_offers(
+        snapshot = self._snapshot()
+        page = snapshot.list_offers(
             parse_filter(request.filter),
             after_id=self._tokens.open_text(query, request.page_token),
             limit=page_size(request.page_size),
@@ -69,42 +86,147 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
         )
         after = page.next_after_id
         return pb.ListModelsResponse(
-            models=[self._model(offer) for offer in page.offers],
+            models=[model_message(snapshot, offer, self._providers) for offer in page.offers],
             next_page_token="" if after is None else self._tokens.seal(query, after),
         )
 
-    def _model(self, offer: Offer) -> pb.Model:
-        release_time = None
-        if offer.release_date is not None:
-            release_time = timestamp_pb2.Timestamp()
-            release_time.FromDatetime(datetime.combine(offer.release_date, time(), UTC))
-        price = offer.price
-        return pb.Model(
-            name=f"providers/{offer.provider}/models/{offer.provider_model}",
-            model=offer.id,
-            display_name=offer.display_name,
-            pricing=None
-            if price is None
-            else pb.Pricing(
-                version=price.version,
-                rates=[
-                    pb.Rate(
-                        unit=rate.unit,
-                        min_prompt_token_count=rate.prompt_tokens_min,
-                        nanousd_per_mtok=rate.nanousd_per_mtok,
-                    )
-                    for rate in price.rates
-                ],
-            ),
-            context_token_count=offer.context_tokens_max,
-            output_token_count=offer.output_tokens_max,
-            input_modalities=sorted(offer.input_modalities),
-            output_modalities=sorted(offer.output_modalities),
-            tools=offer.tools,
-            structured_output=bool(offer.structured_output),
-            reasoning=offer.reasoning,
-            free=offer.free,
-            deprecated=offer.deprecated,
-            callable=offer.callable_at(self._providers),
-            release_time=release_time,
+    async def UpdateModel(
+        self,
+        request: pb.UpdateModelRequest,
+        context: _Context,
+    ) -> pb.UpdateModelResponse:
+        """Says something of an offer, or takes it back."""
+        offer = await self._catalog.update_model(
+            _offer_id(request.model.name, "model.name"),
+            words_of(request.model),
+            updated_fields(request.update_mask.paths),
+            etag=request.model.etag,
+            actor=_actor(),
         )
+        message = model_message(self._snapshot(), offer, self._providers)
+        return pb.UpdateModelResponse(model=message)
+
+    async def ResolveModel(
+        self,
+        request: pb.ResolveModelRequest,
+        context: _Context,
+    ) -> pb.ResolveModelResponse:
+        """Tells what a name means to an organisation's callers."""
+        snapshot = self._snapshot()
+        scopes = scopes_of(self._scope(request.scope or _own_scope()))
+        name = request.model
+        if not 0 < len(name) <= MODEL_ID_CHARS_MAX:
+            raise FieldInvalid(
+                f"model must have 1 to {MODEL_ID_CHARS_MAX} characters.", field="model"
+            )
+        offers = snapshot.resolve(name, scopes)
+        if not offers:
+            near = snapshot.suggestions(name, scopes=scopes)
+            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise ModelNotFound(f"{name!r} names no model and no alias.{hint}", field="model")
+        order, warning = replaced(snapshot, offers, providers=self._providers, scopes=scopes)
+        alias = snapshot.alias_of(name, scopes)
+        return pb.ResolveModelResponse(
+            models=[model_message(snapshot, offer, self._providers) for offer in order],
+            alias=None if alias is None else alias_message(alias),
+            warning=warning or "",
+        )
+
+    async def ListModelChanges(
+        self,
+        request: pb.ListModelChangesRequest,
+        context: _Context,
+    ) -> pb.ListModelChangesResponse:
+        """Lists changes, newest first."""
+        query = ("model_changes", request.filter)
+        page = await self._catalog.changes(
+            parse_equalities(request.filter, HISTORY_FIELDS),
+            before=self._tokens.open_number(query, request.page_token),
+            limit=page_size(request.page_size),
+        )
+        before = page.next_before
+        return pb.ListModelChangesResponse(
+            changes=map(change_message, page.changes),
+            next_page_token="" if before is None else self._tokens.seal(query, before),
+        )
+
+    async def ListAliases(
+        self,
+        request: pb.ListAliasesRequest,
+        context: _Context,
+    ) -> pb.ListAliasesResponse:
+        """Lists a scope's aliases by name."""
+        scope = self._scope(request.scope or GLOBAL_SCOPE)
+        query = ("aliases", scope)
+        after = self._tokens.open_text(query, request.page_token)
+        limit = page_size(request.page_size)
+        held = [
+            alias
+            for alias in self._snapshot().aliases(scope)
+            if after is None or alias.name > after
+        ]
+        more = len(held) > limit
+        return pb.ListAliasesResponse(
+            aliases=map(alias_message, held[:limit]),
+            next_page_token=self._tokens.seal(query, held[limit - 1].name) if more else "",
+        )
+
+    async def SetAlias(
+        self,
+        request: pb.SetAliasRequest,
+        context: _Context,
+    ) -> pb.SetAliasResponse:
+        """Makes an alias, or changes it."""
+        alias = Alias(
+            name=request.alias.name,
+            scope=request.alias.scope or GLOBAL_SCOPE,
+            targets=tuple(request.alias.targets),
+        )
+        await self._catalog.set_alias(alias, actor=_actor())
+        return pb.SetAliasResponse(alias=alias_message(alias))
+
+    async def DeleteAlias(
+        self,
+        request: pb.DeleteAliasRequest,
+        context: _Context,
+    ) -> pb.DeleteAliasResponse:
+        """Takes an alias away."""
+        scope = check_scope(request.scope or GLOBAL_SCOPE)
+        await self._catalog.delete_alias(request.name, actor=_actor(), scope=scope)
+        return pb.DeleteAliasResponse()
+
+    def _scope(self, scope: str) -> str:
+        """The scope, if the caller may look into it.
+
+        Raises:
+            FieldInvalid: there can be no such scope.
+            NotFound: it is another organisation's, whether that exists or not.
+        """
+        check_scope(scope)
+        principal = current_call().principal
+        mine = scope in (GLOBAL_SCOPE, _own_scope())
+        if not mine and (principal is None or Scope.ADMIN not in principal.scopes):
+            raise NotFound(f"There is no scope {scope!r}, or it is not yours.")
+        return scope
+
+
+def _own_scope() -> str:
+    principal = current_call().principal
+    return GLOBAL_SCOPE if principal is None else f"orgs/{principal.org_slug}"
+
+
+def _actor() -> str:
+    principal = current_call().principal
+    return "" if principal is None else principal.key_name
+
+
+def _offer_id(name: str, field: str) -> str:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise FieldInvalid(f"{field} must be providers/{{provider}}/models/{{model}}.", field=field)
+    offer_id = "/".join(match.groups())
+    if len(offer_id) > MODEL_ID_CHARS_MAX:
+        raise FieldInvalid(
+            f"{field} must have a model of at most {MODEL_ID_CHARS_MAX} characters.", field=field
+        )
+    return offer_id

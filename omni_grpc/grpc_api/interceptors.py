@@ -39,6 +39,9 @@ _SCOPES = {
 _METHOD_SCOPES = {
     f"/omni.billing.v1.BillingService/{method}": Scope.ADMIN
     for method in ("GrantCredits", "RefundCharge", "ListUnresolvedAttempts", "ResolveAttempt")
+} | {
+    f"/omni.catalog.v1.CatalogService/{method}": Scope.ADMIN
+    for method in ("UpdateModel", "ListModelChanges", "SetAlias", "DeleteAlias")
 }
 """Methods that need another scope than their service does."""
 

@@ -133,6 +133,19 @@ def _methods() -> dict[str, MethodDescriptor]:
     return found
 
 
+def set_alias(scene: Scene, name: str) -> catalog.SetAliasRequest:
+    return catalog.SetAliasRequest(
+        alias=catalog.Alias(name=name, scope=f"orgs/{scene.a}", targets=["sim/fast"])
+    )
+
+
+def delete_alias(scene: Scene) -> catalog.DeleteAliasRequest:
+    """For an alias that is there until this request is sent."""
+    made = set_alias(scene, "passing")
+    scene.invoke(METHODS["CatalogService.SetAlias"], made, scene.keys["admin"])
+    return catalog.DeleteAliasRequest(name=made.alias.name, scope=made.alias.scope)
+
+
 METHODS = _methods()
 RPCS: dict[str, tuple[Callable[[Scene], Message], tuple[str, ...]]] = {
     "RouterService.CompleteChat": (
@@ -185,7 +198,7 @@ RPCS: dict[str, tuple[Callable[[Scene], Message], tuple[str, ...]]] = {
         INFERENCE_OF_A,
     ),
     "CatalogService.SetAlias": (lambda scene: set_alias(scene, "seen"), ADMIN),
-    "CatalogService.DeleteAlias": (lambda scene: delete_alias(scene), ADMIN),
+    "CatalogService.DeleteAlias": (delete_alias, ADMIN),
     "BillingService.GetBalance": (
         lambda scene: billing.GetBalanceRequest(account=f"accounts/{scene.a}"), BILLING_OF_A,
     ),

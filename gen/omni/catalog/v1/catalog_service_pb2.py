@@ -22,30 +22,65 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%omni/catalog/v1/catalog_service.proto\x12\x0fomni.catalog.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x10GetModelResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.omni.catalog.v1.Model\"J\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"U\n\x12ListModelsResponse\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.omni.catalog.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xaf\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12)\n\x07pricing\x18\x04 \x01(\x0b\x32\x18.omni.catalog.v1.Pricing\x12 \n\x13\x63ontext_token_count\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x1f\n\x12output_token_count\x18\x06 \x01(\x05H\x01\x88\x01\x01\x12\x18\n\x10input_modalities\x18\x07 \x03(\t\x12\x19\n\x11output_modalities\x18\x08 \x03(\t\x12\r\n\x05tools\x18\t \x01(\x08\x12\x19\n\x11structured_output\x18\n \x01(\x08\x12\x11\n\treasoning\x18\x0b \x01(\x08\x12\x0c\n\x04\x66ree\x18\x0c \x01(\x08\x12\x12\n\ndeprecated\x18\r \x01(\x08\x12\x10\n\x08\x63\x61llable\x18\x0e \x01(\x08\x12\x30\n\x0crelease_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x16\n\x14_context_token_countB\x15\n\x13_output_token_count\"@\n\x07Pricing\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12$\n\x05rates\x18\x02 \x03(\x0b\x32\x15.omni.catalog.v1.Rate\"N\n\x04Rate\x12\x0c\n\x04unit\x18\x01 \x01(\t\x12\x1e\n\x16min_prompt_token_count\x18\x02 \x01(\x03\x12\x18\n\x10nanousd_per_mtok\x18\x03 \x01(\x03\x32\xb8\x01\n\x0e\x43\x61talogService\x12O\n\x08GetModel\x12 .omni.catalog.v1.GetModelRequest\x1a!.omni.catalog.v1.GetModelResponse\x12U\n\nListModels\x12\".omni.catalog.v1.ListModelsRequest\x1a#.omni.catalog.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%omni/catalog/v1/catalog_service.proto\x12\x0fomni.catalog.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x10GetModelResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.omni.catalog.v1.Model\"J\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"U\n\x12ListModelsResponse\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.omni.catalog.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"l\n\x12UpdateModelRequest\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.omni.catalog.v1.Model\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"<\n\x13UpdateModelResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.omni.catalog.v1.Model\"3\n\x13ResolveModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\"v\n\x14ResolveModelResponse\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.omni.catalog.v1.Model\x12%\n\x05\x61lias\x18\x02 \x01(\x0b\x32\x16.omni.catalog.v1.Alias\x12\x0f\n\x07warning\x18\x03 \x01(\t\"P\n\x17ListModelChangesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"b\n\x18ListModelChangesResponse\x12-\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1c.omni.catalog.v1.ModelChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc9\x01\n\x0bModelChange\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x16\n\told_value\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tnew_value\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\n_old_valueB\x0c\n\n_new_value\"5\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x0f\n\x07targets\x18\x03 \x03(\t\"J\n\x12ListAliasesRequest\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x13ListAliasesResponse\x12\'\n\x07\x61liases\x18\x01 \x03(\x0b\x32\x16.omni.catalog.v1.Alias\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x0fSetAliasRequest\x12%\n\x05\x61lias\x18\x01 \x01(\x0b\x32\x16.omni.catalog.v1.Alias\"9\n\x10SetAliasResponse\x12%\n\x05\x61lias\x18\x01 \x01(\x0b\x32\x16.omni.catalog.v1.Alias\"1\n\x12\x44\x65leteAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\"\x15\n\x13\x44\x65leteAliasResponse\"\x8d\x07\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12)\n\x07pricing\x18\x04 \x01(\x0b\x32\x18.omni.catalog.v1.Pricing\x12 \n\x13\x63ontext_token_count\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x1f\n\x12output_token_count\x18\x06 \x01(\x05H\x01\x88\x01\x01\x12\x18\n\x10input_modalities\x18\x07 \x03(\t\x12\x19\n\x11output_modalities\x18\x08 \x03(\t\x12\r\n\x05tools\x18\t \x01(\x08\x12\x19\n\x11structured_output\x18\n \x01(\x08\x12\x11\n\treasoning\x18\x0b \x01(\x08\x12\x0c\n\x04\x66ree\x18\x0c \x01(\x08\x12\x12\n\ndeprecated\x18\r \x01(\x08\x12\x10\n\x08\x63\x61llable\x18\x0e \x01(\x08\x12\x30\n\x0crelease_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x63\x61nonical_model\x18\x10 \x01(\t\x12(\n\x07ratings\x18\x11 \x03(\x0b\x32\x17.omni.catalog.v1.Rating\x12\x0c\n\x04tags\x18\x12 \x03(\t\x12\x0f\n\x07regions\x18\x13 \x03(\t\x12\x14\n\x07\x65nabled\x18\x14 \x01(\x08H\x02\x88\x01\x01\x12\x1f\n\x12quality_weight_ppm\x18\x15 \x01(\x05H\x03\x88\x01\x01\x12\x1b\n\x0erouting_weight\x18\x16 \x01(\x05H\x04\x88\x01\x01\x12\x13\n\x0breplacement\x18\x17 \x01(\t\x12\x32\n\x0e\x64\x65precate_time\x18\x18 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12\x64\x65precation_reason\x18\x19 \x01(\t\x12\x36\n\x0eprice_override\x18\x1a \x01(\x0b\x32\x1e.omni.catalog.v1.PriceOverride\x12\x35\n\x0eoperator_facts\x18\x1b \x03(\x0b\x32\x1d.omni.catalog.v1.OperatorFact\x12\x0e\n\x06source\x18\x1c \x01(\t\x12\x0c\n\x04\x65tag\x18\x1d \x01(\tB\x16\n\x14_context_token_countB\x15\n\x13_output_token_countB\n\n\x08_enabledB\x15\n\x13_quality_weight_ppmB\x11\n\x0f_routing_weight\"w\n\x06Rating\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06source\x18\x03 \x01(\t\x12-\n\trate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\testimated\x18\x05 \x01(\x08\"K\n\rPriceOverride\x12\x14\n\x0c\x64iscount_ppm\x18\x01 \x01(\x05\x12$\n\x05rates\x18\x02 \x03(\x0b\x32\x15.omni.catalog.v1.Rate\">\n\x0cOperatorFact\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0f\n\x07pattern\x18\x03 \x01(\t\"@\n\x07Pricing\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12$\n\x05rates\x18\x02 \x03(\x0b\x32\x15.omni.catalog.v1.Rate\"N\n\x04Rate\x12\x0c\n\x04unit\x18\x01 \x01(\t\x12\x1e\n\x16min_prompt_token_count\x18\x02 \x01(\x03\x12\x18\n\x10nanousd_per_mtok\x18\x03 \x01(\x03\x32\xdd\x05\n\x0e\x43\x61talogService\x12O\n\x08GetModel\x12 .omni.catalog.v1.GetModelRequest\x1a!.omni.catalog.v1.GetModelResponse\x12U\n\nListModels\x12\".omni.catalog.v1.ListModelsRequest\x1a#.omni.catalog.v1.ListModelsResponse\x12X\n\x0bUpdateModel\x12#.omni.catalog.v1.UpdateModelRequest\x1a$.omni.catalog.v1.UpdateModelResponse\x12[\n\x0cResolveModel\x12$.omni.catalog.v1.ResolveModelRequest\x1a%.omni.catalog.v1.ResolveModelResponse\x12g\n\x10ListModelChanges\x12(.omni.catalog.v1.ListModelChangesRequest\x1a).omni.catalog.v1.ListModelChangesResponse\x12X\n\x0bListAliases\x12#.omni.catalog.v1.ListAliasesRequest\x1a$.omni.catalog.v1.ListAliasesResponse\x12O\n\x08SetAlias\x12 .omni.catalog.v1.SetAliasRequest\x1a!.omni.catalog.v1.SetAliasResponse\x12X\n\x0b\x44\x65leteAlias\x12#.omni.catalog.v1.DeleteAliasRequest\x1a$.omni.catalog.v1.DeleteAliasResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'omni.catalog.v1.catalog_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETMODELREQUEST']._serialized_start=91
-  _globals['_GETMODELREQUEST']._serialized_end=122
-  _globals['_GETMODELRESPONSE']._serialized_start=124
-  _globals['_GETMODELRESPONSE']._serialized_end=181
-  _globals['_LISTMODELSREQUEST']._serialized_start=183
-  _globals['_LISTMODELSREQUEST']._serialized_end=257
-  _globals['_LISTMODELSRESPONSE']._serialized_start=259
-  _globals['_LISTMODELSRESPONSE']._serialized_end=344
-  _globals['_MODEL']._serialized_start=347
-  _globals['_MODEL']._serialized_end=778
-  _globals['_PRICING']._serialized_start=780
-  _globals['_PRICING']._serialized_end=844
-  _globals['_RATE']._serialized_start=846
-  _globals['_RATE']._serialized_end=924
-  _globals['_CATALOGSERVICE']._serialized_start=927
-  _globals['_CATALOGSERVICE']._serialized_end=1111
+  _globals['_GETMODELREQUEST']._serialized_start=125
+  _globals['_GETMODELREQUEST']._serialized_end=156
+  _globals['_GETMODELRESPONSE']._serialized_start=158
+  _globals['_GETMODELRESPONSE']._serialized_end=215
+  _globals['_LISTMODELSREQUEST']._serialized_start=217
+  _globals['_LISTMODELSREQUEST']._serialized_end=291
+  _globals['_LISTMODELSRESPONSE']._serialized_start=293
+  _globals['_LISTMODELSRESPONSE']._serialized_end=378
+  _globals['_UPDATEMODELREQUEST']._serialized_start=380
+  _globals['_UPDATEMODELREQUEST']._serialized_end=488
+  _globals['_UPDATEMODELRESPONSE']._serialized_start=490
+  _globals['_UPDATEMODELRESPONSE']._serialized_end=550
+  _globals['_RESOLVEMODELREQUEST']._serialized_start=552
+  _globals['_RESOLVEMODELREQUEST']._serialized_end=603
+  _globals['_RESOLVEMODELRESPONSE']._serialized_start=605
+  _globals['_RESOLVEMODELRESPONSE']._serialized_end=723
+  _globals['_LISTMODELCHANGESREQUEST']._serialized_start=725
+  _globals['_LISTMODELCHANGESREQUEST']._serialized_end=805
+  _globals['_LISTMODELCHANGESRESPONSE']._serialized_start=807
+  _globals['_LISTMODELCHANGESRESPONSE']._serialized_end=905
+  _globals['_MODELCHANGE']._serialized_start=908
+  _globals['_MODELCHANGE']._serialized_end=1109
+  _globals['_ALIAS']._serialized_start=1111
+  _globals['_ALIAS']._serialized_end=1164
+  _globals['_LISTALIASESREQUEST']._serialized_start=1166
+  _globals['_LISTALIASESREQUEST']._serialized_end=1240
+  _globals['_LISTALIASESRESPONSE']._serialized_start=1242
+  _globals['_LISTALIASESRESPONSE']._serialized_end=1329
+  _globals['_SETALIASREQUEST']._serialized_start=1331
+  _globals['_SETALIASREQUEST']._serialized_end=1387
+  _globals['_SETALIASRESPONSE']._serialized_start=1389
+  _globals['_SETALIASRESPONSE']._serialized_end=1446
+  _globals['_DELETEALIASREQUEST']._serialized_start=1448
+  _globals['_DELETEALIASREQUEST']._serialized_end=1497
+  _globals['_DELETEALIASRESPONSE']._serialized_start=1499
+  _globals['_DELETEALIASRESPONSE']._serialized_end=1520
+  _globals['_MODEL']._serialized_start=1523
+  _globals['_MODEL']._serialized_end=2432
+  _globals['_RATING']._serialized_start=2434
+  _globals['_RATING']._serialized_end=2553
+  _globals['_PRICEOVERRIDE']._serialized_start=2555
+  _globals['_PRICEOVERRIDE']._serialized_end=2630
+  _globals['_OPERATORFACT']._serialized_start=2632
+  _globals['_OPERATORFACT']._serialized_end=2694
+  _globals['_PRICING']._serialized_start=2696
+  _globals['_PRICING']._serialized_end=2760
+  _globals['_RATE']._serialized_start=2762
+  _globals['_RATE']._serialized_end=2840
+  _globals['_CATALOGSERVICE']._serialized_start=2843
+  _globals['_CATALOGSERVICE']._serialized_end=3576
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class CatalogServiceStub:
-    """Describes the models that can be called, and what they cost. Scope: `inference`.
+    """Describes the models that can be called, what they cost and how good they are. Scope:
+    `inference`; `admin` for what changes anything, and for ListModelChanges.
     """
 
     def __init__(self, channel):
@@ -45,10 +46,41 @@ class CatalogServiceStub:
                 request_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.UpdateModel = channel.unary_unary(
+                '/omni.catalog.v1.CatalogService/UpdateModel',
+                request_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.UpdateModelRequest.SerializeToString,
+                response_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.UpdateModelResponse.FromString,
+                _registered_method=True)
+        self.ResolveModel = channel.unary_unary(
+                '/omni.catalog.v1.CatalogService/ResolveModel',
+                request_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ResolveModelRequest.SerializeToString,
+                response_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ResolveModelResponse.FromString,
+                _registered_method=True)
+        self.ListModelChanges = channel.unary_unary(
+                '/omni.catalog.v1.CatalogService/ListModelChanges',
+                request_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListModelChangesRequest.SerializeToString,
+                response_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListModelChangesResponse.FromString,
+                _registered_method=True)
+        self.ListAliases = channel.unary_unary(
+                '/omni.catalog.v1.CatalogService/ListAliases',
+                request_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListAliasesRequest.SerializeToString,
+                response_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListAliasesResponse.FromString,
+                _registered_method=True)
+        self.SetAlias = channel.unary_unary(
+                '/omni.catalog.v1.CatalogService/SetAlias',
+                request_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.SetAliasRequest.SerializeToString,
+                response_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.SetAliasResponse.FromString,
+                _registered_method=True)
+        self.DeleteAlias = channel.unary_unary(
+                '/omni.catalog.v1.CatalogService/DeleteAlias',
+                request_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.DeleteAliasRequest.SerializeToString,
+                response_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.DeleteAliasResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogServiceServicer:
-    """Describes the models that can be called, and what they cost. Scope: `inference`.
+    """Describes the models that can be called, what they cost and how good they are. Scope:
+    `inference`; `admin` for what changes anything, and for ListModelChanges.
     """
 
     def GetModel(self, request, context):
@@ -60,6 +92,49 @@ class CatalogServiceServicer:
 
     def ListModels(self, request, context):
         """Lists offers, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateModel(self, request, context):
+        """Says something of an offer that goes before what was synced, or takes it back. Scope: `admin`.
+        What models.yaml says of a field goes before this, and is refused here with its place.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveModel(self, request, context):
+        """Tells what a name means: the offers that a call would try, in order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModelChanges(self, request, context):
+        """Lists the changes of all facts, newest first. Scope: `admin`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAliases(self, request, context):
+        """Lists the aliases of a scope, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAlias(self, request, context):
+        """Makes an alias, or changes it. Scope: `admin`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAlias(self, request, context):
+        """Takes an alias away. Scope: `admin`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +153,36 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListModelsRequest.FromString,
                     response_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListModelsResponse.SerializeToString,
             ),
+            'UpdateModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateModel,
+                    request_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.UpdateModelRequest.FromString,
+                    response_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.UpdateModelResponse.SerializeToString,
+            ),
+            'ResolveModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveModel,
+                    request_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ResolveModelRequest.FromString,
+                    response_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ResolveModelResponse.SerializeToString,
+            ),
+            'ListModelChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModelChanges,
+                    request_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListModelChangesRequest.FromString,
+                    response_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListModelChangesResponse.SerializeToString,
+            ),
+            'ListAliases': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAliases,
+                    request_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListAliasesRequest.FromString,
+                    response_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListAliasesResponse.SerializeToString,
+            ),
+            'SetAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAlias,
+                    request_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.SetAliasRequest.FromString,
+                    response_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.SetAliasResponse.SerializeToString,
+            ),
+            'DeleteAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAlias,
+                    request_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.DeleteAliasRequest.FromString,
+                    response_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.DeleteAliasResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'omni.catalog.v1.CatalogService', rpc_method_handlers)
@@ -87,7 +192,8 @@ def add_CatalogServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CatalogService:
-    """Describes the models that can be called, and what they cost. Scope: `inference`.
+    """Describes the models that can be called, what they cost and how good they are. Scope:
+    `inference`; `admin` for what changes anything, and for ListModelChanges.
     """
 
     @staticmethod
@@ -134,6 +240,168 @@ class CatalogService:
             '/omni.catalog.v1.CatalogService/ListModels',
             omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListModelsRequest.SerializeToString,
             omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.catalog.v1.CatalogService/UpdateModel',
+            omni_dot_catalog_dot_v1_dot_catalog__service__pb2.UpdateModelRequest.SerializeToString,
+            omni_dot_catalog_dot_v1_dot_catalog__service__pb2.UpdateModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.catalog.v1.CatalogService/ResolveModel',
+            omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ResolveModelRequest.SerializeToString,
+            omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ResolveModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModelChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.catalog.v1.CatalogService/ListModelChanges',
+            omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListModelChangesRequest.SerializeToString,
+            omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListModelChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAliases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.catalog.v1.CatalogService/ListAliases',
+            omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListAliasesRequest.SerializeToString,
+            omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListAliasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.catalog.v1.CatalogService/SetAlias',
+            omni_dot_catalog_dot_v1_dot_catalog__service__pb2.SetAliasRequest.SerializeToString,
+            omni_dot_catalog_dot_v1_dot_catalog__service__pb2.SetAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.catalog.v1.CatalogService/DeleteAlias',
+            omni_dot_catalog_dot_v1_dot_catalog__service__pb2.DeleteAliasRequest.SerializeToString,
+            omni_dot_catalog_dot_v1_dot_catalog__service__pb2.DeleteAliasResponse.FromString,
             options,
             channel_credentials,
             insecure,

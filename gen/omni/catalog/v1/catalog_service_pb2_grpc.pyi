@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CatalogServiceStub:
-    """Describes the models that can be called, and what they cost. Scope: `inference`."""
+    """Describes the models that can be called, what they cost and how good they are. Scope:
+    `inference`; `admin` for what changes anything, and for ListModelChanges.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,19 +39,51 @@ class CatalogServiceStub:
     """Gets one offer of a model."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListModelsRequest, _catalog_service_pb2.ListModelsResponse]
     """Lists offers, by name."""
+    UpdateModel: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.UpdateModelRequest, _catalog_service_pb2.UpdateModelResponse]
+    """Says something of an offer that goes before what was synced, or takes it back. Scope: `admin`.
+    What models.yaml says of a field goes before this, and is refused here with its place.
+    """
+    ResolveModel: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ResolveModelRequest, _catalog_service_pb2.ResolveModelResponse]
+    """Tells what a name means: the offers that a call would try, in order."""
+    ListModelChanges: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListModelChangesRequest, _catalog_service_pb2.ListModelChangesResponse]
+    """Lists the changes of all facts, newest first. Scope: `admin`."""
+    ListAliases: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListAliasesRequest, _catalog_service_pb2.ListAliasesResponse]
+    """Lists the aliases of a scope, by name."""
+    SetAlias: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.SetAliasRequest, _catalog_service_pb2.SetAliasResponse]
+    """Makes an alias, or changes it. Scope: `admin`."""
+    DeleteAlias: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.DeleteAliasRequest, _catalog_service_pb2.DeleteAliasResponse]
+    """Takes an alias away. Scope: `admin`."""
 
 @_typing.type_check_only
 class CatalogServiceAsyncStub(CatalogServiceStub):
-    """Describes the models that can be called, and what they cost. Scope: `inference`."""
+    """Describes the models that can be called, what they cost and how good they are. Scope:
+    `inference`; `admin` for what changes anything, and for ListModelChanges.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetModel: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetModelRequest, _catalog_service_pb2.GetModelResponse]  # type: ignore[assignment]
     """Gets one offer of a model."""
     ListModels: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListModelsRequest, _catalog_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists offers, by name."""
+    UpdateModel: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UpdateModelRequest, _catalog_service_pb2.UpdateModelResponse]  # type: ignore[assignment]
+    """Says something of an offer that goes before what was synced, or takes it back. Scope: `admin`.
+    What models.yaml says of a field goes before this, and is refused here with its place.
+    """
+    ResolveModel: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ResolveModelRequest, _catalog_service_pb2.ResolveModelResponse]  # type: ignore[assignment]
+    """Tells what a name means: the offers that a call would try, in order."""
+    ListModelChanges: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListModelChangesRequest, _catalog_service_pb2.ListModelChangesResponse]  # type: ignore[assignment]
+    """Lists the changes of all facts, newest first. Scope: `admin`."""
+    ListAliases: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListAliasesRequest, _catalog_service_pb2.ListAliasesResponse]  # type: ignore[assignment]
+    """Lists the aliases of a scope, by name."""
+    SetAlias: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.SetAliasRequest, _catalog_service_pb2.SetAliasResponse]  # type: ignore[assignment]
+    """Makes an alias, or changes it. Scope: `admin`."""
+    DeleteAlias: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.DeleteAliasRequest, _catalog_service_pb2.DeleteAliasResponse]  # type: ignore[assignment]
+    """Takes an alias away. Scope: `admin`."""
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Describes the models that can be called, and what they cost. Scope: `inference`."""
+    """Describes the models that can be called, what they cost and how good they are. Scope:
+    `inference`; `admin` for what changes anything, and for ListModelChanges.
+    """
 
     @_abc_1.abstractmethod
     def GetModel(
@@ -66,5 +100,55 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.ListModelsResponse, _abc.Awaitable[_catalog_service_pb2.ListModelsResponse]]:
         """Lists offers, by name."""
+
+    @_abc_1.abstractmethod
+    def UpdateModel(
+        self,
+        request: _catalog_service_pb2.UpdateModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.UpdateModelResponse, _abc.Awaitable[_catalog_service_pb2.UpdateModelResponse]]:
+        """Says something of an offer that goes before what was synced, or takes it back. Scope: `admin`.
+        What models.yaml says of a field goes before this, and is refused here with its place.
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveModel(
+        self,
+        request: _catalog_service_pb2.ResolveModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.ResolveModelResponse, _abc.Awaitable[_catalog_service_pb2.ResolveModelResponse]]:
+        """Tells what a name means: the offers that a call would try, in order."""
+
+    @_abc_1.abstractmethod
+    def ListModelChanges(
+        self,
+        request: _catalog_service_pb2.ListModelChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.ListModelChangesResponse, _abc.Awaitable[_catalog_service_pb2.ListModelChangesResponse]]:
+        """Lists the changes of all facts, newest first. Scope: `admin`."""
+
+    @_abc_1.abstractmethod
+    def ListAliases(
+        self,
+        request: _catalog_service_pb2.ListAliasesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.ListAliasesResponse, _abc.Awaitable[_catalog_service_pb2.ListAliasesResponse]]:
+        """Lists the aliases of a scope, by name."""
+
+    @_abc_1.abstractmethod
+    def SetAlias(
+        self,
+        request: _catalog_service_pb2.SetAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.SetAliasResponse, _abc.Awaitable[_catalog_service_pb2.SetAliasResponse]]:
+        """Makes an alias, or changes it. Scope: `admin`."""
+
+    @_abc_1.abstractmethod
+    def DeleteAlias(
+        self,
+        request: _catalog_service_pb2.DeleteAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.DeleteAliasResponse, _abc.Awaitable[_catalog_service_pb2.DeleteAliasResponse]]:
+        """Takes an alias away. Scope: `admin`."""
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
