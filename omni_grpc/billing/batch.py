@@ -75,6 +75,8 @@ _HOLD_COLUMNS: _Columns[HoldOp] = (
     ("h_markup_ppm", "integer[]", lambda op: _number(op.markup_ppm)),
 )
 _TRANSFER_COLUMNS: _Columns[TransferOp] = (
+    ("t_network", "text[]", lambda op: _text(op.payment.network if op.payment else None)),
+    ("t_payment", "text[]", lambda op: _text(op.payment.id if op.payment else None)),
     ("t_id", "uuid[]", lambda op: op.id.hex),
     ("t_kind", '"char"[]', lambda op: op.kind),
     ("t_wallet", "bigint[]", lambda op: str(op.wallet)),
@@ -157,6 +159,9 @@ def _text_of(present: tuple[bool, ...]) -> str:
         for name, kind, _ in columns
     ]
     parameters = ["p_owner => %s::text", "p_epoch => %s::bigint", "p_lane => %s::integer", *named]
+    if not present[tables.index(_TRANSFER_COLUMNS)]:
+        # These two tell this version of the function from the one before.
+        parameters += ["t_network => '{}'::text[]", "t_payment => '{}'::text[]"]
     return (
         # made of names and types, never of values
         "SELECT grp::text, ord, rc, target, amount, posted, pending, short_account, until"  # noqa: S608

@@ -45,6 +45,7 @@ from omni_grpc.billing.store import LedgerStore
 from omni_grpc.billing.waits import short_error, wait_for_hold
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import (
+    AlreadyExists,
     FieldInvalid,
     HoldFinal,
     LedgerUnavailable,
@@ -53,6 +54,7 @@ from omni_grpc.core.errors import (
 from omni_grpc.core.ids import AccountId, CallId, HoldId, KeyId, OrgId, new_hold_id, uuid7
 from omni_grpc.core.limits import LEDGER_WAIT_SECONDS_MAX
 from omni_grpc.core.money import usd_text
+from omni_grpc.core.payments import Payment
 from omni_grpc.core.usage import Usage
 
 
@@ -239,8 +241,12 @@ class Ledger:
         reason: str,
         request_id: str,
         expire_time: datetime | None = None,
+        payment: Payment | None = None,
     ) -> LedgerEntry:
         """Adds credits to an account, once for a request id of the granting organisation.
+
+        What a `payment` was granted for is granted once for ever, whatever the request id: the
+        same again is told the first outcome.
 
         Of credits with an `expire_time`, what is neither spent nor held by then is taken back;
         credits are spent in the order in which they came.
@@ -248,10 +254,12 @@ class Ledger:
         Raises:
             FieldInvalid: `expire_time` is over.
             RequestIdReused: the request id stood for something else.
+            AlreadyExists: the payment was booked for another account or amount.
             LedgerUnavailable: not known whether it was made; the same request id finds out.
         """
         until = () if expire_time is None else (expire_time.isoformat(),)
-        key = _key(org_id, request_id, Requested.GRANT, account_id, amount, reason, *until)
+        paid = () if payment is None else (payment.network, payment.id)
+        key = _key(org_id, request_id, Requested.GRANT, account_id, amount, reason, *until, *paid)
         is_late = expire_time is not None and expire_time <= self._clock.now()
         if is_late and not await self._store.is_known(key):  # no repeat of one that was in time
             raise FieldInvalid("expire_time must be in the future.", field="expire_time")
@@ -264,8 +272,14 @@ class Ledger:
                 reference=reason,
                 expire_time=expire_time,
                 request=key,
+                payment=payment,
             )
         )
+        if outcome.code is Code.PAYMENT_REUSED:
+            raise AlreadyExists(
+                "This payment was booked before, for another account or another amount; no credits "
+                "were added."
+            )
         return await self._entry_of(outcome, request_id)
 
     async def refund(

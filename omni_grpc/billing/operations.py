@@ -11,6 +11,7 @@ from typing import Final as Constant
 from uuid import UUID
 
 from omni_grpc.core.ids import AccountId, CallId, HoldId, KeyId
+from omni_grpc.core.payments import Payment
 from omni_grpc.core.usage import Usage
 
 
@@ -76,6 +77,7 @@ class Code(IntEnum):
     REQUEST_RUNNING = 9
     REQUEST_INTERRUPTED = 10
     NOT_UNRESOLVED = 11
+    PAYMENT_REUSED = 12
 
 
 class Requested(StrEnum):
@@ -175,6 +177,7 @@ class TransferOp:
     """Moves credits between a wallet and the operator: a grant, a refund, an expiry.
 
     `of` is the charge that is refunded, or the grant that expires, whose amount the ledger finds.
+    `payment` is what a grant was bought with, booked once for ever.
     """
 
     id: UUID
@@ -185,6 +188,7 @@ class TransferOp:
     of: UUID | None = None
     expire_time: datetime | None = None
     request: RequestKey | None = None
+    payment: Payment | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from uuid import UUID
 
-from omni_grpc.billing.operations import Final, FinalOp, Operation, Outcome
+from omni_grpc.billing.operations import Final, FinalOp, Operation, Outcome, TransferOp
 from omni_grpc.core.limits import LANE_BATCH_MAX
+from omni_grpc.core.payments import Payment
 
 _FINAL_RANK = {
     Final.SETTLE: 0,
@@ -61,6 +62,8 @@ class LaneQueue:
     def take(self) -> list[Waiting]:
         """The next batch: at most one final of a hold, and never one beside its own hold.
 
+        Nor do two operations stand in it that have one request id, or one payment.
+
         Of several finals of one hold a settle goes before a void before a lease's end; the
         others keep their place and find the hold decided.
         """
@@ -70,16 +73,15 @@ class LaneQueue:
         batch: list[Waiting] = []
         later: list[Waiting] = []
         place: dict[UUID, int] = {}
-        request_ids: set[tuple[int, str]] = set()
+        named: set[tuple[int, str] | Payment] = set()
         while queued and len(batch) < LANE_BATCH_MAX:
             waiting = queued.popleft()
             op = waiting.op
-            if op.request is not None:
-                key = (op.request.principal, op.request.request_id)
-                if key in request_ids:
-                    later.append(waiting)
-                    continue
-                request_ids.add(key)
+            names = _names(op)
+            if not named.isdisjoint(names):
+                later.append(waiting)
+                continue
+            named.update(names)
             at = place.get(op.id)
             if at is None:
                 place[op.id] = len(batch)
@@ -97,3 +99,13 @@ class LaneQueue:
                 later.append(waiting)
         queued.extendleft(reversed(later))
         return batch
+
+
+def _names(op: Operation) -> list[tuple[int, str] | Payment]:
+    """What names an operation beside its own id."""
+    names: list[tuple[int, str] | Payment] = []
+    if op.request is not None:
+        names.append((op.request.principal, op.request.request_id))
+    if isinstance(op, TransferOp) and op.payment is not None:
+        names.append(op.payment)
+    return names

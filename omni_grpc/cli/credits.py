@@ -13,6 +13,7 @@ from omni_grpc.cli.working import Place, amount_of, console, print_json, work_in
 from omni_grpc.core.ids import CallId
 from omni_grpc.core.limits import REASON_CHARS_MAX
 from omni_grpc.core.money import usd_text
+from omni_grpc.core.payments import Payment
 from omni_grpc.identity import OPERATOR_SLUG
 from omni_grpc.settings import Settings
 
@@ -25,14 +26,16 @@ def run_credits_grant(
     usd: str,
     reason: str,
     expires: str | None,
+    payment: tuple[str | None, str | None],
     request_id: str | None,
     *,
     as_json: bool,
 ) -> None:
-    """Adds credits."""
+    """Adds credits; `payment` is an outside payment's network and name, or two Nones."""
     amount = amount_of("--usd", usd)
     expire_time = None if expires is None else _moment(expires)
     _check_reason(reason)
+    paid = _payment(*payment)
 
     async def work(_: Settings, rooms: Rooms) -> tuple[int, int]:
         found = await rooms.identity.get_org(org)
@@ -44,6 +47,7 @@ def run_credits_grant(
             reason=reason,
             request_id=request_id or _new_request_id(),
             expire_time=expire_time,
+            payment=paid,
         )
         return entry.amount, (await rooms.ledger.balance(found.account_id)).available
 
@@ -61,6 +65,17 @@ def run_credits_grant(
     console.print(
         f"Granted {usd_text(granted)} USD{until}; {org} can now spend {usd_text(available)} USD."
     )
+
+
+def _payment(network: str | None, payment_id: str | None) -> Payment | None:
+    if network is None and payment_id is None:
+        return None
+    if network is None or payment_id is None:
+        raise CommandError("--payment-network and --payment-id go together.")
+    try:
+        return Payment.named(network, payment_id)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
 
 
 def run_credits_refund(

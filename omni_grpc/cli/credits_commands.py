@@ -18,6 +18,7 @@ RequestId = Annotated[
 
 @credits_app.command("grant")
 def credits_grant(
+    *,
     org: Org,
     usd: Usd,
     reason: Annotated[str, typer.Option(help="Shown on the ledger entry.")] = "granted by operator",
@@ -27,6 +28,17 @@ def credits_grant(
             help="When what is left of them is taken back: 2030-12-31, or with a time; UTC unless "
             "it says otherwise. [default: never]"
         ),
+    ] = None,
+    payment_network: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the outside payment that they are for, which is booked once for ever: "
+            "eip155:8453, base, solana, stripe …"
+        ),
+    ] = None,
+    payment_id: Annotated[
+        str | None,
+        typer.Option(help="What that network calls the payment: a transaction's hash, say."),
     ] = None,
     request_id: RequestId = None,
     config: Config = None,
@@ -39,7 +51,14 @@ def credits_grant(
 
     with told():
         run_credits_grant(
-            Place(config, data_dir), org, usd, reason, expires, request_id, as_json=json_
+            Place(config, data_dir),
+            org,
+            usd,
+            reason,
+            expires,
+            (payment_network, payment_id),
+            request_id,
+            as_json=json_,
         )
 
 

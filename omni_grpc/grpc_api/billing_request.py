@@ -17,6 +17,7 @@ from omni_grpc.core.limits import (
     API_HOLD_SECONDS_MAX,
     REASON_CHARS_MAX,
 )
+from omni_grpc.core.payments import Payment
 from omni_grpc.core.usage import Usage
 
 _HOLD: Final = re.compile(r"(accounts/[^/]+)/holds/([0-9a-f-]{36})", re.ASCII)
@@ -75,6 +76,16 @@ def expire_time(request: pb.GrantCreditsRequest) -> datetime | None:
         raise FieldInvalid(
             "expire_time must be a timestamp from year 1 to 9999.", field="expire_time"
         ) from None
+
+
+def payment(request: pb.GrantCreditsRequest) -> Payment | None:
+    """The payment that a grant is for, if any."""
+    if not request.HasField("payment"):
+        return None
+    try:
+        return Payment.named(request.payment.network, request.payment.payment_id)
+    except ValueError as error:
+        raise FieldInvalid(str(error), field="payment") from None
 
 
 def hold_name(name: str, *, field: str) -> tuple[str, UUID]:

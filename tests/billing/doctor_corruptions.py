@@ -312,6 +312,26 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
         f"UPDATE usage_record SET prompt = 10 WHERE hold_id = '{CORRECTED}'",
         {"I10 the charge does not follow from what was used"},
     ),
+    "a window charged more than it had reserved": (
+        f"UPDATE posting SET leg_held = ARRAY[39] WHERE id = '{REFUNDED}'",
+        {"I6 a budget window was charged more than it had reserved"},
+    ),
+    "more taken back than was written off": (
+        (
+            f"UPDATE posting SET reversed = 36 WHERE n = 1 AND id = '{WRITTEN_OFF}';"
+            "UPDATE account SET credits_posted = credits_posted + 1 WHERE id = 200;"
+            "UPDATE account SET debits_posted = debits_posted + 1 WHERE id = 100"
+        ),
+        {"I7 another loss was taken back than was written off"},
+    ),
+    "a payment of another amount": (
+        "UPDATE payment SET amount = amount + 1",
+        {"I11 its payment was booked for another account or amount"},
+    ),
+    "a payment without its grant": (
+        "UPDATE payment SET posting = gen_random_uuid()",
+        {"I11 a payment is booked without a grant"},
+    ),
     "a refund that nobody asked for": (
         f"DELETE FROM request WHERE target = ({A_REFUND})",
         {"I11 it was not asked for once"},

@@ -28,6 +28,7 @@ from omni_grpc.billing.operations import ChatEnd, Code, Final, HoldOp, Leg, Orig
 from omni_grpc.core.chat import ShortCredits
 from omni_grpc.core.errors import CreditsExhausted, CreditsHeld
 from omni_grpc.core.ids import AccountId, KeyId, OrgId, uuid7
+from omni_grpc.core.payments import Payment
 from omni_grpc.core.usage import Usage
 from omni_grpc.storage import Database
 
@@ -176,6 +177,7 @@ def take_snapshots(url: str, days_ago: int) -> None:
         )
 
 
+PAYMENT = Payment("stripe:live", "pi_1")
 REFUNDED, CHEAP, CORRECTED, LATE, WRITTEN_OFF = (UUID(int=(n << 4) | 1) for n in range(1, 6))
 """Attempts that every corruption of one wants to find: what happened to each is its name."""
 
@@ -204,6 +206,7 @@ async def each_once(worker: Worker) -> None:
     await hold(REFUNDED, budget)
     await lane.apply(final_op(Final.SETTLE, REFUNDED, 40))
     await lane.apply(refund_op(20, REFUNDED))
+    await lane.apply(transfer_op(11, payment=PAYMENT))
     await hold(CHEAP)
     await lane.apply(final_op(Final.SETTLE, CHEAP, 5))
     await hold(CORRECTED)

@@ -107,6 +107,7 @@ class Model:
         for place, op in enumerate(batch):
             if op.request:
                 answers[place] = self._repeated(op, op.request, asked)
+        self._payments(batch, answers)
         self._need_accounts(batch)
         todo = [(place, op) for place, op in enumerate(batch) if answers[place] is None]
         self._finals([(place, op) for place, op in todo if isinstance(op, FinalOp)], answers)
@@ -120,6 +121,23 @@ class Model:
             if max(account.credits, account.debits, account.pending) > INT64_MAX:
                 raise Refused
         return [answer for answer in answers if answer]
+
+    def _payments(self, batch: Sequence[Operation], answers: list[Said | None]) -> None:
+        """A payment is booked once for ever."""
+        paid = [
+            (place, op, (op.payment.network, op.payment.id))
+            for place, op in enumerate(batch)
+            if isinstance(op, TransferOp) and op.payment
+        ]
+        if len({name for _, _, name in paid}) < len(paid):
+            raise Refused
+        for place, op, name in paid:
+            if answers[place] is None:
+                known = self.books.payments.setdefault(name, (op.id, op.wallet, op.amount))
+                if known[0] != op.id:
+                    is_same = known[1:] == (op.wallet, op.amount)
+                    code = Code.REQUEST_REPEATED if is_same else Code.PAYMENT_REUSED
+                    answers[place] = Said(code, known[0], known[2])
 
     def _transfers_and_holds(
         self, todo: list[tuple[int, Operation]], answers: list[Said | None]
@@ -199,11 +217,14 @@ class Model:
         return Said(Code.DONE, op.id, word.amount)
 
     def _last_word(self, op: FinalOp, hold: OpenHold) -> Word:
+        held = hold.legs or None
         if op.kind is Final.WRITE_OFF:
-            return Word("W", hold.origin, op.decider, hold.wallet, 0, hold.amount, op.cost)
+            return Word(
+                "W", hold.origin, op.decider, hold.wallet, 0, hold.amount, op.cost, leg_held=held
+            )
         if op.kind is not Final.SETTLE:
             decider = Decider.TIME if op.kind is Final.LEASE_END else op.decider
-            return Word("V", hold.origin, decider, hold.wallet, 0, hold.amount)
+            return Word("V", hold.origin, decider, hold.wallet, 0, hold.amount, leg_held=held)
         charged = min(op.cost, hold.amount)
         costs = [*op.leg_costs, *[op.cost] * len(hold.legs)]
         legs = {
@@ -212,7 +233,7 @@ class Model:
         }
         return Word(
             "S", hold.origin, op.decider, hold.wallet, charged, hold.amount, op.cost - charged,
-            legs or None,
+            legs or None, leg_held=held,
         )  # fmt: skip
 
     def _after_the_end(self, op: FinalOp, free: dict[int, int | None]) -> Said:
@@ -233,8 +254,16 @@ class Model:
                 charged = min(charged, max(0, room))
                 free[first.wallet] = room - charged
                 loss = op.cost - stated - charged
-                word = Word("S", "r", op.decider, first.wallet, charged, first.held, loss)
+                taken_back = first.loss if first.kind == "W" else 0
+                legs = _late_legs(op, first, charged)
+                word = Word(
+                    "S", "r", op.decider, first.wallet, charged, first.held, loss, legs,
+                    reversed=taken_back or None,
+                )  # fmt: skip
                 self._post(op.id, word)
+                for leg, amount in (legs or {}).items():
+                    self.books.accounts[leg].debits += amount
+                    self.books.accounts[leg].entries += amount > 0
                 known = self.books.used[op.id]
                 self.books.used[op.id] = _used(op, known.wallet, known.provider_ref)
                 return Said(Code.DONE, op.id, charged)
@@ -263,6 +292,8 @@ class Model:
             wallet.debits += word.amount
             other.credits += word.amount + word.loss
             losses.debits += word.loss
+            losses.credits += word.reversed or 0
+            other.debits += word.reversed or 0
             if word.kind == "E":
                 (lot,) = [pile for pile in self.piles[word.wallet] if pile.id == word.of]
                 lot.left -= word.amount
@@ -312,9 +343,10 @@ class Model:
         if op.amount <= 0:
             raise Refused
         back = None
-        if words[0].legs:
+        if words[0].leg_held:
             back = {}
-            for leg, amount in words[0].legs.items():
+            for leg in words[0].leg_held:
+                amount = sum((word.legs or {}).get(leg, 0) for word in words)
                 given = sum((word.legs or {})[leg] for word in before)
                 back[leg] = max(0, amount * (refunded + op.amount) // charged - given)
                 self.books.accounts[leg].credits += back[leg]
@@ -450,8 +482,10 @@ class Model:
         if ends.end is ChatEnd.DONE:
             if self._charged(ends.call_id) is not None:
                 self.books.answers.setdefault(ends.call_id, ends.sealed)
-        elif not self._charged(ends.call_id) and not any(
-            call_id_of(key) == ends.call_id for key in self.books.holds
+        elif (
+            not self._charged(ends.call_id)
+            and ends.call_id not in self.books.answers
+            and not any(call_id_of(key) == ends.call_id for key in self.books.holds)
         ):
             del self.books.requests[ends.principal, ends.request_id]
         else:
@@ -460,6 +494,21 @@ class Model:
 
 def _key(request: RequestKey) -> tuple[int, str]:
     return request.principal, request.request_id
+
+
+def _late_legs(op: FinalOp, first: Word, charged: int) -> dict[int, int] | None:
+    """What a late word adds to the windows that its hold had reserved on."""
+    if first.leg_held is None:
+        return None
+    before = first.legs or {}
+    own = dict(zip(first.leg_held, op.leg_costs, strict=False))
+    added = {
+        leg: own[leg] - before.get(leg, 0) if leg in own else charged for leg in first.leg_held
+    }
+    return {
+        leg: max(0, min(added[leg], held - before.get(leg, 0)))
+        for leg, held in first.leg_held.items()
+    }
 
 
 def _used(op: FinalOp, wallet: int, known_ref: str | None) -> Used:

@@ -41,6 +41,7 @@ from omni_grpc.core.ids import (
     uuid7,
 )
 from omni_grpc.core.money import Price, Rate, Unit
+from omni_grpc.core.payments import Payment
 from omni_grpc.core.usage import Usage, UsageSource
 from omni_grpc.storage import Database, connect
 
@@ -309,6 +310,7 @@ def transfer_op(
     wallet: int = WALLETS[0],
     expire_time: datetime | None = None,
     request: RequestKey | None = None,
+    payment: Payment | None = None,
 ) -> TransferOp:
     transfer_id = uuid7()
     return TransferOp(
@@ -319,6 +321,7 @@ def transfer_op(
         reference="test",
         expire_time=expire_time,
         request=request or RequestKey(1, str(transfer_id), b"grant", Requested.GRANT),
+        payment=payment,
     )
 
 

@@ -16,7 +16,7 @@ OWNER, EPOCH = "model", 1
 
 TABLES = (
     "account", "hold", "posting", "usage_record", "request", "request_answer", "credit_lot",
-    "account_snapshot",
+    "account_snapshot", "payment",
 )  # fmt: skip
 """The books."""
 
@@ -70,16 +70,30 @@ def apply_as_before(sql: psycopg.Connection, batch: Sequence[Operation]) -> list
     """One call of the function as the code of the version before makes it."""
     assert all(is_of_before(op) for op in batch)
     text, values = statement(OWNER, EPOCH, 0, batch)
-    named = dict(zip(re.findall(r"(\w+) =>", text), values, strict=True))
+    named = dict(zip(re.findall(r"(\w+) => %s", text), values, strict=True))
     sent = [named.get(name, "{}") for name, _ in _BEFORE]
     cursor = sql.execute(_BEFORE_SQL, sent, prepare=True, binary=True)
+    return outcomes(batch, cursor.fetchall())
+
+
+def apply_as_last(sql: psycopg.Connection, batch: Sequence[Operation]) -> list[Outcome]:
+    """One call as the code made it that knew no payments: the same names, but for theirs."""
+    text, values = statement(OWNER, EPOCH, 0, batch)
+    names = re.findall(r"(\w+) => %s", text)
+    text = re.sub(r", t_(network|payment) => (%s|'{}')::text\[\]", "", text)
+    sent = [
+        value
+        for name, value in zip(names, values, strict=True)
+        if name not in ("t_network", "t_payment")
+    ]
+    cursor = sql.execute(text, sent, prepare=True, binary=True)
     return outcomes(batch, cursor.fetchall())
 
 
 def is_of_before(op: Operation) -> bool:
     """Whether the version before had this operation."""
     if isinstance(op, TransferOp):
-        return op.kind is Movement.GRANT and op.expire_time is None
+        return op.kind is Movement.GRANT and op.expire_time is None and op.payment is None
     if op.request is not None and op.request.operation == "C":
         return False
     return (
@@ -108,10 +122,11 @@ def stored_books(sql: psycopg.Connection) -> Books:
         books.holds[row[0]] = OpenHold(*row[1:4], legs, *row[6:])
     for row in sql.execute(
         "SELECT id, kind::text, origin::text, decider::text, wallet, amount, held, loss, legs,"
-        " leg_amounts, entry, balance_after, of FROM posting ORDER BY id, n"
+        " leg_amounts, entry, balance_after, of, reversed, leg_held FROM posting ORDER BY id, n"
     ):
         legs = dict(zip(row[8], row[9], strict=True)) if row[9] else None
-        books.words.setdefault(row[0], []).append(Word(*row[1:8], legs, *row[10:]))
+        held = dict(zip(row[8], row[14], strict=True)) if row[14] else None
+        books.words.setdefault(row[0], []).append(Word(*row[1:8], legs, *row[10:14], held))
     for row in sql.execute(
         "SELECT hold_id, wallet, outcome::text, estimated, prompt, provider_ref FROM usage_record"
     ):
@@ -125,6 +140,8 @@ def stored_books(sql: psycopg.Connection) -> Books:
         " CASE operation WHEN 'C' THEN until < clock_timestamp() END FROM request"
     ):
         books.requests[row[0], row[1]] = Asked(*row[2:])
+    for row in sql.execute("SELECT network, payment_id, posting, wallet, amount FROM payment"):
+        books.payments[row[0], row[1]] = tuple(row[2:])
     answers = sql.execute("SELECT call_id, sealed FROM request_answer")
     books.answers = dict[UUID, bytes | None](answers.fetchall())
     return books

@@ -39,6 +39,7 @@ from omni_grpc.billing.operations import (
     TransferOp,
 )
 from omni_grpc.core.ids import ATTEMPTS_MAX, AccountId, attempt_of, call_id_of, new_hold_id
+from omni_grpc.core.payments import Payment
 
 T = TypeVar("T")
 
@@ -59,13 +60,18 @@ class Stream:
             return chance.choice(self.sent[-4:])
         batch: dict[UUID, Operation] = {}
         keys: set[tuple[int, str]] = set()
+        paid: set[Payment] = set()
         ended: set[UUID] = set()
         for _ in range(chance.choice(SIZES)):
             op = self._operation()
             key = op.request and (op.request.principal, op.request.request_id)
             ends = op.ends if isinstance(op, FinalOp | RequestEndOp) else None
+            payment = op.payment if isinstance(op, TransferOp) else None
             if op.id in batch or key in keys or (ends and ends.call_id in ended):
                 continue
+            if payment in paid:
+                continue
+            paid |= {payment} if payment else set()
             batch[op.id] = op
             keys |= {key} if key else set()
             ended |= {ends.call_id} if ends else set()
@@ -115,7 +121,11 @@ class Stream:
         else:
             expire_time = chance.choice((None, None, PAST, PAST, FUTURE))
             amount = chance.choice((1, 20, 100))
-            op = transfer_op(amount, wallet=self._wallet(), expire_time=expire_time)
+            name = f"0x{chance.randrange(9):064x}"
+            payment = Payment("eip155:8453", name) if chance.random() < 0.3 else None
+            op = transfer_op(
+                amount, wallet=self._wallet(), expire_time=expire_time, payment=payment
+            )
         self.transfers.append(op)
         return op
 

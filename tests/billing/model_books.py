@@ -63,6 +63,9 @@ class Word:
     entry: int | None = None
     balance_after: int | None = None
     of: UUID | None = None
+    reversed: int | None = None
+    """Of a settle after a write-off: the loss that it takes back."""
+    leg_held: dict[int, int] | None = None
 
 
 @dataclass
@@ -128,3 +131,5 @@ class Books:
     lots: dict[UUID, Lot] = field(default_factory=dict)
     requests: dict[tuple[int, str], Asked] = field(default_factory=dict)
     answers: dict[UUID, bytes | None] = field(default_factory=dict)
+    payments: dict[tuple[str, str], tuple[UUID, int, int]] = field(default_factory=dict)
+    """By network and name: the grant, its wallet and its amount."""

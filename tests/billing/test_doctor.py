@@ -59,6 +59,7 @@ async def test_progress_tells_each_part_and_how_many_rows_were_read(
         "answers": "request_answer",
         "lots": "credit_lot",
         "snapshots": "account_snapshot",
+        "payments": "payment",
     }
     for part, table in tables.items():
         assert sql.execute(f"SELECT count(*) FROM {table}").fetchone() == (told[part],)

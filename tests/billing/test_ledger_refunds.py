@@ -172,13 +172,30 @@ async def test_a_refund_goes_back_into_each_window_in_proportion(sql: psycopg.Co
 async def test_a_window_is_given_back_no_more_than_it_was_charged_after_a_correction(
     sql: psycopg.Connection,
 ) -> None:
-    """The correction raises the wallet's charge, and not the window's."""
-    op = settled(sql, 10, legs=(DOLLARS,), is_estimate=True)
+    """The correction raises the wallet's charge, and not the window's, which had its own cost."""
+    op = settled(sql, 10, legs=(DOLLARS,), leg_costs=(10,), is_estimate=True)
     refund(sql, op, 5)
-    apply(sql, [final_op(Final.SETTLE, op.id, 20)])
+    apply(sql, [final_op(Final.SETTLE, op.id, 20, leg_costs=(10,))])
     windows = []
     for _ in range(3):
         assert refund(sql, op, 5).code is Code.DONE
         windows.append(balance(sql, DOLLARS.account)[0])
     assert windows == [-5, -3, 0]
     assert balance(sql, WALLET) == (100, 0)
+
+
+async def test_a_window_is_given_back_what_a_late_settle_charged_it(
+    sql: psycopg.Connection,
+) -> None:
+    """Nothing was charged by the first word, and all of it by the second."""
+    op = hold_op(100, legs=(DOLLARS, TOKENS))
+    apply(sql, [transfer_op(100)])
+    apply(sql, [op])
+    apply(sql, [final_op(Final.UNRESOLVED, op.id)])
+    apply(sql, [resolve_op(Final.VOID, op.id)])
+    apply(sql, [final_op(Final.SETTLE, op.id, 40, leg_costs=(40, 700))])
+    assert [balance(sql, leg.account)[0] for leg in (DOLLARS, TOKENS)] == [-40, -700]
+    assert refund(sql, op, 10).code is Code.DONE
+    assert [balance(sql, leg.account)[0] for leg in (DOLLARS, TOKENS)] == [-30, -525]
+    assert refund(sql, op, 30).code is Code.DONE
+    assert [balance(sql, leg.account)[0] for leg in (DOLLARS, TOKENS)] == [0, 0]

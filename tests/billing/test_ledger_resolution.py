@@ -160,7 +160,41 @@ async def test_its_owners_settle_is_posted_after_what_others_decided_once(
     assert codes(apply(sql, [late])) == [Code.ALREADY]
     assert codes(apply(sql, [final_op(Final.SETTLE, op.id, 7)])) == [Code.DECIDED]
     assert balance(sql, WALLET) == (4, 0)
-    assert losses(sql) == loss
+    assert losses(sql) == 0  # a write-off's is taken back
+    assert sql.execute(
+        "SELECT loss, reversed FROM posting WHERE id = %s ORDER BY n", [op.id]
+    ).fetchall() == [(loss, None), (0, loss or None)]
+
+
+async def test_a_late_settle_above_its_hold_leaves_the_loss_that_is_real(
+    sql: psycopg.Connection,
+) -> None:
+    op = unresolved(sql)
+    apply(sql, [resolve_op(Final.WRITE_OFF, op.id, 8)])
+    (outcome,) = apply(sql, [final_op(Final.SETTLE, op.id, 12)])
+    assert (outcome.code, outcome.amount) == (Code.DONE, 10)
+    assert losses(sql) == 2
+    assert balance(sql, 100) == (12, 0)  # revenue: all that the provider reported
+
+
+@pytest.mark.parametrize("kind", [Final.VOID, Final.WRITE_OFF, Final.SETTLE])
+async def test_a_late_word_counts_in_the_windows_of_its_hold(
+    kind: Final, sql: psycopg.Connection
+) -> None:
+    """A window in the wallet's unit counts what was charged; one in its own, its own cost."""
+    legs = (Leg(AccountId(BUDGETS[0]), 10, 10), Leg(AccountId(BUDGETS[1]), 500, 500))
+    op = hold_op(10, legs=legs)
+    apply(sql, [transfer_op(10)])
+    apply(sql, [op])
+    apply(sql, [final_op(Final.UNRESOLVED, op.id)])
+    apply(
+        sql, [final_op(kind, op.id, 4, decider=Decider.TIME, leg_costs=(4, 40), is_estimate=True)]
+    )
+    before = (-4, -40) if kind is Final.SETTLE else (0, 0)
+    assert tuple(balance(sql, leg.account)[0] for leg in legs) == before
+    (outcome,) = apply(sql, [final_op(Final.SETTLE, op.id, 12, leg_costs=(12, 700))])
+    assert outcome.amount == (6 if kind is Final.SETTLE else 10)
+    assert [balance(sql, leg.account) for leg in legs] == [(-10, 0), (-500, 0)]
 
 
 @pytest.mark.parametrize("kind", [Final.VOID, Final.WRITE_OFF])
@@ -277,7 +311,7 @@ async def test_late_words_and_corrections_of_one_batch_share_the_room(
     found = apply(sql, [exact(op, 9) for op in (voided, estimated, written_off)])
     assert [outcome.amount for outcome in found] == [9, 6, 0]
     assert {(outcome.posted, outcome.pending) for outcome in found} == {(14, 14)}
-    assert losses(sql) == 2 + 2 + 9
+    assert losses(sql) == 2 + 9  # and the 2 that were written off are taken back
 
 
 # --- a lost hold that is brought back -----------------------------------------------------------

@@ -4,10 +4,11 @@ on one schema. The random streams of test_ledger_apply.py mix both as well."""
 import psycopg
 import pytest
 from ledger_rig import WALLETS, chat_key, expiry_op, final_op, hold_op, resolve_op, transfer_op
-from ledger_sql import apply, apply_as_before, balance, codes, is_of_before
+from ledger_sql import apply, apply_as_before, apply_as_last, balance, codes, is_of_before
 
 from omni_grpc.billing.operations import Code, Final, Leg, Origin, Requested, RequestKey
 from omni_grpc.core.ids import AccountId
+from omni_grpc.core.payments import Payment
 
 WALLET = WALLETS[0]
 BUDGET = Leg(AccountId(2001), 5, 5)
@@ -26,6 +27,24 @@ async def test_both_versions_work_on_one_wallet(sql: psycopg.Connection) -> None
     assert codes(apply_as_before(sql, [final_op(Final.SETTLE, held_now.id, 4)])) == [Code.DONE]
     assert balance(sql, WALLET) == (3, 0)
     assert balance(sql, BUDGET.account) == (-7, 0)
+
+
+async def test_servers_that_know_no_payments_work_beside_this_version(
+    sql: psycopg.Connection,
+) -> None:
+    """They call the function by the same names, but for those of payments."""
+    paid = transfer_op(10, payment=Payment("stripe:live", "pi_1"))
+    assert codes(apply(sql, [paid])) == [Code.DONE]
+    assert codes(apply_as_last(sql, [transfer_op(10)])) == [Code.DONE]
+    held_before, held_now = hold_op(5, legs=[BUDGET]), hold_op(5, legs=[BUDGET])
+    assert codes(apply_as_last(sql, [held_before])) == [Code.DONE]
+    assert codes(apply(sql, [held_now])) == [Code.DONE]
+    assert codes(apply(sql, [final_op(Final.UNRESOLVED, held_before.id)])) == [Code.DONE]
+    assert codes(apply_as_last(sql, [resolve_op(Final.WRITE_OFF, held_before.id, 4)])) == [0]
+    assert codes(apply_as_last(sql, [final_op(Final.SETTLE, held_before.id, 3)])) == [Code.DONE]
+    assert codes(apply_as_last(sql, [final_op(Final.SETTLE, held_now.id, 4)])) == [Code.DONE]
+    assert balance(sql, WALLET) == (13, 0)
+    assert balance(sql, 200) == (0, 0)  # losses
 
 
 async def test_each_knows_what_the_other_did_under_a_request_id(sql: psycopg.Connection) -> None:

@@ -85,6 +85,7 @@ class _Checkup:
         await self._check_lots()
         await self._check_usage()
         await self._check_requests()
+        await self._check_payments()
         order = list(Invariant)
         return sorted(self._found, key=lambda violation: order.index(violation.invariant))
 
@@ -267,6 +268,13 @@ class _Checkup:
                 what = "a grant that expires is not what its postings say"
                 self._add(Invariant.I2, what, f"lot {lot}", expected, found)
             self._advance("lots", span.rows)
+
+    async def _check_payments(self) -> None:
+        async for span in _spans(self._store.next_payments):
+            for payment in await self._store.payments_alone(span):
+                what = "a payment is booked without a grant"
+                self._add(Invariant.I11, what, f"payment {payment}", "a grant", "none")
+            self._advance("payments", span.rows)
 
     # --- usage records and requests -------------------------------------------------------------
     async def _check_usage(self) -> None:

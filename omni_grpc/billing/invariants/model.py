@@ -20,7 +20,7 @@ class Invariant(StrEnum):
     I8 = "I8", "no open hold is past its lease"
     I9 = "I9", "every final attempt has its usage record, and every usage record its attempt"
     I10 = "I10", "every charge recomputes from usage, price version and markup"
-    I11 = "I11", "every grant and refund was asked for once, with its amount"
+    I11 = "I11", "every grant and refund was asked for once, and every payment booked once"
     I12 = "I12", "the stored balance is the one after the last entry, and snapshots fit"
     I13 = "I13", "every request id has one outcome"
 

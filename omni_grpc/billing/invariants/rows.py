@@ -93,6 +93,9 @@ class Suspect(NamedTuple):
     charged: Decimal | None
     refunded: Decimal | None
     lot_wallet: int | None
+    reversed: int | None
+    written_off: int | None
+    paid: str
     wrong: list[bool | None]
 
 
@@ -129,6 +132,12 @@ FAULT_KINDS: Final = (
         "more",
     ),
     FaultKind(
+        Invariant.I6,
+        "a budget window was charged more than it had reserved",
+        "at most what {id} held",
+        "more",
+    ),
+    FaultKind(
         Invariant.I7,
         "a loss was booked while its hold had room",
         "no loss",
@@ -141,6 +150,12 @@ FAULT_KINDS: Final = (
         "{loss} on account {loss_account}",
     ),
     FaultKind(
+        Invariant.I7,
+        "another loss was taken back than was written off",
+        "{written_off}",
+        "{reversed}",
+    ),
+    FaultKind(
         Invariant.I9,
         "a final attempt has no usage record of its wallet",
         "{wallet}",
@@ -148,6 +163,12 @@ FAULT_KINDS: Final = (
     ),
     FaultKind(Invariant.I11, "it was not asked for once", "1 request", "{asked}"),
     FaultKind(Invariant.I11, "it is not what was asked for", "{asked_amount}", "{amount}"),
+    FaultKind(
+        Invariant.I11,
+        "its payment was booked for another account or amount",
+        "{amount} for {wallet}",
+        "{paid}",
+    ),
     FaultKind(
         Invariant.I2,
         "it takes back what was not granted to its wallet for a time",

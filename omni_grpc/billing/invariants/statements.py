@@ -95,9 +95,10 @@ SELECT id, count(*) OVER () FROM (
 TOTALS: Final = """
 SELECT x.acct, sum(x.credits)::numeric(40), sum(x.debits)::numeric(40), sum(x.entries)::bigint
   FROM posting p CROSS JOIN LATERAL (
-    SELECT p.other_account, p.amount::numeric + p.loss, 0, 0 WHERE p.kind IN ('S', 'W', 'E')
+    SELECT p.other_account, p.amount::numeric + p.loss, coalesce(p.reversed, 0), 0
+     WHERE p.kind IN ('S', 'W', 'E')
     UNION ALL SELECT p.other_account, 0, p.amount, 0 WHERE p.kind IN ('G', 'R')
-    UNION ALL SELECT p.loss_account, 0, p.loss, 0
+    UNION ALL SELECT p.loss_account, coalesce(p.reversed, 0), p.loss, 0
     UNION ALL SELECT y.a, CASE p.kind WHEN 'R' THEN y.m ELSE 0 END,
                      CASE p.kind WHEN 'R' THEN 0 ELSE y.m END, (y.m > 0)::int
                 FROM unnest(p.legs, p.leg_amounts) y(a, m) WHERE y.m IS NOT NULL
@@ -112,11 +113,12 @@ SELECT x.acct, sum(x.credits)::numeric(40), sum(x.debits)::numeric(40), sum(x.en
 FAULTS: Final = """
 SELECT id, n, kind, decider, wallet, amount, held, loss, loss_account, of, first_kind,
        first_decider, wallet_kind, usage_wallet, asked, asked_amount, charged, refunded, lot_wallet,
-       wrong
+       reversed, written_off, paid, wrong
   FROM (
     SELECT p.*, f.kind AS first_kind, f.decider AS first_decider, a.kind AS wallet_kind,
            u.wallet AS usage_wallet, q.asked, q.asked_amount, c.charged, b.refunded,
-           l.wallet AS lot_wallet,
+           l.wallet AS lot_wallet, f.loss AS written_off,
+           concat(y.amount, ' for ', y.wallet) AS paid,
            ARRAY[
              a.kind IS DISTINCT FROM 1,
              h.id IS NOT NULL,
@@ -126,22 +128,29 @@ SELECT id, n, kind, decider, wallet, amount, held, loss, loss_account, of, first
              p.kind = 'S' AND p.amount::numeric + coalesce(f.amount, 0) > p.held,
              p.kind = 'R' AND c.charged IS NULL,
              b.refunded > c.charged,
-             p.kind = 'R' AND EXISTS (
-               SELECT FROM unnest(c.leg_amounts) WITH ORDINALITY x(m, k)
-                WHERE m < (SELECT sum(leg_amounts[k]) FROM posting WHERE of = p.of AND kind = 'R')),
+             p.kind = 'R' AND b.refunded <= c.charged AND EXISTS (
+               SELECT FROM generate_subscripts(p.leg_amounts, 1) k
+                WHERE (SELECT sum(leg_amounts[k]) FROM posting WHERE of = p.of AND kind = 'R')
+                      > (SELECT coalesce(sum(leg_amounts[k]), 0) FROM posting WHERE id = p.of)),
+             p.leg_held IS NOT NULL AND EXISTS (
+               SELECT FROM generate_subscripts(p.leg_held, 1) k
+                WHERE p.leg_held[k] < (SELECT sum(leg_amounts[k]) FROM posting WHERE id = p.id)),
              p.n = 0 AND p.loss > 0 AND (p.kind NOT IN ('S', 'W')
                                          OR (p.kind = 'S' AND p.amount < p.held)),
-             (p.loss > 0) <> (p.loss_account IS NOT NULL),
+             (p.loss > 0 OR p.reversed > 0) <> (p.loss_account IS NOT NULL),
+             p.reversed <> CASE f.kind WHEN 'W' THEN f.loss ELSE 0 END,
              p.origin = 'r' AND p.n = 0 AND u.wallet IS DISTINCT FROM p.wallet,
              q.asked <> 1,
              q.asked = 1 AND q.asked_amount IS DISTINCT FROM p.amount,
+             (y.wallet, y.amount) <> (p.wallet, p.amount),
              p.kind = 'E' AND l.wallet IS DISTINCT FROM p.wallet
            ] AS wrong
       FROM posting p
       LEFT JOIN LATERAL (SELECT kind FROM account WHERE id = p.wallet LIMIT 1) a ON true
       LEFT JOIN LATERAL (SELECT id FROM hold WHERE id = p.id LIMIT 1) h ON true
       LEFT JOIN LATERAL (
-        SELECT kind, decider, amount FROM posting WHERE id = p.id AND n = 0 LIMIT 1) f ON p.n = 1
+        SELECT kind, decider, amount, loss FROM posting
+         WHERE id = p.id AND n = 0 LIMIT 1) f ON p.n = 1
       LEFT JOIN LATERAL (
         SELECT wallet FROM usage_record WHERE hold_id = p.id LIMIT 1) u ON p.origin = 'r'
       LEFT JOIN LATERAL (
@@ -151,13 +160,14 @@ SELECT id, n, kind, decider, wallet, amount, held, loss, loss_account, of, first
           SELECT amount FROM request WHERE target = p.id AND operation = 'R' AND p.kind = 'R') y
       ) q ON p.kind IN ('G', 'R')
       LEFT JOIN LATERAL (
-        SELECT sum(amount)::numeric(40) AS charged,
-               min(leg_amounts) FILTER (WHERE n = 0) AS leg_amounts FROM posting
+        SELECT sum(amount)::numeric(40) AS charged FROM posting
          WHERE id = p.of AND kind = 'S' AND wallet = p.wallet) c ON p.kind = 'R'
       LEFT JOIN LATERAL (
         SELECT sum(amount)::numeric(40) AS refunded FROM posting
          WHERE of = p.of AND kind = 'R') b ON p.kind = 'R'
       LEFT JOIN LATERAL (SELECT wallet FROM credit_lot WHERE id = p.of LIMIT 1) l ON p.kind = 'E'
+      LEFT JOIN LATERAL (
+        SELECT wallet, amount FROM payment WHERE posting = p.id LIMIT 1) y ON p.kind = 'G'
      WHERE p.id > %(after)s AND p.id <= %(upto)s) x
  WHERE true = ANY (wrong)
 """
@@ -167,6 +177,17 @@ SELECT p.id, p.cost, u.price_version, u.markup_ppm, u.prompt, u.cached_read, u.c
   FROM (SELECT id, sum(amount::numeric(40) + loss)::numeric(40) AS cost FROM posting
          WHERE id > %(after)s AND id <= %(upto)s AND kind = 'S' AND origin = 'r' GROUP BY id) p
   JOIN LATERAL (SELECT * FROM usage_record WHERE hold_id = p.id LIMIT 1) u ON true
+"""
+# --- payments ---------------------------------------------------------------------------------
+LAST_PAYMENT: Final = """
+SELECT posting, count(*) OVER () FROM (
+  SELECT posting FROM payment WHERE posting > %s ORDER BY posting LIMIT %s) s
+ ORDER BY posting DESC LIMIT 1
+"""
+PAYMENTS_ALONE: Final = """
+SELECT network || ' ' || payment_id FROM payment y
+ WHERE y.posting > %(after)s AND y.posting <= %(upto)s AND NOT EXISTS (
+   SELECT FROM posting p WHERE p.id = y.posting AND p.n = 0 AND p.kind = 'G' OFFSET 0)
 """
 # --- grants that expire -----------------------------------------------------------------------
 LAST_LOT: Final = """

@@ -147,6 +147,16 @@ class BooksStore:
         rows = await self._database.fetch_all(statements.LOTS, span._asdict(), row=tuple_row)
         return [(row[0], row[2], row[1]) for row in rows]
 
+    async def next_payments(self, after: UUID) -> Span | None:
+        """The next slice of payments, by their grants; None behind the last."""
+        return await self._next(statements.LAST_PAYMENT, after)
+
+    async def payments_alone(self, span: Span) -> list[str]:
+        """Payments of a slice for which there is no grant, by network and name."""
+        return await self._database.fetch_all(
+            statements.PAYMENTS_ALONE, span._asdict(), row=scalar_row
+        )
+
     async def next_answers(self, after: UUID) -> Span | None:
         """The next slice of kept answers; None behind the last."""
         return await self._next(statements.LAST_ANSWER, after)

@@ -189,6 +189,7 @@ def grant_credits(
     amount_nanousd: int,
     reason: str,
     expire_time: datetime | None,
+    payment: tuple[str, str] | None,
     request_id: str | None,
 ) -> Call[pb.GrantCreditsRequest, pb.GrantCreditsResponse, LedgerEntry]:
     """GrantCredits."""
@@ -202,6 +203,9 @@ def grant_credits(
         if expire_time.tzinfo is None:
             raise ValueError("expire_time needs a time zone: datetime.now(UTC) + timedelta(…)")
         request.expire_time.FromDatetime(expire_time)
+    if payment is not None:
+        network, payment_id = payment
+        request.payment.CopyFrom(pb.Payment(network=network, payment_id=payment_id))
     return Call(
         request=request,
         parse=lambda response: _entry(response.ledger_entry),

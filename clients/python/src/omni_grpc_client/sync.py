@@ -133,17 +133,23 @@ class Omni(MediaMethods):
         *,
         reason: str = "",
         expire_time: datetime | None = None,
+        payment: tuple[str, str] | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> LedgerEntry:
         """Adds credits to an account; needs the scope `admin`.
 
-        What is left of them at `expire_time`, which has a time zone, is taken back.
+        What is left of them at `expire_time`, which has a time zone, is taken back. `payment` is
+        the outside payment that they are for: its network, as `eip155:8453`, and what that calls
+        it. One payment is booked once for ever, whatever the request id: the same again returns
+        the first entry, for another account or amount it is `AlreadyExists`.
 
         `request_id` is the idempotency key of this, of refunds and of the calls on holds. Without
         it the client makes one and keeps it over its own retries; name one to repeat a call later.
         """
-        call = billing.grant_credits(account, amount_nanousd, reason, expire_time, request_id)
+        call = billing.grant_credits(
+            account, amount_nanousd, reason, expire_time, payment, request_id
+        )
         return self._wire.run(self._wire.stubs.billing.GrantCredits, call, timeout)
 
     def refund_charge(
