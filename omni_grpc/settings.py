@@ -31,6 +31,7 @@ from omni_grpc.core.limits import (
 PREFIX: Final = "OMNI_"
 CONFIG_FILE: Final = "omni.yaml"
 PROVIDERS_FILE: Final = "providers.yaml"
+POLICIES_FILE: Final = "policies.yaml"
 SECRET_BYTES_MIN: Final = 32
 
 _PROVIDER: Final = re.compile(r"OMNI_PROVIDER_([A-Z][A-Z0-9_]*)_(?:(BASE_URL)|BILLS_AFTER_CANCEL)")
@@ -114,6 +115,10 @@ class Settings(BaseModel):
     """A YAML file of providers of one's own, and of changes to known ones; providers.yaml of the
     working folder if there is one."""
 
+    policies_file: Path | None = None
+    """A YAML file of routing policies and experiments, read again when it changes; policies.yaml of
+    the working folder if there is one."""
+
     provider_keys: dict[str, SecretStr] = {}
     """By provider id; from the provider's customary variable, such as OPENAI_API_KEY."""
 
@@ -192,6 +197,8 @@ def read_settings(
     _from_environment(environment, values, names, faults)
     if "providers_file" not in values and Path(PROVIDERS_FILE).exists():
         values["providers_file"] = PROVIDERS_FILE
+    if "policies_file" not in values and Path(POLICIES_FILE).exists():
+        values["policies_file"] = POLICIES_FILE
     try:
         own = values.get("providers_file")
         known = provider_variables(None if own is None else Path(str(own)))

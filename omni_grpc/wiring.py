@@ -8,8 +8,9 @@ running ones end, cancelled ones settle, the lane empties, the connections close
 import asyncio
 import contextlib
 import gc
+import signal
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -46,7 +47,7 @@ from omni_grpc.completion import (
     ResponseStore,
     StoredResponses,
 )
-from omni_grpc.core.clock import SystemClock
+from omni_grpc.core.clock import Clock, SystemClock
 from omni_grpc.core.errors import LedgerUnavailable, OmniError
 from omni_grpc.core.limits import DRAIN_SECONDS_MAX
 from omni_grpc.grpc_api import (
@@ -60,8 +61,17 @@ from omni_grpc.identity import Identity
 from omni_grpc.metrics import Metrics, render
 from omni_grpc.providers import Providers, ProviderSettings, load_specs
 from omni_grpc.rest_api import REASONING_SEAL_PURPOSE, RestProtocol, build_app
-from omni_grpc.routing import Chooser, Health, LocalJudge, Policies, Router, Warmth
-from omni_grpc.settings import Settings
+from omni_grpc.routing import (
+    Chooser,
+    Health,
+    LocalJudge,
+    Policies,
+    PolicyAdmin,
+    PolicyFileError,
+    Router,
+    Warmth,
+)
+from omni_grpc.settings import Settings, SettingsError
 from omni_grpc.storage import Connection, Database, Sealer, connect
 
 log = structlog.get_logger(__name__)
@@ -108,6 +118,23 @@ def configured_providers(settings: Settings) -> Providers:
         }
     }
     return Providers(given, specs=load_specs(settings.providers_file))
+
+
+def configured_policies(
+    settings: Settings,
+    database: Database,
+    snapshot: Callable[[], CatalogSnapshot],
+    clock: Clock,
+) -> Policies:
+    """The routing policies of the database, and of the operator's file.
+
+    Raises:
+        SettingsError: the file cannot be used.
+    """
+    try:
+        return Policies(database, snapshot, clock, file=settings.policies_file)
+    except PolicyFileError as error:
+        raise SettingsError(error.faults) from None
 
 
 @dataclass
@@ -170,7 +197,9 @@ class Worker:
         ids = self.providers.ids()
         self._health = Health(self._clock, self._metrics)
         warmth = Warmth(self._clock)
-        self._policies = Policies(self._database, lambda: self._catalog.snapshot, self._clock)
+        self._policies = configured_policies(
+            settings, self._database, lambda: self._catalog.snapshot, self._clock
+        )
         self._router = Router(
             self._snapshot,
             ids,
@@ -236,7 +265,7 @@ class Worker:
                 usage_reports,
             ),
             catalog=CatalogServicer(self._catalog, self._snapshot, ids, tokens),
-            admin=AdminServicer(self._identity, tokens),
+            admin=AdminServicer(self._identity, PolicyAdmin(self._policies), tokens),
             clock=self._clock,
             observer=self._metrics,
             reflection=settings.reflection,
@@ -312,6 +341,9 @@ class Worker:
         self._run(self._lane.run())
         with contextlib.suppress(OmniError):  # the poll goes on trying
             await self._catalog.load()
+            await self._policies.load()
+        with contextlib.suppress(RuntimeError, ValueError):  # not the main thread, as in tests
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._policies.wake)
         for work in (
             self._catalog.run(),
             self._leases.run(),

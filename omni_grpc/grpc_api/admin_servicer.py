@@ -1,4 +1,4 @@
-"""AdminService: organisations and their API keys."""
+"""AdminService: organisations and their API keys; routing is in `policy_servicer`."""
 
 from datetime import datetime
 from typing import Any
@@ -6,20 +6,22 @@ from typing import Any
 import grpc
 from google.protobuf import timestamp_pb2
 from omni.admin.v1 import admin_service_pb2 as pb
-from omni.admin.v1 import admin_service_pb2_grpc as pb_grpc
 
 from omni_grpc.completion import PageTokens, page_size
 from omni_grpc.core.ids import KeyId
 from omni_grpc.grpc_api.interceptors import current_call
+from omni_grpc.grpc_api.policy_servicer import PolicyServicer
 from omni_grpc.identity import ApiKey, Identity, parse_org_name
+from omni_grpc.routing import PolicyAdmin
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class AdminServicer(pb_grpc.AdminServiceServicer):
-    """Serves identity."""
+class AdminServicer(PolicyServicer):
+    """Serves identity, and what it inherits."""
 
-    def __init__(self, identity: Identity, tokens: PageTokens) -> None:
+    def __init__(self, identity: Identity, policies: PolicyAdmin, tokens: PageTokens) -> None:
+        super().__init__(policies, identity, tokens)
         self._identity = identity
         self._tokens = tokens
 

@@ -6,6 +6,7 @@ the same scope and name, the database's holds: the file's is hidden until that i
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -17,7 +18,7 @@ import structlog
 
 from omni_grpc.catalog import CatalogSnapshot
 from omni_grpc.core.clock import Clock
-from omni_grpc.core.errors import OmniError
+from omni_grpc.core.errors import LedgerUnavailable, OmniError
 from omni_grpc.core.limits import CATALOG_POLL_SECONDS
 from omni_grpc.core.task import Analysis
 from omni_grpc.routing.experiment import Experiment
@@ -112,7 +113,16 @@ class Policies:
             request_model: the model that the request names, as written.
             analysis: what the request is about; without it nothing that asks for a task holds.
             tags: the request's.
+
+        Raises:
+            LedgerUnavailable: the database was never read, which must not look as if nothing held.
         """
+        if self._content.version == 0:
+            raise LedgerUnavailable(
+                "The database has not answered since this server started, so its routing policies "
+                "are not known yet; try again shortly.",
+                retry_after_s=1.0,
+            )
         if self._set.empty:
             return None
         return self._set.choose(context, request_model, analysis, tags, self._clock.now())
@@ -120,7 +130,7 @@ class Policies:
     @property
     def takes_named(self) -> bool:
         """Whether a policy may take over requests that name their model."""
-        return self._set.takes_named
+        return self._content.version == 0 or self._set.takes_named
 
     @property
     def file(self) -> FileContent:
@@ -190,11 +200,6 @@ class Policies:
         """Follow database and file until cancelled. No failure ends it, or changes what holds."""
         while True:
             try:
-                async with asyncio.timeout(self._poll_s):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-            try:
                 if self._wake.is_set() or _signature(self._path) != self._signature:
                     self._wake.clear()
                     await self.read_file()
@@ -203,6 +208,8 @@ class Policies:
                 log.warning("policies_poll_failed", reason=error.reason, message=error.message)
             except Exception:
                 log.exception("policies_poll_failed")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._poll_s)
 
     def _make(self) -> None:
         self._set = set_of(self._content, self._file, self._snapshot())

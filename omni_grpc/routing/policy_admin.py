@@ -32,9 +32,10 @@ CALLS_REPORTED_MAX: Final = 200_000
 
 _NAME: Final = re.compile(r"(.{1,256})/(routingPolicies|experiments)/([^/]{1,63})")
 _KINDS: Final = {"routingPolicies": Kind.POLICY, "experiments": Kind.EXPERIMENT}
+_COLLECTIONS: Final = {kind: name for name, kind in _KINDS.items()}
 _WORDS: Final = {Kind.POLICY: "policy", Kind.EXPERIMENT: "experiment"}
 
-Change = Callable[[Item], Item]
+Change = Callable[[Entry], Item]
 
 
 class Must(StrEnum):
@@ -72,13 +73,18 @@ class PolicyAdmin:
         """
         faults = check_policy(item) if isinstance(item, Policy) else check_experiment(item)
         _refuse(faults)
-        return await self._write(item.full_name, lambda row: self._put(item, row, must), actor)
+        return await self._write(
+            item.full_name, Kind.of(item), lambda row: self._put(item, row, must), actor
+        )
 
-    async def change(self, name: str, change: Change, *, etag: str, actor: str) -> Written:
+    async def change(
+        self, name: str, kind: Kind, change: Change, *, etag: str, actor: str
+    ) -> Written:
         """Change what stands in the database.
 
         Args:
             name: its full name.
+            kind: what it must be.
             change: from what stands there now; its scope and name stay.
             etag: what it must be now; anything if empty.
             actor: who asks for it.
@@ -88,14 +94,14 @@ class PolicyAdmin:
             NotFound: there is none.
             EtagMismatch: it was changed meanwhile.
         """
-        kind, _, _ = _parsed(name)
+        _parsed(name, kind)
 
         def make(row: Stored | None) -> Item:
-            return change(self._found(row, kind, name, etag).item)
+            return change(entry_of(self._found(row, kind, name, etag)))
 
-        return await self._write(name, make, actor)
+        return await self._write(name, kind, make, actor)
 
-    async def delete(self, name: str, *, etag: str, actor: str) -> None:
+    async def delete(self, name: str, kind: Kind, *, etag: str, actor: str) -> None:
         """Take away what stands in the database.
 
         Raises:
@@ -103,7 +109,7 @@ class PolicyAdmin:
             NotFound: there is none.
             EtagMismatch: it was changed since.
         """
-        kind, scope, own = _parsed(name)
+        scope, own = _parsed(name, kind)
 
         def decide(content: Content) -> None:
             self._found(_row(content, name), kind, name, etag)
@@ -113,14 +119,14 @@ class PolicyAdmin:
         await self._policies.store.change(kind, scope, own, decide, actor=actor)
         await self._policies.load()
 
-    async def get(self, name: str) -> Entry:
+    async def get(self, name: str, kind: Kind) -> Entry:
         """One by its full name: the database's, or else the file's.
 
         Raises:
             FieldInvalid: it is no name.
             NotFound: there is none.
         """
-        kind, _, _ = _parsed(name)
+        _parsed(name, kind)
         for entry in await self.entries(kind):
             if entry.item.full_name == name:
                 return entry
@@ -138,18 +144,19 @@ class PolicyAdmin:
             FieldInvalid: it is no experiment's name.
             NotFound: there is none.
         """
-        kind, _, _ = _parsed(name)
-        item = (await self.get(name)).item
-        if kind is not Kind.EXPERIMENT or not isinstance(item, Experiment):
-            raise FieldInvalid(f"`{name[:300]}` is no experiment.", field="name")
+        item = (await self.get(name, Kind.EXPERIMENT)).item
+        if not isinstance(item, Experiment):
+            raise TypeError("no experiment")
         calls = await self._policies.store.calls(name, CALLS_REPORTED_MAX)
         warnings: tuple[str, ...] = ()
         if len(calls) == CALLS_REPORTED_MAX:
             warnings = (f"only the newest {CALLS_REPORTED_MAX:,} calls were looked at.",)
         return await asyncio.to_thread(report, item, calls, warnings=warnings)
 
-    async def _write(self, name: str, make: Callable[[Stored | None], Item], actor: str) -> Written:
-        kind, scope, own = _parsed(name)
+    async def _write(
+        self, name: str, kind: Kind, make: Callable[[Stored | None], Item], actor: str
+    ) -> Written:
+        scope, own = _parsed(name, kind)
         warnings: list[str] = []
 
         def decide(content: Content) -> Item:
@@ -269,14 +276,15 @@ def _refuse(faults: Sequence[Fault]) -> None:
         raise FieldInvalid(f"{told}.", field=faults[0].path)
 
 
-def _parsed(name: str) -> tuple[Kind, str, str]:
+def _parsed(name: str, kind: Kind) -> tuple[str, str]:
+    """The scope and the id in a full name."""
     match = _NAME.fullmatch(name)
-    if match is None:
+    if match is None or _KINDS[match[2]] is not kind:
+        own = _WORDS[kind]
         raise FieldInvalid(
-            "`name` must be {scope}/routingPolicies/{policy} or {scope}/experiments/{experiment}.",
-            field="name",
+            f"`name` must have the form {{scope}}/{_COLLECTIONS[kind]}/{{{own}}}.", field="name"
         )
-    return _KINDS[match[2]], match[1], match[3]
+    return match[1], match[3]
 
 
 def _missing(kind: Kind, name: str) -> NotFound:

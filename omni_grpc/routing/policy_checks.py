@@ -99,6 +99,11 @@ def names_of(policy: Policy) -> Iterator[str]:
     yield from policy.limits.deny_models
 
 
+def is_scope(scope: str) -> bool:
+    """Whether it has the form of a scope."""
+    return _SCOPE.fullmatch(scope) is not None
+
+
 def scope_chain(scope: str) -> tuple[str, ...]:
     """A scope and those around it, the nearest first: `orgs/a/teams/b`, `orgs/a`, `global`."""
     if scope == GLOBAL_SCOPE:

@@ -15,7 +15,15 @@ from omni_grpc.core.task import Analysis
 from omni_grpc.routing.experiment import Experiment
 from omni_grpc.routing.plan import RouteContext
 from omni_grpc.routing.policy_checks import names_of, scope_chain
-from omni_grpc.routing.policy_model import NO_POLICY, Deterministic, Policy, Ready, Region, Weighted
+from omni_grpc.routing.policy_model import (
+    NO_POLICY,
+    ROUTED_PREFIX,
+    Deterministic,
+    Policy,
+    Ready,
+    Region,
+    Weighted,
+)
 from omni_grpc.routing.policy_reading import Fault
 
 CHAIN_COUNT_MAX: Final = 8
@@ -84,9 +92,11 @@ class PolicySet:
             self._experiments.setdefault(experiment.scope, []).append(running)
         self.faults = tuple(faults)
         self.empty = not self._of_scope and not self._experiments
+        conditions = [one.policy.when for held in self._of_scope.values() for one in held]
+        conditions += [one.experiment.when for held in self._experiments.values() for one in held]
         self.takes_named = any(
-            one.policy.when.models for held in self._of_scope.values() for one in held
-        ) or any(one.experiment.when.models for held in self._experiments.values() for one in held)
+            not name.startswith(ROUTED_PREFIX) for when in conditions for name in when.models
+        )
 
     def choose(
         self,

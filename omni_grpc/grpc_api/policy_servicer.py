@@ -1,0 +1,202 @@
+"""The part of AdminService that is about routing: policies, experiments and their reports."""
+
+from __future__ import annotations  # grpc's own types are no generics at run time
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import grpc
+from omni.admin.v1 import admin_service_pb2 as pb
+from omni.admin.v1 import admin_service_pb2_grpc as pb_grpc
+
+from omni_grpc.completion import PageTokens, page_size
+from omni_grpc.core.errors import FieldInvalid
+from omni_grpc.grpc_api.interceptors import current_call
+from omni_grpc.grpc_api.policy_messages import (
+    experiment_message,
+    experiment_of,
+    merged,
+    policy_message,
+    policy_of,
+    report_message,
+)
+from omni_grpc.identity import Identity
+from omni_grpc.routing import Entry, Experiment, Kind, Must, Policy, PolicyAdmin, is_scope
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+_FORM: Final = "`parent` must be global, orgs/{org}, or of a team or an environment of it."
+
+
+class PolicyServicer(pb_grpc.AdminServiceServicer):
+    """Serves routing policies and experiments."""
+
+    def __init__(self, policies: PolicyAdmin, identity: Identity, tokens: PageTokens) -> None:
+        self._policies = policies
+        self._orgs = identity
+        self._page_tokens = tokens
+
+    async def CreateRoutingPolicy(
+        self, request: pb.CreateRoutingPolicyRequest, context: _Context
+    ) -> pb.CreateRoutingPolicyResponse:
+        """Makes a policy."""
+        await self._check_parent(request.parent)
+        with _in_contract("routing_policy", "routing_policy_id"):
+            policy = policy_of(request.routing_policy, request.parent, request.routing_policy_id)
+            written = await self._policies.put(policy, actor=_actor(), must=Must.BE_NEW)
+        return pb.CreateRoutingPolicyResponse(
+            routing_policy=policy_message(written.entry), warnings=written.warnings
+        )
+
+    async def UpdateRoutingPolicy(
+        self, request: pb.UpdateRoutingPolicyRequest, context: _Context
+    ) -> pb.UpdateRoutingPolicyResponse:
+        """Changes a policy."""
+        new = request.routing_policy
+
+        def change(entry: Entry) -> Policy:
+            message = merged(policy_message(entry), new, request.update_mask)
+            return policy_of(message, entry.item.scope, entry.item.name)
+
+        with _in_contract("routing_policy", "routing_policy.name"):
+            written = await self._policies.change(
+                new.name, Kind.POLICY, change, etag=new.etag, actor=_actor()
+            )
+        return pb.UpdateRoutingPolicyResponse(
+            routing_policy=policy_message(written.entry), warnings=written.warnings
+        )
+
+    async def DeleteRoutingPolicy(
+        self, request: pb.DeleteRoutingPolicyRequest, context: _Context
+    ) -> pb.DeleteRoutingPolicyResponse:
+        """Deletes a policy."""
+        await self._policies.delete(request.name, Kind.POLICY, etag=request.etag, actor=_actor())
+        return pb.DeleteRoutingPolicyResponse()
+
+    async def GetRoutingPolicy(
+        self, request: pb.GetRoutingPolicyRequest, context: _Context
+    ) -> pb.GetRoutingPolicyResponse:
+        """Reads a policy."""
+        entry = await self._policies.get(request.name, Kind.POLICY)
+        return pb.GetRoutingPolicyResponse(routing_policy=policy_message(entry))
+
+    async def ListRoutingPolicies(
+        self, request: pb.ListRoutingPoliciesRequest, context: _Context
+    ) -> pb.ListRoutingPoliciesResponse:
+        """Lists policies."""
+        entries, after = await self._page(
+            Kind.POLICY, request.parent, request.page_size, request.page_token
+        )
+        return pb.ListRoutingPoliciesResponse(
+            routing_policies=map(policy_message, entries), next_page_token=after
+        )
+
+    async def CreateExperiment(
+        self, request: pb.CreateExperimentRequest, context: _Context
+    ) -> pb.CreateExperimentResponse:
+        """Makes an experiment."""
+        await self._check_parent(request.parent)
+        with _in_contract("experiment", "experiment_id"):
+            experiment = experiment_of(request.experiment, request.parent, request.experiment_id)
+            written = await self._policies.put(experiment, actor=_actor(), must=Must.BE_NEW)
+        return pb.CreateExperimentResponse(
+            experiment=experiment_message(written.entry), warnings=written.warnings
+        )
+
+    async def UpdateExperiment(
+        self, request: pb.UpdateExperimentRequest, context: _Context
+    ) -> pb.UpdateExperimentResponse:
+        """Changes an experiment."""
+        new = request.experiment
+
+        def change(entry: Entry) -> Experiment:
+            message = merged(experiment_message(entry), new, request.update_mask)
+            return experiment_of(message, entry.item.scope, entry.item.name)
+
+        with _in_contract("experiment", "experiment.name"):
+            written = await self._policies.change(
+                new.name, Kind.EXPERIMENT, change, etag=new.etag, actor=_actor()
+            )
+        return pb.UpdateExperimentResponse(
+            experiment=experiment_message(written.entry), warnings=written.warnings
+        )
+
+    async def DeleteExperiment(
+        self, request: pb.DeleteExperimentRequest, context: _Context
+    ) -> pb.DeleteExperimentResponse:
+        """Deletes an experiment."""
+        await self._policies.delete(
+            request.name, Kind.EXPERIMENT, etag=request.etag, actor=_actor()
+        )
+        return pb.DeleteExperimentResponse()
+
+    async def GetExperiment(
+        self, request: pb.GetExperimentRequest, context: _Context
+    ) -> pb.GetExperimentResponse:
+        """Reads an experiment."""
+        entry = await self._policies.get(request.name, Kind.EXPERIMENT)
+        return pb.GetExperimentResponse(experiment=experiment_message(entry))
+
+    async def ListExperiments(
+        self, request: pb.ListExperimentsRequest, context: _Context
+    ) -> pb.ListExperimentsResponse:
+        """Lists experiments."""
+        entries, after = await self._page(
+            Kind.EXPERIMENT, request.parent, request.page_size, request.page_token
+        )
+        return pb.ListExperimentsResponse(
+            experiments=map(experiment_message, entries), next_page_token=after
+        )
+
+    async def GetExperimentReport(
+        self, request: pb.GetExperimentReportRequest, context: _Context
+    ) -> pb.GetExperimentReportResponse:
+        """Reports what an experiment found."""
+        report = await self._policies.report(request.name)
+        return pb.GetExperimentReportResponse(report=report_message(report))
+
+    async def _check_parent(self, parent: str) -> None:
+        """Whether there is such a scope; teams and environments are not looked up."""
+        if not is_scope(parent):
+            raise FieldInvalid(_FORM, field="parent")
+        if parent.startswith("orgs/"):
+            await self._orgs.get_org(parent.split("/")[1])
+
+    async def _page(
+        self, kind: Kind, parent: str, size: int, token: str
+    ) -> tuple[list[Entry], str]:
+        """A page of entries, and the token of the next."""
+        if parent and not is_scope(parent):
+            raise FieldInvalid(_FORM, field="parent")
+        query = ("routing", kind, parent)
+        after = self._page_tokens.open_text(query, token) or ""
+        limit = page_size(size)
+        entries = [
+            entry
+            for entry in sorted(await self._policies.entries(kind), key=_position)
+            if _position(entry) > after and parent in ("", entry.item.scope)
+        ]
+        page = entries[:limit]
+        more = len(entries) > limit
+        return page, self._page_tokens.seal(query, _position(page[-1])) if more else ""
+
+
+def _position(entry: Entry) -> str:
+    """Where an entry stands in lists: by name, the database's before the file's."""
+    return f"{entry.item.full_name} {entry.source}"
+
+
+def _actor() -> str:
+    principal = current_call().principal
+    return "" if principal is None else principal.key_prefix
+
+
+@contextmanager
+def _in_contract(message: str, own_name: str) -> Iterator[None]:
+    """Faults of a policy or an experiment, under the names that the request has for them."""
+    try:
+        yield
+    except FieldInvalid as error:
+        names = {"name": own_name, "scope": "parent", "update_mask": "update_mask"}
+        error.field = names.get(error.field or "", f"{message}.{error.field}")
+        raise
