@@ -31,6 +31,7 @@ from omni_grpc.core.limits import (
 PREFIX: Final = "OMNI_"
 CONFIG_FILE: Final = "omni.yaml"
 PROVIDERS_FILE: Final = "providers.yaml"
+MODELS_FILE: Final = "models.yaml"
 POLICIES_FILE: Final = "policies.yaml"
 SECRET_BYTES_MIN: Final = 32
 
@@ -119,6 +120,10 @@ class Settings(BaseModel):
     """A YAML file of routing policies and experiments, read again when it changes; policies.yaml of
     the working folder if there is one."""
 
+    models_file: Path | None = None
+    """A YAML file of what the operator says of models; models.yaml of the working folder if there
+    is one. Read again when it changes."""
+
     provider_keys: dict[str, SecretStr] = {}
     """By provider id; from the provider's customary variable, such as OPENAI_API_KEY."""
 
@@ -199,6 +204,8 @@ def read_settings(
         values["providers_file"] = PROVIDERS_FILE
     if "policies_file" not in values and Path(POLICIES_FILE).exists():
         values["policies_file"] = POLICIES_FILE
+    if "models_file" not in values and Path(MODELS_FILE).exists():
+        values["models_file"] = MODELS_FILE
     try:
         own = values.get("providers_file")
         known = provider_variables(None if own is None else Path(str(own)))

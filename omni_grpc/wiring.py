@@ -29,7 +29,7 @@ from omni_grpc.billing import (
     Resolver,
 )
 from omni_grpc.billing.usage import CallLog, UsageReports, UsageRoller, UsageStore
-from omni_grpc.catalog import Catalog, CatalogSnapshot, CatalogStore
+from omni_grpc.catalog import Catalog, CatalogSnapshot, CatalogStore, OperatorFileWatch
 from omni_grpc.completion import (
     RESPONSE_SEAL_PURPOSE,
     SEAL_PURPOSE,
@@ -194,6 +194,9 @@ class Worker:
         )
         self._identity = Identity(self._database, key_hash_secret=secret, clock=self._clock)
         self._catalog = Catalog(self._database)
+        self._models_file = (
+            OperatorFileWatch(self._catalog, settings.models_file) if settings.models_file else None
+        )
         ids = self.providers.ids()
         self._health = Health(self._clock, self._metrics)
         warmth = Warmth(self._clock)
@@ -281,6 +284,7 @@ class Worker:
             stored=self._stored,
             estimates=estimates,
             runs=self._runs,
+            usage=usage_reports,
             credits_per_usd=settings.credits_per_usd,
             reasoning_sealer=Sealer(secret, REASONING_SEAL_PURPOSE),
             catalog=self._snapshot,
@@ -341,9 +345,11 @@ class Worker:
         self._run(self._lane.run())
         with contextlib.suppress(OmniError):  # the poll goes on trying
             await self._catalog.load()
+            if self._models_file is not None:
+                await self._models_file.apply()
             await self._policies.load()
         with contextlib.suppress(RuntimeError, ValueError):  # not the main thread, as in tests
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._policies.wake)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._wake)
         for work in (
             self._catalog.run(),
             self._leases.run(),
@@ -357,6 +363,7 @@ class Worker:
             self._call_log.run(),
             self._roller.run(),
             self._watch(),
+            *(() if self._models_file is None else (self._models_file.run(),)),
         ):
             self._run(work)
         try:
@@ -406,6 +413,12 @@ class Worker:
         await self._journal.close()
         await self.providers.close()
         await self._database.close()
+
+    def _wake(self) -> None:
+        """Read the operator's files again, whether they seem changed or not."""
+        self._policies.wake()
+        if self._models_file is not None:
+            self._models_file.wake()
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(work)

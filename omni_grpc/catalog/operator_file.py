@@ -63,7 +63,8 @@ class OperatorFileError(ValueError):
         shown = faults[:FAULT_COUNT_MAX]
         if len(faults) > len(shown):
             shown.append(f"and {len(faults) - len(shown)} more")
-        super().__init__("\n".join(f"  - {fault}" for fault in shown))
+        listed = "\n".join(f"  - {fault}" for fault in shown)
+        super().__init__(f"models.yaml cannot be used:\n{listed}")
         self.faults = shown
 
 
@@ -102,7 +103,7 @@ def read_operator_file(path: Path) -> OperatorFile:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise OperatorFileError([f"cannot be read: {error.strerror or error}"]) from None
+        raise OperatorFileError([f"{path} cannot be read: {error.strerror or error}"]) from None
     if len(content) > FILE_BYTES_MAX:
         raise OperatorFileError([f"is larger than {FILE_BYTES_MAX:,} bytes"])
     return parse_operator_file(content)

@@ -19,6 +19,7 @@ class CommandError(Exception):
 @contextmanager
 def told() -> Iterator[None]:
     """Tells known faults, and ends the command with 1 (130 after Ctrl-C)."""
+    from omni_grpc.catalog import OperatorFileError
     from omni_grpc.providers import ProvidersFileError
     from omni_grpc.storage import StorageError
 
@@ -32,7 +33,7 @@ def told() -> Iterator[None]:
         errors.print(f"[bold red]{error.reason}[/]", end=" ")
         errors.print(error.message, markup=False)
         raise typer.Exit(1) from None
-    except (CommandError, ProvidersFileError, StorageError, OSError) as error:
+    except (CommandError, OperatorFileError, ProvidersFileError, StorageError, OSError) as error:
         errors.print("[bold red]Error:[/]", end=" ")
         errors.print(str(error), markup=False)
         raise typer.Exit(1) from None
