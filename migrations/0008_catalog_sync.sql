@@ -35,3 +35,11 @@ CREATE TABLE catalog_schedule (
   due_time   timestamptz NOT NULL DEFAULT '-infinity'   -- when the next sync is due
 );
 INSERT INTO catalog_schedule DEFAULT VALUES;
+
+-- A million images cost more than a million tokens: up to ten dollars each.
+ALTER TABLE price_rate
+  DROP CONSTRAINT price_rate_nanousd_per_mtok_check,
+  ADD CONSTRAINT price_rate_nanousd_per_mtok_check CHECK (
+    nanousd_per_mtok BETWEEN 0 AND
+      CASE WHEN unit = 'image' THEN 10000000000000000 ELSE 10000000000000 END
+  );

@@ -39,13 +39,15 @@ def waiting(
 ) -> Waiting | None:
     """The price that needs an operator's word; None if it may move by itself.
 
-    A first price, and the loss of a price, need none: neither can charge a wrong amount.
+    A first price, of an offer or of a unit, and the loss of a price need none: nothing was charged
+    by the one, and nothing will be by the other.
     """
     if not old.rates or not new.rates or old.rates == new.rates:
         return None
     furthest: int | None = 0
     before, after = Price(0, old.rates), Price(0, new.rates)
-    for rate in {*old.rates, *new.rates}:
+    added = (rate for rate in new.rates if before.priced(rate.unit))
+    for rate in {*old.rates, *added}:
         moved = _moved(before, after, rate)
         if moved is None:
             furthest = None

@@ -47,7 +47,8 @@ class OfferFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         unsaid: the fields of which the source says nothing, so that the next one's word counts.
-        own: it is the operator's own word, which goes before every source's.
+        own: it is the operator's word, or this release's on what it calls in a way of its own; it
+            goes before every source's.
     """
 
     provider: str

@@ -44,8 +44,8 @@ SELECT id, provider, model, provider_model, display_name, mode,
        context_tokens_max, prompt_tokens_max, output_tokens_max,
        input_modalities, output_modalities, tools, structured_output, reasoning, temperature,
        free, deprecated OR delist_time IS NOT NULL, by_name_only, release_date,
-       price_version, unpriced_reason, own_price_version, hold_price_version, regions, deprecation_date,
-       source
+       price_version, unpriced_reason, own_price_version, hold_price_version,
+       regions, deprecation_date, source
 FROM offer
 """
 CURRENT_OFFER: Final = CURRENT_OFFERS + "WHERE id = %s"

@@ -112,7 +112,9 @@ async def record(connection: Connection, rows: Iterable[Change], source: str, ac
 async def copy(
     connection: Connection, statement: LiteralString, rows: Iterable[Sequence[object]]
 ) -> None:
-    """Send rows with COPY."""
+    """Send rows with COPY, a slice at a time."""
     async with connection.cursor().copy(statement) as sending:
-        for row in rows:
+        for number, row in enumerate(rows, start=1):
             await sending.write_row(row)
+            if not number % ROWS_AT_ONCE:
+                await asyncio.sleep(0)

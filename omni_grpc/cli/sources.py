@@ -4,8 +4,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from omni_grpc.catalog import (
     Modality,
     Mode,
@@ -13,6 +11,7 @@ from omni_grpc.catalog import (
     Quote,
     SeedReport,
     fault_of,
+    honest,
     packaged_facts,
     seed,
 )
@@ -23,12 +22,6 @@ from omni_grpc.simulator import SIMULATED_MODELS, SimulatedModel
 from omni_grpc.storage import Database
 
 SIMULATOR_ID: Final = "sim"
-PERPLEXITY_ID: Final = "perplexity"
-
-_FEE_REFUSAL: Final = (
-    "Perplexity charges a fee for each request and its searches beside the tokens; give a price "
-    "that covers it in the file of providers"
-)
 
 _GENERAL: Final = frozenset({"demo", "small", "reasoner", "vision"})
 """What omni/auto may choose; the simulator's other models exist for those who name them."""
@@ -54,7 +47,7 @@ def all_facts(providers_file: Path | None) -> list[OfferFacts]:
         *map(_simulated, SIMULATED_MODELS),
         *simulated_media(SIMULATOR_ID),
     ]
-    facts = {one.id: _honest(one) for one in packaged}
+    facts = {one.id: honest(one) for one in packaged}
     for spec in load_specs(providers_file):
         for model in spec.models:
             own = _own(spec.id, model)
@@ -62,13 +55,6 @@ def all_facts(providers_file: Path | None) -> list[OfferFacts]:
                 raise ProvidersFileError(f"{providers_file}: {own.id}: {fault}")
             facts[own.id] = own
     return [*facts.values()]
-
-
-def _honest(facts: OfferFacts) -> OfferFacts:
-    """Without the price of those that charge for more than their tokens, which it does not say."""
-    if facts.provider != PERPLEXITY_ID:
-        return facts
-    return msgspec.structs.replace(facts, quote=Quote(refusal=_FEE_REFUSAL))
 
 
 async def seed_catalog(database: Database, facts: list[OfferFacts]) -> SeedReport:
@@ -98,6 +84,7 @@ def _own(provider: str, model: OwnModel) -> OfferFacts:
         tools=model.tools,
         structured_output=model.structured_output,
         reasoning=model.reasoning,
+        own=True,
     )
 
 

@@ -116,6 +116,7 @@ _PRICE_MAX: Final = 10**6
 _THOUSAND: Final = 1_000
 _SPEC: Final = "sample_spec"
 _CHAT_UNITS: Final = re.compile(r"output_cost_per_image(_\w+)?|output_cost_per_(second|pixel)")
+"""The same again by another measure, or pictures that no chat through here asks for."""
 
 
 class _Unpriced(ValueError):
@@ -129,7 +130,9 @@ def read(document: object, around: Surroundings) -> Reading:
         SourceError: the document has another form.
     """
     entries = mapping(document, "the document")
-    spellings = Spellings((provider, name) for provider, name, _ in around.offers)
+    known = [(provider, name) for provider, name, _ in around.offers]
+    named = (_named(key, entry) for key, entry in entries.items() if isinstance(entry, dict))
+    spellings = Spellings([*known, *filter(None, named)])
     offers: dict[str, OfferFacts] = {}
     found = Collected()
     for key, entry in entries.items():
@@ -138,15 +141,15 @@ def read(document: object, around: Surroundings) -> Reading:
         if not isinstance(entry, dict):
             found.fault(f"{key[:80]!r}: it is not an object")
             continue
-        named = _named(key, entry)
+        place = _named(key, entry)
         mode = _MODES.get(str(entry.get("mode")))
-        if named is None or mode is None:
+        if place is None or mode is None:
             found.leave_out("its provider, name or kind is not sold here")
             continue
-        facts = _facts(*named, mode, entry, spellings)
-        known = offers.get(facts.id)
+        facts = _facts(*place, mode, entry, spellings)
+        twin = offers.get(facts.id)
         # A model stands there with and without its provider's prefix: the dearer word counts.
-        offers[facts.id] = facts if known is None or _base(facts) > _base(known) else known
+        offers[facts.id] = facts if twin is None or _base(facts) > _base(twin) else twin
     for facts in offers.values():
         found.add(facts)
     return found.reading()
@@ -200,20 +203,16 @@ def _cost(entry: Mapping[str, object], mode: Mode) -> dict[str, object]:
     cost: dict[str, object] = {}
     tiers: dict[int, dict[str, object]] = {}
     for key, value in entry.items():
-        if value is None or not _COST.search(key) or _SERVICE_TIER.search(key):
+        if value is None or not _is_asked(key):
             continue
-        if _NEVER_ASKED.fullmatch(key) or any(kind.fullmatch(key) for kind in _KIND):
-            continue
-        if key == own_key and "output_cost_per_token" not in entry:
-            cost[own_unit] = _usd_per_million(key, value)
-            continue
-        if _CHAT_UNITS.fullmatch(key):
-            continue  # the same again by another measure, or pictures that no chat here asks for
-        unit, size = _unit(key)
-        if unit is None:
-            continue
-        held = tiers.setdefault(size, {}) if size else cost
-        held.setdefault(unit, _usd_per_million(key, value))
+        if key == own_key:
+            if "output_cost_per_token" not in entry:  # else it is the same by another measure
+                cost[own_unit] = _usd_per_million(key, value)
+        elif not _CHAT_UNITS.fullmatch(key):
+            unit, size = _unit(key)
+            if unit is not None:
+                held = tiers.setdefault(size, {}) if size else cost
+                held.setdefault(unit, _usd_per_million(key, value))
     if "input" in cost and "output" not in cost and mode in {Mode.EMBEDDING, Mode.RERANK}:
         cost["output"] = 0
     listed = _listed_tiers(entry.get("tiered_pricing"))
@@ -226,6 +225,16 @@ def _cost(entry: Mapping[str, object], mode: Mode) -> dict[str, object]:
             {**held, "tier": {"type": "context", "size": size}} for size, held in tiers.items()
         ]
     return cost
+
+
+def _is_asked(key: str) -> bool:
+    """Whether it is the cost of something that a call through here may ask for."""
+    return (
+        _COST.search(key) is not None
+        and not _SERVICE_TIER.search(key)
+        and not _NEVER_ASKED.fullmatch(key)
+        and not any(kind.fullmatch(key) for kind in _KIND)
+    )
 
 
 def _unit(key: str) -> tuple[str | None, int]:

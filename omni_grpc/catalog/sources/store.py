@@ -4,6 +4,7 @@
 their price versions and the record of changes are written together, or nothing is.
 """
 
+import asyncio
 import datetime as dt
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -25,6 +26,7 @@ from omni_grpc.catalog.operator_store import settle
 from omni_grpc.catalog.rows import PriceReader
 from omni_grpc.catalog.sources.fetch import Stamp
 from omni_grpc.catalog.writing import (
+    ROWS_AT_ONCE,
     VERSION,
     add_prices,
     copy,
@@ -308,20 +310,20 @@ async def _write_offers(
     repriced = {one.facts.id for one in changes.repriced}
     reheld = {one.facts.id for one in changes.reheld}
     changed = {one.facts.id: one for one in (*changes.updated, *changes.repriced, *changes.reheld)}
-    await connection.cursor().executemany(
-        UPDATE_OFFER,
-        [
-            (
-                one.source,
-                _json(one.origins),
-                versions.get(offer_id) if offer_id in repriced else stored[offer_id].price_version,
-                holds.get(offer_id) if offer_id in reheld else stored[offer_id].hold_price_version,
-                *fact_values(one.facts),
-                offer_id,
-            )
-            for offer_id, one in changed.items()
-        ],
-    )
+    rows = [
+        (
+            one.source,
+            _json(one.origins),
+            versions.get(offer_id) if offer_id in repriced else stored[offer_id].price_version,
+            holds.get(offer_id) if offer_id in reheld else stored[offer_id].hold_price_version,
+            *fact_values(one.facts),
+            offer_id,
+        )
+        for offer_id, one in changed.items()
+    ]
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        await connection.cursor().executemany(UPDATE_OFFER, rows[start : start + ROWS_AT_ONCE])
+        await asyncio.sleep(0)
     await connection.execute(DELIST, (list(changes.delisted),))
     await connection.execute(RELIST, (list(changes.relisted),))
 
