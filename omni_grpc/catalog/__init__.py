@@ -24,8 +24,8 @@ from omni_grpc.catalog.operator_file import (
     own_price,
     read_operator_file,
 )
-from omni_grpc.catalog.prices import Quote, quote
 from omni_grpc.catalog.operator_watch import OperatorFileWatch
+from omni_grpc.catalog.prices import Quote, quote
 from omni_grpc.catalog.replacement import replaced
 from omni_grpc.catalog.rows import etag_of
 from omni_grpc.catalog.seed import seed

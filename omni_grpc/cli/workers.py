@@ -51,7 +51,9 @@ async def run_workers(settings: Settings, ready: Ready) -> None:
     if settings.workers == 1:
         await _run_here(settings, ready, stopping)
     else:
-        await _Supervisor(settings, ready).run(stopping)
+        supervisor = _Supervisor(settings, ready)
+        loop.add_signal_handler(signal.SIGHUP, supervisor.wake)
+        await supervisor.run(stopping)
 
 
 async def _run_here(settings: Settings, ready: Ready, stopping: asyncio.Event) -> None:
@@ -83,6 +85,7 @@ class _Supervisor:
                 "rest_addr": _address(self._reserved[1]),
             }
         )
+        self._processes: set[SpawnProcess] = set()
         self._metrics_folder = tempfile.mkdtemp(prefix="omni-grpc-metrics-")
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = self._metrics_folder
 
@@ -104,6 +107,13 @@ class _Supervisor:
                 reserved.close()
             shutil.rmtree(self._metrics_folder, ignore_errors=True)
 
+    def wake(self) -> None:
+        """Tells every worker to read the operator's files again."""
+        for process in self._processes:
+            if process.pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGHUP)
+
     async def _keep(self, number: int, started: asyncio.Event) -> None:
         """Keeps one worker running; cancelled, it stops it in order."""
         deaths = 0
@@ -115,6 +125,7 @@ class _Supervisor:
             )
             began = loop.time()
             process.start()
+            self._processes.add(process)
             theirs.close()
             try:
                 await self._watch(process, ours, started)
@@ -123,6 +134,7 @@ class _Supervisor:
                 raise
             finally:
                 ours.close()
+                self._processes.discard(process)
                 self._forget_metrics(process)
             deaths = 0 if loop.time() - began > STEADY_SECONDS else deaths + 1
             pause = RESTART_SECONDS[min(deaths, len(RESTART_SECONDS)) - 1] if deaths else 0.0
@@ -204,6 +216,7 @@ def _joined(process: SpawnProcess) -> bool:
 def _run_worker(settings: Settings, parent: Connection) -> None:
     """The main function of a spawned worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the worker listens to it
     configure_logs(settings)
 
     async def serve() -> None:
