@@ -25,8 +25,9 @@ RESOLVE_TRIES = 40
 class Wanted:
     """One billing request: what the caller wants for an account, under which request id.
 
-    `verb` is grant, refund, hold, settle or release. `hold` is the resource's name for the last
-    two, `of` the call that is refunded. `caller` is a tenant's slug, or empty for the operator.
+    `verb` is grant, pay, refund, hold, settle or release. `hold` is the resource's name for the
+    last two, `of` the call that is refunded, `payment` what is paid with on its `network`. `caller`
+    is a tenant's slug, or empty for the operator.
     """
 
     verb: str
@@ -37,6 +38,8 @@ class Wanted:
     of: str = ""
     ttl_s: int = 900
     caller: str = ""
+    network: str = ""
+    payment: str = ""
 
     @property
     def content(self) -> tuple[object, ...]:
@@ -123,6 +126,20 @@ async def _grant(stub: Any, wanted: Wanted, given: dict[str, Any]) -> tuple[obje
     return (answer.ledger_entry.name, answer.ledger_entry.amount_nanousd)
 
 
+async def _pay(stub: Any, wanted: Wanted, given: dict[str, Any]) -> tuple[object, ...]:
+    answer = await stub.GrantCredits(
+        pb.GrantCreditsRequest(
+            account=f"accounts/{wanted.account}",
+            amount_nanousd=wanted.amount,
+            reason=wanted.request_id,
+            request_id=wanted.request_id,
+            payment=pb.Payment(network=wanted.network, payment_id=wanted.payment),
+        ),
+        **given,
+    )
+    return (answer.ledger_entry.name, answer.ledger_entry.amount_nanousd)
+
+
 async def _refund(stub: Any, wanted: Wanted, given: dict[str, Any]) -> tuple[object, ...]:
     answer = await stub.RefundCharge(
         pb.RefundChargeRequest(
@@ -168,6 +185,7 @@ async def _release(stub: Any, wanted: Wanted, given: dict[str, Any]) -> tuple[ob
 
 _VERBS: dict[str, Callable[..., Any]] = {
     "grant": _grant,
+    "pay": _pay,
     "refund": _refund,
     "hold": _hold,
     "settle": _settle,

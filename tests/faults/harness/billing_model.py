@@ -11,6 +11,7 @@ from harness.world import Tenant
 
 REFUSALS = {
     "grant": {"REQUEST_ID_REUSED", "FIELD_INVALID"},
+    "pay": {"ALREADY_EXISTS"},
     "refund": {"REQUEST_ID_REUSED", "FIELD_INVALID", "NOT_FOUND"},
     "hold": {"REQUEST_ID_REUSED", "FIELD_INVALID", "CREDITS_HELD", "CREDITS_EXHAUSTED"},
     "settle": {"REQUEST_ID_REUSED", "FIELD_INVALID", "NOT_FOUND", "HOLD_FINAL"},
@@ -38,6 +39,7 @@ def billing_differences(play: Play, books: Books, tenant: Tenant) -> Iterator[st
             kind = "G" if verb == "grant" else "R"
             found = [r for r in books.postings if r.kind == kind and r.reference == request_id]
             yield from _movement(request_id, mine, found)
+    yield from _payments(play, books, tenant)
     yield from _team_holds(play, books, tenant)
     yield from _refunds(books)
 
@@ -58,6 +60,31 @@ def _movement(request_id: str, told: list[Told], found: list[Posting]) -> Iterat
             yield f"{request_id}: {answered.wanted.amount} was told, the books have {amounts}"
     elif len(found) > any(each.is_unknown for each in told):
         yield f"{request_id} was refused, the books have {amounts}"
+
+
+def _payments(play: Play, books: Books, tenant: Tenant) -> Iterator[str]:
+    """A payment stands in the books once, for the account and amount that everybody was told."""
+    by_payment: dict[str, list[Told]] = {}
+    for told in play.billing.told:
+        if told.wanted.verb == "pay":
+            by_payment.setdefault(told.wanted.payment.lower(), []).append(told)
+    for payment, presented in by_payment.items():
+        answers = {
+            (one.wanted.account, one.wanted.amount, one.answer)
+            for one in presented
+            if one.answer is not None
+        }
+        if len(answers) > 1:
+            yield f"payment {payment} was answered in {len(answers)} ways: {answers}"
+        for one in presented:
+            is_first = (one.wanted.account, one.wanted.amount) in {each[:2] for each in answers}
+            if one.reason == "ALREADY_EXISTS" and (is_first or not answers):
+                yield f"payment {payment} was refused to whom it is for: {one.message}"
+        ids = {one.wanted.request_id for one in presented}
+        found = [row.amount for row in books.postings if row.kind == "G" and row.reference in ids]
+        expected = [amount for account, amount, _ in answers if account == tenant.slug]
+        if found != expected:
+            yield f"payment {payment}: {expected} was told, the books have {found}"
 
 
 def _team_holds(play: Play, books: Books, tenant: Tenant) -> Iterator[str]:

@@ -142,6 +142,7 @@ def run() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     words = os.dup(1)
     os.dup2(2, 1)  # what the service prints must not be taken for an answer
+    os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")  # else numpy starts threads
     import_service()
     nursery = Nursery()
     try:

@@ -91,6 +91,10 @@ class Play:
     def mark(self, name: str) -> str:
         return f"{self.prefix}{name}"
 
+    def payment(self, name: str) -> int:
+        """The number of a payment's hash, its own in all plays of all runs."""
+        return self.kept.setdefault("payments", {}).setdefault(name, uuid4().int)
+
     def records(self, mark: str) -> list[CallRecord]:
         """What the provider saw of the calls with this mark, in order."""
         return self.world.provider.by_mark.get(mark, [])

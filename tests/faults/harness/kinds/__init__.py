@@ -1,6 +1,15 @@
 """Every kind of faults; importing this registers them."""
 
-from harness.kinds import billing, database, journals, ledger, providers, servers, upgrades
+from harness.kinds import (
+    billing,
+    database,
+    journals,
+    ledger,
+    payments,
+    providers,
+    servers,
+    upgrades,
+)
 from harness.registry import KINDS
 
 __all__ = [
@@ -9,6 +18,7 @@ __all__ = [
     "database",
     "journals",
     "ledger",
+    "payments",
     "providers",
     "servers",
     "upgrades",
