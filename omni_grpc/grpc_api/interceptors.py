@@ -41,7 +41,7 @@ _METHOD_SCOPES = {
     for method in ("GrantCredits", "RefundCharge", "ListUnresolvedAttempts", "ResolveAttempt")
 } | {
     f"/omni.catalog.v1.CatalogService/{method}": Scope.ADMIN
-    for method in ("UpdateModel", "ListModelChanges", "SetAlias", "DeleteAlias")
+    for method in ("UpdateModel", "SyncCatalog", "ListModelChanges", "SetAlias", "DeleteAlias")
 }
 """Methods that need another scope than their service does."""
 

@@ -3,12 +3,30 @@ import datetime
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class SyncStage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SYNC_STAGE_UNSPECIFIED: _ClassVar[SyncStage]
+    SYNC_STAGE_FETCHING: _ClassVar[SyncStage]
+    SYNC_STAGE_READING: _ClassVar[SyncStage]
+    SYNC_STAGE_READ: _ClassVar[SyncStage]
+    SYNC_STAGE_UNCHANGED: _ClassVar[SyncStage]
+    SYNC_STAGE_FAILED: _ClassVar[SyncStage]
+    SYNC_STAGE_REFUSED: _ClassVar[SyncStage]
+SYNC_STAGE_UNSPECIFIED: SyncStage
+SYNC_STAGE_FETCHING: SyncStage
+SYNC_STAGE_READING: SyncStage
+SYNC_STAGE_READ: SyncStage
+SYNC_STAGE_UNCHANGED: SyncStage
+SYNC_STAGE_FAILED: SyncStage
+SYNC_STAGE_REFUSED: SyncStage
 
 class GetModelRequest(_message.Message):
     __slots__ = ("name",)
@@ -159,6 +177,114 @@ class DeleteAliasRequest(_message.Message):
 class DeleteAliasResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class SyncCatalogRequest(_message.Message):
+    __slots__ = ("sources", "dry_run", "accept")
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_FIELD_NUMBER: _ClassVar[int]
+    sources: _containers.RepeatedScalarFieldContainer[str]
+    dry_run: bool
+    accept: bool
+    def __init__(self, sources: _Optional[_Iterable[str]] = ..., dry_run: _Optional[bool] = ..., accept: _Optional[bool] = ...) -> None: ...
+
+class SyncCatalogResponse(_message.Message):
+    __slots__ = ("progress", "report")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    progress: SyncProgress
+    report: SyncReport
+    def __init__(self, progress: _Optional[_Union[SyncProgress, _Mapping]] = ..., report: _Optional[_Union[SyncReport, _Mapping]] = ...) -> None: ...
+
+class SyncProgress(_message.Message):
+    __slots__ = ("source", "stage", "received_byte_count", "expected_byte_count", "offer_count", "failure")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_BYTE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_BYTE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OFFER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    stage: SyncStage
+    received_byte_count: int
+    expected_byte_count: int
+    offer_count: int
+    failure: str
+    def __init__(self, source: _Optional[str] = ..., stage: _Optional[_Union[SyncStage, str]] = ..., received_byte_count: _Optional[int] = ..., expected_byte_count: _Optional[int] = ..., offer_count: _Optional[int] = ..., failure: _Optional[str] = ...) -> None: ...
+
+class SyncReport(_message.Message):
+    __slots__ = ("version", "dry_run", "sources", "added_count", "updated_count", "repriced_count", "delisted_count", "relisted_count", "changes", "change_count", "waiting_prices", "waiting_price_count", "duration_ms")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    ADDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REPRICED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DELISTED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    RELISTED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    WAITING_PRICES_FIELD_NUMBER: _ClassVar[int]
+    WAITING_PRICE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    dry_run: bool
+    sources: _containers.RepeatedCompositeFieldContainer[SourceOutcome]
+    added_count: int
+    updated_count: int
+    repriced_count: int
+    delisted_count: int
+    relisted_count: int
+    changes: _containers.RepeatedCompositeFieldContainer[SyncedChange]
+    change_count: int
+    waiting_prices: _containers.RepeatedCompositeFieldContainer[WaitingPrice]
+    waiting_price_count: int
+    duration_ms: int
+    def __init__(self, version: _Optional[int] = ..., dry_run: _Optional[bool] = ..., sources: _Optional[_Iterable[_Union[SourceOutcome, _Mapping]]] = ..., added_count: _Optional[int] = ..., updated_count: _Optional[int] = ..., repriced_count: _Optional[int] = ..., delisted_count: _Optional[int] = ..., relisted_count: _Optional[int] = ..., changes: _Optional[_Iterable[_Union[SyncedChange, _Mapping]]] = ..., change_count: _Optional[int] = ..., waiting_prices: _Optional[_Iterable[_Union[WaitingPrice, _Mapping]]] = ..., waiting_price_count: _Optional[int] = ..., duration_ms: _Optional[int] = ...) -> None: ...
+
+class SourceOutcome(_message.Message):
+    __slots__ = ("source", "stage", "offer_count", "unpriced_count", "faults", "failure")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    OFFER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UNPRICED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    stage: SyncStage
+    offer_count: int
+    unpriced_count: int
+    faults: _containers.RepeatedScalarFieldContainer[str]
+    failure: str
+    def __init__(self, source: _Optional[str] = ..., stage: _Optional[_Union[SyncStage, str]] = ..., offer_count: _Optional[int] = ..., unpriced_count: _Optional[int] = ..., faults: _Optional[_Iterable[str]] = ..., failure: _Optional[str] = ...) -> None: ...
+
+class SyncedChange(_message.Message):
+    __slots__ = ("model", "field", "old_value", "new_value", "source")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    OLD_VALUE_FIELD_NUMBER: _ClassVar[int]
+    NEW_VALUE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    field: str
+    old_value: str
+    new_value: str
+    source: str
+    def __init__(self, model: _Optional[str] = ..., field: _Optional[str] = ..., old_value: _Optional[str] = ..., new_value: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
+
+class WaitingPrice(_message.Message):
+    __slots__ = ("model", "source", "old_value", "new_value", "change_ppm")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    OLD_VALUE_FIELD_NUMBER: _ClassVar[int]
+    NEW_VALUE_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_PPM_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    source: str
+    old_value: str
+    new_value: str
+    change_ppm: int
+    def __init__(self, model: _Optional[str] = ..., source: _Optional[str] = ..., old_value: _Optional[str] = ..., new_value: _Optional[str] = ..., change_ppm: _Optional[int] = ...) -> None: ...
 
 class Model(_message.Message):
     __slots__ = ("name", "model", "display_name", "pricing", "context_token_count", "output_token_count", "input_modalities", "output_modalities", "tools", "structured_output", "reasoning", "free", "deprecated", "callable", "release_time", "canonical_model", "ratings", "tags", "regions", "enabled", "quality_weight_ppm", "routing_weight", "replacement", "deprecate_time", "deprecation_reason", "price_override", "operator_facts", "source", "etag")

@@ -56,6 +56,11 @@ class CatalogServiceStub:
                 request_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ResolveModelRequest.SerializeToString,
                 response_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ResolveModelResponse.FromString,
                 _registered_method=True)
+        self.SyncCatalog = channel.unary_stream(
+                '/omni.catalog.v1.CatalogService/SyncCatalog',
+                request_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.SyncCatalogRequest.SerializeToString,
+                response_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.SyncCatalogResponse.FromString,
+                _registered_method=True)
         self.ListModelChanges = channel.unary_unary(
                 '/omni.catalog.v1.CatalogService/ListModelChanges',
                 request_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ListModelChangesRequest.SerializeToString,
@@ -112,6 +117,16 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SyncCatalog(self, request, context):
+        """Asks the configured sources what they say now, and brings the catalog to it. Scope: `admin`.
+        Sends progress while it works, then exactly one report, then OK. One sync runs at a time in a
+        server process; a second one fails with UNAVAILABLE. A source that fails is told in the report
+        and keeps what it brought before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModelChanges(self, request, context):
         """Lists the changes of all facts, newest first. Scope: `admin`.
         """
@@ -162,6 +177,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.ResolveModel,
                     request_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ResolveModelRequest.FromString,
                     response_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ResolveModelResponse.SerializeToString,
+            ),
+            'SyncCatalog': grpc.unary_stream_rpc_method_handler(
+                    servicer.SyncCatalog,
+                    request_deserializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.SyncCatalogRequest.FromString,
+                    response_serializer=omni_dot_catalog_dot_v1_dot_catalog__service__pb2.SyncCatalogResponse.SerializeToString,
             ),
             'ListModelChanges': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModelChanges,
@@ -294,6 +314,33 @@ class CatalogService:
             '/omni.catalog.v1.CatalogService/ResolveModel',
             omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ResolveModelRequest.SerializeToString,
             omni_dot_catalog_dot_v1_dot_catalog__service__pb2.ResolveModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SyncCatalog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/omni.catalog.v1.CatalogService/SyncCatalog',
+            omni_dot_catalog_dot_v1_dot_catalog__service__pb2.SyncCatalogRequest.SerializeToString,
+            omni_dot_catalog_dot_v1_dot_catalog__service__pb2.SyncCatalogResponse.FromString,
             options,
             channel_credentials,
             insecure,

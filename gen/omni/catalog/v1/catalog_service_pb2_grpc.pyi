@@ -45,6 +45,12 @@ class CatalogServiceStub:
     """
     ResolveModel: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ResolveModelRequest, _catalog_service_pb2.ResolveModelResponse]
     """Tells what a name means: the offers that a call would try, in order."""
+    SyncCatalog: _grpc.UnaryStreamMultiCallable[_catalog_service_pb2.SyncCatalogRequest, _catalog_service_pb2.SyncCatalogResponse]
+    """Asks the configured sources what they say now, and brings the catalog to it. Scope: `admin`.
+    Sends progress while it works, then exactly one report, then OK. One sync runs at a time in a
+    server process; a second one fails with UNAVAILABLE. A source that fails is told in the report
+    and keeps what it brought before.
+    """
     ListModelChanges: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListModelChangesRequest, _catalog_service_pb2.ListModelChangesResponse]
     """Lists the changes of all facts, newest first. Scope: `admin`."""
     ListAliases: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListAliasesRequest, _catalog_service_pb2.ListAliasesResponse]
@@ -71,6 +77,12 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """
     ResolveModel: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ResolveModelRequest, _catalog_service_pb2.ResolveModelResponse]  # type: ignore[assignment]
     """Tells what a name means: the offers that a call would try, in order."""
+    SyncCatalog: _aio.UnaryStreamMultiCallable[_catalog_service_pb2.SyncCatalogRequest, _catalog_service_pb2.SyncCatalogResponse]  # type: ignore[assignment]
+    """Asks the configured sources what they say now, and brings the catalog to it. Scope: `admin`.
+    Sends progress while it works, then exactly one report, then OK. One sync runs at a time in a
+    server process; a second one fails with UNAVAILABLE. A source that fails is told in the report
+    and keeps what it brought before.
+    """
     ListModelChanges: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListModelChangesRequest, _catalog_service_pb2.ListModelChangesResponse]  # type: ignore[assignment]
     """Lists the changes of all facts, newest first. Scope: `admin`."""
     ListAliases: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListAliasesRequest, _catalog_service_pb2.ListAliasesResponse]  # type: ignore[assignment]
@@ -118,6 +130,18 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.ResolveModelResponse, _abc.Awaitable[_catalog_service_pb2.ResolveModelResponse]]:
         """Tells what a name means: the offers that a call would try, in order."""
+
+    @_abc_1.abstractmethod
+    def SyncCatalog(
+        self,
+        request: _catalog_service_pb2.SyncCatalogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_catalog_service_pb2.SyncCatalogResponse], _abc.AsyncIterator[_catalog_service_pb2.SyncCatalogResponse]]:
+        """Asks the configured sources what they say now, and brings the catalog to it. Scope: `admin`.
+        Sends progress while it works, then exactly one report, then OK. One sync runs at a time in a
+        server process; a second one fails with UNAVAILABLE. A source that fails is told in the report
+        and keeps what it brought before.
+        """
 
     @_abc_1.abstractmethod
     def ListModelChanges(
