@@ -88,6 +88,11 @@ def run_list(place: Place, *, as_json: bool) -> None:
 
 def run_settle(place: Place, attempt: str, usage: Usage, *, as_json: bool) -> None:
     """Charges an attempt by what its provider says."""
+    units = (usage.image, usage.second, usage.character)
+    if (usage.prompt is None or usage.completion is None) and all(one is None for one in units):
+        raise CommandError(
+            "Say what it used: --prompt and --completion, or --images, --seconds or --characters."
+        )
     parts = (usage.cached_read or 0) + (usage.cached_write or 0) + (usage.prompt_audio or 0)
     if parts > (usage.prompt or 0):
         raise CommandError("--prompt is less than its cached and audio tokens together.")

@@ -42,12 +42,13 @@ def reconcile_settle(
     *,
     attempt: Attempt,
     prompt: Annotated[
-        int, typer.Option(min=0, max=10**9, help="Prompt tokens, cached and audio ones included.")
-    ],
+        int | None,
+        typer.Option(min=0, max=10**9, help="Prompt tokens, cached and audio ones included."),
+    ] = None,
     completion: Annotated[
-        int,
+        int | None,
         typer.Option(min=0, max=10**9, help="Generated tokens, reasoning and audio ones included."),
-    ],
+    ] = None,
     cached_read: Annotated[
         int | None, typer.Option(min=0, help="Of the prompt, read from the provider's cache.")
     ] = None,
@@ -62,6 +63,16 @@ def reconcile_settle(
     ] = None,
     completion_audio: Annotated[
         int | None, typer.Option(min=0, help="Of the generated tokens, audio.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=0, max=10**9, help="Pictures, where they are sold each.")
+    ] = None,
+    seconds: Annotated[
+        int | None, typer.Option(min=0, max=10**9, help="Seconds of audio, where sold by those.")
+    ] = None,
+    characters: Annotated[
+        int | None,
+        typer.Option(min=0, max=10**9, help="Characters of speech, where sold by those."),
     ] = None,
     config: Config = None,
     data_dir: DataDir = None,
@@ -84,6 +95,9 @@ def reconcile_settle(
         completion=completion,
         reasoning=reasoning,
         completion_audio=completion_audio,
+        image=images,
+        second=seconds,
+        character=characters,
     )
     with told():
         run_settle(Place(config, data_dir), attempt, usage, as_json=json_)

@@ -22,6 +22,7 @@ class PlainAttempt(RunningAttempt):
             OmniError: nothing was sent.
         """
         answer = self._provider.complete(self._upstream(), self._dispatch, self.held.provider_id)
+        self.ignored += answer.left_out
         try:
             with in_time(self._call, self._clock, bills_on=self._bills_on):
                 found = await answer

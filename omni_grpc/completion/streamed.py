@@ -71,6 +71,7 @@ class StreamedAttempt(RunningAttempt):
         stream = self._stream = self._provider.open_stream(
             self._upstream(), self._dispatch, self.held.provider_id
         )
+        self.ignored += stream.left_out
         try:
             with in_time(self._call, self._clock, bills_on=self._bills_on):
                 await stream

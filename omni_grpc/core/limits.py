@@ -19,8 +19,9 @@ MESSAGE_COUNT_MAX: Final = 2_048
 PART_COUNT_MAX: Final = 512
 """Most parts in one message."""
 
-TOOL_COUNT_MAX: Final = 128
-"""Most tools in one prompt: OpenAI's own limit."""
+TOOL_COUNT_MAX: Final = 512
+"""Most tools in one prompt: agents with many servers of tools have hundreds. OpenAI's own limit
+is 128, which it says itself."""
 
 CHOICE_COUNT_MAX: Final = 8
 """Most choices (`n`) in one answer: each multiplies the worst case that is held."""

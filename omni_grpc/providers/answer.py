@@ -60,6 +60,11 @@ class HttpAnswer(Generic[T]):
             shut=self._shut,
         )
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Settings that clash with the model; see `WireRequest`."""
+        return self._request.left_out
+
     def __await__(self) -> Generator[object, None, T]:
         """Sends the request and waits for all of the answer."""
         return self._exchange.start().__await__()

@@ -53,6 +53,11 @@ class ProviderAnswer(Protocol):
         OmniError: that of `dispatched`, and nothing was sent.
     """
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Optional settings that the provider is not sent, since they clash with its model."""
+        ...
+
     def __await__(self) -> Generator[object, None, ProviderCompletion]:
         """Send the request and wait for all of the answer.
 
@@ -105,6 +110,11 @@ class ProviderStream(Protocol):
         Raises:
             ProviderFault: the stream failed, or ended without being whole.
         """
+        ...
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Optional settings that the provider is not sent, since they clash with its model."""
         ...
 
     @property

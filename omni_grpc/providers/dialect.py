@@ -34,11 +34,14 @@ class WireRequest(msgspec.Struct, frozen=True):
 
     `path` follows the provider's base URL; it is percent-encoded and may have a query. `body` is
     JSON. `headers` are those that this dialect or this call needs beside the provider's own.
+    `left_out` names settings that the request declared optional, and that clash with this model or
+    with other settings there.
     """
 
     path: str
     body: bytes
     headers: dict[str, str] = {}
+    left_out: tuple[str, ...] = ()
 
 
 class EventParser(Protocol):

@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from omni_grpc.core.chat import (
+    NO_SAMPLING,
     AudioPart,
     ChatRequest,
     FilePart,
@@ -79,7 +80,6 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 _SYSTEM = frozenset({"system", "developer"})
-_NO_SAMPLING = Sampling()
 
 
 class _LastAsked:
@@ -125,7 +125,7 @@ def _features_of(request: ChatRequest) -> Iterator[Asked]:
         yield Asked(Feature.REASONING_SUMMARY, "reasoning_summary")
     if request.safety:
         yield Asked(Feature.SAFETY, "safety_settings")
-    if request.sampling != _NO_SAMPLING:
+    if request.sampling != NO_SAMPLING:
         yield from _of_sampling(request.sampling)
 
 

@@ -88,6 +88,11 @@ class HttpStream:
         """Whether the answer is whole."""
         return self._decoder.complete
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Settings that clash with the model; see `WireRequest`."""
+        return self._wire_request.left_out
+
     # --- opening ------------------------------------------------------------------------------
     def __await__(self) -> Generator[object, None, "HttpStream"]:
         """Send the request and wait for a status line of success."""

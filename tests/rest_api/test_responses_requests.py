@@ -426,7 +426,7 @@ async def test_a_request_id_is_the_callers_own(service: Service, raw: RawClient)
 
 # --- what is refused --------------------------------------------------------------------------
 USER = {"role": "user", "content": "a"}
-MANY = [{"type": "function", "name": f"f{number}"} for number in range(128)]
+MANY = [{"type": "function", "name": f"f{number}"} for number in range(512)]
 
 
 def part(**fields: Any) -> list[Any]:

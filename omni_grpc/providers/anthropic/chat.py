@@ -53,15 +53,16 @@ class AnthropicChat:
         """The request; see `Dialect`."""
         is_vertex = "{model}" in (spec.chat_path or "")
         version = VERTEX_VERSION if is_vertex else None
-        body, names_files = encode_chat(call, stream=stream, version_in_body=version)
+        encoded = encode_chat(call, stream=stream, version_in_body=version)
         own = {name.lower(): value for name, value in spec.headers.items()}
         headers: dict[str, str] = {}
         if not is_vertex and _VERSION not in own:
             headers[_VERSION] = API_VERSION
-        if names_files:
+        if encoded.names_files:
             betas = own.get(_BETA)
             headers[_BETA] = f"{betas},{_FILES_BETA}" if betas else _FILES_BETA
-        return WireRequest(spec.path(_PATH, call.model, stream=stream), body, headers)
+        path = spec.path(_PATH, call.model, stream=stream)
+        return WireRequest(path, encoded.body, headers, encoded.left_out)
 
     def decode(self, data: bytes, faults: Faults) -> ProviderCompletion:
         """A whole answer; see `Dialect`."""

@@ -5,13 +5,13 @@ There is no mode for "some JSON": it is mapped onto a tool of a reserved name th
 whose input the decoders turn back into text.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from omni_grpc.core.chat import ChatRequest, ResponseFormat, Tool
 from omni_grpc.core.errors import FieldInvalid
-from omni_grpc.providers.anthropic.reasoning import reasoning_of
+from omni_grpc.providers.anthropic.reasoning import reasoning_of, unproven_of
 from omni_grpc.providers.anthropic.turns import Conversation, cache_control
 from omni_grpc.providers.anthropic.wire import JSON_TOOL
 from omni_grpc.providers.calls import UpstreamCall
@@ -32,10 +32,16 @@ _JSON_TOOL: Final[Json] = {
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def encode_chat(
-    call: UpstreamCall, *, stream: bool, version_in_body: str | None
-) -> tuple[bytes, bool]:
-    """The body of the request, and whether it names files that the provider keeps.
+class Encoded(NamedTuple):
+    """A body, whether it names files that the provider keeps, and what `WireRequest` leaves out."""
+
+    body: bytes
+    names_files: bool
+    left_out: tuple[str, ...]
+
+
+def encode_chat(call: UpstreamCall, *, stream: bool, version_in_body: str | None) -> Encoded:
+    """The body of the request.
 
     `version_in_body` is given where the model stands in the path instead.
 
@@ -61,9 +67,9 @@ def encode_chat(
     output = present(effort=effort, format=_format(request.response_format))
     if output:
         body["output_config"] = output
-    _add_sampling(body, request, thinks=thinks)
+    left_out = _add_sampling(body, request, thinks=thinks)
     try:
-        return _encode(body), conversation.names_files
+        return Encoded(_encode(body), conversation.names_files, left_out + unproven_of(call))
     except UnicodeEncodeError as error:
         raise FieldInvalid(
             "The request holds a lone surrogate, which is no Unicode text; send valid UTF-8.",
@@ -146,7 +152,9 @@ def _format(form: ResponseFormat | None) -> Json | None:
     return {"type": "json_schema", "schema": schema}
 
 
-def _add_sampling(body: Json, request: ChatRequest, *, thinks: bool) -> None:
+def _add_sampling(body: Json, request: ChatRequest, *, thinks: bool) -> tuple[str, ...]:
+    """Adds what the model takes, and returns what it does not take beside thinking."""
+    left_out: list[str] = []
     sampling = request.sampling
     for field, value, fits in (
         ("temperature", sampling.temperature, sampling.temperature == 1),
@@ -157,7 +165,9 @@ def _add_sampling(body: Json, request: ChatRequest, *, thinks: bool) -> None:
             continue
         if not thinks or fits:
             body[field] = value
-        elif field not in request.optional:
+        elif field in request.optional:
+            left_out.append(field)
+        else:
             raise FieldInvalid(
                 f"Anthropic cannot reason with {field} {value}: it takes temperature 1, top_p "
                 f"from {TOP_P_THINKING_MIN} on and no top_k then. Leave it out, or reasoning off.",
@@ -165,3 +175,4 @@ def _add_sampling(body: Json, request: ChatRequest, *, thinks: bool) -> None:
             )
     if sampling.stop:
         body["stop_sequences"] = sampling.stop
+    return tuple(left_out)

@@ -49,11 +49,23 @@ def reasoning_of(call: UpstreamCall) -> tuple[Json | None, str | None]:
     word = None if effort is None or is_old else _EFFORTS[effort]
     if request.reasoning_budget is not None or (is_old and effort is not None):
         if _loop_has_no_proof(request):
-            return None, word
+            return None, word  # `unproven_of` names it
         return {"type": "enabled", "budget_tokens": _budget(call), **display}, word
     if effort is None and (is_old or not display):
         return None, None
     return {"type": "adaptive", **display}, word
+
+
+def unproven_of(call: UpstreamCall) -> tuple[str, ...]:
+    """The field by which thinking was asked that the conversation lacks the proof for."""
+    request = call.request
+    if request.reasoning_effort == "none" or not _loop_has_no_proof(request):
+        return ()
+    if request.reasoning_budget:
+        return ("reasoning_budget",)
+    if request.reasoning_effort is not None and _BUDGET_ONLY.match(call.model):
+        return ("reasoning_effort",)
+    return ()
 
 
 def _budget(call: UpstreamCall) -> int:

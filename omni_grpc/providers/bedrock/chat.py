@@ -6,6 +6,7 @@ from typing import Final
 from omni_grpc.providers.aws_events import AwsEventParser
 from omni_grpc.providers.bedrock.decode import ConverseStreamDecoder, decode_answer
 from omni_grpc.providers.bedrock.encode import encode_converse
+from omni_grpc.providers.bedrock.makers import left_out_of
 from omni_grpc.providers.calls import ProviderCompletion, UpstreamCall
 from omni_grpc.providers.dialect import NOTHING, EventParser, StreamDecoder, WireRequest
 from omni_grpc.providers.faults import Faults
@@ -46,7 +47,8 @@ class BedrockChat:
     def encode(self, call: UpstreamCall, spec: ProviderSpec, *, stream: bool) -> WireRequest:
         """The request; see `Dialect`."""
         default = _STREAM_PATH if stream else _PATH
-        return WireRequest(spec.path(default, call.model, stream=stream), encode_converse(call))
+        path = spec.path(default, call.model, stream=stream)
+        return WireRequest(path, encode_converse(call), left_out=left_out_of(call))
 
     def decode(self, data: bytes, faults: Faults) -> ProviderCompletion:
         """A whole answer; see `Dialect`."""

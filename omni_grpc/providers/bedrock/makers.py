@@ -60,6 +60,26 @@ def model_fields(call: UpstreamCall) -> tuple[Json, list[str]]:
     return fields, ["/stop_sequence"] if wants_stop else []
 
 
+def left_out_of(call: UpstreamCall) -> tuple[str, ...]:
+    """The optional settings that `model_fields` leaves out for this model."""
+    request = call.request
+    if claude_version(call.model) is None:
+        asked = {
+            "top_k": request.sampling.top_k,
+            "reasoning_budget": request.reasoning_budget,
+            "reasoning_effort": request.reasoning_effort,
+            "reasoning_summary": request.reasoning_summary,
+        }
+        return tuple(name for name, value in asked.items() if value is not None)
+    thinking = model_fields(call)[0].get("thinking")
+    if thinking is not None or not _loop_has_no_proof(request):
+        return ()
+    if request.reasoning_budget:
+        return ("reasoning_budget",)
+    asks = request.reasoning_effort not in (None, "none")
+    return ("reasoning_effort",) if asks else ()
+
+
 def claude_version(model: str) -> tuple[int, int] | None:
     """The version of Claude that a model's id or ARN names; None for any other model."""
     found = _NAME.search(model)
