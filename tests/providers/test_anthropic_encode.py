@@ -521,3 +521,15 @@ def test_what_anthropic_has_not_is_refused_before_the_call():
         Feature.SAFETY,
     }
     assert set(AnthropicChat.support) == set(Feature)
+
+
+def test_what_clashes_with_thinking_is_named():
+    call = make_call(
+        model="claude-sonnet-4-6",
+        reasoning_effort="high",
+        sampling=Sampling(temperature=0.2, top_k=5),
+        optional=frozenset({"temperature", "top_k"}),
+    )
+    sent = AnthropicChat().encode(call, make_spec(), stream=False)
+    assert sent.left_out == ("temperature", "top_k")
+    assert "temperature" not in json.loads(sent.body)
