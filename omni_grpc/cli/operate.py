@@ -8,12 +8,10 @@ from typing import Any, TypeVar
 import msgspec
 from rich.table import Table
 
-from omni_grpc.catalog import Catalog, Offer, parse_filter
 from omni_grpc.cli.opening import Rooms, settings_of, url_of
 from omni_grpc.cli.sources import all_facts, seed_catalog
 from omni_grpc.cli.working import Place, console, print_json, work_in
 from omni_grpc.core.ids import KeyId
-from omni_grpc.core.money import Unit, usd_text
 from omni_grpc.identity import ApiKey, NewKey
 from omni_grpc.storage import Database, migrate
 
@@ -129,71 +127,10 @@ def run_catalog_seed(config: Path | None, data_dir: Path | None, *, as_json: boo
         )
 
 
-def run_catalog_list(
-    config: Path | None, data_dir: Path | None, filter_: str, limit: int, *, as_json: bool
-) -> None:
-    """Lists offers."""
-    wanted = parse_filter(filter_)
-    settings = settings_of(config)
-    from omni_grpc.wiring import configured_providers
-
-    providers = configured_providers(settings).ids()
-
-    async def work(rooms: Rooms) -> tuple[Offer, ...]:
-        catalog = Catalog(rooms.database)
-        await catalog.load()
-        page = catalog.snapshot.list_offers(wanted, after_id=None, limit=limit, providers=providers)
-        return page.offers
-
-    offers = _with_rooms(config, data_dir, work)
-    if as_json:
-        print_json([_offer_facts(offer) for offer in offers])
-        return
-    table = Table("model", "context", "output", "USD/Mtok in", "USD/Mtok out", "can")
-    for offer in offers:
-        facts = _offer_facts(offer)
-        table.add_row(
-            offer.id,
-            f"{offer.context_tokens_max or 0:,}",
-            f"{offer.output_tokens_max or 0:,}",
-            str(facts["prompt_usd_per_mtok"]),
-            str(facts["completion_usd_per_mtok"]),
-            ", ".join(
-                name
-                for name, can in (
-                    ("tools", offer.tools),
-                    ("schema", offer.structured_output),
-                    ("reasoning", offer.reasoning),
-                )
-                if can
-            ),
-        )
-    console.print(table)
-
-
 def _with_rooms(
     config: Path | None, data_dir: Path | None, work: Callable[[Rooms], Awaitable[T]]
 ) -> T:
     return work_in(Place(config, data_dir), lambda _settings, rooms: work(rooms))
-
-
-def _offer_facts(offer: Offer) -> dict[str, Any]:  # as it goes into JSON
-    price = offer.price
-    rates = {
-        unit: "" if price is None or not price.priced(unit) else usd_text(price.rate(unit, 0))
-        for unit in (Unit.PROMPT, Unit.COMPLETION)
-    }
-    return {
-        "model": offer.id,
-        "context_tokens": offer.context_tokens_max,
-        "output_tokens": offer.output_tokens_max,
-        "prompt_usd_per_mtok": rates[Unit.PROMPT],
-        "completion_usd_per_mtok": rates[Unit.COMPLETION],
-        "tools": offer.tools,
-        "structured_output": offer.structured_output,
-        "reasoning": offer.reasoning,
-        "deprecated": offer.deprecated,
-    }
 
 
 def _key_facts(key: ApiKey) -> dict[str, Any]:  # as it goes into JSON
