@@ -40,6 +40,11 @@ class Present(Step):
     presentations: tuple[Presentation, ...]
     meanwhile: tuple[Step, ...] = ()
 
+    @property
+    def tenant(self) -> int:
+        """The last tenant that is named: so many must be there."""
+        return max(each.tenant for each in self.presentations)
+
     async def run(self, play: Play) -> None:
         count = play.kept.get("presented", 0)
         play.kept["presented"] = count + len(self.presentations)
