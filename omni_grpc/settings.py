@@ -23,6 +23,7 @@ from pydantic import (
 
 from omni_grpc.core.limits import (
     CALLS_AT_ONCE_MAX,
+    CATALOG_PRICE_CHANGE_MAX_PPM,
     HOLD_LEASE_SECONDS,
     MODEL_ID_CHARS_MAX,
     UNRESOLVED_HOURS,
@@ -124,6 +125,19 @@ class Settings(BaseModel):
     """A YAML file of what the operator says of models; models.yaml of the working folder if there
     is one. Read again when it changes."""
 
+    catalog_sources: tuple[str, ...] = ()
+    """What `catalog sync` asks, comma-separated: names of public sources (models.dev, openrouter,
+    litellm, genai-prices), or NAME=LOCATION with an https URL or a file's path. The public ones if
+    empty."""
+
+    catalog_sync_hours: Annotated[float, Field(ge=0, le=8760)] = 0
+    """Every so many hours one of the servers syncs the catalog. 0: none does."""
+
+    catalog_price_change_max_ppm: Annotated[int, Field(ge=0, le=1_000_000_000)] = (
+        CATALOG_PRICE_CHANGE_MAX_PPM
+    )
+    """How far a price may move in a sync without being accepted, in millionths of what it was."""
+
     provider_keys: dict[str, SecretStr] = {}
     """By provider id; from the provider's customary variable, such as OPENAI_API_KEY."""
 
@@ -164,11 +178,24 @@ class Settings(BaseModel):
             raise ValueError("must be a postgresql:// URL")
         return value
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "catalog_sources", mode="before")
     @classmethod
     def _origins(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("catalog_sources")
+    @classmethod
+    def _sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            return value
+        from omni_grpc.catalog import SourceError, parse_sources  # late: most set none
+
+        try:
+            parse_sources(value)
+        except SourceError as error:
+            raise ValueError(str(error)) from None
         return value
 
     def redacted(self) -> dict[str, Any]:

@@ -29,7 +29,15 @@ from omni_grpc.billing import (
     Resolver,
 )
 from omni_grpc.billing.usage import CallLog, UsageReports, UsageRoller, UsageStore
-from omni_grpc.catalog import Catalog, CatalogSnapshot, CatalogStore, OperatorFileWatch
+from omni_grpc.catalog import (
+    Catalog,
+    CatalogSnapshot,
+    CatalogStore,
+    OperatorFileWatch,
+    Schedule,
+    Syncer,
+    parse_sources,
+)
 from omni_grpc.completion import (
     RESPONSE_SEAL_PURPOSE,
     SEAL_PURPOSE,
@@ -54,6 +62,7 @@ from omni_grpc.grpc_api import (
     AdminServicer,
     BillingServicer,
     CatalogServicer,
+    CatalogSync,
     GrpcServer,
     RouterServicer,
 )
@@ -194,6 +203,7 @@ class Worker:
         )
         self._identity = Identity(self._database, key_hash_secret=secret, clock=self._clock)
         self._catalog = Catalog(self._database)
+        self._schedule: Schedule | None = None
         self._models_file = (
             OperatorFileWatch(self._catalog, settings.models_file) if settings.models_file else None
         )
@@ -267,7 +277,9 @@ class Worker:
                 Resolver(self._ledger, CatalogStore(self._database).prices),
                 usage_reports,
             ),
-            catalog=CatalogServicer(self._catalog, self._snapshot, ids, tokens),
+            catalog=CatalogServicer(
+                self._catalog, self._snapshot, ids, tokens, self._catalog_sync()
+            ),
             admin=AdminServicer(self._identity, PolicyAdmin(self._policies), tokens),
             clock=self._clock,
             observer=self._metrics,
@@ -308,6 +320,21 @@ class Worker:
                 timeout_graceful_shutdown=int(DRAIN_SECONDS_MAX),
             )
         )
+
+    def _catalog_sync(self) -> CatalogSync:
+        """What syncs the catalog: for callers, and by the schedule where one is set."""
+        settings = self.settings
+        syncer = Syncer(self._database, price_change_max_ppm=settings.catalog_price_change_max_ppm)
+        sources = parse_sources(settings.catalog_sources)
+        if settings.catalog_sync_hours:
+            self._schedule = Schedule(
+                self._database,
+                self._catalog,
+                syncer,
+                sources,
+                hours=settings.catalog_sync_hours,
+            )
+        return CatalogSync(self._catalog, syncer, sources)
 
     def _snapshot(self) -> CatalogSnapshot:
         """The catalog, for callers.
@@ -364,6 +391,7 @@ class Worker:
             self._roller.run(),
             self._watch(),
             *(() if self._models_file is None else (self._models_file.run(),)),
+            *(() if self._schedule is None else (self._schedule.run(),)),
         ):
             self._run(work)
         try:

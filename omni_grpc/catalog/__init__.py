@@ -25,14 +25,20 @@ from omni_grpc.catalog.operator_file import (
     read_operator_file,
 )
 from omni_grpc.catalog.operator_watch import OperatorFileWatch
-from omni_grpc.catalog.prices import Quote, quote
+from omni_grpc.catalog.prices import Quote, quote, rates_text
 from omni_grpc.catalog.replacement import replaced
 from omni_grpc.catalog.rows import etag_of
+from omni_grpc.catalog.schedule import Schedule
 from omni_grpc.catalog.seed import seed
 from omni_grpc.catalog.snapshot import CatalogSnapshot, OfferPage
 from omni_grpc.catalog.sources import Reading, packaged_facts
+from omni_grpc.catalog.sources.document import SourceError
 from omni_grpc.catalog.sources.fees import honest
+from omni_grpc.catalog.sources.registry import Source, parse_sources
+from omni_grpc.catalog.sources.store import SourceStore
 from omni_grpc.catalog.store import CatalogStore
+from omni_grpc.catalog.sync import Progress, SourceReport, Stage, Syncer, SyncReport
+from omni_grpc.catalog.validation import Opinion, Validation, opinions, validate
 from omni_grpc.catalog.words import LAYER_NAMES, OFFER_FIELDS, OwnPrice, Words
 
 __all__ = [
@@ -55,24 +61,39 @@ __all__ = [
     "OperatorFile",
     "OperatorFileError",
     "OperatorFileWatch",
+    "Opinion",
     "OwnPrice",
+    "Progress",
     "Quote",
     "Rating",
     "Reading",
     "RecordedChange",
+    "Schedule",
     "SeedReport",
+    "Source",
+    "SourceError",
+    "SourceReport",
+    "SourceStore",
+    "Stage",
+    "SyncReport",
+    "Syncer",
+    "Validation",
     "Words",
     "check_scope",
     "etag_of",
     "fault_of",
     "honest",
+    "opinions",
     "own_price",
     "packaged_facts",
     "parse_equalities",
     "parse_filter",
+    "parse_sources",
     "quote",
+    "rates_text",
     "read_operator_file",
     "replaced",
     "scopes_of",
     "seed",
+    "validate",
 ]

@@ -13,9 +13,6 @@ from omni_grpc.catalog.facts import OfferFacts
 from omni_grpc.catalog.prices import Quote
 from omni_grpc.core.money import PPM, Price, Rate
 
-PRICE_CHANGE_MAX_PPM: Final = 500_000
-"""How far a price may move by itself, in millionths of what it was: half, as a setting."""
-
 VANISHED_MAX_PPM: Final = 200_000
 """Share of a source's offers that may vanish, or lose their price, at once: a fifth."""
 

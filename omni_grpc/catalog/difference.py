@@ -131,8 +131,10 @@ def merge(said: Iterable[Said]) -> Merged | None:
     )
 
 
-def disagreements(offer: str, said: Iterable[Said]) -> list[Disagreement]:
-    """Where other sources' prices of an offer differ from the chosen one by more than rounding."""
+def disagreements(
+    offer: str, said: Iterable[Said], tolerance_ppm: int = TOLERANCE_PPM
+) -> list[Disagreement]:
+    """Where other sources' prices of an offer differ from the chosen one by more than a share."""
     ordered = in_order(said)
     listing = [one for one in ordered if one.source not in SUPPLEMENTS]
     if not listing:
@@ -156,7 +158,7 @@ def disagreements(offer: str, said: Iterable[Said]) -> list[Disagreement]:
                     note=other.facts.quote.refusal,
                 )
             )
-        found += _differing(offer, chosen, quote, other)
+        found += _differing(offer, chosen, quote, other, tolerance_ppm)
     return found
 
 
@@ -272,7 +274,9 @@ def _raised(rate: Rate, others: Sequence[Price]) -> Rate:
     return msgspec.structs.replace(rate, nanousd_per_mtok=max((rate.nanousd_per_mtok, *asked)))
 
 
-def _differing(offer: str, chosen: Said, quote: Quote, other: Said) -> list[Disagreement]:
+def _differing(
+    offer: str, chosen: Said, quote: Quote, other: Said, tolerance_ppm: int
+) -> list[Disagreement]:
     theirs = Price(0, other.facts.quote.rates)
     found: list[Disagreement] = []
     for rate in quote.rates:
@@ -280,7 +284,7 @@ def _differing(offer: str, chosen: Said, quote: Quote, other: Said) -> list[Disa
         if not theirs.priced(rate.unit) or (rate.prompt_tokens_min and not tiered):
             continue
         asked = theirs.rate(rate.unit, rate.prompt_tokens_min)
-        if not differ(rate.nanousd_per_mtok, asked):
+        if abs(rate.nanousd_per_mtok - asked) * PPM <= rate.nanousd_per_mtok * tolerance_ppm:
             continue
         held = rate.nanousd_per_mtok < asked <= HOLD_RATIO_MAX * rate.nanousd_per_mtok
         found.append(
@@ -296,8 +300,3 @@ def _differing(offer: str, chosen: Said, quote: Quote, other: Said) -> list[Disa
             )
         )
     return found
-
-
-def differ(one: int, other: int, tolerance_ppm: int = TOLERANCE_PPM) -> bool:
-    """Whether two rates differ by more than a share of the first."""
-    return abs(one - other) * PPM > one * tolerance_ppm

@@ -9,12 +9,12 @@ from typing import Final
 
 import structlog
 
-from omni_grpc.catalog.acceptance import PRICE_CHANGE_MAX_PPM
 from omni_grpc.catalog.changes import Changes, SeedReport, report
 from omni_grpc.catalog.decision import Brought, NewWord, Rules, State, decide, digest_of
 from omni_grpc.catalog.difference import SEED
 from omni_grpc.catalog.facts import OfferFacts, fault_of
 from omni_grpc.catalog.sources.store import SourceStore
+from omni_grpc.core.limits import CATALOG_PRICE_CHANGE_MAX_PPM
 from omni_grpc.storage import Database
 
 SYSTEM: Final = "system"
@@ -71,7 +71,7 @@ async def _bring(
         return report(version, facts, Changes())
     word = NewWord(source=source, facts={one.id: one for one in facts}, digest=digest)
     # A release is believed as it is: whoever installed it has accepted its prices.
-    rules = Rules(price_change_max_ppm=PRICE_CHANGE_MAX_PPM, accepted=frozenset({source}))
+    rules = Rules(price_change_max_ppm=CATALOG_PRICE_CHANGE_MAX_PPM, accepted=frozenset({source}))
     at = dt.datetime.now(dt.UTC)
     changes = Changes()
 

@@ -70,6 +70,10 @@ KEY_CACHE_SECONDS_MAX: Final = 5.0
 CATALOG_POLL_SECONDS: Final = 4.0
 """How often a worker looks for a changed catalog, so that a change is everywhere within 5 s."""
 
+CATALOG_PRICE_CHANGE_MAX_PPM: Final = 500_000
+"""How far a price may move in a sync without an operator's word, in millionths: by half, which real
+price cuts rarely exceed and a mistaken unit always does."""
+
 STREAM_PING_SECONDS: Final = 15.0
 """An SSE comment goes out after this much silence, so that proxies keep the stream open."""
 

@@ -3,6 +3,7 @@
 from omni_grpc.grpc_api.admin_servicer import AdminServicer
 from omni_grpc.grpc_api.billing_servicer import BillingServicer
 from omni_grpc.grpc_api.catalog_servicer import CatalogServicer
+from omni_grpc.grpc_api.catalog_sync import CatalogSync
 from omni_grpc.grpc_api.interceptors import CallObserver
 from omni_grpc.grpc_api.router_servicer import RouterServicer
 from omni_grpc.grpc_api.server import GrpcServer
@@ -12,6 +13,7 @@ __all__ = [
     "BillingServicer",
     "CallObserver",
     "CatalogServicer",
+    "CatalogSync",
     "GrpcServer",
     "RouterServicer",
 ]

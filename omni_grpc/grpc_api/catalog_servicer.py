@@ -3,8 +3,9 @@
 Reads come from memory; what changes anything goes to the database and counts here at once.
 """
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import grpc
@@ -33,6 +34,7 @@ from omni_grpc.grpc_api.catalog_message import (
     updated_fields,
     words_of,
 )
+from omni_grpc.grpc_api.catalog_sync import CatalogSync
 from omni_grpc.grpc_api.interceptors import current_call
 from omni_grpc.identity import Scope
 
@@ -49,8 +51,10 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
         snapshot: Callable[[], CatalogSnapshot],
         providers: frozenset[str],
         tokens: PageTokens,
+        sync: CatalogSync,
     ) -> None:
         self._catalog = catalog
+        self._sync = sync
         self._snapshot = snapshot
         self._providers = providers
         self._tokens = tokens
@@ -131,6 +135,16 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
             alias=None if alias is None else alias_message(alias),
             warning=warning or "",
         )
+
+    async def SyncCatalog(
+        self,
+        request: pb.SyncCatalogRequest,
+        context: _Context,
+    ) -> AsyncIterator[pb.SyncCatalogResponse]:
+        """Asks the sources, and brings the catalog to what they say."""
+        async with contextlib.aclosing(self._sync.sync(request, actor=_actor())) as events:
+            async for event in events:
+                yield event
 
     async def ListModelChanges(
         self,

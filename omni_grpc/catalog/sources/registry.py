@@ -64,13 +64,13 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def parse_sources(texts: Iterable[str]) -> tuple[Source, ...]:
-    """The sources that texts name, the most trusted first.
+    """The sources that texts name, the most trusted first; all public ones where none is named.
 
     Raises:
         SourceError: a text is no source, or a name stands twice.
     """
     found: dict[str, Source] = {}
-    for text in texts:
+    for text in [*texts] or DEFAULT_SOURCES:
         name, _, location = (part.strip() for part in text.partition("="))
         if not _NAME.fullmatch(name) or name in _RESERVED:
             raise SourceError(

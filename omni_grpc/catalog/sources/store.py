@@ -98,6 +98,19 @@ RELIST: Final = "UPDATE offer SET delist_time = NULL WHERE id = ANY(%s)"
 VERSION_IF: Final = """
 SELECT version FROM catalog_state, catalog_source WHERE name = %s AND digest = %s
 """
+TAKE_TURN: Final = """
+UPDATE catalog_schedule
+SET holder = %s, lease_time = clock_timestamp() + make_interval(secs => %s)
+WHERE due_time <= clock_timestamp() AND lease_time <= clock_timestamp()
+RETURNING 1
+"""
+END_TURN: Final = """
+UPDATE catalog_schedule
+SET holder = '', lease_time = '-infinity',
+    due_time = clock_timestamp() + make_interval(secs => %s)
+WHERE holder = %s
+RETURNING 1
+"""
 KNOWN: Final = "SELECT provider, provider_model, mode FROM offer"
 
 
@@ -159,6 +172,15 @@ class SourceStore:
             return await _write(connection, brought.changes, state, actor)
 
         return await self._database.transaction(work)
+
+    async def take_turn(self, holder: str, lease_s: float) -> bool:
+        """Take the next scheduled sync, if one is due and nobody has it."""
+        found = await self._database.fetch_one(TAKE_TURN, (holder, lease_s), row=scalar_row)
+        return found is not None
+
+    async def end_turn(self, holder: str, next_in_s: float) -> None:
+        """Give the turn back, and say when the next sync is due; nothing if it was lost."""
+        await self._database.fetch_one(END_TURN, (next_in_s, holder), row=scalar_row)
 
     async def version_if(self, source: str, digest: str) -> int | None:
         """The catalog's version if a source's facts are already those of a digest; else None."""
