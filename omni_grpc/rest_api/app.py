@@ -8,6 +8,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from omni_grpc.billing import Ledger
+from omni_grpc.billing.usage import UsageReports
 from omni_grpc.catalog import CatalogSnapshot
 from omni_grpc.completion import (
     Accounts,
@@ -55,6 +56,7 @@ from omni_grpc.rest_api.operations import MetricsRoute, ProbeRoutes
 from omni_grpc.rest_api.own_chat import OwnChatRoutes
 from omni_grpc.rest_api.responses import ResponseRoutes
 from omni_grpc.rest_api.routes_asked import RouteRoutes
+from omni_grpc.rest_api.usage import USAGE_PATH, UsageRoutes
 from omni_grpc.storage import Sealer
 
 _EXPOSED_HEADERS: Final = (
@@ -64,6 +66,7 @@ _EXPOSED_HEADERS: Final = (
     "x-omni-provider",
     "x-omni-cost-usd",
     "x-omni-balance-usd",
+    "x-omni-savings-usd",
     "x-omni-ignored",
     "x-should-retry",
     "retry-after",
@@ -85,6 +88,7 @@ def build_app(
     stored: StoredResponses,
     estimates: Estimates,
     runs: AgentRuns,
+    usage: UsageReports,
     credits_per_usd: int,
     reasoning_sealer: Sealer,
     catalog: Callable[[], CatalogSnapshot],
@@ -108,6 +112,7 @@ def build_app(
         stored: responses that are kept.
         estimates: tells what chats would cost, and why which model.
         runs: sums of agents' runs.
+        usage: reports of what was used.
         credits_per_usd: in which unit estimates show credits too.
         reasoning_sealer: seals reasoning that callers carry back.
         catalog: the current snapshot.
@@ -122,6 +127,7 @@ def build_app(
     door = Door(gates, clock, observer)
     model = ModelRoutes(catalog, providers)
     own = BillingRoutes(ledger, accounts, tokens)
+    used = UsageRoutes(usage, accounts, tokens)
     probe = ProbeRoutes(ready)
     made = ResponseRoutes(chats, gates, stored, reasoning_sealer, clock, ping_seconds=ping_seconds)
     asked = MessageRoutes(
@@ -170,6 +176,7 @@ def build_app(
         call(billing.BALANCE_PATH, KeyScope.BILLING, own.get_balance),
         call(billing.TRANSACTIONS_PATH, KeyScope.BILLING, own.list_transactions),
         call(billing.CALL_PATH, KeyScope.BILLING, own.get_call),
+        call(USAGE_PATH, KeyScope.BILLING, used.summarize),
         Route("/health", _Endpoint(probe.health)),
         Route("/ready", _Endpoint(probe.ready)),
     ]

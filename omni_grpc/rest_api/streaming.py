@@ -115,6 +115,9 @@ def completion_headers(completion: ChatCompletion) -> Headers:
     headers.append((b"x-omni-cost-usd", usd_text(completion.cost_nanousd).encode()))
     if completion.balance_nanousd is not None:
         headers.append((b"x-omni-balance-usd", usd_text(completion.balance_nanousd).encode()))
+    if completion.savings is not None:
+        saved = completion.savings.saved_nanousd
+        headers.append((b"x-omni-savings-usd", usd_text(saved).encode()))
     headers += JSON_HEADERS
     return headers
 

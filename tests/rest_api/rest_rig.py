@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from omni_grpc.billing import AttemptRecord, Balance, EntryKind, LedgerEntry, UsageRecord
+from omni_grpc.billing.usage import UsagePage, UsageQuery, UsageReports, UsageSums
 from omni_grpc.catalog import Alias, CatalogSnapshot, Modality, Mode, Offer
 from omni_grpc.completion import Accounts, Call, ChatEvent, Gates, PageTokens, StoredResponses
 from omni_grpc.completion.store import StoredRow
@@ -126,6 +127,32 @@ class PaperLedger:
         )
         self.usages[call_id] = UsageRecord(call_id, account_id, (attempt,))
         return call_id
+
+
+class PaperUsage:
+    """Reports that a test has written."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.page = UsagePage(rows=(), total=UsageSums(), next=None)
+        self.following = ""
+        self.positions: list[str | None] = []
+
+    async def query(self, account_id: AccountId, **asked: Any) -> UsageQuery:
+        self.asked.append({"account_id": account_id, **asked})
+        return await UsageReports(self, SystemClock()).query(account_id, **asked)  # type: ignore[arg-type]  # has what is used
+
+    async def has_zone(self, name: str) -> bool:
+        return name == "Europe/Berlin"
+
+    async def has_whole_hours(self, name: str, start: datetime, end: datetime) -> bool:
+        return True
+
+    async def summarize(
+        self, query: UsageQuery, position: str | None, limit: int
+    ) -> tuple[UsagePage, str]:
+        self.positions.append(position)
+        return self.page, self.following
 
 
 class ResponseTable:
@@ -351,6 +378,7 @@ class Service:
         self.chats = ScriptedChats()
         self.keys = KeyList()
         self.ledger = PaperLedger()
+        self.usage: Any = PaperUsage()
         self.endings = Endings()
         self.is_ready = True
         parts: Any = {"identity": self.keys, "ledger": self.ledger}
@@ -379,6 +407,7 @@ class Service:
             metrics=lambda: (b"omni_calls 1\n", "text/plain; version=1.0.0"),
             observer=self.endings,
             cors_origins=cors_origins,
+            usage=self.usage,
             clock=clock,
             ping_seconds=ping_seconds,
         )

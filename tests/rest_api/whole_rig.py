@@ -12,6 +12,7 @@ from uuid import uuid4
 from rest_rig import Endings, HttpServer
 
 from omni_grpc.billing import CallJournal, Lane, Leases, Ledger, LedgerStore
+from omni_grpc.billing.usage import UsageReports, UsageStore
 from omni_grpc.catalog import Catalog
 from omni_grpc.cli.sources import _simulated, seed_catalog
 from omni_grpc.completion import (
@@ -174,6 +175,7 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
                 stored=StoredResponses(ResponseStore(database), Sealer(SECRET, b"kept"), hours=1),
                 estimates=Estimates(router, ledger, clock, markup_ppm=0),
                 runs=AgentRuns(AgentRunStore(database)),
+                usage=UsageReports(UsageStore(database), clock),
                 credits_per_usd=1_000,
                 reasoning_sealer=Sealer(SECRET, b"reasoning"),
                 catalog=lambda: catalog.snapshot,

@@ -24,6 +24,7 @@ from omni_grpc.rest_api.openai.chat_completion import (
     JsonObject,
     add_provenance,
     reasoning_detail,
+    savings_object,
     usage_object,
 )
 
@@ -168,7 +169,7 @@ def _fragment(call: ToolCallDelta) -> JsonObject:
 def cost_comment(completion: ChatCompletion) -> bytes:
     """A comment that says what a stream cost, in every wire format."""
     balance = completion.balance_nanousd
-    comment = {
+    comment: JsonObject = {
         "call_id": completion.call_id,
         "model": completion.model,
         "cost_nanousd": completion.cost_nanousd,
@@ -176,6 +177,8 @@ def cost_comment(completion: ChatCompletion) -> bytes:
         "balance_nanousd": balance,
         "balance_usd": None if balance is None else usd_text(balance),
     }
+    if completion.savings is not None:
+        comment["savings"] = savings_object(completion.savings)
     return b": omni %b\n\n" % _encode(comment)
 
 

@@ -1,14 +1,14 @@
 """A finished chat as OpenAI's `chat.completion` object, and the `usage` object of both forms.
 
 Beside OpenAI's fields `usage` says what the call was charged: `cost`, a number of dollars with all
-its digits, and `cost_nanousd`.
+its digits, and `cost_nanousd`; and `savings`, where the call was compared with a premium model.
 """
 
 from typing import Final
 
 import msgspec
 
-from omni_grpc.core.chat import Answer, ChatCompletion, Choice, ReasoningBlock
+from omni_grpc.core.chat import Answer, ChatCompletion, Choice, ReasoningBlock, Savings
 from omni_grpc.core.money import usd_text
 from omni_grpc.core.usage import UsageSource
 
@@ -54,8 +54,24 @@ def usage_object(completion: ChatCompletion) -> JsonObject:
         "cost": msgspec.Raw(usd_text(completion.cost_nanousd).encode()),
         "cost_nanousd": completion.cost_nanousd,
     }
+    if completion.savings is not None:
+        found["savings"] = savings_object(completion.savings)
     if usage.source is UsageSource.ESTIMATE:
         found["estimated"] = True
+    return found
+
+
+def savings_object(savings: Savings) -> JsonObject:
+    """What an answer saved: numbers of dollars with all their digits, and of nano-USD."""
+    found: JsonObject = {
+        "saved": msgspec.Raw(usd_text(savings.saved_nanousd).encode()),
+        "saved_nanousd": savings.saved_nanousd,
+        "premium_model": savings.premium_model,
+        "premium_nanousd": savings.premium_nanousd,
+    }
+    if savings.single_nanousd is not None:
+        found["single_model"] = savings.single_model
+        found["single_nanousd"] = savings.single_nanousd
     return found
 
 

@@ -20,6 +20,7 @@ from omni_grpc.core.chat import (
 from omni_grpc.core.ids import CallId
 from omni_grpc.core.money import usd_text
 from omni_grpc.core.usage import UsageSource
+from omni_grpc.rest_api.openai.chat_completion import savings_object
 from omni_grpc.rest_api.responses_wire.reasoning import ReasoningSeal
 from omni_grpc.rest_api.responses_wire.request import Order
 from omni_grpc.rest_api.responses_wire.wire import WireTool
@@ -339,6 +340,8 @@ def usage_object(completion: ChatCompletion) -> JsonObject:
         "cost": msgspec.Raw(usd_text(completion.cost_nanousd).encode()),
         "cost_nanousd": completion.cost_nanousd,
     }
+    if completion.savings is not None:
+        found["savings"] = savings_object(completion.savings)
     if usage.source is UsageSource.ESTIMATE:
         found["estimated"] = True
     return found
