@@ -146,6 +146,44 @@ def delete_alias(scene: Scene) -> catalog.DeleteAliasRequest:
     return catalog.DeleteAliasRequest(name=made.alias.name, scope=made.alias.scope)
 
 
+def new_policy(scene: Scene) -> admin.CreateRoutingPolicyRequest:
+    """A policy that decides nothing by itself."""
+    rule = admin.RoutingPolicy(cost=admin.CostRule(), active=False)
+    return admin.CreateRoutingPolicyRequest(
+        parent=f"orgs/{scene.a}", routing_policy_id=f"p{request_id()[:20]}", routing_policy=rule
+    )
+
+
+def policy_of(scene: Scene) -> admin.RoutingPolicy:
+    """A policy that is there."""
+    method = METHODS["AdminService.CreateRoutingPolicy"]
+    made: Any = scene.invoke(method, new_policy(scene), scene.keys["admin"])
+    found: admin.RoutingPolicy = made.routing_policy
+    return found
+
+
+def new_experiment(scene: Scene) -> admin.CreateExperimentRequest:
+    """An experiment on a name that nobody asks for."""
+    experiment = admin.Experiment(
+        when=admin.PolicyCondition(models=["sim/nobody-asks"]),
+        arms=[
+            admin.ExperimentArm(name="a", share_ppm=500_000),
+            admin.ExperimentArm(name="b", share_ppm=500_000, models=["sim/fast"]),
+        ],
+    )
+    return admin.CreateExperimentRequest(
+        parent=f"orgs/{scene.a}", experiment_id=f"e{request_id()[:20]}", experiment=experiment
+    )
+
+
+def experiment_of(scene: Scene) -> admin.Experiment:
+    """An experiment that is there."""
+    method = METHODS["AdminService.CreateExperiment"]
+    made: Any = scene.invoke(method, new_experiment(scene), scene.keys["admin"])
+    found: admin.Experiment = made.experiment
+    return found
+
+
 METHODS = _methods()
 RPCS: dict[str, tuple[Callable[[Scene], Message], tuple[str, ...]]] = {
     "RouterService.CompleteChat": (
@@ -172,6 +210,15 @@ RPCS: dict[str, tuple[Callable[[Scene], Message], tuple[str, ...]]] = {
             model="sim/scribe", file=media.MediaFile(content=b"x", name="x.mp3")
         ),
         INFERENCE,
+    ),
+    "RouterService.EstimateChat": (
+        lambda scene: router.EstimateChatRequest(prompt=PROMPT), INFERENCE,
+    ),
+    "RouterService.ExplainRoute": (
+        lambda scene: router.ExplainRouteRequest(prompt=PROMPT), INFERENCE,
+    ),
+    "CatalogService.SyncCatalog": (
+        lambda scene: catalog.SyncCatalogRequest(sources=["packages"], dry_run=True), ADMIN,
     ),
     "CatalogService.GetModel": (
         lambda scene: catalog.GetModelRequest(name="providers/sim/models/fast"), INFERENCE,
@@ -207,6 +254,12 @@ RPCS: dict[str, tuple[Callable[[Scene], Message], tuple[str, ...]]] = {
     ),
     "BillingService.GetUsageRecord": (
         lambda scene: billing.GetUsageRecordRequest(call_id=scene.call_id), BILLING_OF_A,
+    ),
+    "BillingService.SummarizeUsage": (
+        lambda scene: billing.SummarizeUsageRequest(account=f"accounts/{scene.a}"), BILLING_OF_A,
+    ),
+    "BillingService.ListUsageRecords": (
+        lambda scene: billing.ListUsageRecordsRequest(parent=f"accounts/{scene.a}"), BILLING_OF_A,
     ),
     "BillingService.GrantCredits": (
         lambda scene: billing.GrantCreditsRequest(
@@ -254,6 +307,41 @@ RPCS: dict[str, tuple[Callable[[Scene], Message], tuple[str, ...]]] = {
     ),
     "AdminService.ListApiKeys": (
         lambda scene: admin.ListApiKeysRequest(parent=f"orgs/{scene.a}"), ADMIN,
+    ),
+    "AdminService.CreateRoutingPolicy": (new_policy, ADMIN),
+    "AdminService.UpdateRoutingPolicy": (
+        lambda scene: admin.UpdateRoutingPolicyRequest(
+            routing_policy=policy_of(scene), update_mask={"paths": ["description"]}
+        ),
+        ADMIN,
+    ),
+    "AdminService.DeleteRoutingPolicy": (
+        lambda scene: admin.DeleteRoutingPolicyRequest(name=policy_of(scene).name), ADMIN,
+    ),
+    "AdminService.GetRoutingPolicy": (
+        lambda scene: admin.GetRoutingPolicyRequest(name=policy_of(scene).name), ADMIN,
+    ),
+    "AdminService.ListRoutingPolicies": (
+        lambda scene: admin.ListRoutingPoliciesRequest(parent=f"orgs/{scene.a}"), ADMIN,
+    ),
+    "AdminService.CreateExperiment": (new_experiment, ADMIN),
+    "AdminService.UpdateExperiment": (
+        lambda scene: admin.UpdateExperimentRequest(
+            experiment=experiment_of(scene), update_mask={"paths": ["description"]}
+        ),
+        ADMIN,
+    ),
+    "AdminService.DeleteExperiment": (
+        lambda scene: admin.DeleteExperimentRequest(name=experiment_of(scene).name), ADMIN,
+    ),
+    "AdminService.GetExperiment": (
+        lambda scene: admin.GetExperimentRequest(name=experiment_of(scene).name), ADMIN,
+    ),
+    "AdminService.ListExperiments": (
+        lambda scene: admin.ListExperimentsRequest(parent=f"orgs/{scene.a}"), ADMIN,
+    ),
+    "AdminService.GetExperimentReport": (
+        lambda scene: admin.GetExperimentReportRequest(name=experiment_of(scene).name), ADMIN,
     ),
     "AdminService.RevokeApiKey": (
         lambda scene: admin.RevokeApiKeyRequest(name=_new_key(scene)), ADMIN,
@@ -463,6 +551,7 @@ ROUTES: dict[str, tuple[str, tuple[int, ...]]] = {
     "/v1/models/{id:path}": ("/v1/models/sim/fast", (401, 200, 403, 200, 200, 200)),
     "/v1/balance": ("/v1/balance", (401, 403, 200, 200, 200, 200)),
     "/v1/transactions": ("/v1/transactions", (401, 403, 200, 200, 200, 200)),
+    "/v1/usage": ("/v1/usage", (401, 403, 200, 200, 200, 200)),
     "/v1/calls/{id}": ("/v1/calls/{call_id}", (401, 403, 200, 200, 404, 200)),
     "/health": ("/health", (200,) * 6),
     "/ready": ("/ready", (200,) * 6),
@@ -492,7 +581,8 @@ def test_every_route_of_the_application_has_its_row() -> None:
     nothing: Any = None  # nothing is called
     app: Any = build_app(
         chats=nothing, media=nothing, gates=nothing, ledger=nothing, accounts=nothing,
-        tokens=nothing, stored=nothing, estimates=nothing, runs=nothing, credits_per_usd=1, reasoning_sealer=nothing, catalog=nothing,
+        tokens=nothing, stored=nothing, estimates=nothing, runs=nothing, usage=nothing,
+        credits_per_usd=1, reasoning_sealer=nothing, catalog=nothing,
         providers=frozenset(), ready=nothing, metrics=lambda: (b"", ""), observer=nothing,
         cors_origins=(), clock=SystemClock(),
     )  # fmt: skip
