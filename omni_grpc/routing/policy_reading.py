@@ -82,8 +82,10 @@ def _any(value: object, kind: Any, path: str, faults: list[Fault]) -> Any:  # as
         )
     if _is_enum(kind):
         return _enum(value, kind, path, faults)
+    if isinstance(value, datetime) and datetime in arguments:
+        return value  # YAML's own; as a text msgspec reads it
     try:
-        return msgspec.convert(value, kind, builtin_types=(datetime,))
+        return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         faults.append(_leaf_fault(error, path))
         return None

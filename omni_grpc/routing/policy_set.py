@@ -68,7 +68,8 @@ class PolicySet:
         experiments: Iterable[Experiment] = (),
         snapshot: CatalogSnapshot | None = None,
     ) -> None:
-        self._snapshot = snapshot or CatalogSnapshot()
+        # A snapshot without offers is falsy.
+        self._snapshot = CatalogSnapshot() if snapshot is None else snapshot
         self.catalog_version = self._snapshot.version
         self._policies = {policy.full_name: policy for policy in policies}
         self.faults: tuple[Fault, ...] = ()
