@@ -13,6 +13,7 @@ from typing import TypeVar
 from omni_grpc.billing import RequestKey, RequestRepeatedError, paid_request_key
 from omni_grpc.completion.attempts import FailedAttempts, meter_of
 from omni_grpc.completion.call import Call
+from omni_grpc.completion.call_report import CallReports
 from omni_grpc.completion.endings import Endings
 from omni_grpc.completion.faults import is_final
 from omni_grpc.completion.media_attempt import HeldMedia, MediaAttempt, PlainMedia, SpeechAttempt
@@ -62,14 +63,19 @@ class Media:
         *,
         health: Health,
         lease_s: float = HOLD_LEASE_SECONDS,
+        reports: CallReports | None = None,
     ) -> None:
-        """`lease_s` is how long a hold outlives the last renewal of its lease."""
+        """`lease_s` is how long a hold outlives the last renewal of its lease.
+
+        Without `reports` no call is reported.
+        """
         self._router = router
         self._providers = providers
         self._repeats = repeats
         self._clock = clock
         self._health = health
         self._endings = Endings(lease_s)
+        self._reports = reports or CallReports(None, clock)
 
     async def embed(self, call: Call, request: EmbeddingRequest) -> MediaCompletion[Embeddings]:
         """Turns texts into vectors.
@@ -101,30 +107,37 @@ class Media:
         """
         failed = FailedAttempts()
         bill = bill_of(request)
-        plan, key = await self._plan(call, request, bill)
-        for choice in plan:
-            is_last = choice is plan[-1]
-            held = await self._begin(call, request, bill, choice, key, is_last=is_last)
-            running = SpeechAttempt(held)
-            try:
-                first = await running.open()
-            except ProviderFault as fault:
-                failed.add(running, fault)
-                if is_final(fault):
-                    break
-                continue
-            yield SpeechStarted(
-                call_id=call.name,
-                model=running.model,
-                create_time=call.create_time,
-                content_type=running.content_type,
-            )
-            async with aclosing(running.rest(first)) as parts:
-                async for audio in parts:
-                    yield audio
-            yield await self._completion(call, running, Spoken(audio_bytes=running.audio_bytes))
-            return
-        raise failed.error(call)
+        last: MediaCompletion[Spoken] | None = None
+        with self._reports.open(call, request.model) as report:
+            plan, key = await self._plan(call, request, bill)
+            for choice in plan:
+                is_last = choice is plan[-1]
+                held = await self._begin(call, request, bill, choice, key, is_last=is_last)
+                report.tried(choice.offer.id)
+                running = SpeechAttempt(held)
+                try:
+                    first = await running.open()
+                except ProviderFault as fault:
+                    failed.add(running, fault)
+                    if is_final(fault):
+                        break
+                    continue
+                report.first_token()
+                yield SpeechStarted(
+                    call_id=call.name,
+                    model=running.model,
+                    create_time=call.create_time,
+                    content_type=running.content_type,
+                )
+                async with aclosing(running.rest(first)) as parts:
+                    async for audio in parts:
+                        yield audio
+                spoken = Spoken(audio_bytes=running.audio_bytes)
+                last = await self._completion(call, running, spoken)
+                break
+            if last is None:
+                raise failed.error(call)
+        yield last  # outside the report: whoever leaves with it has a whole answer
 
     async def drain(self, seconds: float = 0.0) -> None:
         """Waits for what ended calls still have to settle; see `Chats.drain`."""
@@ -134,22 +147,24 @@ class Media:
     async def _ask(self, call: Call, request: MediaRequest, kind: type[A]) -> MediaCompletion[A]:
         failed = FailedAttempts()
         bill = bill_of(request)
-        plan, key = await self._plan(call, request, bill)
-        for choice in plan:
-            is_last = choice is plan[-1]
-            held = await self._begin(call, request, bill, choice, key, is_last=is_last)
-            running = PlainMedia(held)
-            try:
-                answer = await running.ask()
-            except ProviderFault as fault:
-                failed.add(running, fault)
-                if is_final(fault):
-                    break
-                continue
-            if not isinstance(answer, kind):
-                raise Internal("The provider's answer is of another kind.")
-            return await self._completion(call, running, answer)
-        raise failed.error(call)
+        with self._reports.open(call, request.model) as report:
+            plan, key = await self._plan(call, request, bill)
+            for choice in plan:
+                is_last = choice is plan[-1]
+                held = await self._begin(call, request, bill, choice, key, is_last=is_last)
+                report.tried(choice.offer.id)
+                running = PlainMedia(held)
+                try:
+                    answer = await running.ask()
+                except ProviderFault as fault:
+                    failed.add(running, fault)
+                    if is_final(fault):
+                        break
+                    continue
+                if not isinstance(answer, kind):
+                    raise Internal("The provider's answer is of another kind.")
+                return await self._completion(call, running, answer)
+            raise failed.error(call)
 
     async def _plan(
         self, call: Call, request: MediaRequest, bill: Bill
