@@ -4,5 +4,17 @@ Everything here runs locally on the prompt alone; training is in `scripts/train_
 """
 
 from omni_grpc.routing.learned.encoder import DIMENSIONS, Encoder, excerpt, shared_encoder
+from omni_grpc.routing.learned.heads import Prediction
+from omni_grpc.routing.learned.quality import Encoded, Guard, Quality, shared_quality
 
-__all__ = ["DIMENSIONS", "Encoder", "excerpt", "shared_encoder"]
+__all__ = [
+    "DIMENSIONS",
+    "Encoded",
+    "Encoder",
+    "Guard",
+    "Prediction",
+    "Quality",
+    "excerpt",
+    "shared_encoder",
+    "shared_quality",
+]

@@ -65,13 +65,20 @@ class Encoder:
 
     def encode(self, text: str) -> Vector:
         """The vector of a text, `float32[DIMENSIONS]`, of length 1; all zero for an empty text."""
-        text = excerpt(text)
+        return unit(self.total(excerpt(text)))
+
+    def total(self, text: str) -> Vector:
+        """The sum of the vectors of a text's tokens; sums of a text's parts may be added.
+
+        The text is read whole, and must have no lone surrogates: see `excerpt`.
+        """
         if self._tokenizer is None:
-            return _unit(_hashed(text))
+            return _hashed(text)
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         if not ids:
             return np.zeros(DIMENSIONS, dtype=np.float32)
-        return _unit(self._table[ids].sum(axis=0, dtype=np.float32))
+        total: Vector = self._table[ids].sum(axis=0, dtype=np.float32)
+        return total
 
 
 @lru_cache(maxsize=1)
@@ -110,6 +117,7 @@ def _place_of(word: str) -> tuple[int, float]:
     return number % DIMENSIONS, 1.0 if number >> 31 else -1.0
 
 
-def _unit(vector: Vector) -> Vector:
+def unit(vector: Vector) -> Vector:
+    """A vector at length 1; a zero vector stays one."""
     length = float(np.linalg.norm(vector))
     return vector if length == 0.0 else vector / np.float32(length)

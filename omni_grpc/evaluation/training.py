@@ -1,0 +1,293 @@
+"""Training: from recorded answers to a basis, heads and the weight of cost.
+
+Closed forms and a few seeded iterations, so the same data give the same bytes. What is chosen is
+chosen on predictions for prompts that the heads did not see.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from omni_grpc.evaluation.data import PREMIUM, Amounts, Flags, PoolData
+from omni_grpc.routing.learned.basis import LANDMARK_SHARPNESS, Basis, Numbers, Stack
+from omni_grpc.routing.learned.heads import Pool
+
+Places = NDArray[np.intp]
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be turned about training; ablations turn one at a time.
+
+    Attributes:
+        regions, landmarks: how many of each.
+        penalty: of the ridge for how hard a prompt is, and for output tokens.
+        difference_penalty: for how models differ on it: larger, for there is less to be learned.
+        rewritten: whether each prompt is also seen in other wrappers.
+        likeness_share: of known prompts, how many may count as unlike them in meaning.
+        form_share: the same for the form.
+        forms: known forms that are kept.
+    """
+
+    regions: int = 32
+    landmarks: int = 300
+    penalty: float = 10.0
+    difference_penalty: float = 200.0
+    rewritten: bool = True
+    likeness_share: float = 0.02
+    form_share: float = 0.05
+    forms: int = 400
+
+
+RECIPE: Final = Recipe()
+FOLDS: Final = 5
+SEED: Final = 20_260_101
+_REGION_ROUNDS: Final = 20
+_LANDMARK_ROUNDS: Final = 8
+_EIGENVALUE_MIN: Final = 1e-3
+_POOL_PROMPTS_PER_LANDMARK: Final = 2
+_REGION_PROMPTS_MIN: Final = 50
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """Prompts as features: as they are, and in other wrappers."""
+
+    plain: Stack
+    rewritten: Stack
+
+    def rows(self, chosen: Flags | Places) -> "Seen":
+        """Some of the prompts."""
+        return Seen(self.plain.rows(chosen), self.rewritten.rows(chosen))
+
+
+def train_basis(stack: Stack, recipe: Recipe = RECIPE) -> Basis:
+    """Finds regions and landmarks among prompts; looks at no outcome."""
+    empty = np.zeros((1, 1), dtype=np.float32)
+    start = Basis(
+        whole_mean=stack.whole.mean(axis=0),
+        stem_mean=stack.stem.mean(axis=0),
+        form_mean=stack.form.mean(axis=0),
+        form_deviation=stack.form.std(axis=0) + np.float32(1e-6),
+        regions=empty,
+        landmarks=empty,
+        mixing=empty,
+    )
+    place = start.place(stack)
+    regions = centres(place, recipe.regions, _REGION_ROUNDS)
+    landmarks = centres(place, recipe.landmarks, _LANDMARK_ROUNDS)
+    whole = msgspec.structs.replace(start, regions=regions, landmarks=landmarks)
+    return msgspec.structs.replace(whole, mixing=_mixing(whole))
+
+
+def _mixing(basis: Basis) -> Numbers:
+    """Makes the landmarks' kernel values uncorrelated: the Nyström approximation."""
+    kernel = np.exp(LANDMARK_SHARPNESS * (basis.landmarks @ basis.landmarks.T - 1.0))
+    values, vectors = np.linalg.eigh(kernel.astype(np.float64))
+    kept = values > _EIGENVALUE_MIN
+    mixing: Numbers = (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
+    return mixing
+
+
+def centres(place: Numbers, count: int, rounds: int) -> Numbers:
+    """k-means on unit vectors, seeded."""
+    rng = np.random.default_rng(SEED)
+    found = place[rng.choice(len(place), min(count, len(place)), replace=False)].copy()
+    for _ in range(rounds):
+        nearest = (place @ found.T).argmax(axis=1)
+        order = np.argsort(nearest, kind="stable")
+        starts = np.searchsorted(nearest[order], np.arange(len(found)))
+        ends = np.append(starts[1:], len(order))
+        for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            if end > start:
+                mean = place[order[start:end]].mean(axis=0)
+                found[number] = mean / np.linalg.norm(mean)
+    return found
+
+
+class Targets(msgspec.Struct, frozen=True):
+    """What heads learn: `[prompts, 1 + models + models]`.
+
+    The mean over the models, each model's difference from it, the logarithm of output tokens.
+    """
+
+    values: Amounts
+    models: int
+
+    @classmethod
+    def of(cls, data: PoolData) -> "Targets":
+        """From recorded outcomes; output tokens follow from cost and prices."""
+        mean = data.quality.mean(axis=1, keepdims=True)
+        tokens = np.log(recorded_output_tokens(data))
+        return cls(np.hstack([mean, data.quality - mean, tokens]), data.quality.shape[1])
+
+
+def recorded_output_tokens(data: PoolData) -> Amounts:
+    """How many tokens each model answered with, `[prompts, models]`, at least 1."""
+    prices = data.prices()
+    rest = data.cost_usd - data.prompt_tokens()[:, None] * prices[:, 0]
+    return np.maximum(rest / prices[:, 1], 1.0)
+
+
+class Solved(msgspec.Struct, frozen=True):
+    """Heads of one fit: see `Pool`."""
+
+    quality: Numbers
+    tokens: Numbers
+    tokens_scale: Numbers
+
+
+class Moments(msgspec.Struct, frozen=True):
+    """Sums over prompts from which heads are solved; those of prompts left out are taken off."""
+
+    gram: Amounts
+    cross: Amounts
+
+    @classmethod
+    def of(cls, coordinates: Sequence[Numbers], targets: Amounts) -> "Moments":
+        """The sums over prompts, the mean over the ways in which they are written."""
+        ways = [np.asarray(one, dtype=np.float64) for one in coordinates]
+        return cls(
+            sum((one.T @ one for one in ways), start=np.zeros(())) / len(ways),
+            sum((one.T @ targets for one in ways), start=np.zeros(())) / len(ways),
+        )
+
+    def without(self, other: "Moments") -> "Moments":
+        """The sums without those of some prompts."""
+        return Moments(self.gram - other.gram, self.cross - other.cross)
+
+
+def solve(
+    moments: Moments, plain: Numbers, targets: Targets, recipe: Recipe, output_tokens: Amounts
+) -> Solved:
+    """Solves the two ridges. `plain` and `output_tokens` set the scale of predicted tokens.
+
+    The first coordinate is a one, and is not penalised.
+    """
+    models = targets.models
+    free = np.eye(len(moments.gram))
+    free[0, 0] = 1e-6
+    common = np.linalg.solve(moments.gram + recipe.penalty * free, moments.cross)
+    differences = np.linalg.solve(
+        moments.gram + recipe.difference_penalty * free, moments.cross[:, 1 : 1 + models]
+    )
+    quality = (common[:, :1] + differences).astype(np.float32)
+    tokens = common[:, 1 + models :].astype(np.float32)
+    scale = output_tokens.mean(axis=0) / np.exp(plain @ tokens).mean(axis=0)
+    return Solved(quality, tokens, scale.astype(np.float32))
+
+
+class Held(msgspec.Struct, frozen=True):
+    """Predictions for prompts by heads that did not see them."""
+
+    quality: Amounts
+    output_tokens: Amounts
+    likeness: Amounts
+    form_distance: Amounts
+
+
+class Trained(msgspec.Struct, frozen=True):
+    """A pool's heads, with predictions for its own prompts by heads that did not see them."""
+
+    pool: Pool
+    held: Held
+
+
+def train_pool(data: PoolData, seen: Seen, folds: Places, recipe: Recipe = RECIPE) -> Trained:
+    """Trains one pool: its basis and its heads.
+
+    Args:
+        data: the outcomes.
+        seen: the features of the same prompts.
+        folds: by prompt; near duplicates share one.
+        recipe: of the training.
+    """
+    basis = train_basis(seen.plain, recipe)
+    place = basis.place(seen.plain)
+    likeness = basis.likeness(place)
+    plain = basis.coordinates(seen.plain, place, likeness)
+    ways = [plain]
+    if recipe.rewritten:
+        other = basis.place(seen.rewritten)
+        ways.append(basis.coordinates(seen.rewritten, other, basis.likeness(other)))
+    form_place = basis.form_place(seen.plain)
+    targets, tokens = Targets.of(data), recorded_output_tokens(data)
+    moments = Moments.of(ways, targets.values)
+    count, models = data.quality.shape
+    held = Held(
+        np.zeros((count, models)), np.zeros((count, models)), np.zeros(count), np.zeros(count)
+    )
+    for fold in np.unique(folds):
+        out = folds == fold
+        off = Moments.of([way[out] for way in ways], targets.values[out])
+        solved = solve(moments.without(off), plain[~out], targets, recipe, tokens[~out])
+        draft = _pool(basis, data.take(~out), likeness[~out], form_place[~out], solved, recipe)
+        held.quality[out] = draft.qualities(plain[out])
+        held.output_tokens[out] = draft.output_tokens(plain[out])
+        held.likeness[out] = likeness[out][:, draft.landmarks].max(axis=1)
+        held.form_distance[out] = form_distances(form_place[out], draft.forms)
+    solved = solve(moments, plain, targets, recipe, tokens)
+    pool = msgspec.structs.replace(
+        _pool(basis, data, likeness, form_place, solved, recipe),
+        likeness_min=float(np.quantile(held.likeness, recipe.likeness_share)),
+        form_distance_max=float(np.quantile(held.form_distance, 1.0 - recipe.form_share)),
+        doubt=_doubt(basis, place, data, held),
+    )
+    return Trained(pool, held)
+
+
+def form_distances(form_place: Numbers, forms: Numbers) -> Amounts:
+    """How far the nearest of the known forms is."""
+    squares = (
+        (form_place * form_place).sum(axis=1, keepdims=True)
+        + (forms * forms).sum(axis=1)
+        - 2.0 * form_place @ forms.T
+    )
+    distances: Amounts = np.sqrt(np.maximum(squares.min(axis=1), 0.0)).astype(np.float64)
+    return distances
+
+
+def _pool(
+    basis: Basis,
+    data: PoolData,
+    likeness: Numbers,
+    form_place: Numbers,
+    solved: Solved,
+    recipe: Recipe,
+) -> Pool:
+    nearest = np.bincount(likeness.argmax(axis=1), minlength=len(basis.landmarks))
+    rng = np.random.default_rng(SEED)
+    sample = rng.choice(len(form_place), min(recipe.forms, len(form_place)), replace=False)
+    return Pool(
+        basis=basis,
+        name=data.meta.pool,
+        models=data.meta.models,
+        premium=PREMIUM,
+        typical_tokens=(
+            float(data.prompt_tokens().mean()),
+            float(recorded_output_tokens(data)[:, PREMIUM].mean()),
+        ),
+        cost_weight=0.0,
+        likeness_min=-1.0,
+        form_distance_max=np.inf,
+        doubt=0.0,
+        quality=solved.quality,
+        tokens=solved.tokens,
+        tokens_scale=solved.tokens_scale,
+        mean_quality=data.quality.mean(axis=0).astype(np.float32),
+        landmarks=np.flatnonzero(nearest >= _POOL_PROMPTS_PER_LANDMARK).astype(np.int32),
+        forms=form_place[np.sort(sample)],
+    )
+
+
+def _doubt(basis: Basis, place: Numbers, data: PoolData, held: Held) -> float:
+    """How far off the predicted differences are on average over a region of prompts."""
+    region = (place @ basis.regions.T).argmax(axis=1)
+    errors = []
+    for number in np.unique(region):
+        here = region == number
+        if here.sum() >= _REGION_PROMPTS_MIN:
+            off = (held.quality[here] - data.quality[here]).mean(axis=0)
+            errors.append(off - off[PREMIUM])
+    return float(np.sqrt(np.mean(np.square(errors)))) if errors else 0.0

@@ -1,0 +1,227 @@
+"""The trained predictions, as the router asks for them: from a text to chances by model."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from omni_grpc.routing.learned.basis import Numbers
+from omni_grpc.routing.learned.encoder import Encoder, Vector, shared_encoder
+from omni_grpc.routing.learned.features import Features, read_features
+from omni_grpc.routing.learned.heads import Pool, Prediction
+from omni_grpc.routing.learned.ratings import RatingScale
+from omni_grpc.routing.learned.weights import read_weights
+
+WEIGHTS: Final = Path(__file__).with_name("router.weights")
+
+UNLIKE_DOUBT: Final = 0.5
+"""What a prediction may be off by for a prompt unlike all that its pool has seen."""
+
+SAME_MODELS: Final[Mapping[str, str]] = {
+    "gpt-4o-2024-05-13": "A/gpt-4o",
+    "gemini-1.5-pro": "A/gemini-pro",
+    "gemini-1.5-pro-002": "A/gemini-pro",
+    "gemini-1.5-flash": "A/gemini-flash",
+    "gemini-1.5-flash-002": "A/gemini-flash",
+    "llama-3.1-70b-instruct": "A/llama-70b",
+    "meta-llama-3.1-70b-instruct": "A/llama-70b",
+    "llama-3.1-8b-instruct": "A/llama-8b",
+    "meta-llama-3.1-8b-instruct": "A/llama-8b",
+    "claude-3-5-sonnet-20240620": "B/claude-3.5-sonnet",
+    "claude-3.5-sonnet-20240620": "B/claude-3.5-sonnet",
+    "gpt-4o-2024-08-06": "B/gpt-4o-0806",
+    "gpt-4o": "B/gpt-4o-0806",
+    "mistral-large-2407": "B/mistral-large-2",
+    "claude-3-opus": "B/claude-3-opus",
+    "claude-3-opus-20240229": "B/claude-3-opus",
+    "llama-3-70b-instruct": "B/llama-3-70b",
+    "meta-llama-3-70b-instruct": "B/llama-3-70b",
+    "gpt-4o-mini": "B/gpt-4o-mini",
+    "gpt-4o-mini-2024-07-18": "B/gpt-4o-mini",
+    "claude-3-haiku": "B/claude-3-haiku",
+    "claude-3-haiku-20240307": "B/claude-3-haiku",
+    "gpt-3.5-turbo": "B/gpt-3.5-turbo",
+    "gpt-3.5-turbo-0125": "B/gpt-3.5-turbo",
+    "llama-3-8b-instruct": "B/llama-3-8b",
+    "meta-llama-3-8b-instruct": "B/llama-3-8b",
+}
+"""The heads of models by the last part of their canonical ids, lower case."""
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """A prompt, ready for every prediction.
+
+    Attributes:
+        features: what was read of it; `features.whole` is its vector.
+        coordinates: by pool, what its heads are linear in.
+        unlike: the names of the pools that it is unlike.
+    """
+
+    features: Features
+    coordinates: dict[str, Numbers]
+    unlike: frozenset[str]
+
+    @property
+    def vector(self) -> Vector:
+        """The prompt's vector, `float32[DIMENSIONS]`, of length 1."""
+        return self.features.whole
+
+
+class Quality:
+    """The heads of all pools. Immutable; threads may share it."""
+
+    def __init__(self, pools: Sequence[Pool], scale: RatingScale, encoder: Encoder) -> None:
+        """`encoder` is of the kind that the pools were trained with."""
+        self.pools = {pool.name: pool for pool in pools}
+        self.scale = scale
+        self._encoder = encoder
+        self._heads = {
+            f"{pool.name}/{model}": (pool, column)
+            for pool in pools
+            for column, model in enumerate(pool.models)
+        }
+        for model, head in SAME_MODELS.items():
+            if head in self._heads:
+                self._heads.setdefault(model, self._heads[head])
+
+    def encode(self, text: str) -> Encoded:
+        """Reads a prompt."""
+        return self.encoded(read_features(text, self._encoder))
+
+    def encoded(self, features: Features) -> Encoded:
+        """Brings what was read of a prompt into the coordinates of each pool."""
+        read = {name: pool.read(features) for name, pool in self.pools.items()}
+        return Encoded(
+            features,
+            {name: coordinates for name, (coordinates, _) in read.items()},
+            frozenset(name for name, (_, unlike) in read.items() if bool(unlike)),
+        )
+
+    def knows(self, model: str) -> bool:
+        """Whether there is a head for a model: a canonical id, or `{pool}/{name}`."""
+        return self.head(model) is not None
+
+    def predict(self, encoded: Encoded, models: Sequence[str]) -> dict[str, Prediction]:
+        """The predictions for those of the models that there are heads for."""
+        by_pool = {
+            name: pool.qualities(encoded.coordinates[name]) for name, pool in self.pools.items()
+        }
+        found = {}
+        for model in models:
+            head = self.head(model)
+            if head is not None:
+                pool, column = head
+                mean = float(by_pool[pool.name][column])
+                doubt = UNLIKE_DOUBT if pool.name in encoded.unlike else pool.doubt
+                found[model] = Prediction(mean, max(0.0, mean - doubt))
+        return found
+
+    def output_tokens(self, encoded: Encoded, models: Sequence[str]) -> dict[str, float]:
+        """The expected output tokens for those of the models that there are heads for."""
+        by_pool = {
+            name: pool.output_tokens(encoded.coordinates[name]) for name, pool in self.pools.items()
+        }
+        found = {}
+        for model in models:
+            head = self.head(model)
+            if head is not None:
+                found[model] = float(by_pool[head[0].name][head[1]])
+        return found
+
+    def typical_output_tokens(self, encoded: Encoded) -> float:
+        """The output tokens of a model without a head: the median of the models with one."""
+        counts = [
+            pool.output_tokens(encoded.coordinates[name]) for name, pool in self.pools.items()
+        ]
+        return float(np.median(np.concatenate(counts)))
+
+    def difficulty(self, encoded: Encoded) -> float | None:
+        """How much harder than typical a prompt is for the models with heads, in log-odds.
+
+        Negative for an easier one; None for a prompt that is unlike anything known.
+        """
+        chances = [
+            pool.qualities(encoded.coordinates[name])
+            for name, pool in self.pools.items()
+            if name not in encoded.unlike
+        ]
+        if not chances:
+            return None
+        typical = [
+            pool.mean_quality for name, pool in self.pools.items() if name not in encoded.unlike
+        ]
+        return self.scale.odds_between(
+            float(np.concatenate(chances).mean()), float(np.concatenate(typical).mean())
+        )
+
+    def predict_rated(self, encoded: Encoded, rating: float, complexity_score: float) -> Prediction:
+        """The prediction for a model without a head, from its rating.
+
+        Args:
+            encoded: the prompt.
+            rating: the chance, 0 to 1, that it does a typical prompt of the task well.
+            complexity_score: of the analysis, 0 to 1; counts where the prompt is unlike all known.
+        """
+        return self.scale.prediction(rating, self.difficulty(encoded), complexity_score)
+
+    def cost_weight(self, premium: str) -> float:
+        """What cost weighs against quality beside a premium model, as trained.
+
+        For a premium model without a head the most careful of all pools' weights.
+        """
+        head = self.head(premium)
+        if head is not None:
+            return head[0].cost_weight
+        return min(pool.cost_weight for pool in self.pools.values())
+
+    def typical_tokens(self, premium: str) -> tuple[float, float]:
+        """Prompt and output tokens of a typical prompt, to which costs are compared."""
+        head = self.head(premium)
+        pool = next(iter(self.pools.values())) if head is None else head[0]
+        return pool.typical_tokens
+
+    def head(self, model: str) -> tuple[Pool, int] | None:
+        """The pool of a model's head and its place there; None if it has none."""
+        head = self._heads.get(model)
+        if head is None:
+            head = self._heads.get(model.rpartition("/")[2].lower())
+        return head
+
+
+class Guard:
+    """Says when a prompt is so unlike anything known that only the premium model is safe."""
+
+    def __init__(self, quality: Quality) -> None:
+        """`quality` knows what is known."""
+        self._quality = quality
+
+    def escalates(self, encoded: Encoded, premium: str) -> bool:
+        """Whether a prompt should go to the premium model, whatever is predicted.
+
+        That is so where it is unlike the prompts that the premium model's own pool has seen, or
+        where that model has no head: unlike those of every pool.
+        """
+        head = self._quality.head(premium)
+        if head is not None:
+            return head[0].name in encoded.unlike
+        return len(encoded.unlike) == len(self._quality.pools)
+
+
+@lru_cache(maxsize=1)
+def shared_quality() -> Quality:
+    """The trained predictions that this package ships, on the process's one encoder.
+
+    Raises:
+        ValueError: the weights were trained on another kind of encoder than is installed.
+    """
+    encoder = shared_encoder()
+    weights = read_weights(WEIGHTS)
+    if weights.encoder != encoder.kind:
+        raise ValueError(
+            f"The routing weights need the {weights.encoder} encoder, and only the "
+            f"{encoder.kind} one is installed: reinstall the wordllama package."
+        )
+    return Quality(weights.pools, weights.scale, encoder)

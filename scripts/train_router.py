@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Trains the routing weights that the package ships, from recorded answers.
+
+    scripts/train_router.py --data DIR [--out FILE]
+
+Only `pool_*_dev.jsonl` is read. The same data on the same machine give the same bytes; one thread
+of linear algebra, about a minute.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+
+from omni_grpc.evaluation.data import pool_names, read_pool
+from omni_grpc.evaluation.reading import read_library
+from omni_grpc.evaluation.shipping import fit_scale, ship_pool
+from omni_grpc.routing.learned import shared_encoder
+from omni_grpc.routing.learned.quality import WEIGHTS
+from omni_grpc.routing.learned.weights import Weights, write_weights
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description="Train the routing weights.")
+    parser.add_argument("--data", type=Path, required=True, help="folder with pool_*_dev.jsonl")
+    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    arguments = parser.parse_args()
+    names = pool_names(arguments.data)
+    pools = [read_pool(arguments.data, name, ["dev"]) for name in names]
+    encoder = shared_encoder()
+    library = read_library(pools, encoder, lambda said: print(said, file=sys.stderr))
+    trained = [(data, ship_pool(data, library)) for data in pools]
+    scale, left_out = fit_scale(trained)
+    write_weights(
+        arguments.out,
+        Weights(encoder=encoder.kind, pools=tuple(one.pool for _, one in trained), scale=scale),
+    )
+    for _, one in trained:
+        print(f"pool {one.pool.name}: cost weighs {one.pool.cost_weight}")
+    print(f"ratings: slope {scale.slope}, doubt {scale.doubt:.3f}; squared error left out")
+    for case in left_out:
+        print(
+            f"  {case.pool} {case.model:20} rating {case.rating_alone:.4f}"
+            f"  with difficulty {case.with_difficulty:.4f}  own head {case.own_head:.4f}"
+        )
+    print(f"{arguments.out}: {arguments.out.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
