@@ -40,6 +40,9 @@ REASON_CHARS_MAX: Final = 500
 NANOUSD_PER_MTOK_MAX: Final = 10_000_000_000_000
 """What the table of rates takes: 10,000 USD per million."""
 
+NANOUSD_PER_MILLION_IMAGES_MAX: Final = 10_000_000_000_000_000
+"""What it takes of images: ten dollars for one."""
+
 OWN_UNITS: Final = frozenset({Unit.IMAGE, Unit.SECOND, Unit.CHARACTER})
 """What is sold by no token."""
 
@@ -140,12 +143,12 @@ def _price_fault(price: OwnPrice) -> str | None:
         return "must be rates or a discount_ppm, not both"
     if len({(rate.unit, rate.prompt_tokens_min) for rate in price.rates}) < len(price.rates):
         return "prices a unit twice"
-    if any(
-        not 0 <= rate.nanousd_per_mtok <= NANOUSD_PER_MTOK_MAX
-        or not 0 <= rate.prompt_tokens_min <= TIER_TOKENS_MAX
-        for rate in price.rates
-    ):
-        return f"has a rate that is not between 0 and {NANOUSD_PER_MTOK_MAX} nano-USD"
+    for rate in price.rates:
+        most = NANOUSD_PER_MILLION_IMAGES_MAX if rate.unit is Unit.IMAGE else NANOUSD_PER_MTOK_MAX
+        if not 0 <= rate.nanousd_per_mtok <= most:
+            return f"has a rate for {rate.unit} that is not between 0 and {most} nano-USD"
+        if not 0 <= rate.prompt_tokens_min <= TIER_TOKENS_MAX:
+            return f"has a rate from a prompt on that is not between 0 and {TIER_TOKENS_MAX} tokens"
     base = {rate.unit for rate in price.rates if not rate.prompt_tokens_min}
     if not base >= {Unit.PROMPT, Unit.COMPLETION} and not base & OWN_UNITS:
         return "must price prompt and completion, or what is sold by no token"

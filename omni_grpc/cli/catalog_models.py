@@ -31,6 +31,11 @@ from omni_grpc.storage import Database
 T = TypeVar("T")
 
 ACTOR: Final = "omni-grpc catalog"
+_NOT_ROWS: Final = frozenset(
+    {"model", "sources", "ratings", "rates", "prompt_usd_per_mtok", "completion_usd_per_mtok"}
+)
+"""What a card shows in rows of its own kind, or twice."""
+
 ORIGINS: Final = "SELECT origins FROM offer WHERE id = %s"
 
 
@@ -55,7 +60,7 @@ def run_catalog_list(place: Place, filter_: str, limit: int, *, as_json: bool) -
 
 
 def run_catalog_show(place: Place, model: str, scope: str, *, as_json: bool) -> None:
-    """Shows everything about each offer that a name means."""
+    """Shows everything about what a name means: the first offer whole, as JSON all of them."""
     from omni_grpc.catalog import scopes_of
 
     scopes = scopes_of(check_scope(scope))
@@ -79,8 +84,10 @@ def run_catalog_show(place: Place, model: str, scope: str, *, as_json: bool) -> 
         if as_json:
             print_json(known)
             return
-        for facts in known:
-            console.print(_card(facts))
+        console.print(_card(known[0]))
+        if others := offers[1:]:
+            console.print("Also sold as:")
+            console.print(_listing(snapshot, others))
 
     work_in(place, work)
 
@@ -127,7 +134,7 @@ def run_alias_set(
     place: Place, name: str, targets: Sequence[str], scope: str, *, as_json: bool
 ) -> None:
     """Makes an alias, or changes it."""
-    alias = Alias(name=name, scope=scope, targets=tuple(targets))
+    alias = Alias(name=name, scope=check_scope(scope), targets=tuple(targets))
 
     async def work(_: Settings, catalog: Catalog) -> None:
         await catalog.set_alias(alias, actor=f"{ACTOR} alias set")
@@ -253,7 +260,7 @@ def _card(facts: Mapping[str, Any]) -> Table:  # as it goes into JSON
     sources: Mapping[str, str] = facts["sources"]
     table = Table("fact", "value", "from", title=facts["model"], title_justify="left")
     for field, value in facts.items():
-        if field not in ("model", "sources", "ratings", "rates"):
+        if field not in _NOT_ROWS:
             table.add_row(field, _value(value), sources.get(field, ""))
     for rate in facts["rates"]:
         size = f" from {rate['prompt_tokens_min']:,}" if rate["prompt_tokens_min"] else ""
@@ -279,7 +286,7 @@ def _facts(
         "output_tokens": offer.output_tokens_max,
         "prompt_usd_per_mtok": _usd(price, Unit.PROMPT),
         "completion_usd_per_mtok": _usd(price, Unit.COMPLETION),
-        "price_version": None if price is None else price.version,
+        "price_version": None if price is None else str(price.version),
         "unpriced_reason": offer.unpriced_reason,
         "rates": [
             {
