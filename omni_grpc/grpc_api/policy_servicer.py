@@ -22,7 +22,7 @@ from omni_grpc.grpc_api.policy_messages import (
     report_message,
 )
 from omni_grpc.identity import Identity
-from omni_grpc.routing import Entry, Experiment, Kind, Must, Policy, PolicyAdmin, is_scope
+from omni_grpc.routing import Entry, Experiment, Kind, Policy, PolicyAdmin, is_scope
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 _FORM: Final = "`parent` must be global, orgs/{org}, or of a team or an environment of it."
@@ -43,7 +43,7 @@ class PolicyServicer(pb_grpc.AdminServiceServicer):
         await self._check_parent(request.parent)
         with _in_contract("routing_policy", "routing_policy_id"):
             policy = policy_of(request.routing_policy, request.parent, request.routing_policy_id)
-            written = await self._policies.put(policy, actor=_actor(), must=Must.BE_NEW)
+            written = await self._policies.create(policy, actor=_actor())
         return pb.CreateRoutingPolicyResponse(
             routing_policy=policy_message(written.entry), warnings=written.warnings
         )
@@ -98,7 +98,7 @@ class PolicyServicer(pb_grpc.AdminServiceServicer):
         await self._check_parent(request.parent)
         with _in_contract("experiment", "experiment_id"):
             experiment = experiment_of(request.experiment, request.parent, request.experiment_id)
-            written = await self._policies.put(experiment, actor=_actor(), must=Must.BE_NEW)
+            written = await self._policies.create(experiment, actor=_actor())
         return pb.CreateExperimentResponse(
             experiment=experiment_message(written.entry), warnings=written.warnings
         )

@@ -17,7 +17,7 @@ from omni_grpc.routing.plan import (
     RouteContext,
 )
 from omni_grpc.routing.policies import Entry, Policies, Source
-from omni_grpc.routing.policy_admin import Must, PolicyAdmin, Written
+from omni_grpc.routing.policy_admin import PolicyAdmin, Written
 from omni_grpc.routing.policy_checks import is_scope
 from omni_grpc.routing.policy_file import FileContent, PolicyFileError, parse_policies
 from omni_grpc.routing.policy_model import Policy
@@ -45,7 +45,6 @@ __all__ = [
     "Kind",
     "LocalJudge",
     "Metric",
-    "Must",
     "Plan",
     "Policies",
     "Policy",

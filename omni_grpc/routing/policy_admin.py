@@ -7,7 +7,6 @@ served by cannot be deleted under it. What is refused changes nothing.
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
-from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -25,24 +24,16 @@ from omni_grpc.routing.policy_checks import (
 from omni_grpc.routing.policy_file import RULE_COUNT_MAX
 from omni_grpc.routing.policy_model import Policy
 from omni_grpc.routing.policy_reading import FAULTS_TOLD_MAX, Fault
-from omni_grpc.routing.store import Content, Item, Kind, Stored
+from omni_grpc.routing.store import Changes, Content, Item, Kind, Stored
 
 CALLS_REPORTED_MAX: Final = 200_000
 """The newest calls that a report is made from: about a second of CPU, and some 100 MB."""
 
 _NAME: Final = re.compile(r"(.{1,256})/(routingPolicies|experiments)/([^/]{1,63})")
-_KINDS: Final = {"routingPolicies": Kind.POLICY, "experiments": Kind.EXPERIMENT}
-_COLLECTIONS: Final = {kind: name for name, kind in _KINDS.items()}
+_COLLECTIONS: Final = {Kind.POLICY: "routingPolicies", Kind.EXPERIMENT: "experiments"}
 _WORDS: Final = {Kind.POLICY: "policy", Kind.EXPERIMENT: "experiment"}
 
 Change = Callable[[Entry], Item]
-
-
-class Must(StrEnum):
-    """What must be so before something is written."""
-
-    BE_NEW = "be new"
-    NOTHING = "nothing"
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -64,18 +55,33 @@ class PolicyAdmin:
     def __init__(self, policies: Policies) -> None:
         self._policies = policies
 
-    async def put(self, item: Item, *, actor: str, must: Must) -> Written:
-        """Write a policy or an experiment. One without a start begins now, or when it did before.
+    async def create(self, item: Item, *, actor: str) -> Written:
+        """Write a new policy or experiment. An experiment without a start begins now.
 
         Raises:
             FieldInvalid: anything about it is wrong; the message has every fault.
-            AlreadyExists: it must be new, and is not.
+            AlreadyExists: there is one of this name.
         """
-        faults = check_policy(item) if isinstance(item, Policy) else check_experiment(item)
-        _refuse(faults)
-        return await self._write(
-            item.full_name, Kind.of(item), lambda row: self._put(item, row, must), actor
-        )
+
+        def make(content: Content) -> list[Item]:
+            if _row(content, item.full_name) is not None:
+                raise AlreadyExists(
+                    f"`{item.full_name}` exists already. Update it, or choose another name.",
+                    field="name",
+                )
+            return [item]
+
+        return (await self._write(make, actor))[0]
+
+    async def put_all(self, items: Sequence[Item], *, actor: str) -> tuple[Written, ...]:
+        """Write policies and experiments, new or not; all or none.
+
+        An experiment without a start begins now, or when it did before.
+
+        Raises:
+            FieldInvalid: anything about one is wrong; the message has every fault.
+        """
+        return await self._write(lambda _: items, actor)
 
     async def change(
         self, name: str, kind: Kind, change: Change, *, etag: str, actor: str
@@ -94,12 +100,12 @@ class PolicyAdmin:
             NotFound: there is none.
             EtagMismatch: it was changed meanwhile.
         """
-        _parsed(name, kind)
+        _check_name(name, kind)
 
-        def make(row: Stored | None) -> Item:
-            return change(entry_of(self._found(row, kind, name, etag)))
+        def make(content: Content) -> list[Item]:
+            return [change(entry_of(self._found(content, kind, name, etag)))]
 
-        return await self._write(name, kind, make, actor)
+        return (await self._write(make, actor))[0]
 
     async def delete(self, name: str, kind: Kind, *, etag: str, actor: str) -> None:
         """Take away what stands in the database.
@@ -109,14 +115,15 @@ class PolicyAdmin:
             NotFound: there is none.
             EtagMismatch: it was changed since.
         """
-        scope, own = _parsed(name, kind)
+        _check_name(name, kind)
 
-        def decide(content: Content) -> None:
-            self._found(_row(content, name), kind, name, etag)
-            rest = tuple(row for row in content.rows if row.item.full_name != name)
+        def decide(content: Content) -> Changes:
+            row = self._found(content, kind, name, etag)
+            rest = tuple(other for other in content.rows if other is not row)
             self._refuse_broken(content, Content(content.version, rest), "name")
+            return Changes(remove=(row.item,))
 
-        await self._policies.store.change(kind, scope, own, decide, actor=actor)
+        await self._policies.store.change(decide, actor=actor)
         await self._policies.load()
 
     async def get(self, name: str, kind: Kind) -> Entry:
@@ -126,7 +133,7 @@ class PolicyAdmin:
             FieldInvalid: it is no name.
             NotFound: there is none.
         """
-        _parsed(name, kind)
+        _check_name(name, kind)
         for entry in await self.entries(kind):
             if entry.item.full_name == name:
                 return entry
@@ -154,49 +161,41 @@ class PolicyAdmin:
         return await asyncio.to_thread(report, item, calls, warnings=warnings)
 
     async def _write(
-        self, name: str, kind: Kind, make: Callable[[Stored | None], Item], actor: str
-    ) -> Written:
-        scope, own = _parsed(name, kind)
-        warnings: list[str] = []
+        self, make: Callable[[Content], Sequence[Item]], actor: str
+    ) -> tuple[Written, ...]:
+        warnings: dict[str, tuple[str, ...]] = {}
 
-        def decide(content: Content) -> Item:
-            before = _row(content, name)
-            item = make(before)
-            _refuse(check_policy(item) if isinstance(item, Policy) else check_experiment(item))
-            rest = [row for row in content.rows if row is not before]
-            if before is None and sum(Kind.of(row.item) is kind for row in rest) >= RULE_COUNT_MAX:
-                raise FieldInvalid(
-                    f"There are {RULE_COUNT_MAX:,} of them already, which is the most there can "
-                    "be; delete some first.",
-                    field="name",
-                )
+        def decide(content: Content) -> Changes:
+            before = {row.item.full_name: row for row in content.rows}
+            items = [self._begun(item, before.get(item.full_name)) for item in make(content)]
+            _refuse(items)
             now = self._policies.now()
-            after = Content(content.version, (*rest, Stored(item, 0, now, now, actor)))
-            self._refuse_broken(content, after, kind.value)
-            warnings.extend(self._warnings(item, before, after))
-            return item
+            rows = dict(before)
+            rows.update((item.full_name, Stored(item, 0, now, now, actor)) for item in items)
+            after = Content(content.version, tuple(rows.values()))
+            self._refuse_many(after)
+            self._refuse_broken(content, after, "rule")
+            for item in items:
+                old = before.get(item.full_name)
+                warnings[item.full_name] = tuple(self._warnings(item, old, after))
+            return Changes(put=tuple(items))
 
-        stored = await self._policies.store.change(kind, scope, own, decide, actor=actor)
-        if stored is None:
-            raise TypeError("what was written is away")
+        written = await self._policies.store.change(decide, actor=actor)
         await self._policies.load()
-        return Written(entry_of(stored), tuple(warnings))
+        return tuple(Written(entry_of(row), warnings[row.item.full_name]) for row in written)
 
-    def _put(self, item: Item, before: Stored | None, must: Must) -> Item:
-        if before is not None and must is Must.BE_NEW:
-            raise AlreadyExists(
-                f"`{item.full_name}` exists already. Update it, or choose another name.",
-                field="name",
-            )
-        if isinstance(item, Experiment) and item.start_time is None:
-            began = self._policies.now()
-            if before is not None and isinstance(before.item, Experiment):
-                began = before.item.start_time or began
-            item = msgspec.structs.replace(item, start_time=began)
-        return item
+    def _begun(self, item: Item, before: Stored | None) -> Item:
+        """An experiment that has a start: its own, or as before, or now."""
+        if isinstance(item, Policy) or item.start_time is not None:
+            return item
+        began = self._policies.now()
+        if before is not None and isinstance(before.item, Experiment):
+            began = before.item.start_time or began
+        return msgspec.structs.replace(item, start_time=began)
 
-    def _found(self, row: Stored | None, kind: Kind, name: str, etag: str) -> Stored:
+    def _found(self, content: Content, kind: Kind, name: str, etag: str) -> Stored:
         """The row that is to be changed."""
+        row = _row(content, name)
         if row is None:
             if any(item.full_name == name for item in self._policies.file.items):
                 raise FieldInvalid(
@@ -212,6 +211,15 @@ class PolicyAdmin:
                 field="etag",
             )
         return row
+
+    def _refuse_many(self, after: Content) -> None:
+        for kind in Kind:
+            if sum(Kind.of(row.item) is kind for row in after.rows) > RULE_COUNT_MAX:
+                raise FieldInvalid(
+                    f"There are {RULE_COUNT_MAX:,} already, which is the most there can be; "
+                    "delete some first.",
+                    field="name",
+                )
 
     def _refuse_broken(self, before: Content, after: Content, field: str) -> None:
         """Go on only if nothing becomes unusable by a change.
@@ -230,9 +238,10 @@ class PolicyAdmin:
         """What the writer should know, and is no fault."""
         snapshot = self._policies.snapshot
         if isinstance(item, Policy):
-            yield from unknown_models(names_of(item), snapshot)
+            yield from unknown_models(names_of(item), item.scope, snapshot)
             return
-        yield from unknown_models((name for arm in item.arms for name in arm.models), snapshot)
+        named = (name for arm in item.arms for name in arm.models)
+        yield from unknown_models(named, item.scope, snapshot)
         old = None if before is None else before.item
         now = self._policies.now()
         changed = isinstance(old, Experiment) and (old.arms, old.salt) != (item.arms, item.salt)
@@ -265,26 +274,32 @@ def _row(content: Content, name: str) -> Stored | None:
     return next((row for row in content.rows if row.item.full_name == name), None)
 
 
-def _refuse(faults: Sequence[Fault]) -> None:
+def _refuse(items: Sequence[Item]) -> None:
     """Go on only without faults.
 
     Raises:
         FieldInvalid: with all of them, and the path of the first.
     """
+    faults: list[Fault] = []
+    for item in items:
+        path = f"{item.name}: " if len(items) > 1 else ""
+        if isinstance(item, Policy):
+            faults += check_policy(item, path)
+        else:
+            faults += check_experiment(item, path)
     if faults:
         told = "; ".join(str(fault) for fault in faults[:FAULTS_TOLD_MAX])
         raise FieldInvalid(f"{told}.", field=faults[0].path)
 
 
-def _parsed(name: str, kind: Kind) -> tuple[str, str]:
-    """The scope and the id in a full name."""
+def _check_name(name: str, kind: Kind) -> None:
+    """Go on only with a full name of this kind."""
     match = _NAME.fullmatch(name)
-    if match is None or _KINDS[match[2]] is not kind:
-        own = _WORDS[kind]
+    if match is None or match[2] != _COLLECTIONS[kind]:
         raise FieldInvalid(
-            f"`name` must have the form {{scope}}/{_COLLECTIONS[kind]}/{{{own}}}.", field="name"
+            f"`name` must have the form {{scope}}/{_COLLECTIONS[kind]}/{{{_WORDS[kind]}}}.",
+            field="name",
         )
-    return match[1], match[3]
 
 
 def _missing(kind: Kind, name: str) -> NotFound:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
-from omni_grpc.catalog import CatalogSnapshot
+from omni_grpc.catalog import CatalogSnapshot, scopes_of
 from omni_grpc.core.limits import AMOUNT_NANOUSD_MAX, MODEL_ID_CHARS_MAX
 from omni_grpc.core.money import PPM
 from omni_grpc.routing.experiment import CONTROL, Arm, Experiment
@@ -75,13 +75,13 @@ def check_experiment(experiment: Experiment, path: str = "") -> list[Fault]:
     ]
 
 
-def unknown_models(names: Iterable[str], snapshot: CatalogSnapshot) -> list[str]:
-    """Warnings about models that no offer, model or alias of the catalog has the name of."""
+def unknown_models(names: Iterable[str], scope: str, snapshot: CatalogSnapshot) -> list[str]:
+    """Warnings about names that no offer, model or alias of the catalog has, seen from a scope."""
     return [
         f"the catalog knows no model {name!r}; it counts once a sync brings it"
         + (f" (did you mean {near[0]!r}?)" if (near := snapshot.suggestions(name)) else "")
         for name in dict.fromkeys(names)
-        if not snapshot.resolve(name)
+        if not snapshot.resolve(name, scopes_of(scope))
     ]
 
 
@@ -102,14 +102,6 @@ def names_of(policy: Policy) -> Iterator[str]:
 def is_scope(scope: str) -> bool:
     """Whether it has the form of a scope."""
     return _SCOPE.fullmatch(scope) is not None
-
-
-def scope_chain(scope: str) -> tuple[str, ...]:
-    """A scope and those around it, the nearest first: `orgs/a/teams/b`, `orgs/a`, `global`."""
-    if scope == GLOBAL_SCOPE:
-        return (scope,)
-    parts = scope.split("/")
-    return (*("/".join(parts[:end]) for end in range(len(parts), 0, -2)), GLOBAL_SCOPE)
 
 
 def _check_name(name: str, scope: str, description: str, path: str) -> Iterator[Fault]:

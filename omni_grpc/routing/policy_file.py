@@ -74,12 +74,13 @@ def read_policy_file(path: Path) -> FileContent:
     return parse_policies(raw, str(path))
 
 
-def parse_policies(raw: bytes, path: str) -> FileContent:
+def parse_policies(raw: bytes, path: str, *, alone: bool = True) -> FileContent:
     """What a file's bytes say.
 
     Args:
         raw: YAML, or JSON, which is YAML.
         path: the file's name, for the faults.
+        alone: whether it may refer only to what is in it.
 
     Raises:
         PolicyFileError: anything is wrong.
@@ -110,7 +111,7 @@ def parse_policies(raw: bytes, path: str) -> FileContent:
         tuple(policy for _, policy in policies),
         tuple(experiment for _, experiment in experiments),
     )
-    if not faults:
+    if alone and not faults:
         faults += PolicySet(content.policies, content.experiments).faults
     if faults:
         raise PolicyFileError(path, [document.told(fault) for fault in faults])

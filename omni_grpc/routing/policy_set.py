@@ -10,11 +10,11 @@ from typing import Final
 
 import msgspec
 
-from omni_grpc.catalog import CatalogSnapshot
+from omni_grpc.catalog import CatalogSnapshot, scopes_of
 from omni_grpc.core.task import Analysis
 from omni_grpc.routing.experiment import Experiment
 from omni_grpc.routing.plan import RouteContext
-from omni_grpc.routing.policy_checks import names_of, scope_chain
+from omni_grpc.routing.policy_checks import names_of
 from omni_grpc.routing.policy_model import (
     NO_POLICY,
     ROUTED_PREFIX,
@@ -132,10 +132,10 @@ class PolicySet:
 
     def find(self, name: str, scope: str) -> Policy | None:
         """The policy that a reference in `scope` means: of it or the nearest around it."""
-        for around in scope_chain(scope):
+        for around in scopes_of(scope):
             full_name = name if "/" in name else f"{around}/routingPolicies/{name}"
             policy = self._policies.get(full_name)
-            if policy is not None and policy.scope in scope_chain(scope):
+            if policy is not None and policy.scope in scopes_of(scope):
                 return policy
         return None
 
@@ -172,7 +172,7 @@ class PolicySet:
             if len(passed) > CHAIN_COUNT_MAX:
                 raise ValueError(f"hands on more than {CHAIN_COUNT_MAX} times")
             base = self._ready(found, passed)
-        scopes = scope_chain(policy.scope)
+        scopes = scopes_of(policy.scope)
         meant = {name: self._snapshot.resolve(name, scopes) for name in names_of(policy)}
         shares: dict[str, int] = {}
         if isinstance(policy.rule, Weighted):

@@ -90,8 +90,15 @@ class Content(msgspec.Struct, frozen=True):
     rows: tuple[Stored, ...] = ()
 
 
-Decide: TypeAlias = Callable[[Content], Item | None]
-"""Given all that is stored: what shall stand in the row, None to take it away; or it raises."""
+class Changes(msgspec.Struct, frozen=True):
+    """What shall be written, and what taken away."""
+
+    put: tuple[Item, ...] = ()
+    remove: tuple[Item, ...] = ()
+
+
+Decide: TypeAlias = Callable[[Content], Changes]
+"""Given all that is stored: what shall change; or it raises."""
 
 
 class PolicyStore:
@@ -114,35 +121,21 @@ class PolicyStore:
 
         return await self._database.transaction(work)
 
-    async def change(
-        self, kind: Kind, scope: str, name: str, decide: Decide, *, actor: str
-    ) -> Stored | None:
-        """Write a row, or take it away; None if it is away.
+    async def change(self, decide: Decide, *, actor: str) -> tuple[Stored, ...]:
+        """Write rows and take rows away, all or none; returns those that were written.
 
         Args:
-            kind: of the row.
-            scope: of the row.
-            name: of the row.
             decide: called once, while nobody else can write; what it raises undoes everything.
             actor: who asks for it: a key's prefix, or a tool's name.
         """
 
-        async def work(connection: Connection) -> Stored | None:
-            content = await _content(connection, LOCK_VERSION)
-            item = decide(content)
+        async def work(connection: Connection) -> tuple[Stored, ...]:
+            changes = decide(await _content(connection, LOCK_VERSION))
             cursor = connection.cursor(row_factory=scalar_row)
             version = int(await (await cursor.execute(RAISE_VERSION)).fetchone() or 0)
-            if item is None:
-                await connection.execute(REMOVE, (kind.value, scope, name))
-                return None
-            text = msgspec.json.encode(item, order="deterministic").decode()
-            written = connection.cursor(row_factory=args_row(_times))
-            found = await (
-                await written.execute(PUT, (kind.value, scope, name, text, version, actor))
-            ).fetchone()
-            if found is None:
-                raise TypeError("the database returned no row for what it wrote")
-            return Stored(item, version, *found, actor)
+            for item in changes.remove:
+                await connection.execute(REMOVE, (Kind.of(item).value, item.scope, item.name))
+            return tuple([await _put(connection, item, version, actor) for item in changes.put])
 
         return await self._database.transaction(work)
 
@@ -160,6 +153,16 @@ class PolicyStore:
                 break
             before = rows[-1][0]
         return [call for _, call in found]
+
+
+async def _put(connection: Connection, item: Item, version: int, actor: str) -> Stored:
+    text = msgspec.json.encode(item, order="deterministic").decode()
+    cursor = connection.cursor(row_factory=args_row(_times))
+    row = (Kind.of(item).value, item.scope, item.name, text, version, actor)
+    found = await (await cursor.execute(PUT, row)).fetchone()
+    if found is None:
+        raise TypeError("the database returned no row for what it wrote")
+    return Stored(item, version, *found, actor)
 
 
 async def _content(connection: Connection, statement: LiteralString) -> Content:

@@ -126,13 +126,13 @@ experiments:
     )
     assert told == [
         (
-            "line 5: policies[0].colour: there is no such field; there are name, rule, scope, order, "
-            "active, when, limits, fallbacks, description"
+            "line 5: policies[0].colour: there is no such field; there are name, rule, scope, "
+            "order, active, when, limits, fallbacks, description"
         ),
         "line 11: policies[1].rule.models[1].weight: must be `int`, got `float`",
         (
-            "line 14: policies[2].rule.kind: there is no kind 'magic': one of score, deterministic, "
-            "weighted, cost, performance, hybrid, region"
+            "line 14: policies[2].rule.kind: there is no kind 'magic': one of score, "
+            "deterministic, weighted, cost, performance, hybrid, region"
         ),
         "line 13: policies[2].when.model: there is no such field; did you mean 'models'?",
         (

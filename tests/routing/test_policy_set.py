@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from omni_grpc.catalog import Alias, CatalogSnapshot
+from omni_grpc.catalog import Alias, CatalogSnapshot, scopes_of
 from omni_grpc.core.task import Analysis, Complexity, Task
 from omni_grpc.routing import RouteContext
 from omni_grpc.routing.experiment import CONTROL, Arm, Experiment
 from omni_grpc.routing.policy import Deterministic, Policy, Region, Score, When
-from omni_grpc.routing.policy_checks import scope_chain, unknown_models
+from omni_grpc.routing.policy_checks import unknown_models
 from omni_grpc.routing.policy_set import PolicySet
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -51,7 +51,7 @@ def test_the_nearest_scope_decides_then_the_order_then_the_name() -> None:
 
 
 def test_a_team_stands_before_its_organisation() -> None:
-    team = RouteContext(scopes=scope_chain("orgs/acme/teams/red"))
+    team = RouteContext(scopes=scopes_of("orgs/acme/teams/red"))
     assert team.scopes == ("orgs/acme/teams/red", "orgs/acme", "global")
     assert (
         name_of(policy("o", "orgs/acme"), policy("t", "orgs/acme/teams/red"), context=team) == "t"
@@ -129,7 +129,7 @@ def test_names_mean_what_the_catalog_says_aliases_of_the_scope_included() -> Non
     snapshot = CatalogSnapshot(3, (), (Alias(name="house", targets=("gone",), scope="orgs/acme"),))
     named = policy("p", "orgs/acme", rule=Deterministic(models=("house",)))
     assert PolicySet([named], snapshot=snapshot).catalog_version == 3
-    assert unknown_models(["house"], snapshot) == [
+    assert unknown_models(["house"], "global", snapshot) == [
         "the catalog knows no model 'house'; it counts once a sync brings it"
     ]
 
