@@ -1,0 +1,111 @@
+"""From a view of a request to its task, its complexity and its needs, locally and at once.
+
+One matrix of trained weights gives all of it; two facts of form go before the weights, because
+they are no matter of likelihood: a conversation in which tools have answered is a step of an
+agent, and where nothing is said there is nothing to find. Never raises, whatever the text holds.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omni_grpc.core.task import Analysis, Complexity, Task
+from omni_grpc.routing.analysis.features import dense_features, word_features, word_places
+from omni_grpc.routing.analysis.view import PromptView
+from omni_grpc.routing.analysis.weights import FILE, Weights
+from omni_grpc.routing.learned import DIMENSIONS
+
+Vector = NDArray[np.float32]
+
+SIMPLE_BELOW: Final = 0.2
+"""Four models in five answer right."""
+
+HARD_FROM: Final = 0.45
+"""Nearly every second model fails."""
+
+AGENT_PROBABILITY: Final = 0.99
+"""Of a conversation in which tools have answered; the rest is for what nobody thought of."""
+
+NOTHING_SAID: Final = Analysis(
+    task=Task.CHAT,
+    task_probability=0.5,
+    complexity=Complexity.SIMPLE,
+    complexity_score=0.0,
+)
+"""What is found where neither text nor part nor tool is given."""
+
+_LOGIT_MAX: Final = 60.0
+
+
+class Analyst:
+    """Analyses prompts; one instance serves a process."""
+
+    def __init__(self, *, encoder_kind: str, path: Path = FILE) -> None:
+        """Maps the weights.
+
+        Weights that were trained with another kind of encoder are used without its vectors: words
+        and structure carry most of what is known.
+        """
+        self._weights = Weights(path)
+        header = self._weights.header
+        self._tasks = tuple(Task(name) for name in header.tasks)
+        self._blind = header.encoder != encoder_kind
+        self._dark = np.zeros(DIMENSIONS, dtype=np.float32)
+        self._dense = np.ascontiguousarray(self._weights.dense)
+
+    def analyse(self, prompt: PromptView, encoded: Vector) -> Analysis:
+        """What a prompt is about. `encoded` is the encoder's vector of `prompt.text`."""
+        if not (prompt.user or prompt.images or prompt.tool_results or prompt.tool_count):
+            return NOTHING_SAID
+        logits = self.logits(prompt, encoded)
+        header = self._weights.header
+        count = len(self._tasks)
+        tasks = _softmax(logits[:count] / header.temperature)
+        best = int(tasks.argmax())
+        task, probability = self._tasks[best], float(tasks[best])
+        if prompt.tool_results:
+            task, probability = Task.AGENT_STEP, AGENT_PROBABILITY
+        needs = [
+            _sigmoid(float(logit)) >= threshold
+            for logit, threshold in zip(logits[count:-1], header.need_thresholds, strict=True)
+        ]
+        score = _sigmoid(float(logits[-1]) * header.complexity_scale + header.complexity_shift)
+        return Analysis(
+            task=task,
+            task_probability=probability,
+            complexity=complexity_of(score),
+            complexity_score=score,
+            needs_reasoning=needs[0],
+            needs_code=needs[1],
+            needs_creativity=needs[2],
+        )
+
+    def logits(self, prompt: PromptView, encoded: Vector) -> Vector:
+        """All outputs before calibration: tasks, needs, complexity."""
+        weights = self._weights
+        if self._blind:
+            encoded = self._dark
+        logits: Vector = dense_features(prompt, encoded) @ self._dense
+        places = word_places(word_features(prompt), weights.vocabulary)
+        if places:
+            logits += weights.words[places].sum(axis=0, dtype=np.float32)
+        return logits
+
+
+def complexity_of(score: float) -> Complexity:
+    """The class of a score of 0 to 1."""
+    if score < SIMPLE_BELOW:
+        return Complexity.SIMPLE
+    return Complexity.HARD if score >= HARD_FROM else Complexity.MEDIUM
+
+
+def _softmax(logits: Vector) -> Vector:
+    powers: Vector = np.exp(logits - logits.max())
+    powers /= powers.sum()
+    return powers
+
+
+def _sigmoid(logit: float) -> float:
+    return float(1.0 / (1.0 + np.exp(-min(_LOGIT_MAX, max(-_LOGIT_MAX, logit)))))

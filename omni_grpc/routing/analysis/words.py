@@ -1,0 +1,67 @@
+"""The words of a prompt that say what is wanted, as places in a fixed vocabulary.
+
+Instructions stand at the head or the tail of a prompt, so only those are read. A word counts
+itself, its stem of five letters, and with the word before it; scripts without spaces count pairs
+of characters. A vocabulary is what training kept: nothing here is a list of words by hand.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+HEAD_CHARS: Final = 400
+"""Characters of a turn's head that are read for words."""
+
+TAIL_CHARS: Final = 240
+"""Characters of a turn's tail that are read for words."""
+
+FIRST_WORDS: Final = 3
+"""Words at the very head that count once more, for the place where they stand."""
+
+_STEM_CHARS: Final = 5
+_STEMMED_CHARS: Final = 7
+_UNSPACED_CHARS_MAX: Final = 80
+_UNSPACED_FROM: Final = "\u0e00"
+
+_WORD: Final = re.compile(r"[^\W\d_]+")
+
+
+def words_of(text: str) -> set[str]:
+    """All features of the head and the tail of a text."""
+    if len(text) > HEAD_CHARS + TAIL_CHARS:
+        found = _features(text[:HEAD_CHARS])
+        found |= _features(text[-TAIL_CHARS:])
+        return found
+    return _features(text)
+
+
+def first_words_of(text: str) -> set[str]:
+    """The features of the first few words."""
+    words = _WORD.findall(text[:80].lower())
+    if words and words[0] >= _UNSPACED_FROM:
+        return _features(words[0][:8])
+    return _features(" ".join(words[:FIRST_WORDS]))
+
+
+def places_of(features: set[str], vocabulary: Mapping[str, int]) -> list[int]:
+    """Where features stand in the vocabulary, in order; unknown ones are left out."""
+    get = vocabulary.get
+    return sorted({place for feature in features if (place := get(feature)) is not None})
+
+
+def _features(text: str) -> set[str]:
+    found: set[str] = set()
+    before = ""
+    for word in _WORD.findall(text.lower()):
+        if word >= _UNSPACED_FROM:
+            unspaced = word[:_UNSPACED_CHARS_MAX]
+            found.update(unspaced[at : at + 2] for at in range(len(unspaced) - 1))
+            before = ""
+            continue
+        found.add(word)
+        if before:
+            found.add(f"{before} {word}")
+        if len(word) >= _STEMMED_CHARS:
+            found.add(word[:_STEM_CHARS] + "~")
+        before = word
+    return found
