@@ -16,6 +16,7 @@ from omni_grpc.cli.failures import told
 from omni_grpc.cli.options import Addr, Config, DataDir, Json, Org
 from omni_grpc.cli.reconcile_commands import reconcile_app
 from omni_grpc.cli.routing_commands import routing_app
+from omni_grpc.cli.usage_commands import usage_app
 
 app = typer.Typer(
     name="omni-grpc",
@@ -32,6 +33,7 @@ app.add_typer(credits_app, name="credits")
 app.add_typer(orgs_app, name="orgs")
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(reconcile_app, name="reconcile")
+app.add_typer(usage_app, name="usage")
 app.add_typer(routing_app, name="routing")
 
 

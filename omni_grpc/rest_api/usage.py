@@ -97,23 +97,24 @@ class UsageRoutes:
         page, following = await self._usage.summarize(query, position, size)
         body: _JsonObject = {
             "object": "list",
-            "data": [_row(row, dimensions) for row in page.rows],
+            "data": [summary_object(row, dimensions) for row in page.rows],
             "has_more": bool(following),
             "next_page_token": self._tokens.seal(bound, following) if following else "",
-            "total": _sums(page.total),
+            "total": sums_object(page.total),
         }
         headers = [(b"x-request-id", call.name.encode()), *JSON_HEADERS]
         await exchange.answer(200, headers, _encode(body))
 
 
-def _row(row: UsageSummary, dimensions: frozenset[Dimension]) -> _JsonObject:
+def summary_object(row: UsageSummary, dimensions: frozenset[Dimension]) -> _JsonObject:
+    """One bucket, with the dimensions that were asked for."""
     body: _JsonObject = {"object": "usage", "start_time": row.start, "end_time": row.end}
-    # Those that were asked for; an empty one then says that it is not known.
     body |= {one.value: getattr(row, one.value) for one in Dimension if one in dimensions}
-    return body | _sums(row.sums)
+    return body | sums_object(row.sums)
 
 
-def _sums(sums: UsageSums) -> _JsonObject:
+def sums_object(sums: UsageSums) -> _JsonObject:
+    """What was used, amounts in both units."""
     body: _JsonObject = {name: getattr(sums, field) for name, field in _COUNTS.items()}
     for name in _AMOUNTS:
         amount: int = getattr(sums, name)

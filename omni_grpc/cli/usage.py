@@ -1,0 +1,191 @@
+"""`omni-grpc usage`: what an organisation used, cost and saved, straight on the database."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final, TypeVar
+
+from rich.bar import Bar
+from rich.console import Console
+from rich.table import Column, Table
+
+from omni_grpc.billing.usage import (
+    Bucket,
+    Dimension,
+    UsagePage,
+    UsageQuery,
+    UsageReports,
+    UsageRoller,
+    UsageStore,
+    UsageSummary,
+    UsageSums,
+)
+from omni_grpc.cli.failures import CommandError
+from omni_grpc.cli.opening import Rooms
+from omni_grpc.cli.working import Place, console, print_json, work_in
+from omni_grpc.core.clock import SystemClock
+from omni_grpc.core.limits import PAGE_SIZE_MAX
+from omni_grpc.core.money import NANO_PER_USD
+from omni_grpc.rest_api.usage import summary_object, sums_object
+from omni_grpc.settings import Settings
+
+BAR_CHARS: Final = 40
+K = TypeVar("K", Bucket, Dimension)
+_FORMATS: Final = {
+    Bucket.HOUR: "%Y-%m-%d %H:%M",
+    Bucket.DAY: "%Y-%m-%d",
+    Bucket.MONTH: "%Y-%m",
+    Bucket.WHOLE: "%Y-%m-%d %H:%M",
+}
+
+
+def run_usage(
+    place: Place,
+    org: str,
+    start: str | None,
+    end: str | None,
+    bucket: str,
+    by: Sequence[str],
+    time_zone: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Shows a report: a picture of what each bucket cost, the rows, and the sums of all."""
+    divided = _known(Bucket, "--bucket", bucket)
+    dimensions = frozenset(_known(Dimension, "--by", one) for one in by)
+    moments = (_moment("--from", start), _moment("--to", end))
+
+    async def work(_: Settings, rooms: Rooms) -> tuple[list[UsageSummary], UsageSums]:
+        found = await rooms.identity.get_org(org)
+        reports = UsageReports(UsageStore(rooms.database), SystemClock())
+        query = await reports.query(
+            found.account_id,
+            start=moments[0],
+            end=moments[1],
+            bucket=divided,
+            dimensions=dimensions,
+            time_zone=time_zone,
+            start_field="--from",
+            end_field="--to",
+        )
+        return await _all_pages(reports, query)
+
+    rows, total = work_in(place, work)
+    if as_json:
+        data = [summary_object(row, dimensions) for row in rows]
+        print_json({"data": data, "total": sums_object(total)})
+        return
+    if not rows:
+        console.print(f"{org} used nothing in that time.")
+        return
+    console.print(_picture(rows, divided))
+    console.print(_table(rows, total, divided, dimensions))
+
+
+def run_usage_rebuild(place: Place, *, as_json: bool) -> None:
+    """Counts everything anew beside the sums that are read, which stay until it is done."""
+    with Console(stderr=True).status("Counting …") as status:
+
+        def progress(count: int) -> None:
+            status.update(f"Counting … {count:,} attempts and corrections")
+
+        async def work(_: Settings, rooms: Rooms) -> int:
+            return await _rebuild(rooms, progress)
+
+        count = work_in(place, work)
+    if as_json:
+        print_json({"event_count": count})
+    else:
+        console.print(f"Counted {count:,} attempts and corrections; reports read the new sums.")
+
+
+async def _rebuild(rooms: Rooms, progress: Callable[[int], None]) -> int:
+    return await UsageRoller(UsageStore(rooms.database)).rebuild(progress)
+
+
+async def _all_pages(
+    reports: UsageReports, query: UsageQuery
+) -> tuple[list[UsageSummary], UsageSums]:
+    rows: list[UsageSummary] = []
+    position: str | None = None
+    while True:
+        page: UsagePage
+        page, following = await reports.summarize(query, position, PAGE_SIZE_MAX)
+        rows += page.rows
+        if not following:
+            return rows, page.total
+        position = following
+
+
+def _picture(rows: Sequence[UsageSummary], bucket: Bucket) -> Table:
+    """A bar a bucket, as long as what it cost."""
+    costs: dict[datetime, int] = {}
+    for row in rows:
+        costs[row.start] = costs.get(row.start, 0) + row.sums.cost
+    most = max(costs.values()) or 1
+    table = Table.grid(padding=(0, 1))
+    for start, cost in costs.items():
+        bar = Bar(size=most, begin=0, end=cost, width=BAR_CHARS, color="cyan")
+        table.add_row(start.strftime(_FORMATS[bucket]), bar, f"{_usd(cost)} USD")
+    return table
+
+
+def _table(
+    rows: Sequence[UsageSummary],
+    total: UsageSums,
+    bucket: Bucket,
+    dimensions: frozenset[Dimension],
+) -> Table:
+    shown = [one for one in Dimension if one in dimensions]
+    right = ("calls", "failed", "tokens in", "tokens out", "USD", "refunded", "saved USD")
+    table = Table(
+        Column("from", no_wrap=True),
+        *(Column(one.value, overflow="fold") for one in shown),
+        *(Column(name, justify="right") for name in right),
+        show_footer=True,
+    )
+    for row in rows:
+        names = [str(getattr(row, one.value)) or "-" for one in shown]
+        table.add_row(row.start.strftime(_FORMATS[bucket]), *names, *_cells(row.sums))
+    table.columns[0].footer = "total"
+    for column, text in zip(table.columns[1 + len(shown) :], _cells(total), strict=True):
+        column.footer = text
+    return table
+
+
+def _cells(sums: UsageSums) -> list[str]:
+    saved = _usd(sums.saved) if sums.compared else "-"
+    return [
+        f"{sums.calls:,}",
+        f"{sums.failed:,}",
+        f"{sums.prompt:,}",
+        f"{sums.completion:,}",
+        _usd(sums.cost),
+        _usd(sums.refunded),
+        saved,
+    ]
+
+
+def _usd(amount: int) -> str:
+    """Dollars to a millionth, for eyes; JSON has every digit."""
+    return f"{Decimal(amount) / NANO_PER_USD:,.6f}"
+
+
+def _known(kinds: type[K], option: str, text: str) -> K:
+    try:
+        return kinds(text)
+    except ValueError:
+        raise CommandError(f"{option} must be one of {', '.join(kinds)}.") from None
+
+
+def _moment(option: str, text: str | None) -> datetime | None:
+    """A moment; a day is its beginning, and what names no time zone is UTC."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise CommandError(
+            f"{option}: {text[:40]!r} is no time, such as 2026-01-31 or 2026-01-31T18:00:00+01:00."
+        ) from None
