@@ -73,12 +73,12 @@ from omni_grpc.rest_api import REASONING_SEAL_PURPOSE, RestProtocol, build_app
 from omni_grpc.routing import (
     Chooser,
     Health,
-    LocalJudge,
     Policies,
     PolicyAdmin,
     PolicyFileError,
     Router,
     Warmth,
+    shared_judge,
 )
 from omni_grpc.settings import Settings, SettingsError
 from omni_grpc.storage import Connection, Database, Sealer, connect
@@ -217,7 +217,7 @@ class Worker:
             self._snapshot,
             ids,
             self.providers.refusal,
-            chooser=Chooser(LocalJudge()),
+            chooser=Chooser(shared_judge()),
             policies=self._policies,
             health=self._health,
             warmth=warmth,
@@ -248,6 +248,7 @@ class Worker:
             self._clock,
             health=self._health,
             lease_s=settings.hold_lease_s,
+            reports=reports,
         )
         self._gates = Gates(self._identity, self._ledger, self._clock, settings.calls_at_once_max)
         accounts = Accounts(self._identity, self._ledger)

@@ -7,7 +7,7 @@ from omni_grpc.routing.experiment_report import ExperimentReport
 from omni_grpc.routing.experiment_statistics import Interval
 from omni_grpc.routing.experiment_words import Metric
 from omni_grpc.routing.health import Health
-from omni_grpc.routing.judging import LocalJudge
+from omni_grpc.routing.judging import shared_judge
 from omni_grpc.routing.plan import (
     Attempt,
     Baseline,
@@ -43,7 +43,6 @@ __all__ = [
     "Health",
     "Interval",
     "Kind",
-    "LocalJudge",
     "Metric",
     "Plan",
     "Policies",
@@ -60,4 +59,5 @@ __all__ = [
     "prompt_tokens",
     "prompt_upper_bound",
     "read",
+    "shared_judge",
 ]

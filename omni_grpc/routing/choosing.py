@@ -5,18 +5,35 @@ of the terms weighs.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from omni_grpc.core.chat import ChatRequest, LatencyPreference, Preferences, Priority
+from omni_grpc.catalog import Offer
+from omni_grpc.core.chat import (
+    NO_PREFERENCES,
+    ChatRequest,
+    LatencyPreference,
+    Preferences,
+    Priority,
+)
 from omni_grpc.core.money import usd_text
-from omni_grpc.core.task import Analysis
+from omni_grpc.routing.judging import Judge, Look
 from omni_grpc.routing.offer_table import Amounts, Mask, OfferTable
 from omni_grpc.routing.plan import Considered, ScorePart
 from omni_grpc.routing.policy import Hybrid, Ready
+from omni_grpc.routing.scoring import (
+    Weights,
+    balanced,
+    best,
+    cheap,
+    fast,
+    ranking,
+    reference_cost,
+    score_parts,
+)
 
 AUTO: Final = "omni/auto"
 
@@ -29,53 +46,54 @@ ROUTED: Final[Mapping[str, Preferences]] = {
 }
 """The names that leave the choice to the router, and what each wishes."""
 
-BALANCED: Final = Hybrid(cost=0.4, latency=0.1, task=0.2, quality=0.3)
-CHEAP: Final = Hybrid(cost=0.8, latency=0.05, task=0.05, quality=0.1)
-BEST: Final = Hybrid(cost=0.02, latency=0.01, task=0.17, quality=0.8)
-FAST: Final = Hybrid(cost=0.15, latency=0.6, task=0.1, quality=0.15)
-
-_WEIGHTS: Final = {Priority.BALANCED: BALANCED, Priority.CHEAP: CHEAP, Priority.BEST: BEST}
-
-
-class Look(msgspec.Struct, frozen=True):
-    """What was found about a request: once, however many offers are scored by it."""
-
-    analysis: Analysis
-    text: str
-    vector: object
-
-
-class Judge(Protocol):
-    """Who finds what a request is about, and predicts how well models do it."""
-
-    def look(self, request: ChatRequest) -> Look:
-        """Looks at a request."""
-        ...
-
-    def qualities(self, look: Look, table: OfferTable) -> Amounts:
-        """How likely each row's model does the request well, 0 to 1."""
-        ...
-
-    def output_tokens(self, look: Look, table: OfferTable) -> Amounts:
-        """How many tokens each row's model will probably answer with."""
-        ...
-
 
 class Wish(msgspec.Struct, frozen=True):
-    """What a request wants of the choice. `weights` are those of the score's terms."""
+    """What a request wants of the choice.
 
-    weights: Hybrid
+    `weights` are a policy's own; without them `priority` and `latency` decide what the terms weigh.
+    """
+
+    priority: Priority = Priority.BALANCED
+    latency: LatencyPreference = LatencyPreference.NORMAL
+    weights: Hybrid | None = None
 
     @classmethod
     def of(cls, request: ChatRequest, policy: Ready | None) -> "Wish":
-        """A policy's weights; else those of the request's own preferences, else its name's."""
-        if policy is not None and policy.weights is not None:
-            return cls(policy.weights)
-        named = ROUTED.get(request.model, Preferences())
+        """A policy's weights; else the request's own preferences, else those of its name."""
+        named = ROUTED.get(request.model, NO_PREFERENCES)
         wished = request.preferences
-        if (wished.latency or named.latency) is LatencyPreference.FAST:
-            return cls(FAST)
-        return cls(_WEIGHTS[wished.priority or named.priority or Priority.BALANCED])
+        return cls(
+            wished.priority or named.priority or Priority.BALANCED,
+            wished.latency or named.latency or LatencyPreference.NORMAL,
+            None if policy is None else policy.weights,
+        )
+
+    @property
+    def is_careful(self) -> bool:
+        """Whether a prompt unlike anything known goes to the premium model."""
+        return (
+            self.weights is None
+            and self.priority is Priority.BALANCED
+            and self.latency is LatencyPreference.NORMAL
+        )
+
+    def terms(self, cost_weight: float) -> Weights:
+        """What the terms of the score weigh; `cost_weight` is the trained one."""
+        if self.weights is not None:
+            given = self.weights
+            total = given.cost + given.latency + given.task + given.quality
+            return Weights(
+                cost=given.cost / total,
+                latency=given.latency / total,
+                task=given.task / total,
+                quality=given.quality / total,
+                quality_floor=None,
+            )
+        if self.latency is LatencyPreference.FAST:
+            return fast(cost_weight)
+        if self.priority is Priority.BEST:
+            return best()
+        return cheap(cost_weight) if self.priority is Priority.CHEAP else balanced(cost_weight)
 
 
 class Ranked(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +109,10 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: float | None
     score: float
     parts: tuple[ScorePart, ...]
+    is_escalated: bool = False
+    """It stands first because the prompt is unlike anything known."""
+    is_poor: bool = False
+    """It is predicted to be too much worse than the premium model."""
 
     def considered(self) -> Considered:
         """As explanations show it."""
@@ -130,6 +152,7 @@ class Chooser:
         costs: Amounts,
         latencies: Mapping[int, float],
         wish: Wish,
+        premium: Offer | None,
         whole: bool,
     ) -> list[Ranked]:
         """The offers of some rows, the best first.
@@ -141,26 +164,45 @@ class Chooser:
             costs: what each row of the table would cost, in nano-USD.
             latencies: milliseconds by row, where a speed was measured.
             wish: what the terms weigh.
+            premium: the operator's premium model; None if there is none.
             whole: also the offers of a model that others sell for less and as fast.
         """
         if not whole:
             rows = _undominated(table, rows, costs, latencies)
-        quality = np.minimum(1.0, self._judge.qualities(look, table)[rows])
-        task = table.ratings(look.analysis.task)[rows]
-        cost = _cheapness(costs[rows])
-        latency = _quickness([latencies.get(int(row)) for row in rows])
-        weights = wish.weights
-        total = weights.cost + weights.latency + weights.task + weights.quality
-        terms = (
-            ("cost", cost, weights.cost / total),
-            ("latency", latency, weights.latency / total),
-            ("task", task, weights.task / total),
-            ("quality", quality, weights.quality / total),
+        model = "" if premium is None else premium.model
+        place = _place_of(table, rows, costs, model)
+        weights = wish.terms(self._judge.quality.cost_weight(model))
+        predicted = self._judge.predicted(look, table)
+        known = [latencies.get(row) for row in rows.tolist()]
+        parts = score_parts(
+            weights,
+            cost_nanousd=costs[rows],
+            reference_nanousd=reference_cost(
+                costs[rows].max() if place is None else costs[rows[place]],
+                0.0 if place is None else self._typical_nanousd(table, int(rows[place]), model),
+            ),
+            quality=predicted.quality[rows],
+            doubt=predicted.doubt[rows],
+            latency_ms=(
+                np.array([np.nan if one is None else one for one in known], dtype=np.float64)
+                if any(one is not None for one in known)
+                else None
+            ),
+            quality_weight=table.quality_weights[rows],
+            task_match=None if wish.weights is None else table.ratings(look.analysis.task)[rows],
+            premium=place,
         )
-        scores: Amounts = np.sum([values * weight for _, values, weight in terms], axis=0)
+        escalates = place is not None and wish.is_careful and self._judge.escalates(look, model)
+        order = ranking(parts, escalate_to=place if escalates else None)
+        terms = (
+            ("cost", parts.cost, weights.cost),
+            ("latency", parts.latency, weights.latency),
+            ("task", parts.task, weights.task),
+            ("quality", parts.quality, weights.quality),
+        )
         ranked = []
-        for place in np.lexsort((costs[rows], -scores)):
-            row = int(rows[place])
+        for at in order.tolist():
+            row = int(rows[at])
             offer = table.offers[row]
             ranked.append(
                 Ranked(
@@ -170,16 +212,23 @@ class Chooser:
                     provider=offer.provider,
                     regions=offer.regions,
                     cost_nanousd=max(0, round(float(costs[row]))),
-                    quality=float(quality[place]),
+                    quality=float(predicted.quality[row]),
                     latency_ms=latencies.get(row),
-                    score=float(scores[place]),
+                    score=float(parts.total[at]),
                     parts=tuple(
-                        ScorePart(name, float(values[place]), weight)
+                        ScorePart(name, float(values[at]) / weight if weight else 0.0, weight)
                         for name, values, weight in terms
                     ),
+                    is_escalated=escalates and at == place,
+                    is_poor=bool(parts.too_poor[at]),
                 )
             )
         return ranked
+
+    def _typical_nanousd(self, table: OfferTable, row: int, model: str) -> float:
+        """What a typical prompt costs at the premium model's offer."""
+        prompt, output = self._judge.quality.typical_tokens(model)
+        return float(table.costs(round(prompt), round(output))[row])
 
     def best_single(self, look: Look, table: OfferTable, mask: Mask) -> int | None:
         """The row that one would choose for the task without looking at the prompt.
@@ -200,6 +249,12 @@ def reason_of(ordered: Sequence[Ranked], policy: str | None) -> str:
     by = f"the policy {policy} puts it first: " if policy else ""
     if len(ordered) == 1:
         return f"{by}{first.offer_id} is the only offer that can do it (score {first.score:.3f})"
+    if first.is_escalated and not policy:
+        return (
+            f"{first.offer_id}, the premium model: the prompt is unlike anything that predictions "
+            f"rest on, so nothing cheaper is sure to do it (next {ordered[1].offer_id}, score "
+            f"{ordered[1].score:.3f}, against {first.score:.3f})"
+        )
     second = next((one for one in ordered[1:] if one.model != first.model), ordered[1])
     gains = {
         mine.name: mine.weight * (mine.value - other.value)
@@ -235,20 +290,7 @@ def _undominated(
     return np.array(kept, dtype=np.intp)
 
 
-def _cheapness(costs: Amounts) -> Amounts:
-    """1 for the cheapest, 0 for the dearest, even steps of proportion between."""
-    logs = np.log(np.maximum(costs, 1.0))
-    low, high = float(logs.min()), float(logs.max())
-    if high <= low:
-        return np.ones_like(logs)
-    return np.asarray((high - logs) / (high - low))
-
-
-def _quickness(latencies: Sequence[float | None]) -> Amounts:
-    """1 for the fastest, 0 for the slowest, as costs; what was never measured is in the middle."""
-    known = [value for value in latencies if value is not None]
-    if not known:
-        return np.full(len(latencies), 0.5)
-    middle = float(np.median(known))
-    filled = np.array([middle if value is None else value for value in latencies])
-    return _cheapness(filled)
+def _place_of(table: OfferTable, rows: NDArray[np.intp], costs: Amounts, model: str) -> int | None:
+    """Where among the rows the cheapest offer of a model stands; None if it is not there."""
+    places = [at for at, row in enumerate(rows.tolist()) if table.offers[row].model == model]
+    return min(places, key=lambda at: costs[rows[at]], default=None)

@@ -125,14 +125,17 @@ class OfferTable:
             mask &= self._outputs >= needs.output_tokens
         return mask
 
-    def ratings(self, task: Task | None) -> Amounts:
-        """How good each row's model is at a task by the catalog's ratings, 0 to 1."""
+    def model_ratings(self, task: Task | None) -> Amounts:
+        """How good each model is at a task by the catalog's ratings, 0 to 1."""
         found = self._ratings.get(task)
         if found is None:
-            by_model = [rating_share(self._rated(model, task)) for model in self.models]
-            found = np.array(by_model, dtype=np.float64)[self.model_of]
-            self._ratings[task] = found
+            shares = [rating_share(self._rated(model, task)) for model in self.models]
+            found = self._ratings[task] = np.array(shares, dtype=np.float64)
         return found
+
+    def ratings(self, task: Task | None) -> Amounts:
+        """How good each row's model is at a task by the catalog's ratings, 0 to 1."""
+        return self.model_ratings(task)[self.model_of]
 
     @cached_property
     def best_rated(self) -> Offer | None:

@@ -14,8 +14,9 @@ from omni_grpc.catalog import CatalogSnapshot, Offer
 from omni_grpc.core.chat import ChatRequest, Preferences
 from omni_grpc.core.errors import NoCapableModel
 from omni_grpc.routing.attempts import ATTEMPT_COUNT_MAX, Terms
-from omni_grpc.routing.choosing import Chooser, Look, Ranked, Wish, reason_of
+from omni_grpc.routing.choosing import Chooser, Ranked, Wish, reason_of
 from omni_grpc.routing.health import Health
+from omni_grpc.routing.judging import Look
 from omni_grpc.routing.named import NamedPlanner
 from omni_grpc.routing.narrowing import Limits, Narrowing, Refusal
 from omni_grpc.routing.needs import Needs
@@ -94,6 +95,7 @@ class RoutedPlanner:
         output_tokens = self._chooser.output_tokens(look, table, request)
         costs = self._costs(table, request, context, prompt_tokens, output_tokens)
         policy = None if chosen is None else chosen.policy
+        premium = self._premium_offer(table, context)
         wish = Wish.of(request, policy)
         ordered = self._chooser.rank(
             look,
@@ -102,6 +104,7 @@ class RoutedPlanner:
             costs=costs,
             latencies=self._latencies(table, mask, output_tokens),
             wish=wish,
+            premium=premium,
             whole=explain or policy is not None,
         )
         if policy is not None:
@@ -115,7 +118,7 @@ class RoutedPlanner:
             attempts=attempts,
             asked=request.model,
             analysis=look.analysis,
-            premium=self._premium_baseline(table, context),
+            premium=_baseline(premium),
             best_single=self._best_single(look, table, mask),
             policy="" if policy is None else policy.name,
             experiment="" if chosen is None else chosen.experiment,
@@ -237,12 +240,12 @@ class RoutedPlanner:
                 )
         return tuple(attempts)
 
-    def _premium_baseline(self, table: OfferTable, context: RouteContext) -> Baseline | None:
+    def _premium_offer(self, table: OfferTable, context: RouteContext) -> Offer | None:
         """What savings are counted against: the operator's premium model, else the best rated."""
         if not self._premium_model:
-            return _baseline(table.best_rated)
+            return table.best_rated
         offers = self._snapshot().resolve(self._premium_model, context.scopes)
-        return _baseline(next((offer for offer in offers if offer.price is not None), None))
+        return next((offer for offer in offers if offer.price is not None), None)
 
     def _best_single(self, look: Look, table: OfferTable, mask: Mask) -> Baseline | None:
         """The model that one would choose for the task without looking at the prompt."""

@@ -34,7 +34,7 @@ from omni_grpc.core.limits import CALLS_AT_ONCE_MAX
 from omni_grpc.identity import Identity
 from omni_grpc.providers import Providers, ProviderSettings
 from omni_grpc.rest_api import build_app
-from omni_grpc.routing import Chooser, Health, LocalJudge, Policies, Router, Warmth
+from omni_grpc.routing import Chooser, Health, Policies, Router, Warmth, shared_judge
 from omni_grpc.simulator import SIMULATED_MODELS, CallRecord, Simulator
 from omni_grpc.storage import Connection, Database, Sealer, connect
 
@@ -144,7 +144,7 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
             lambda: catalog.snapshot,
             providers.ids(),
             providers.refusal,
-            chooser=Chooser(LocalJudge()),
+            chooser=Chooser(shared_judge()),
             policies=Policies(database, lambda: catalog.snapshot, clock),
             health=health,
             warmth=warmth,

@@ -25,10 +25,10 @@ from omni_grpc.routing import (
     AUTO,
     Chooser,
     Health,
-    LocalJudge,
     RouteContext,
     Router,
     Warmth,
+    shared_judge,
 )
 
 CONTEXT = RouteContext()
@@ -69,7 +69,7 @@ def router(*offers: Offer) -> Router:
         lambda: snapshot,
         frozenset({"here"}),
         lambda _provider, _request: None,
-        chooser=Chooser(LocalJudge()),
+        chooser=Chooser(shared_judge()),
         policies=NoPolicies(),
         health=Health(clock),
         warmth=Warmth(clock),
@@ -87,11 +87,15 @@ def ids(found: object) -> list[str]:
     return [attempt.offer.id for attempt in found.attempts]  # type: ignore[attr-defined]
 
 
-def test_auto_is_the_cheapest_first_and_at_most_three() -> None:
-    plan = router(
+def test_a_prompt_unlike_anything_known_goes_to_the_best_rated_and_a_plan_has_three() -> None:
+    found = router(
         offer("here/d", 4), offer("here/b", 2), offer("here/c", 3), offer("here/a", 1)
-    ).plan(request(), CONTEXT)
-    assert ids(plan) == ["here/a", "here/b", "here/c"]
+    ).plan(request(content="zzxq " * 40), CONTEXT)
+    assert len(ids(found)) == 3
+    assert len(set(ids(found))) == 3
+    assert found.premium is not None
+    assert found.analysis is not None
+    assert ids(found)[-1] == "here/a"  # the cheapest of the others
 
 
 @pytest.mark.parametrize(
