@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from omni_grpc import __version__
+from omni_grpc.cli.bench import bench_app
 from omni_grpc.cli.catalog_commands import catalog_app
 from omni_grpc.cli.credits_commands import credits_app
 from omni_grpc.cli.failures import told
@@ -33,6 +34,7 @@ app.add_typer(credits_app, name="credits")
 app.add_typer(orgs_app, name="orgs")
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(reconcile_app, name="reconcile")
+app.add_typer(bench_app, name="bench")
 app.add_typer(usage_app, name="usage")
 app.add_typer(routing_app, name="routing")
 

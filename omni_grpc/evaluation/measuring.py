@@ -1,0 +1,316 @@
+"""The measurement of one pool: nested cross-validation, sources left out, and everything beside.
+
+Whatever is chosen, the weight of cost too, is chosen without the prompts that it is judged on.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from omni_grpc.evaluation import baselines
+from omni_grpc.evaluation.data import PREMIUM, Flags, PoolData
+from omni_grpc.evaluation.deciding import (
+    COST_WEIGHTS,
+    SHIPPED_MARGIN,
+    Chosen,
+    Predicted,
+    choose,
+    choose_weight,
+    non_inferior,
+    outcome,
+    predict,
+    predict_held,
+)
+from omni_grpc.evaluation.reading import Library
+from omni_grpc.evaluation.statistics import Point, area, cost_at, hull, interval
+from omni_grpc.evaluation.training import FOLDS, Places, Recipe, Seen, train_pool
+from omni_grpc.routing.scoring import CHEAP_FLOOR, QUALITY_FLOOR, Weights, balanced
+
+Progress = Callable[[str], None]
+
+RULES: Final = {
+    "NI0": (0.0, QUALITY_FLOOR),
+    "NI1": (0.01, CHEAP_FLOOR),
+    "as shipped": (-SHIPPED_MARGIN, QUALITY_FLOOR),
+}
+"""By name: how far below the premium model the bound may be, and the floor of quality."""
+
+
+class BySource(msgspec.Struct, frozen=True):
+    """The quality difference on one source, in points, with its 95 % interval."""
+
+    source: str
+    prompts: int
+    difference: float
+    low: float
+    high: float
+    saved: float
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One way to choose, on prompts it was not trained on.
+
+    Quality in points (hundredths), beside always the premium model; saved in percent of its cost.
+    """
+
+    name: str
+    saved: float
+    quality: float
+    difference: float
+    low: float
+    high: float
+    sources: tuple[BySource, ...]
+
+    @property
+    def worst(self) -> BySource:
+        """The source with the lowest difference."""
+        return min(self.sources, key=lambda one: one.difference)
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured on one pool.
+
+    Attributes:
+        pool, parts, prompts: what it was measured on.
+        lines: nested cross-validation, and what needs no training.
+        left_out: by source: trained without it, judged on it.
+        aiq: mean quality in points over the costs from the cheapest model's to the premium's.
+        hull_aiq, oracle_aiq: the same for random mixes of single models, and for the oracle.
+        gap_closed: percent of the area between hull and oracle that the router's curve takes.
+        gap_closed_guarded: the same with the guard, as shipped.
+        gap_closed_best: percent of the way from the best single model to the oracle, at the
+            router's best quality.
+        curve, singles, hull_points, oracle_curve: for the plot: dollars a prompt, quality.
+    """
+
+    pool: str
+    parts: tuple[str, ...]
+    prompts: int
+    premium: str
+    lines: tuple[Line, ...]
+    left_out: tuple[BySource, ...]
+    aiq: float
+    hull_aiq: float
+    oracle_aiq: float
+    gap_closed: float
+    gap_closed_guarded: float
+    gap_closed_best: float
+    curve: tuple[Point, ...]
+    singles: dict[str, Point]
+    hull_points: tuple[Point, ...]
+    oracle_curve: tuple[Point, ...]
+
+
+def judge(
+    data: PoolData, parts: tuple[str, ...], library: Library, recipe: Recipe, progress: Progress
+) -> Judged:
+    """Measures one pool."""
+    places = library.places(data)
+    seen, folds = library.seen.rows(places), library.folds[places]
+    nested = _Nested(data, len(data.rows))
+    for fold in range(FOLDS):
+        progress(f"pool {data.meta.pool}: nested cross-validation, fold {fold + 1} of {FOLDS}")
+        nested.fold(seen, folds, fold, recipe)
+    lines = [line_of(f"omni {rule}", data, nested.chosen[f"omni {rule}"]) for rule in RULES]
+    lines += [
+        line_of(f"{name} {rule}", data, nested.chosen[f"{name} {rule}"])
+        for name in baselines.METHODS
+        for rule in ("NI0", "NI1")
+    ]
+    lines += _fixed_lines(data)
+    left_out = []
+    for source in sorted(set(data.sources.tolist())):
+        progress(f"pool {data.meta.pool}: without {source}")
+        left_out.append(_left_out(data, seen, folds, source, recipe))
+    singles = _singles(data)
+    curve = _curve(data, nested.predicted, guarded=False)
+    guarded = _curve(data, nested.predicted, guarded=True)
+    oracle = oracle_curve(data)
+    low = min(cost for cost, _ in singles.values())
+    high = singles[data.meta.models[PREMIUM]][0]
+    base = area(list(singles.values()), low, high)
+    top = area(oracle, low, high)
+    best_single = max(quality for _, quality in singles.values())
+    best = float(data.quality.max(axis=1).mean())
+    ours = area([*curve, *singles.values()], low, high)
+    return Judged(
+        pool=data.meta.pool,
+        parts=parts,
+        prompts=len(data.rows),
+        premium=data.meta.models[PREMIUM],
+        lines=tuple(lines),
+        left_out=tuple(left_out),
+        aiq=100 * ours,
+        hull_aiq=100 * base,
+        oracle_aiq=100 * top,
+        gap_closed=100 * (ours - base) / (top - base),
+        gap_closed_guarded=100
+        * (area([*guarded, *singles.values()], low, high) - base)
+        / (top - base),
+        gap_closed_best=100
+        * (max(quality for _, quality in curve) - best_single)
+        / (best - best_single),
+        curve=tuple(curve),
+        singles=singles,
+        hull_points=tuple(hull(list(singles.values()))),
+        oracle_curve=tuple(oracle),
+    )
+
+
+class _Nested:
+    """Gathers, fold by fold, what is chosen for prompts that no part of the choice has seen."""
+
+    def __init__(self, data: PoolData, count: int) -> None:
+        self._data = data
+        models = data.quality.shape[1]
+        self.predicted = Predicted(
+            np.zeros((count, models)), np.zeros((count, models)), np.zeros(count, np.bool_), 0.0
+        )
+        names = [f"omni {rule}" for rule in RULES]
+        names += [f"{name} {rule}" for name in baselines.METHODS for rule in ("NI0", "NI1")]
+        self.chosen = {name: np.zeros(count, dtype=np.intp) for name in names}
+
+    def fold(self, seen: Seen, folds: Places, fold: int, recipe: Recipe) -> None:
+        """Trains and chooses without one fold, and decides on it."""
+        asked: Flags = folds == fold
+        known = ~asked
+        data = self._data.take(known)
+        trained = train_pool(data, seen.rows(known), folds[known], recipe)
+        held = predict_held(trained, data)
+        found = predict(trained.pool, seen.plain.rows(asked), self._data.take(asked))
+        for mine, theirs in (
+            (self.predicted.quality, found.quality),
+            (self.predicted.cost_usd, found.cost_usd),
+            (self.predicted.unlike, found.unlike),
+        ):
+            mine[asked] = theirs
+        self.predicted = msgspec.structs.replace(self.predicted, typical_usd=found.typical_usd)
+        for rule, (margin, floor) in RULES.items():
+            weights = choose_weight(data, held, non_inferior(margin), floor)
+            self.chosen[f"omni {rule}"][asked] = _decided(found, weights)
+        for name, method in baselines.METHODS.items():
+            self._baseline(name, method, seen, folds, fold)
+
+    def _baseline(
+        self, name: str, method: baselines.Method, seen: Seen, folds: Places, fold: int
+    ) -> None:
+        vectors, data = seen.plain.whole, self._data
+        asked: Flags = folds == fold
+        known = ~asked
+        models = data.quality.shape[1]
+        quality, cost = np.zeros((len(folds), models)), np.zeros((len(folds), models))
+        for inner in set(range(FOLDS)) - {fold}:
+            part = folds == inner
+            found = baselines.predicted(method, vectors, data, known & ~part, part)
+            quality[part], cost[part] = found.quality, found.cost_usd
+        held = Predicted(quality[known], cost[known], np.zeros(known.sum(), np.bool_), 0.0)
+        test = baselines.predicted(method, vectors, data, known, asked)
+        for rule in ("NI0", "NI1"):
+            weights = choose_weight(data.take(known), held, non_inferior(RULES[rule][0]), None)
+            self.chosen[f"{name} {rule}"][asked] = _decided(test, weights)
+
+
+def _decided(found: Predicted, weights: Weights | None) -> Chosen:
+    """The choices; always the premium model where no weight keeps the rule."""
+    if weights is None:
+        return np.full(len(found.quality), PREMIUM, dtype=np.intp)
+    return choose(found, weights)
+
+
+def line_of(name: str, data: PoolData, chosen: Chosen) -> Line:
+    """What choices come to."""
+    found = outcome(data, chosen)
+    low, high = interval(found.difference)
+    quality = float(data.quality[np.arange(len(chosen)), chosen].mean())
+    return Line(
+        name=name,
+        saved=100 * found.saved,
+        quality=100 * quality,
+        difference=100 * float(found.difference.mean()),
+        low=100 * low,
+        high=100 * high,
+        sources=tuple(
+            _by_source(data.take(data.sources == source), chosen[data.sources == source], source)
+            for source in sorted(set(data.sources.tolist()))
+        ),
+    )
+
+
+def _by_source(data: PoolData, chosen: Chosen, source: str) -> BySource:
+    found = outcome(data, chosen)
+    low, high = interval(found.difference)
+    return BySource(
+        source,
+        len(chosen),
+        100 * float(found.difference.mean()),
+        100 * low,
+        100 * high,
+        100 * found.saved,
+    )
+
+
+def _fixed_lines(data: PoolData) -> list[Line]:
+    """The premium model, the cheapest, each single model, and the oracle."""
+    count = len(data.rows)
+    cheapest = int(data.cost_usd.mean(axis=0).argmin())
+    lines = [
+        line_of("always premium", data, np.full(count, PREMIUM, dtype=np.intp)),
+        line_of("always cheapest", data, np.full(count, cheapest, dtype=np.intp)),
+    ]
+    lines += [
+        line_of(f"single {model}", data, np.full(count, place, dtype=np.intp))
+        for place, model in enumerate(data.meta.models)
+    ]
+    lines.append(line_of("oracle", data, (data.quality - 1e-6 * data.cost_usd).argmax(axis=1)))
+    return lines
+
+
+def _left_out(data: PoolData, seen: Seen, folds: Places, source: str, recipe: Recipe) -> BySource:
+    """Trained and chosen without a source, as what is shipped is; judged on that source."""
+    asked: Flags = data.sources == source
+    known = data.take(~asked)
+    trained = train_pool(known, seen.rows(~asked), folds[~asked], recipe)
+    margin, floor = RULES["as shipped"]
+    weights = choose_weight(known, predict_held(trained, known), non_inferior(margin), floor)
+    judged = data.take(asked)
+    found = predict(trained.pool, seen.plain.rows(asked), judged)
+    return _by_source(judged, _decided(found, weights), source)
+
+
+def _singles(data: PoolData) -> dict[str, Point]:
+    cost, quality = data.cost_usd.mean(axis=0), data.quality.mean(axis=0)
+    return {
+        model: (float(cost[place]), float(quality[place]))
+        for place, model in enumerate(data.meta.models)
+    }
+
+
+def _curve(data: PoolData, found: Predicted, *, guarded: bool) -> list[Point]:
+    points = []
+    for weight in COST_WEIGHTS:
+        weights = msgspec.structs.replace(balanced(weight), quality_floor=None)
+        points.append(_point(data, choose(found, weights, guarded=guarded)))
+    return points
+
+
+def oracle_curve(data: PoolData) -> list[Point]:
+    """Who knows each answer's grade and cost beforehand, at each weight of cost."""
+    scale = float(data.cost_usd[:, PREMIUM].mean())
+    return [
+        _point(data, (data.quality - (weight + 1e-6) * data.cost_usd / scale).argmax(axis=1))
+        for weight in COST_WEIGHTS
+    ]
+
+
+def _point(data: PoolData, chosen: Chosen) -> Point:
+    rows = np.arange(len(chosen))
+    return float(data.cost_usd[rows, chosen].mean()), float(data.quality[rows, chosen].mean())
+
+
+def hull_saved(judged: Judged) -> float | None:
+    """Percent saved by the best random mix of single models at the premium model's quality."""
+    cost, quality = judged.singles[judged.premium]
+    least = cost_at(judged.hull_points, quality)
+    return None if least is None else 100 * (1 - least / cost)
