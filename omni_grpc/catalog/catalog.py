@@ -184,7 +184,8 @@ class Catalog:
             LedgerUnavailable: the database does not answer.
         """
         await self.refresh()
-        faults = names_faults(self._snapshot, file)
+        # Globs over thousands of offers and hints for wrong names would block the loop.
+        faults = await asyncio.to_thread(names_faults, self._snapshot, file)
         if faults:
             raise OperatorFileError(faults)
         try:
@@ -193,7 +194,7 @@ class Catalog:
             raise OperatorFileError([error.message]) from None
         if changed:
             await self.load()
-        return unmatched(self._snapshot, file)
+        return await asyncio.to_thread(unmatched, self._snapshot, file)
 
 
 def _snapshot(content: CatalogContent) -> CatalogSnapshot:

@@ -136,7 +136,7 @@ def parse_operator_file(content: bytes) -> OperatorFile:
 
 def names_faults(snapshot: CatalogSnapshot, file: OperatorFile) -> list[str]:
     """The names in a file that mean nothing, or hide an offer."""
-    ours = CatalogSnapshot(snapshot.version, snapshot.offers(), file.aliases)
+    ours = snapshot.with_aliases(file.aliases)
     faults = [
         f"aliases.{alias.scope}.{alias.name}: {fault}"
         for alias in file.aliases

@@ -4,6 +4,7 @@ It answers what a name means and how good a model is, lists offers in pages, and
 provider's health or key: callers say which providers are configured.
 """
 
+import copy
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
@@ -57,9 +58,7 @@ class CatalogSnapshot:
         for (subject, field), word in (words or {}).items():
             self._words.setdefault(subject, {})[field] = word
         self._ratings = rate_models(self._offers, ratings or {})
-        self._aliases: dict[str, dict[str, Alias]] = {}
-        for alias in aliases:
-            self._aliases.setdefault(alias.scope, {})[alias.name] = alias
+        self._aliases = _by_scope(aliases)
         named: dict[str, list[Offer]] = {}
         of_provider: dict[str, list[Offer]] = {}
         for offer in self._offers:
@@ -75,6 +74,12 @@ class CatalogSnapshot:
 
     def __len__(self) -> int:
         return len(self._offers)
+
+    def with_aliases(self, aliases: Iterable[Alias]) -> "CatalogSnapshot":
+        """The same offers under other aliases, which are then all there are."""
+        found = copy.copy(self)
+        found._aliases = _by_scope(aliases)  # noqa: SLF001 # our own
+        return found
 
     def get(self, offer_id: str) -> Offer | None:
         """The offer of exactly this id."""
@@ -216,6 +221,14 @@ class CatalogSnapshot:
         if slash and provider in self._of_provider:
             return ()
         return self._named.get(name, ())
+
+
+def _by_scope(aliases: Iterable[Alias]) -> dict[str, dict[str, Alias]]:
+    """Aliases by scope and name; of two of the same place the later one counts."""
+    found: dict[str, dict[str, Alias]] = {}
+    for alias in aliases:
+        found.setdefault(alias.scope, {})[alias.name] = alias
+    return found
 
 
 def _alias(views: Iterable[Mapping[str, Alias]], name: str) -> Alias | None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Final
 
 from google.protobuf import timestamp_pb2
@@ -20,6 +21,9 @@ from omni_grpc.catalog import (
 )
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.core.money import Rate, Unit
+
+MESSAGES_KEPT: Final = 4_096
+"""More than there are different ratings or days in the catalog; a few hundred bytes each."""
 
 UPDATED_FIELDS: Final[Mapping[str, str]] = {
     "enabled": "enabled",
@@ -142,6 +146,8 @@ def change_message(change: RecordedChange) -> pb.ModelChange:
     )
 
 
+# Made once, since a page of a thousand offers holds few different ones; whoever uses one copies it.
+@lru_cache(maxsize=MESSAGES_KEPT)
 def _rating(rating: Rating) -> pb.Rating:
     return pb.Rating(
         task=rating.task.value if rating.task else "",
@@ -173,6 +179,7 @@ def _own_price(price: pb.PriceOverride) -> OwnPrice:
     return OwnPrice(discount_ppm=price.discount_ppm, rates=tuple(sorted(rates)))
 
 
+@lru_cache(maxsize=MESSAGES_KEPT)
 def _day(date: dt.date | None) -> timestamp_pb2.Timestamp | None:
     if date is None:
         return None
