@@ -40,6 +40,7 @@ _ASKED_FOR: Final = frozenset({"web_search", "input_audio_cache"})
 """Prices of what a call through here never asks for (the search plugin), and of audio that a cache
 gave back, which counts as what a cache gave back."""
 
+_ZEROS: Final = (0, "0", "0.0")
 _BY_THE_IMAGE: Final = "image"
 _DISCOUNT: Final = "discount"
 _OVERRIDES: Final = "overrides"
@@ -191,13 +192,14 @@ def _part(
     for key, value in prices.items():
         if value is None or key in _ASKED_FOR or key in also or key == _BY_THE_IMAGE:
             continue
+        if key not in _KEYS:
+            if value not in _ZEROS:
+                raise _Unpriced(f"the source prices something unknown: {key[:80]!r}")
+            continue
         price = _number(value)
         if price < 0:
             raise _Unpriced(f"its price varies by the call: {key} is {value}")
-        if key in _KEYS:
-            found[_KEYS[key]] = price * share * _PER_MILLION
-        elif price != 0:
-            raise _Unpriced(f"the source prices something unknown: {key!r}")
+        found[_KEYS[key]] = price * share * _PER_MILLION
     return found
 
 

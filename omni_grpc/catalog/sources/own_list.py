@@ -20,12 +20,9 @@ from omni_grpc.core.money import Unit
 
 MODELS: Final = "models"
 
-_Price = int | Decimal | str
-
-
 class _Tier(msgspec.Struct, forbid_unknown_fields=True):
     prompt_tokens_above: Annotated[int, msgspec.Meta(gt=0)]
-    usd_per_million: dict[str, _Price]
+    usd_per_million: dict[str, object]
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
@@ -49,7 +46,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     release_date: dt.date | None = None
     deprecation_date: dt.date | None = None
     regions: list[str] | None = None
-    usd_per_million: dict[str, _Price] | None = None
+    usd_per_million: dict[str, object] | None = None
     tiers: list[_Tier] = []
 
 
@@ -146,7 +143,7 @@ def _quote(entry: _Entry, mode: Mode) -> Quote:
     return quote(cost, mode)
 
 
-def _cost(prices: dict[str, _Price]) -> dict[str, object]:
+def _cost(prices: dict[str, object]) -> dict[str, object]:
     """Prices under the keys that `quote` reads.
 
     Raises:
