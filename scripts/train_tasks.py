@@ -107,7 +107,7 @@ def _held_out(items: Sequence[Read]) -> Array:
     for fold in range(len(FOLDS)):
         model = trained([item for item, at in zip(items, folds, strict=True) if at != fold])
         places = np.flatnonzero(folds == fold)
-        logits[places] = model.logits([items[at] for at in places])
+        logits[places] = model.logits([items[int(at)] for at in places])
         print(f"fold {fold + 1} of {len(FOLDS)} done", file=sys.stderr)
     return logits
 
