@@ -47,6 +47,10 @@ ROUTED: Final[Mapping[str, Preferences]] = {
 """The names that leave the choice to the router, and what each wishes."""
 
 
+SHORTLIST: Final = 8
+"""Offers that are looked at for a plan's first and second choice; explanations have them all."""
+
+
 class Wish(msgspec.Struct, frozen=True):
     """What a request wants of the choice.
 
@@ -201,7 +205,7 @@ class Chooser:
             ("quality", parts.quality, weights.quality),
         )
         ranked = []
-        for at in order.tolist():
+        for at in order.tolist() if whole else _shortlist(order, costs[rows]):
             row = int(rows[at])
             offer = table.offers[row]
             ranked.append(
@@ -288,6 +292,15 @@ def _undominated(
         elif row in latencies:
             kept.append(row)
     return np.array(kept, dtype=np.intp)
+
+
+def _shortlist(order: NDArray[np.intp], costs: Amounts) -> list[int]:
+    """The places that a plan can need: the best, and of the others the cheapest, last."""
+    best_places: list[int] = order[:SHORTLIST].tolist()
+    rest = order[SHORTLIST:]
+    if len(rest):
+        best_places.append(int(rest[int(costs[rest].argmin())]))
+    return best_places
 
 
 def _place_of(table: OfferTable, rows: NDArray[np.intp], costs: Amounts, model: str) -> int | None:

@@ -31,12 +31,13 @@ class Predicted(msgspec.Struct, frozen=True):
 
 
 class Judge:
-    """Judges by what ships with the package. Immutable; threads may share it."""
+    """Judges by what ships with the package. Threads may share it."""
 
     def __init__(self, quality: Quality, analyst: Analyst) -> None:
         self.quality = quality
         self._analyst = analyst
         self._guard = Guard(quality)
+        self._known_of: tuple[OfferTable | None, tuple[str, ...]] = (None, ())
 
     def look(self, request: ChatRequest) -> Look:
         """Looks at a request; the task that its caller states is believed."""
@@ -52,7 +53,7 @@ class Judge:
 
     def predicted(self, look: Look, table: OfferTable) -> Predicted:
         """How likely each row's model does the request well."""
-        known = self.quality.predict(look.encoded, table.models)
+        known = self.quality.predict(look.encoded, self._known(table))
         difficulty = self.quality.difficulty(look.encoded)
         complexity = look.analysis.complexity_score
         rate = self.quality.scale.prediction
@@ -70,9 +71,17 @@ class Judge:
     def output_tokens(self, look: Look, table: OfferTable) -> Amounts:
         """How many tokens each row's model will probably answer with."""
         typical = self.quality.typical_output_tokens(look.encoded)
-        known = self.quality.output_tokens(look.encoded, table.models)
+        known = self.quality.output_tokens(look.encoded, self._known(table))
         counts = [known.get(model, typical) for model in table.models]
         return np.array(counts, dtype=np.float64)[table.model_of]
+
+    def _known(self, table: OfferTable) -> tuple[str, ...]:
+        """The models of a table that have heads; found once for each table."""
+        held = self._known_of
+        if held[0] is not table:
+            known = tuple(model for model in table.models if self.quality.knows(model))
+            held = self._known_of = (table, known)
+        return held[1]
 
     def escalates(self, look: Look, premium_model: str) -> bool:
         """Whether the prompt is so unlike anything known that only the premium model is safe."""
