@@ -1,15 +1,15 @@
 """`GET /v1/models` and `GET /v1/models/{id}`: what can be called here, in OpenAI's shape.
 
-Prices and limits stand beside OpenAI's fields, in the words of the gRPC contract.
+Prices, limits and ratings stand beside OpenAI's fields, in the words of the gRPC contract.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Final
 
 import msgspec
 
-from omni_grpc.catalog import CatalogSnapshot, Mode, Offer
+from omni_grpc.catalog import GLOBAL_SCOPE, CatalogSnapshot, Mode, Offer, Rating, scopes_of
 from omni_grpc.completion import Call
 from omni_grpc.core.errors import ModelNotFound
 from omni_grpc.core.money import Price
@@ -21,13 +21,23 @@ PATH_ONE: Final = "/v1/models/{id:path}"
 
 _JsonObject = dict[str, object]
 _encode: Final = msgspec.json.Encoder().encode
-_AUTO_MODEL: Final[_JsonObject] = {
-    "id": AUTO,
-    "object": "model",
-    "created": 0,
-    "owned_by": "omni",
-    "display_name": "The cheapest model that can do what a request needs",
+_ROUTED: Final[dict[str, _JsonObject]] = {
+    name: {
+        "id": name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "omni",
+        "display_name": title,
+    }
+    for name, title in (
+        (AUTO, "The model that fits a request best"),
+        ("omni/balanced", "The same: quality, cost and speed in balance"),
+        ("omni/cheap", "The cheapest model that is good enough"),
+        ("omni/best", "The model that is likeliest to do it well"),
+        ("omni/fast", "The fastest model that is good enough"),
+    )
 }
+"""The names that routing resolves for each request."""
 
 
 class ModelRoutes:
@@ -39,20 +49,23 @@ class ModelRoutes:
         self._listed: tuple[int, bytes] | None = None
 
     async def list_models(self, exchange: Exchange, call: Call) -> None:
-        """Every model that a chat can name by its own id, and `omni/auto`."""
+        """Every model that a chat can name by its own id, and the names that routing resolves."""
         snapshot = self._snapshot()
         if self._listed is None or self._listed[0] != snapshot.version:
             self._listed = (snapshot.version, self._list(snapshot))
         await exchange.answer(200, _headers(call), self._listed[1])
 
     async def get_model(self, exchange: Exchange, call: Call) -> None:
-        """What a name means here: an id, a bare model, an alias, or `omni/auto`.
+        """What a name means to the caller: an id, a bare model, an alias, or `omni/…`.
 
         Raises:
             ModelNotFound: nothing that can be called.
         """
         name = exchange.path_id
-        found = _AUTO_MODEL if name == AUTO else _model(self._meant(name))
+        found = _ROUTED.get(name)
+        if found is None:
+            snapshot = self._snapshot()
+            found = _model(snapshot, self._meant(snapshot, name, _scopes(call)))
         await exchange.answer(200, _headers(call), _encode(found))
 
     def _list(self, snapshot: CatalogSnapshot) -> bytes:
@@ -62,14 +75,14 @@ class ModelRoutes:
             for offer in snapshot.offers_of(provider)
             if self._serves(offer)
         ]
-        return _encode({"object": "list", "data": [_AUTO_MODEL, *map(_model, offers)]})
+        described = [_model(snapshot, offer) for offer in offers]
+        return _encode({"object": "list", "data": [*_ROUTED.values(), *described]})
 
-    def _meant(self, name: str) -> Offer:
-        snapshot = self._snapshot()
-        for offer in snapshot.resolve(name):
+    def _meant(self, snapshot: CatalogSnapshot, name: str, scopes: tuple[str, ...]) -> Offer:
+        for offer in snapshot.resolve(name, scopes):
             if self._serves(offer):
                 return offer
-        near = snapshot.suggestions(name, self._providers)
+        near = snapshot.suggestions(name, self._providers, scopes)
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ModelNotFound(
             f"There is no model {name!r} that can be called here.{hint} GET {PATH} lists them.",
@@ -84,7 +97,13 @@ def _headers(call: Call) -> list[tuple[bytes, bytes]]:
     return [(b"x-request-id", call.name.encode()), *JSON_HEADERS]
 
 
-def _model(offer: Offer) -> _JsonObject:
+def _scopes(call: Call) -> tuple[str, ...]:
+    """Whose aliases hold for a caller."""
+    principal = call.principal
+    return scopes_of(GLOBAL_SCOPE if principal is None else f"orgs/{principal.org_slug}")
+
+
+def _model(snapshot: CatalogSnapshot, offer: Offer) -> _JsonObject:
     released = offer.release_date
     created = 0 if released is None else int(datetime.combine(released, time(), UTC).timestamp())
     return {
@@ -102,8 +121,30 @@ def _model(offer: Offer) -> _JsonObject:
         "reasoning": offer.reasoning,
         "free": offer.free,
         "deprecated": offer.deprecated,
+        "deprecate_time": _day(offer.deprecation_date),
+        "deprecation_reason": offer.deprecation_reason,
+        "replacement": offer.replacement,
+        "canonical_model": offer.model,
+        "ratings": [_rating(rating) for rating in snapshot.rated_tasks(offer.model)],
+        "tags": sorted(offer.tags),
+        "regions": sorted(offer.regions),
         "pricing": None if offer.price is None else _pricing(offer.price),
     }
+
+
+def _rating(rating: Rating) -> _JsonObject:
+    return {
+        "task": rating.task or "overall",
+        "value": rating.value,
+        "source": rating.source,
+        "rate_time": _day(rating.date),
+        "estimated": rating.estimated,
+    }
+
+
+def _day(day: date | None) -> str | None:
+    """A day's beginning in UTC, as JSON has times; None where nobody said."""
+    return None if day is None else f"{day.isoformat()}T00:00:00Z"
 
 
 def _pricing(price: Price) -> _JsonObject:

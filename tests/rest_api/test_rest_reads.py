@@ -15,10 +15,12 @@ pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 async def test_models_are_those_that_a_chat_can_name_here(raw: RawClient) -> None:
     answer = await raw.get("/v1/models")
     assert answer.json["object"] == "list"
-    auto, *offers = answer.json["data"]
-    assert auto["id"] == "omni/auto"
-    assert [offer["id"] for offer in offers] == ["router/maker/large", "sim/fast"]
-    fast = offers[1]
+    names = [model["id"] for model in answer.json["data"]]
+    assert names == [
+        "omni/auto", "omni/balanced", "omni/cheap", "omni/best", "omni/fast",
+        "router/maker/large", "sim/fast",
+    ]  # fmt: skip
+    fast = answer.json["data"][-1]
     released = dt.datetime(2025, 1, 2, tzinfo=dt.UTC)
     assert (fast["object"], fast["owned_by"]) == ("model", "sim")
     assert fast["created"] == released.timestamp()
@@ -30,6 +32,9 @@ async def test_models_are_those_that_a_chat_can_name_here(raw: RawClient) -> Non
             {"unit": "prompt", "min_prompt_token_count": 0, "nanousd_per_mtok": 150_000_000},
         ],
     }
+    (rating,) = fast["ratings"]
+    assert (rating["task"], rating["source"], rating["estimated"]) == ("overall", "estimate", True)
+    assert (fast["canonical_model"], fast["tags"], fast["replacement"]) == ("fast", [], None)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +47,7 @@ async def test_models_are_those_that_a_chat_can_name_here(raw: RawClient) -> Non
         ("fast", "sim/fast"),
         ("quick", "sim/fast"),
         ("omni/auto", "omni/auto"),
+        ("omni/best", "omni/best"),
     ],
 )
 async def test_a_model_is_found_by_any_name_that_means_it(
