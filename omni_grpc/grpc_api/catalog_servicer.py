@@ -5,7 +5,7 @@ Reads come from memory; what changes anything goes to the database and counts he
 
 import contextlib
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
@@ -136,15 +136,15 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
             warning=warning or "",
         )
 
-    async def SyncCatalog(
+    async def SyncCatalog(  # type: ignore[override]  # writes instead of yielding
         self,
         request: pb.SyncCatalogRequest,
         context: _Context,
-    ) -> AsyncIterator[pb.SyncCatalogResponse]:
+    ) -> None:
         """Asks the sources, and brings the catalog to what they say."""
         async with contextlib.aclosing(self._sync.sync(request, actor=_actor())) as events:
             async for event in events:
-                yield event
+                await context.write(event)
 
     async def ListModelChanges(
         self,
