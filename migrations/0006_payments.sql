@@ -94,7 +94,10 @@ DECLARE
   ok_amount bigint[]; ok_legs text[]; ok_until timestamptz[];
   charged numeric; refunded numeric; entry_no bigint; credited bigint;
 BEGIN
-  IF (SELECT count(*) <> count(DISTINCT x) FROM unnest(f_id || h_id || t_id) x) THEN
+  -- What an empty group would cost is not asked of it: each statement has its price, also over
+  -- nothing.
+  IF cardinality(f_id) + cardinality(h_id) + cardinality(t_id) > 1
+     AND (SELECT count(*) <> count(DISTINCT x) FROM unnest(f_id || h_id || t_id) x) THEN
     RAISE EXCEPTION 'an id stands twice in one batch' USING ERRCODE = 'OM003';
   END IF;
 
@@ -205,10 +208,13 @@ BEGIN
 
   -- 1. Lock every account that the batch touches, in one statement and one order. The accounts of
   -- a hold never change, so where each final found its hold nothing needs a second look.
-  SELECT count(DISTINCT x.id), array_agg(x.acct) INTO held_finals, ids
-    FROM (SELECT h.id, unnest(h.wallet || h.legs) AS acct FROM hold h WHERE h.id = ANY (f_id)) x;
+  held_finals := 0;
+  IF cardinality(f_id) > 0 THEN
+    SELECT count(DISTINCT x.id), array_agg(x.acct) INTO held_finals, ids
+      FROM (SELECT h.id, unnest(h.wallet || h.legs) AS acct FROM hold h WHERE h.id = ANY (f_id)) x;
+  END IF;
   ids := ARRAY[revenue, losses] || h_wallet || t_wallet || ids;
-  has_legs := EXISTS (SELECT FROM unnest(h_legs) l WHERE l IS NOT NULL);
+  has_legs := cardinality(array_remove(h_legs, NULL)) > 0;
   IF has_legs THEN
     ids := ids || ARRAY(SELECT unnest(l::bigint[]) FROM unnest(h_legs) l WHERE l IS NOT NULL);
   END IF;
@@ -453,76 +459,81 @@ BEGIN
 
   -- 3. Transfers, one after the other; they are few. Grants (G) and refunds (R) make room as well;
   -- of a grant that expires (E) goes what is neither spent nor reserved.
-  FOR r IN
-    SELECT t.*, g.amount AS done
-      FROM unnest(t_id, t_kind, t_wallet, t_amount, t_reference, t_of, t_expires)
-           WITH ORDINALITY AS t(id, kind, wallet, amount, reference, of, expires, ord)
-      LEFT JOIN LATERAL (SELECT * FROM posting x WHERE x.id = t.id AND x.n = 0 OFFSET 0) g ON true
-     WHERE t.ord <> ALL (skip_t) ORDER BY t.ord
-  LOOP
-    code := 0; grant_amount := r.amount; leg_ids := NULL; leg_grant := NULL;
-    posted := NULL; pending := NULL; short_account := NULL; until := NULL;
-    IF r.done IS NOT NULL THEN
-      code := 1; grant_amount := r.done;
-    ELSIF r.kind = 'R' THEN
-      SELECT sum(g.amount) INTO charged FROM posting g
-       WHERE g.id = r.of AND g.wallet = r.wallet AND g.kind = 'S';
-      SELECT coalesce(sum(g.amount), 0) INTO refunded FROM posting g
-       WHERE g.of = r.of AND g.kind = 'R';
-      IF charged IS NULL THEN
-        code := 3; grant_amount := NULL;
-      ELSIF refunded + r.amount > charged THEN
-        code := 7; grant_amount := charged - refunded;
-      ELSE
-        -- Back into the budget windows that were charged, in proportion to all that was refunded;
-        -- less what they were given back before, since a correction may have raised the charge.
-        SELECT g.legs, (SELECT array_agg(greatest(0,
-                                 div((SELECT coalesce(sum(b.leg_amounts[k]), 0) FROM posting b
-                                       WHERE b.id = r.of) * (refunded + r.amount), charged)
-                                 - coalesce((SELECT sum(b.leg_amounts[k]) FROM posting b
-                                              WHERE b.of = r.of AND b.kind = 'R'), 0))::bigint
-                                 ORDER BY k)
-                          FROM generate_subscripts(g.legs, 1) k)
-          INTO leg_ids, leg_grant FROM posting g WHERE g.id = r.of AND g.n = 0;
+  IF cardinality(t_id) > 0 THEN
+    FOR r IN
+      SELECT t.*, g.amount AS done
+        FROM unnest(t_id, t_kind, t_wallet, t_amount, t_reference, t_of, t_expires)
+             WITH ORDINALITY AS t(id, kind, wallet, amount, reference, of, expires, ord)
+        LEFT JOIN LATERAL (SELECT * FROM posting x WHERE x.id = t.id AND x.n = 0 OFFSET 0) g ON true
+       WHERE t.ord <> ALL (skip_t) ORDER BY t.ord
+    LOOP
+      code := 0; grant_amount := r.amount; leg_ids := NULL; leg_grant := NULL;
+      posted := NULL; pending := NULL; short_account := NULL; until := NULL;
+      IF r.done IS NOT NULL THEN
+        code := 1; grant_amount := r.done;
+      ELSIF r.kind = 'R' THEN
+        SELECT sum(g.amount) INTO charged FROM posting g
+         WHERE g.id = r.of AND g.wallet = r.wallet AND g.kind = 'S';
+        SELECT coalesce(sum(g.amount), 0) INTO refunded FROM posting g
+         WHERE g.of = r.of AND g.kind = 'R';
+        IF charged IS NULL THEN
+          code := 3; grant_amount := NULL;
+        ELSIF refunded + r.amount > charged THEN
+          code := 7; grant_amount := charged - refunded;
+        ELSE
+          -- Back into the budget windows that were charged, in proportion to all that was refunded;
+          -- less what they were given back before, since a correction may have raised the charge.
+          SELECT g.legs, (SELECT array_agg(greatest(0,
+                                   div((SELECT coalesce(sum(b.leg_amounts[k]), 0) FROM posting b
+                                         WHERE b.id = r.of) * (refunded + r.amount), charged)
+                                   - coalesce((SELECT sum(b.leg_amounts[k]) FROM posting b
+                                                WHERE b.of = r.of AND b.kind = 'R'), 0))::bigint
+                                   ORDER BY k)
+                            FROM generate_subscripts(g.legs, 1) k)
+            INTO leg_ids, leg_grant FROM posting g WHERE g.id = r.of AND g.n = 0;
+        END IF;
+      ELSIF r.kind = 'E' THEN
+        SELECT ledger_lot_unspent(l.id) INTO grant_amount FROM credit_lot l
+         WHERE l.id = r.of AND l.wallet = r.wallet;
+        code := CASE WHEN grant_amount > 0 THEN 0 ELSE 1 END;
       END IF;
-    ELSIF r.kind = 'E' THEN
-      SELECT ledger_lot_unspent(l.id) INTO grant_amount FROM credit_lot l
-       WHERE l.id = r.of AND l.wallet = r.wallet;
-      code := CASE WHEN grant_amount > 0 THEN 0 ELSE 1 END;
-    END IF;
-    IF code = 0 THEN
-      UPDATE account a
-         SET credits_posted = a.credits_posted + CASE r.kind WHEN 'E' THEN 0 ELSE grant_amount END,
-             debits_posted = a.debits_posted + CASE r.kind WHEN 'E' THEN grant_amount ELSE 0 END,
-             entry_count = a.entry_count + 1
-       WHERE a.id = r.wallet
-      RETURNING a.entry_count, a.credits_posted, a.credits_posted - a.debits_posted,
-                a.debits_pending
-           INTO entry_no, credited, posted, pending;
-      UPDATE account a
-         SET debits_posted = a.debits_posted + CASE r.kind WHEN 'E' THEN 0 ELSE grant_amount END,
-             credits_posted = a.credits_posted + CASE r.kind WHEN 'E' THEN grant_amount ELSE 0 END
-       WHERE a.id = CASE r.kind WHEN 'R' THEN revenue ELSE funding END;
-      UPDATE account a SET credits_posted = a.credits_posted + x.m, entry_count = a.entry_count + 1
-        FROM unnest(leg_ids, leg_grant) x(acct, m) WHERE a.id = x.acct AND x.m > 0;
-      INSERT INTO posting (id, kind, origin, decider, wallet, amount, legs, leg_amounts,
-                           other_account, entry, balance_after, reference, of)
-      VALUES (r.id, r.kind, 'o', CASE r.kind WHEN 'E' THEN 't'::"char" ELSE 'o' END, r.wallet,
-              grant_amount, leg_ids, leg_grant, CASE r.kind WHEN 'R' THEN revenue ELSE funding END,
-              entry_no, posted, r.reference, r.of);
-      IF r.expires IS NOT NULL THEN
-        INSERT INTO credit_lot (id, wallet, amount, expire_time, credited_after)
-        VALUES (r.id, r.wallet, grant_amount, r.expires, credited);
+      IF code = 0 THEN
+        UPDATE account a
+           SET credits_posted = a.credits_posted
+                 + CASE r.kind WHEN 'E' THEN 0 ELSE grant_amount END,
+               debits_posted = a.debits_posted + CASE r.kind WHEN 'E' THEN grant_amount ELSE 0 END,
+               entry_count = a.entry_count + 1
+         WHERE a.id = r.wallet
+        RETURNING a.entry_count, a.credits_posted, a.credits_posted - a.debits_posted,
+                  a.debits_pending
+             INTO entry_no, credited, posted, pending;
+        UPDATE account a
+           SET debits_posted = a.debits_posted + CASE r.kind WHEN 'E' THEN 0 ELSE grant_amount END,
+               credits_posted = a.credits_posted + CASE r.kind WHEN 'E' THEN grant_amount ELSE 0 END
+         WHERE a.id = CASE r.kind WHEN 'R' THEN revenue ELSE funding END;
+        UPDATE account a
+           SET credits_posted = a.credits_posted + x.m, entry_count = a.entry_count + 1
+          FROM unnest(leg_ids, leg_grant) x(acct, m) WHERE a.id = x.acct AND x.m > 0;
+        INSERT INTO posting (id, kind, origin, decider, wallet, amount, legs, leg_amounts,
+                             other_account, entry, balance_after, reference, of)
+        VALUES (r.id, r.kind, 'o', CASE r.kind WHEN 'E' THEN 't'::"char" ELSE 'o' END, r.wallet,
+                grant_amount, leg_ids, leg_grant,
+                CASE r.kind WHEN 'R' THEN revenue ELSE funding END,
+                entry_no, posted, r.reference, r.of);
+        IF r.expires IS NOT NULL THEN
+          INSERT INTO credit_lot (id, wallet, amount, expire_time, credited_after)
+          VALUES (r.id, r.wallet, grant_amount, r.expires, credited);
+        END IF;
       END IF;
-    END IF;
-    IF r.kind = 'E' THEN
-      UPDATE credit_lot l SET expired = l.expired + CASE code WHEN 0 THEN grant_amount ELSE 0 END
-       WHERE l.id = r.of;
-      UPDATE credit_lot l SET open = false WHERE l.id = r.of AND ledger_lot_left(r.of) <= 0;
-    END IF;
-    grp := 't'; ord := r.ord; rc := code; target := r.id; amount := grant_amount;
-    RETURN NEXT;
-  END LOOP;
+      IF r.kind = 'E' THEN
+        UPDATE credit_lot l SET expired = l.expired + CASE code WHEN 0 THEN grant_amount ELSE 0 END
+         WHERE l.id = r.of;
+        UPDATE credit_lot l SET open = false WHERE l.id = r.of AND ledger_lot_left(r.of) <= 0;
+      END IF;
+      grp := 't'; ord := r.ord; rc := code; target := r.id; amount := grant_amount;
+      RETURN NEXT;
+    END LOOP;
+  END IF;
 
   -- 4. Holds: which accounts cannot take the whole batch at its largest?
   IF cardinality(h_id) > 0 THEN
