@@ -49,11 +49,13 @@ CREATE TABLE routed_call (
 CREATE INDEX routed_call_xact ON routed_call (xact) WHERE xact IS NOT NULL;
 CREATE INDEX routed_call_experiment ON routed_call (experiment, call_id) WHERE experiment <> '';
 
--- What was used in an hour (that in which the call began), by whom, of what, for what.
-CREATE TABLE usage_hour (
+-- What was used in an hour (that in which the call began), by whom, of what, for what; and the same
+-- by the day of UTC, since an account that does many things has nearly as many hours as calls.
+CREATE TABLE usage_sum (
   generation       integer     NOT NULL,  -- the sums that are read, or those being rebuilt
   wallet           bigint      NOT NULL,
-  hour             timestamptz NOT NULL,
+  span             "char"      NOT NULL CHECK (span IN ('h', 'd')),
+  start            timestamptz NOT NULL,
   key_id           bigint      NOT NULL,
   model            text        NOT NULL,  -- the offer, provider/model
   task             text        NOT NULL,
@@ -82,7 +84,7 @@ CREATE TABLE usage_hour (
   saved            bigint      NOT NULL,
   single           bigint      NOT NULL,
   single_saved     bigint      NOT NULL,
-  PRIMARY KEY (generation, wallet, hour, key_id, model, task)
+  PRIMARY KEY (generation, wallet, span, start, key_id, model, task)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000);
 
 -- What was counted of attempts whose counts may still be corrected.
@@ -116,7 +118,7 @@ CREATE FUNCTION usage_hour_of(p_id uuid) RETURNS timestamptz LANGUAGE sql IMMUTA
     ('x' || left(replace(p_id::text, '-', ''), 12))::bit(48)::bigint / 3600000 * 3600)
 $$;
 
--- An attempt's counts, in the order of usage_hour's columns from `failed` to `character`. A count
+-- An attempt's counts, in the order of usage_sum's columns from `failed` to `character`. A count
 -- is at most 10^12, so that no sum of them leaves bigint, whatever a provider reported.
 CREATE VIEW usage_attempt AS
 SELECT u.hold_id, u.wallet, u.key_id, u.model, ARRAY[
@@ -145,11 +147,10 @@ SELECT u.hold_id, u.wallet, u.key_id, u.model, ARRAY[
 -- under none, and the row that comes later moves what was counted before it.
 CREATE FUNCTION usage_changes(
   p_generation integer, p_from bigint, p_until bigint, p_after uuid, p_upto uuid, p_wallet bigint)
-RETURNS SETOF usage_hour LANGUAGE sql STABLE
--- Plans are pinned, as in ledger_apply: a window is small beside the tables.
+RETURNS SETOF usage_sum LANGUAGE sql STABLE
+-- Plans are pinned, as in ledger_apply: a window is small beside the tables, so each join is one
+-- probe an event.
 SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
 SET jit = off
 AS $$
   WITH p AS MATERIALIZED (
@@ -171,21 +172,22 @@ AS $$
   counted AS (
     SELECT a.hold_id, a.wallet, a.key_id, a.model, 1 AS sign, 1 AS word, a.counts,
            p.amount AS cost, 0::bigint AS refunded, NULL AS task
-      FROM p JOIN usage_attempt a ON a.hold_id = p.id
+      FROM p CROSS JOIN LATERAL (SELECT * FROM usage_attempt WHERE hold_id = p.id OFFSET 0) a
      WHERE p.kind <> 'R' AND p.n = 0
     UNION ALL
     SELECT a.hold_id, a.wallet, a.key_id, a.model, 1, 0, NULL, p.amount, 0, NULL
-      FROM p JOIN usage_attempt a ON a.hold_id = p.id
+      FROM p CROSS JOIN LATERAL (SELECT * FROM usage_attempt WHERE hold_id = p.id OFFSET 0) a
      WHERE p.kind <> 'R' AND p.n = 1
     UNION ALL  -- the corrected counts, in place of those that were counted before
     SELECT a.hold_id, a.wallet, a.key_id, a.model, s.sign, 0, s.counts, 0, 0, NULL
-      FROM p JOIN usage_estimate e ON e.generation = p_generation AND e.hold_id = p.id
-      JOIN usage_attempt a ON a.hold_id = p.id
+      FROM p CROSS JOIN LATERAL (SELECT * FROM usage_attempt WHERE hold_id = p.id OFFSET 0) a
+      CROSS JOIN LATERAL (SELECT * FROM usage_estimate
+                           WHERE generation = p_generation AND hold_id = p.id OFFSET 0) e
       CROSS JOIN LATERAL (VALUES (1, a.counts), (-1, e.counts)) s(sign, counts)
      WHERE p.kind <> 'R' AND p.n = 1
     UNION ALL
     SELECT a.hold_id, a.wallet, a.key_id, a.model, 1, 0, NULL, 0, p.amount, NULL
-      FROM p JOIN usage_attempt a ON a.hold_id = p.of
+      FROM p CROSS JOIN LATERAL (SELECT * FROM usage_attempt WHERE hold_id = p.of OFFSET 0) a
      WHERE p.kind = 'R'
     UNION ALL  -- from no task to the call's
     SELECT a.hold_id, a.wallet, a.key_id, a.model, m.sign, 1 - g.n,
@@ -193,18 +195,23 @@ AS $$
              SELECT FROM posting l WHERE l.id = g.id AND l.n = 1 AND coalesce(l.xact, 0) < p_from)
              THEN a.counts ELSE coalesce(e.counts, a.counts) END END,
            g.amount, 0, m.task
-      FROM c JOIN posting g ON g.id BETWEEN c.call_id AND ledger_last_attempt(c.call_id)
-      JOIN usage_attempt a ON a.hold_id = g.id
-      LEFT JOIN usage_estimate e ON e.generation = p_generation AND e.hold_id = g.id
+      FROM c CROSS JOIN LATERAL (
+        SELECT * FROM posting WHERE id BETWEEN c.call_id AND ledger_last_attempt(c.call_id)
+           AND coalesce(xact, 0) < p_from OFFSET 0) g
+      CROSS JOIN LATERAL (SELECT * FROM usage_attempt WHERE hold_id = g.id OFFSET 0) a
+      LEFT JOIN LATERAL (SELECT * FROM usage_estimate
+                          WHERE generation = p_generation AND hold_id = g.id OFFSET 0) e ON true
       CROSS JOIN LATERAL (VALUES (-1, ''), (1, c.task)) m(sign, task)
-     WHERE c.task <> '' AND coalesce(g.xact, 0) < p_from
+     WHERE c.task <> ''
     UNION ALL
     SELECT a.hold_id, a.wallet, a.key_id, a.model, m.sign, 0, NULL, 0, g.amount, m.task
-      FROM c JOIN posting g ON g.of BETWEEN c.call_id AND ledger_last_attempt(c.call_id)
-      JOIN usage_attempt a ON a.hold_id = g.of
+      FROM c CROSS JOIN LATERAL (
+        SELECT * FROM posting WHERE of BETWEEN c.call_id AND ledger_last_attempt(c.call_id)
+           AND kind = 'R' AND coalesce(xact, 0) < p_from OFFSET 0) g
+      CROSS JOIN LATERAL (SELECT * FROM usage_attempt WHERE hold_id = g.of OFFSET 0) a
       CROSS JOIN LATERAL (VALUES (-1, ''), (1, c.task)) m(sign, task)
-     WHERE c.task <> '' AND g.kind = 'R' AND coalesce(g.xact, 0) < p_from)
-  SELECT p_generation, k.wallet, usage_hour_of(k.hold_id), k.key_id, k.model,
+     WHERE c.task <> '')
+  SELECT p_generation, k.wallet, 'h'::"char", usage_hour_of(k.hold_id), k.key_id, k.model,
          coalesce(k.task, t.task, ''),
          -- a call is counted with its first attempt
          CASE WHEN right(k.hold_id::text, 1) = '1' THEN k.sign * k.word ELSE 0 END::bigint,
@@ -218,10 +225,11 @@ AS $$
          0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint
     FROM counted k
     CROSS JOIN LATERAL (SELECT k.sign::bigint AS s, k.counts AS n) x
-    LEFT JOIN routed_call t ON k.task IS NULL AND t.call_id = usage_call_of(k.hold_id)
-                           AND coalesce(t.xact, 0) < p_until
+    LEFT JOIN LATERAL (SELECT r.task FROM routed_call r
+                        WHERE r.call_id = usage_call_of(k.hold_id)
+                          AND coalesce(r.xact, 0) < p_until OFFSET 0) t ON k.task IS NULL
   UNION ALL
-  SELECT p_generation, wallet, usage_hour_of(call_id), key_id, model, task,
+  SELECT p_generation, wallet, 'h', usage_hour_of(call_id), key_id, model, task,
          0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
          1, premium_nanousd, saved_nanousd, coalesce(single_nanousd, 0),
          coalesce(single_nanousd - cost_nanousd, 0)
@@ -229,26 +237,44 @@ AS $$
 $$;
 
 -- The sums of a wallet from p_start on and before p_end, by p_bucket (hour, day, month or whole) in
--- the time zone p_zone, with what is not counted into usage_hour yet, as of one moment. `hour` is a
+-- the time zone p_zone, with what is not counted into usage_sum yet, as of one moment. `start` is a
 -- bucket's beginning. p_model: 2 keeps models apart, 1 providers, 0 neither.
 CREATE FUNCTION usage_sums(
   p_wallet bigint, p_start timestamptz, p_end timestamptz, p_bucket text, p_zone text,
   p_model integer, p_task boolean, p_key boolean)
-RETURNS SETOF usage_hour LANGUAGE sql STABLE
+RETURNS SETOF usage_sum LANGUAGE sql STABLE
+SET enable_seqscan = off
 SET jit = off
 AS $$
   WITH s AS MATERIALIZED (SELECT generation, watermark FROM usage_state WHERE active),
+  days AS MATERIALIZED (  -- of UTC; one that lies in the range and in one bucket is read as a whole
+    SELECT d AS day, d >= p_start AND d + interval '24 hours' <= p_end AND CASE p_bucket
+             WHEN 'whole' THEN true WHEN 'hour' THEN false
+             ELSE date_trunc(p_bucket, d, p_zone) =
+                  date_trunc(p_bucket, d + interval '23 hours', p_zone) END AS is_whole
+      FROM generate_series(date_trunc('day', p_start, 'UTC'), p_end - interval '1 hour',
+                           interval '24 hours') d),
   r AS (
-    SELECT h.* FROM s JOIN usage_hour h ON h.generation = s.generation
-     WHERE h.wallet = p_wallet AND h.hour >= p_start AND h.hour < p_end
+    SELECT h.* FROM s CROSS JOIN days CROSS JOIN LATERAL (
+      SELECT * FROM usage_sum
+       WHERE generation = s.generation AND wallet = p_wallet AND span = 'd'
+         AND start = days.day OFFSET 0) h
+     WHERE days.is_whole
+    UNION ALL
+    SELECT h.* FROM s CROSS JOIN days CROSS JOIN LATERAL (
+      SELECT * FROM usage_sum
+       WHERE generation = s.generation AND wallet = p_wallet AND span = 'h'
+         AND start >= greatest(days.day, p_start)
+         AND start < least(days.day + interval '24 hours', p_end) OFFSET 0) h
+     WHERE NOT days.is_whole
     UNION ALL
     SELECT c.* FROM s
       CROSS JOIN LATERAL usage_changes(
         s.generation, s.watermark, 9223372036854775807, NULL, NULL, p_wallet) c
-     WHERE c.hour >= p_start AND c.hour < p_end)
-  SELECT 0, p_wallet,
-         CASE p_bucket WHEN 'whole' THEN p_start WHEN 'hour' THEN r.hour
-                       ELSE date_trunc(p_bucket, r.hour, p_zone) END,
+     WHERE c.start >= p_start AND c.start < p_end)
+  SELECT 0, p_wallet, ''::"char",
+         CASE p_bucket WHEN 'whole' THEN p_start WHEN 'hour' THEN r.start
+                       ELSE date_trunc(p_bucket, r.start, p_zone) END,
          CASE WHEN p_key THEN r.key_id ELSE 0 END,
          CASE p_model WHEN 2 THEN r.model WHEN 1 THEN split_part(r.model, '/', 1) ELSE '' END,
          CASE WHEN p_task THEN r.task ELSE '' END,
@@ -261,7 +287,7 @@ AS $$
          sum(r.character)::bigint, sum(r.cost)::bigint, sum(r.refunded)::bigint,
          sum(r.compared)::bigint, sum(r.premium)::bigint, sum(r.saved)::bigint,
          sum(r.single)::bigint, sum(r.single_saved)::bigint
-    FROM r GROUP BY 3, 4, 5, 6
+    FROM r GROUP BY 4, 5, 6, 7
   HAVING (sum(r.attempts), sum(r.cost), sum(r.refunded), sum(r.compared)) <> (0, 0, 0, 0)
 $$;
 
@@ -318,14 +344,16 @@ BEGIN
             SELECT * FROM posting
              WHERE s.walked IS NOT NULL AND id > s.walked AND id <= upto
                AND coalesce(xact, 0) < top) p
-      JOIN usage_record u ON u.hold_id = p.id
-      JOIN usage_attempt a ON a.hold_id = p.id
-     WHERE p.n = 0 AND p.origin = 'r' AND (u.estimated OR (p.kind <> 'S' AND p.decider <> 'o'))
+      CROSS JOIN LATERAL (SELECT * FROM usage_attempt WHERE hold_id = p.id OFFSET 0) a
+     WHERE p.n = 0 AND p.origin = 'r'
+       AND (a.counts[3] = 1 OR (p.kind <> 'S' AND p.decider <> 'o'))  -- the third: estimated
        AND NOT EXISTS (SELECT FROM posting l
                         WHERE l.id = p.id AND l.n = 1 AND coalesce(l.xact, 0) < top)
     ON CONFLICT DO NOTHING)
-  INSERT INTO usage_hour AS h
-  SELECT d.generation, d.wallet, d.hour, d.key_id, d.model, d.task,
+  INSERT INTO usage_sum AS h
+  SELECT d.generation, d.wallet, x.span,
+         CASE x.span WHEN 'd' THEN date_trunc('day', d.start, 'UTC') ELSE d.start END,
+         d.key_id, d.model, d.task,
          sum(d.calls), sum(d.attempts), sum(d.failed), sum(d.cancelled), sum(d.estimated),
          sum(d.prompt), sum(d.cached_read), sum(d.cached_write), sum(d.prompt_audio),
          sum(d.completion), sum(d.reasoning), sum(d.completion_audio), sum(d.cached_write_1h),
@@ -333,8 +361,9 @@ BEGIN
          sum(d.character), sum(d.cost), sum(d.refunded), sum(d.compared), sum(d.premium),
          sum(d.saved), sum(d.single), sum(d.single_saved)
     FROM usage_changes(p_generation, low, top, s.walked, upto, NULL) d
-   GROUP BY 1, 2, 3, 4, 5, 6
-  ON CONFLICT (generation, wallet, hour, key_id, model, task) DO UPDATE SET
+    CROSS JOIN (VALUES ('h'::"char"), ('d')) x(span)
+   GROUP BY 1, 2, 3, 4, 5, 6, 7
+  ON CONFLICT (generation, wallet, span, start, key_id, model, task) DO UPDATE SET
     calls = h.calls + EXCLUDED.calls, attempts = h.attempts + EXCLUDED.attempts,
     failed = h.failed + EXCLUDED.failed, cancelled = h.cancelled + EXCLUDED.cancelled,
     estimated = h.estimated + EXCLUDED.estimated, prompt = h.prompt + EXCLUDED.prompt,
@@ -392,8 +421,8 @@ END $$;
 -- Drops sums that nobody reads any more, some at a time; returns how many.
 CREATE FUNCTION usage_sweep(p_limit integer) RETURNS bigint LANGUAGE sql VOLATILE AS $$
   WITH h AS (
-    DELETE FROM usage_hour WHERE ctid = ANY (ARRAY(
-      SELECT ctid FROM usage_hour
+    DELETE FROM usage_sum WHERE ctid = ANY (ARRAY(
+      SELECT ctid FROM usage_sum
        WHERE generation < (SELECT min(generation) FROM usage_state) LIMIT p_limit)) RETURNING 1),
   e AS (
     DELETE FROM usage_estimate WHERE ctid = ANY (ARRAY(

@@ -73,7 +73,7 @@ def test_a_rebuild_beside_traffic_gives_what_was_counted_step_by_step(
     assert sql.execute("SELECT generation FROM usage_state").fetchall() == [(2,)]
     assert rolled(sql) == truth(sql) == read(sql)
     sql.execute("SELECT usage_sweep(100000)")
-    assert sql.execute("SELECT DISTINCT generation FROM usage_hour").fetchall() == [(2,)]
+    assert sql.execute("SELECT DISTINCT generation FROM usage_sum").fetchall() == [(2,)]
 
 
 def test_rows_of_before_the_migration_are_counted_too(sql: psycopg.Connection) -> None:

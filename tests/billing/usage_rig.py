@@ -68,11 +68,12 @@ SELECT wallet, hour, key_id, model, task, {
 """The sums from the base tables alone, by another way than the rollups go."""
 
 _ROLLED = f"""
-SELECT wallet, hour, key_id, model, task, {", ".join(COUNTS)} FROM usage_hour
- WHERE generation = (SELECT generation FROM usage_state WHERE active)
+SELECT wallet, start, key_id, model, task, {", ".join(COUNTS)} FROM usage_sum
+ WHERE generation = (SELECT generation FROM usage_state WHERE active) AND span = 'h'
 """
+_DAYS = _ROLLED.replace("span = 'h'", "span = 'd'")
 _READ = f"""
-SELECT wallet, hour, key_id, model, task, {", ".join(COUNTS)}
+SELECT wallet, start, key_id, model, task, {", ".join(COUNTS)}
   FROM account a CROSS JOIN LATERAL usage_sums(
     a.id, '2000-01-01Z', '2100-01-01Z', 'hour', 'UTC', 2, true, true) WHERE a.kind = 1
 """

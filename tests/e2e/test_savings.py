@@ -267,8 +267,8 @@ def test_the_hours_are_counted_while_the_gateway_runs(compared: Gateway, caller:
     def counted() -> bool:
         with psycopg.connect(compared.database_url) as sql:
             row = sql.execute(
-                "SELECT sum(calls) FROM usage_hour h JOIN org o ON o.account_id = h.wallet"
-                " WHERE o.slug = %s AND h.task <> ''",
+                "SELECT sum(calls) FROM usage_sum s JOIN org o ON o.account_id = s.wallet"
+                " WHERE o.slug = %s AND s.task <> '' AND s.span = 'h'",
                 [caller.org],
             ).fetchone()
         return bool(row and row[0] == 1)

@@ -80,7 +80,7 @@ COUNTS: Final = (
     "single",
     "single_saved",
 )
-"""The sums, in the order of the columns of `usage_hour`."""
+"""The sums, in the order of the columns of `usage_sum`."""
 
 
 class UsageSums(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,7 +78,7 @@ _ROUTED: Final = f"SELECT {_NAMES} FROM routed_call WHERE call_id = ANY (%s) AND
 _SUMS: Final = ", ".join(f"sum({name})" for name in COUNTS)
 _PAGE: Final = f"""
 WITH a AS MATERIALIZED (
-  SELECT hour AS start, CASE WHEN %(by_provider)s THEN split_part(model, '/', 1) ELSE '' END
+  SELECT start, CASE WHEN %(by_provider)s THEN split_part(model, '/', 1) ELSE '' END
            AS provider, CASE WHEN %(by_model)s THEN model ELSE '' END AS model, task, key_id,
          {", ".join(COUNTS)}
     FROM usage_sums(%(wallet)s, %(start)s, %(end)s, %(bucket)s, %(zone)s, %(apart)s, %(by_task)s,
