@@ -71,6 +71,7 @@ def check_experiment(experiment: Experiment, path: str = "") -> list[Fault]:
         *_check_text(experiment.salt, f"{path}salt"),
         *_check_when(experiment.when, f"{path}when."),
         *_check_arms(experiment.arms, f"{path}arms"),
+        *_check_named(experiment, f"{path}arms"),
         *_check_times(experiment.start_time, experiment.end_time, path),
     ]
 
@@ -227,6 +228,18 @@ def _check_arms(arms: tuple[Arm, ...], path: str) -> Iterator[Fault]:
         yield Fault(path, f"the shares sum to {shared / 1e4:g} %, above 100 % (1,000,000 ppm)")
     elif shared <= 0:
         yield Fault(path, "the shares sum to zero; at least one must be above 0")
+
+
+def _check_named(experiment: Experiment, path: str) -> Iterator[Fault]:
+    """Who names a model must be told by an arm what to get: the score knows nothing of the name."""
+    named = [name for name in experiment.when.models if not name.startswith(ROUTED_PREFIX)]
+    shared = sum(arm.share_ppm for arm in experiment.arms)
+    if named and (shared < PPM or not all(arm.policy or arm.models for arm in experiment.arms)):
+        yield Fault(
+            path,
+            f"the experiment is for requests that name a model ({min(named)[:64]!r}), so every "
+            "unit needs an arm, and every arm a policy or models: one of them the model itself",
+        )
 
 
 def _check_times(start: datetime | None, end: datetime | None, path: str) -> Iterator[Fault]:
