@@ -105,7 +105,8 @@ def recovered(gain: Amounts, grades: Amounts) -> tuple[float, float, float]:
     share = steps / steps[-1]
     calls = np.linspace(0.0, 1.0, len(share))
     apgr = float(np.trapezoid(share, calls))
-    return apgr, float(calls[np.argmax(share >= 0.5)]), float(calls[np.argmax(share >= 0.8)])
+    half, most = (float(calls[np.argmax(share >= part)]) for part in (0.5, 0.8))
+    return apgr, half, most
 
 
 def _read(files: list[Path], skip: Path) -> tuple[list[str], Amounts]:

@@ -27,7 +27,7 @@ _Ranged = pb.SummarizeUsageRequest | pb.ListUsageRecordsRequest
 
 def moment(request: _Ranged, field: str) -> datetime | None:
     """A moment of a range; None where it is unset."""
-    if not request.HasField(field):  # type: ignore[arg-type]  # both have both of them
+    if not request.HasField(field):
         return None
     try:
         return (

@@ -20,8 +20,8 @@ TASKS = ("", "coding", "chat")
 
 TRUTH = f"""
 WITH a AS (
-  SELECT u.wallet, u.hold_id, u.key_id, u.model, coalesce(r.task, '') AS task, u.outcome, u.estimated,
-         u.prompt, (SELECT coalesce(sum(p.amount), 0) FROM posting p
+  SELECT u.wallet, u.hold_id, u.key_id, u.model, coalesce(r.task, '') AS task, u.outcome,
+         u.estimated, u.prompt, (SELECT coalesce(sum(p.amount), 0) FROM posting p
                      WHERE p.id = u.hold_id AND p.kind = 'S') AS cost,
          (SELECT coalesce(sum(p.amount), 0) FROM posting p WHERE p.of = u.hold_id) AS refunded
     FROM usage_record u
@@ -88,6 +88,21 @@ def truth(sql: psycopg.Connection) -> Sums:
 def rolled(sql: psycopg.Connection) -> Sums:
     """What is counted into the hours."""
     return _sums(sql, _ROLLED)
+
+
+def rolled_days(sql: psycopg.Connection) -> Sums:
+    """What is counted into the days of UTC."""
+    return _sums(sql, _DAYS)
+
+
+def by_day(sums: Sums) -> Sums:
+    """Sums by the hour, added up by the day."""
+    found: Sums = {}
+    for (wallet, start, *rest), counts in sums.items():
+        day = found.setdefault((wallet, start.replace(hour=0), *rest), {})
+        for name, count in counts.items():
+            day[name] = day.get(name, 0) + count
+    return {key: {n: c for n, c in day.items() if c} for key, day in found.items()}
 
 
 def read(sql: psycopg.Connection) -> Sums:
