@@ -20,6 +20,7 @@ from omni_grpc.core.money import Unit
 
 MODELS: Final = "models"
 
+
 class _Tier(msgspec.Struct, forbid_unknown_fields=True):
     prompt_tokens_above: Annotated[int, msgspec.Meta(gt=0)]
     usd_per_million: dict[str, object]
