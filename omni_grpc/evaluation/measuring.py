@@ -174,7 +174,7 @@ class _Nested:
 
     def fold(self, seen: Seen, folds: Places, fold: int, recipe: Recipe) -> None:
         """Trains and chooses without one fold, and decides on it."""
-        asked: Flags = folds == fold
+        asked: Flags = folds % FOLDS == fold
         known = ~asked
         data = self._data.take(known)
         trained = train_pool(data, seen.rows(known), folds[known], recipe)
@@ -197,12 +197,12 @@ class _Nested:
         self, name: str, method: baselines.Method, seen: Seen, folds: Places, fold: int
     ) -> None:
         vectors, data = seen.plain.whole, self._data
-        asked: Flags = folds == fold
+        asked: Flags = folds % FOLDS == fold
         known = ~asked
         models = data.quality.shape[1]
         quality, cost = np.zeros((len(folds), models)), np.zeros((len(folds), models))
         for inner in set(range(FOLDS)) - {fold}:
-            part = folds == inner
+            part = folds % FOLDS == inner
             found = baselines.predicted(method, vectors, data, known & ~part, part)
             quality[part], cost[part] = found.quality, found.cost_usd
         held = Predicted(quality[known], cost[known], np.zeros(known.sum(), np.bool_), 0.0)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_grpc.evaluation.data import Flags, PoolData
-from omni_grpc.evaluation.training import FOLDS, SEED, Places, Seen
+from omni_grpc.evaluation.training import FINE_FOLDS, SEED, Places, Seen
 from omni_grpc.evaluation.wrappers import TRAINING, rewritten
 from omni_grpc.routing.learned.basis import Numbers, Stack
 from omni_grpc.routing.learned.encoder import Encoder
@@ -27,7 +27,7 @@ class Library(msgspec.Struct, frozen=True):
 
     Attributes:
         seen: their features.
-        folds: by prompt.
+        folds: by prompt, `FINE_FOLDS` of them.
         place_of: where each prompt is.
     """
 
@@ -78,6 +78,6 @@ def _folds(vectors: Numbers) -> Places:
             leader[max(one, two)] = min(one, two)
     groups = np.array([first(place) for place in range(len(vectors))])
     names, inverse = np.unique(groups, return_inverse=True)
-    drawn = np.random.default_rng(SEED).integers(0, FOLDS, len(names))
+    drawn = np.random.default_rng(SEED).integers(0, FINE_FOLDS, len(names))
     folds: Places = drawn[inverse]
     return folds

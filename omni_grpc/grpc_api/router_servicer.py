@@ -69,7 +69,6 @@ class RouterServicer(MediaRpcs, pb_grpc.RouterServiceServicer):  # type: ignore[
                         pb.StreamChatResponse(completion=chat_response.completion(event))
                     )
 
-
     async def EstimateChat(
         self,
         request: pb.EstimateChatRequest,

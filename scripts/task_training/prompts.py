@@ -42,6 +42,10 @@ _GREETING_HARDNESS = 0.03
 _COPIES = 10
 """Prompts made of a template that has slots."""
 
+_GRID_COPIES = 2
+_GRID_ROUNDS = 3
+_CHOICE = re.compile(r"\(\((.*?)\)\)")
+
 _BORROWED_SHARE = 0.5
 """How many English documents come from recorded texts."""
 
@@ -58,12 +62,14 @@ def written_rows(passages: dict[str, list[str]]) -> list[Row]:
     for name, texts in passages.items():
         slots.setdefault((name, "en"), []).extend(texts)
     rows: list[Row] = []
-    for task, family, language, flags, lines in [*_by_class(), *_by_language()]:
+    for task, family, language, flags, lines in [*_by_class(), *_by_language(), *_by_grid()]:
         systems = [line[2:].strip() for line in lines if line.startswith("S:")]
         for line in lines:
             if line.startswith("S:"):
                 continue
             copies = _COPIES if "<<" in line or systems else 3
+            if family.endswith("-grid"):
+                copies = _GRID_COPIES
             for copy in range(copies):
                 rng = chance(task, family, line, str(copy))
                 fill = _Filler(slots, language, rng)
@@ -172,15 +178,38 @@ def _by_class() -> Iterator[Family]:
 
 
 def _by_language() -> Iterator[Family]:
-    """More of every class in other languages; each line opens with its class."""
-    for language, _, _, lines in _families(FOLDER / "languages/languages.txt"):
+    """More of every class in other languages."""
+    yield from _mixed(FOLDER / "languages/languages.txt", "2")
+
+
+def _by_grid() -> Iterator[Family]:
+    """Lines with `((one|another))`: each of many combinations is a template of its own."""
+    for task, family, language, flags, lines in _mixed(FOLDER / "grids/grids.txt", "grid"):
+        yield task, family, language, flags, [one for line in lines for one in _combined(line)]
+
+
+def _combined(line: str) -> list[str]:
+    rng = chance("grid", line)
+    sizes = [len(found.group(1).split("|")) for found in _CHOICE.finditer(line)]
+    count = max(sizes, default=1)
+    made = (
+        _CHOICE.sub(lambda found: rng.choice(found.group(1).split("|")), line)
+        for _ in range(count * _GRID_ROUNDS)
+    )
+    return list(dict.fromkeys(made))
+
+
+def _mixed(path: Path, suffix: str) -> Iterator[Family]:
+    """A file by languages; each line opens with its class."""
+    for language, _, _, lines in _families(path):
         by_task: dict[str, list[str]] = {}
         for line in lines:
             task, text = line.split(": ", 1)
             by_task.setdefault(task, []).append(text)
         for task, texts in by_task.items():
-            flags = {"tools": "any"} if task == "agent_step" else {}
-            yield task, f"{language}-2", language, flags, texts
+            agent = task == "agent_step" and suffix != "grid"
+            flags = {"tools": "any"} if agent else {}
+            yield task, f"{language}-{suffix}", language, flags, texts
 
 
 def _families(path: Path) -> Iterator[tuple[str, str, dict[str, str], list[str]]]:

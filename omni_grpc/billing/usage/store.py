@@ -90,7 +90,8 @@ page AS (
          (%(after)s::timestamptz, %(provider)s::text, %(model)s::text, %(task)s::text,
           %(key_id)s::bigint)
    ORDER BY start, provider, model, task, key_id LIMIT %(limit)s)
-SELECT p.start, CASE WHEN %(bucket)s = 'whole' THEN %(end)s ELSE
+SELECT p.start, CASE %(bucket)s WHEN 'whole' THEN %(end)s WHEN 'hour' THEN
+         p.start + interval '1 hour' ELSE
          (p.start AT TIME ZONE %(zone)s + ('1 ' || %(bucket)s)::interval) AT TIME ZONE %(zone)s END,
        p.provider, p.model, p.task, p.key_id, coalesce(k.prefix, ''),
        {", ".join("p." + name for name in COUNTS)}

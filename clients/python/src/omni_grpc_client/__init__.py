@@ -20,7 +20,16 @@ from omni_grpc_client.answer import (
 )
 from omni_grpc_client.billing import AttemptRecord, Balance, Hold, LedgerEntry, UsageRecord
 from omni_grpc_client.calls import Page
-from omni_grpc_client.catalog import Model, Pricing, Rate
+from omni_grpc_client.catalog import (
+    Alias,
+    Model,
+    ModelChange,
+    ModelUpdate,
+    Pricing,
+    Rate,
+    Rating,
+    Resolution,
+)
 from omni_grpc_client.connection import Timeouts
 from omni_grpc_client.errors import (
     Aborted,
@@ -33,6 +42,7 @@ from omni_grpc_client.errors import (
     CreditsExhausted,
     CreditsHeld,
     Deadline,
+    EtagMismatch,
     FailedPrecondition,
     FeatureUnsupported,
     FieldInvalid,
@@ -102,6 +112,7 @@ from omni_grpc_client.unresolved import SettledParts, UnresolvedAttempt
 
 __all__ = [
     "Aborted",
+    "Alias",
     "AlreadyExists",
     "Answer",
     "ApiKey",
@@ -126,6 +137,7 @@ __all__ = [
     "CreditsExhausted",
     "CreditsHeld",
     "Deadline",
+    "EtagMismatch",
     "Embeddings",
     "FailedPrecondition",
     "FeatureUnsupported",
@@ -151,8 +163,10 @@ __all__ = [
     "Message",
     "Messages",
     "Model",
+    "ModelChange",
     "ModelNotFound",
     "ModelUnpriced",
+    "ModelUpdate",
     "NewApiKey",
     "NoCapableModel",
     "NotFound",
@@ -168,9 +182,11 @@ __all__ = [
     "ProviderUnavailable",
     "Rate",
     "RateLimited",
+    "Rating",
     "ReasoningBlock",
     "RequestIdReused",
     "RequestInProgress",
+    "Resolution",
     "ResourceExhausted",
     "SafetySetting",
     "ScopeMissing",

@@ -7,21 +7,21 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self, Unpack
 
-from omni_grpc_client import admin, billing, catalog, chat, unresolved
+from omni_grpc_client import admin, billing, chat, unresolved
 from omni_grpc_client.admin import ApiKey, NewApiKey, Org
+from omni_grpc_client.aio_catalog import AsyncCatalogMethods
 from omni_grpc_client.aio_media import AsyncMediaMethods
 from omni_grpc_client.aio_stream import AsyncChatStream
 from omni_grpc_client.aio_wire import AsyncWire
 from omni_grpc_client.answer import Completion
 from omni_grpc_client.billing import AttemptRecord, Balance, Hold, LedgerEntry, UsageRecord
 from omni_grpc_client.calls import Kind, Page
-from omni_grpc_client.catalog import Model
 from omni_grpc_client.pages import AsyncPages
 from omni_grpc_client.prompt import ChatOptions, Messages
 from omni_grpc_client.unresolved import SettledParts, UnresolvedAttempt
 
 
-class AsyncOmni(AsyncMediaMethods):
+class AsyncOmni(AsyncMediaMethods, AsyncCatalogMethods):
     """An asynchronous client of one omni-grpc service. For its arguments see `Client`.
 
         async with AsyncOmni("127.0.0.1:50051", api_key="omni_…") as omni:
@@ -261,28 +261,6 @@ class AsyncOmni(AsyncMediaMethods):
         """Frees what it holds, and books a loss to the operator: what it held if none is named."""
         call = unresolved.write_off_attempt(attempt, loss_nanousd)
         return await self._wire.run(self._wire.stubs.billing.ResolveAttempt, call, timeout)
-
-    # --- catalog ------------------------------------------------------------------------------
-    async def model(self, name: str, *, timeout: float | None = None) -> Model:
-        """One offer, as `provider/model` or by its resource name."""
-        call = catalog.get_model(name)
-        return await self._wire.run(self._wire.stubs.catalog.GetModel, call, timeout)
-
-    def models(
-        self,
-        where: str = "",
-        *,
-        page_size: int | None = None,
-        page_token: str = "",
-        timeout: float | None = None,
-    ) -> AsyncPages[Model]:
-        """The offers, by name. `where` is a filter: `provider = "openai" AND tools = true`."""
-
-        async def fetch(token: str) -> Page[Model]:
-            call = catalog.list_models(where, page_size, token)
-            return await self._wire.run(self._wire.stubs.catalog.ListModels, call, timeout)
-
-        return AsyncPages(fetch, page_token)
 
     # --- administration -----------------------------------------------------------------------
     async def create_org(

@@ -1,8 +1,12 @@
-"""The models that can be called, what they can do and what they cost."""
+"""The models that can be called, what they can do, what they cost and how good they are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypedDict
 
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
 from omni.catalog.v1 import catalog_service_pb2 as pb
 
 from omni_grpc_client.calls import Call, Kind, Page, count_of, time_of
@@ -30,6 +34,71 @@ class Pricing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """What a name means: the offers that a call would try, in order.
+
+    `alias` is the alias that the name is; `warning` says that the model is deprecated.
+    """
+
+    models: "tuple[Model, ...]"
+    alias: "Alias | None"
+    warning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """How good a model is at a task, 0 to 100, and who says so; no task is everything.
+
+    `estimated`: it was never measured, only inferred from the model's price and age.
+    """
+
+    task: str
+    value: float
+    source: str
+    rate_time: datetime | None
+    estimated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Another name for models. `scope` is `global` or `orgs/{org}`; targets are tried in order."""
+
+    name: str
+    targets: tuple[str, ...]
+    scope: str = "global"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChange:
+    """One changed fact of the catalog. None on one side: it was added, or taken away."""
+
+    subject: str
+    field: str
+    old_value: str | None
+    new_value: str | None
+    source: str
+    actor: str
+    create_time: datetime | None
+
+
+class ModelUpdate(TypedDict, total=False):
+    """What `update_model` says of an offer. None takes a word back: what was synced holds again.
+
+    `price_override` is a discount in millionths, or rates.
+    """
+
+    enabled: bool | None
+    tags: Sequence[str] | None
+    regions: Sequence[str] | None
+    quality_weight_ppm: int | None
+    routing_weight: int | None
+    replacement: str | None
+    deprecate_time: datetime | None
+    deprecation_reason: str | None
+    price_override: int | Sequence[Rate] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """A provider's offer of a model.
 
@@ -49,6 +118,13 @@ class Model:
         deprecated: whether its maker advises against new use.
         callable: whether it can be called here: configured, priced and enabled.
         release_time: when the model was released; None if not known.
+        canonical_model: the model, named alike for all who sell it.
+        ratings: how good the model is: overall first, then at each task that is known.
+        enabled: the operator's switch.
+        tags: the operator's words for it.
+        regions: where it is served; empty if not known.
+        replacement: what is called instead while it is deprecated; empty: nothing.
+        etag: changes whenever the offer does.
     """
 
     name: str
@@ -66,6 +142,13 @@ class Model:
     deprecated: bool
     callable: bool
     release_time: datetime | None
+    canonical_model: str
+    ratings: tuple[Rating, ...]
+    enabled: bool
+    tags: tuple[str, ...]
+    regions: tuple[str, ...]
+    replacement: str
+    etag: str
     raw: pb.Model = field(repr=False, compare=False)
 
 
@@ -88,6 +171,117 @@ def list_models(
             [_model(raw) for raw in response.models], response.next_page_token
         ),
         kind=Kind.READ,
+    )
+
+
+def update_model(
+    name: str, etag: str, update: ModelUpdate
+) -> Call[pb.UpdateModelRequest, pb.UpdateModelResponse, Model]:
+    """UpdateModel, with a mask of what `update` names."""
+    said = {field: value for field, value in update.items() if value is not None}
+    price, moment = said.pop("price_override", None), said.pop("deprecate_time", None)
+    model = pb.Model(name=_resource_name(name), etag=etag, **said)  # type: ignore[arg-type]  # as ModelUpdate has them
+    if isinstance(moment, datetime):
+        stamp = Timestamp()
+        stamp.FromDatetime(moment)
+        model.deprecate_time.CopyFrom(stamp)
+    if isinstance(price, int):
+        model.price_override.discount_ppm = price
+    elif price is not None:
+        model.price_override.rates.extend(map(_raw_rate, update["price_override"]))  # type: ignore[arg-type]  # no int
+    return Call(
+        request=pb.UpdateModelRequest(model=model, update_mask=FieldMask(paths=list(update))),
+        parse=lambda response: _model(response.model),
+        kind=Kind.WRITE,
+    )
+
+
+def resolve_model(
+    name: str, scope: str
+) -> Call[pb.ResolveModelRequest, pb.ResolveModelResponse, Resolution]:
+    """ResolveModel."""
+    return Call(
+        request=pb.ResolveModelRequest(model=name, scope=scope),
+        parse=lambda response: Resolution(
+            models=tuple(map(_model, response.models)),
+            alias=_alias(response.alias) if response.HasField("alias") else None,
+            warning=response.warning,
+        ),
+        kind=Kind.READ,
+    )
+
+
+def list_model_changes(
+    where: str, page_size: int | None, page_token: str
+) -> Call[pb.ListModelChangesRequest, pb.ListModelChangesResponse, Page[ModelChange]]:
+    """ListModelChanges, one page."""
+    return Call(
+        request=pb.ListModelChangesRequest(
+            filter=where, page_size=page_size, page_token=page_token
+        ),
+        parse=lambda response: Page(
+            [_change(raw) for raw in response.changes], response.next_page_token
+        ),
+        kind=Kind.READ,
+    )
+
+
+def list_aliases(
+    scope: str, page_size: int | None, page_token: str
+) -> Call[pb.ListAliasesRequest, pb.ListAliasesResponse, Page[Alias]]:
+    """ListAliases, one page."""
+    return Call(
+        request=pb.ListAliasesRequest(scope=scope, page_size=page_size, page_token=page_token),
+        parse=lambda response: Page(
+            [_alias(raw) for raw in response.aliases], response.next_page_token
+        ),
+        kind=Kind.READ,
+    )
+
+
+def set_alias(
+    name: str, targets: Sequence[str], scope: str
+) -> Call[pb.SetAliasRequest, pb.SetAliasResponse, Alias]:
+    """SetAlias."""
+    return Call(
+        request=pb.SetAliasRequest(alias=pb.Alias(name=name, scope=scope, targets=targets)),
+        parse=lambda response: _alias(response.alias),
+        kind=Kind.WRITE,
+    )
+
+
+def delete_alias(
+    name: str, scope: str
+) -> Call[pb.DeleteAliasRequest, pb.DeleteAliasResponse, None]:
+    """DeleteAlias."""
+    return Call(
+        request=pb.DeleteAliasRequest(name=name, scope=scope),
+        parse=lambda _: None,
+        kind=Kind.WRITE,
+    )
+
+
+def _alias(raw: pb.Alias) -> Alias:
+    return Alias(raw.name, tuple(raw.targets), raw.scope)
+
+
+def _change(raw: pb.ModelChange) -> ModelChange:
+    return ModelChange(
+        subject=raw.subject,
+        field=raw.field,
+        old_value=raw.old_value if raw.HasField("old_value") else None,
+        new_value=raw.new_value if raw.HasField("new_value") else None,
+        source=raw.source,
+        actor=raw.actor,
+        create_time=time_of(raw, "create_time"),
+    )
+
+
+def _raw_rate(rate: Rate) -> pb.Rate:
+    return pb.Rate(
+        unit=rate.unit,
+        min_prompt_token_count=rate.min_prompt_tokens,
+        nanousd_per_mtok=rate.nanousd_per_mtok,
     )
 
 
@@ -116,6 +310,16 @@ def _model(raw: pb.Model) -> Model:
         deprecated=raw.deprecated,
         callable=raw.callable,
         release_time=time_of(raw, "release_time"),
+        canonical_model=raw.canonical_model,
+        ratings=tuple(
+            Rating(one.task, one.value, one.source, time_of(one, "rate_time"), one.estimated)
+            for one in raw.ratings
+        ),
+        enabled=raw.enabled,
+        tags=tuple(raw.tags),
+        regions=tuple(raw.regions),
+        replacement=raw.replacement,
+        etag=raw.etag,
         raw=raw,
     )
 

@@ -14,6 +14,7 @@
     ├── NotFound                 what you asked for
     │   └── ModelNotFound
     │       └── ModelUnpriced
+    ├── EtagMismatch
     ├── AlreadyExists
     │   └── RequestIdReused
     ├── FailedPrecondition       repeating is useless as things are
@@ -194,6 +195,10 @@ class AlreadyExists(OmniError):
     """A thing of this name exists."""
 
     reason = "ALREADY_EXISTS"
+
+
+class EtagMismatch(OmniError):
+    """The resource was changed since its etag was read: read it again, then change it."""
 
 
 class RequestIdReused(AlreadyExists):

@@ -217,7 +217,7 @@ class ChatOptions(TypedDict, total=False):
     """Everything that a chat can be asked for beside model and messages. None is as unset."""
 
     tools: Sequence[Tool | OpenAIShape] | None
-    """Functions that the model may call; at most 128."""
+    """Functions that the model may call; at most 512."""
     tool_choice: ToolMode | Tool | OpenAIShape | None
     """How the tools may be used: a mode, or the one tool that must be called."""
     parallel_tool_calls: bool | None

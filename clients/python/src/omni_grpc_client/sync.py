@@ -5,21 +5,21 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self, Unpack
 
-from omni_grpc_client import admin, billing, catalog, chat, unresolved
+from omni_grpc_client import admin, billing, chat, unresolved
 from omni_grpc_client.admin import ApiKey, NewApiKey, Org
 from omni_grpc_client.answer import Completion
 from omni_grpc_client.billing import AttemptRecord, Balance, Hold, LedgerEntry, UsageRecord
 from omni_grpc_client.calls import Kind, Page
-from omni_grpc_client.catalog import Model
 from omni_grpc_client.pages import Pages
 from omni_grpc_client.prompt import ChatOptions, Messages
+from omni_grpc_client.sync_catalog import CatalogMethods
 from omni_grpc_client.sync_media import MediaMethods
 from omni_grpc_client.sync_stream import ChatStream
 from omni_grpc_client.sync_wire import Wire
 from omni_grpc_client.unresolved import SettledParts, UnresolvedAttempt
 
 
-class Omni(MediaMethods):
+class Omni(MediaMethods, CatalogMethods):
     """A synchronous client of one omni-grpc service. For its arguments see `Client`.
 
         with Omni("127.0.0.1:50051", api_key="omni_…") as omni:
@@ -256,28 +256,6 @@ class Omni(MediaMethods):
         """Frees what it holds, and books a loss to the operator: what it held if none is named."""
         call = unresolved.write_off_attempt(attempt, loss_nanousd)
         return self._wire.run(self._wire.stubs.billing.ResolveAttempt, call, timeout)
-
-    # --- catalog ------------------------------------------------------------------------------
-    def model(self, name: str, *, timeout: float | None = None) -> Model:
-        """One offer, as `provider/model` or by its resource name."""
-        call = catalog.get_model(name)
-        return self._wire.run(self._wire.stubs.catalog.GetModel, call, timeout)
-
-    def models(
-        self,
-        where: str = "",
-        *,
-        page_size: int | None = None,
-        page_token: str = "",
-        timeout: float | None = None,
-    ) -> Pages[Model]:
-        """The offers, by name. `where` is a filter: `provider = "openai" AND tools = true`."""
-
-        def fetch(token: str) -> Page[Model]:
-            call = catalog.list_models(where, page_size, token)
-            return self._wire.run(self._wire.stubs.catalog.ListModels, call, timeout)
-
-        return Pages(fetch, page_token)
 
     # --- administration -----------------------------------------------------------------------
     def create_org(

@@ -1,0 +1,120 @@
+"""The asynchronous client's methods of the catalog. `sync_catalog.py` has the same for threads."""
+
+# ruff: noqa: ASYNC109 - `timeout` travels to the service as the call's deadline
+
+from collections.abc import Sequence
+from typing import Unpack
+
+from omni_grpc_client import catalog
+from omni_grpc_client.aio_wire import AsyncWire
+from omni_grpc_client.calls import Page
+from omni_grpc_client.catalog import Alias, Model, ModelChange, ModelUpdate, Resolution
+from omni_grpc_client.client import Client
+from omni_grpc_client.pages import AsyncPages
+
+
+class AsyncCatalogMethods(Client):
+    """Models, their prices and ratings, and what operators say: a part of `AsyncOmni`."""
+
+    _wire: AsyncWire
+
+    async def model(self, name: str, *, timeout: float | None = None) -> Model:
+        """One offer, as `provider/model` or by its resource name."""
+        call = catalog.get_model(name)
+        return await self._wire.run(self._wire.stubs.catalog.GetModel, call, timeout)
+
+    def models(
+        self,
+        where: str = "",
+        *,
+        page_size: int | None = None,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> AsyncPages[Model]:
+        """The offers, by name. `where` is a filter: `provider = "openai" AND tools = true`."""
+
+        async def fetch(token: str) -> Page[Model]:
+            call = catalog.list_models(where, page_size, token)
+            return await self._wire.run(self._wire.stubs.catalog.ListModels, call, timeout)
+
+        return AsyncPages(fetch, page_token)
+
+    async def resolve_model(
+        self, name: str, *, scope: str = "", timeout: float | None = None
+    ) -> Resolution:
+        """What a name means to this key's organisation, or in another scope: `global`."""
+        call = catalog.resolve_model(name, scope)
+        return await self._wire.run(self._wire.stubs.catalog.ResolveModel, call, timeout)
+
+    async def update_model(
+        self,
+        name: str,
+        *,
+        etag: str = "",
+        timeout: float | None = None,
+        **update: Unpack[ModelUpdate],
+    ) -> Model:
+        """Says something of an offer that goes before what was synced; needs the scope `admin`.
+
+        Args:
+            name: `provider/model`, or its resource name.
+            etag: refuse with `Aborted` if the offer is not as it was with this etag any more.
+            timeout: seconds that the call may take.
+            **update: what to say; None takes it back.
+        """
+        call = catalog.update_model(name, etag, update)
+        return await self._wire.run(self._wire.stubs.catalog.UpdateModel, call, timeout)
+
+    def model_changes(
+        self,
+        where: str = "",
+        *,
+        page_size: int | None = None,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> AsyncPages[ModelChange]:
+        """What changed in the catalog, newest first; needs the scope `admin`.
+
+        `where` is a filter: `subject = "openai/gpt-4o" AND field = "price"`.
+        """
+
+        async def fetch(token: str) -> Page[ModelChange]:
+            call = catalog.list_model_changes(where, page_size, token)
+            return await self._wire.run(self._wire.stubs.catalog.ListModelChanges, call, timeout)
+
+        return AsyncPages(fetch, page_token)
+
+    def aliases(
+        self,
+        scope: str = "global",
+        *,
+        page_size: int | None = None,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> AsyncPages[Alias]:
+        """The aliases of a scope, `global` or `orgs/{org}`, by name."""
+
+        async def fetch(token: str) -> Page[Alias]:
+            call = catalog.list_aliases(scope, page_size, token)
+            return await self._wire.run(self._wire.stubs.catalog.ListAliases, call, timeout)
+
+        return AsyncPages(fetch, page_token)
+
+    async def set_alias(
+        self,
+        name: str,
+        targets: Sequence[str],
+        *,
+        scope: str = "global",
+        timeout: float | None = None,
+    ) -> Alias:
+        """Makes an alias, or changes it; needs the scope `admin`."""
+        call = catalog.set_alias(name, targets, scope)
+        return await self._wire.run(self._wire.stubs.catalog.SetAlias, call, timeout)
+
+    async def delete_alias(
+        self, name: str, *, scope: str = "global", timeout: float | None = None
+    ) -> None:
+        """Takes an alias away; needs the scope `admin`."""
+        call = catalog.delete_alias(name, scope)
+        await self._wire.run(self._wire.stubs.catalog.DeleteAlias, call, timeout)

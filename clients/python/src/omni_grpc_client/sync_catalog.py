@@ -1,0 +1,118 @@
+"""The synchronous client's methods of the catalog. `aio_catalog.py` has the same for asyncio."""
+
+from collections.abc import Sequence
+from typing import Unpack
+
+from omni_grpc_client import catalog
+from omni_grpc_client.calls import Page
+from omni_grpc_client.catalog import Alias, Model, ModelChange, ModelUpdate, Resolution
+from omni_grpc_client.client import Client
+from omni_grpc_client.pages import Pages
+from omni_grpc_client.sync_wire import Wire
+
+
+class CatalogMethods(Client):
+    """Models, their prices and ratings, and what operators say: a part of `Omni`."""
+
+    _wire: Wire
+
+    def model(self, name: str, *, timeout: float | None = None) -> Model:
+        """One offer, as `provider/model` or by its resource name."""
+        call = catalog.get_model(name)
+        return self._wire.run(self._wire.stubs.catalog.GetModel, call, timeout)
+
+    def models(
+        self,
+        where: str = "",
+        *,
+        page_size: int | None = None,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Pages[Model]:
+        """The offers, by name. `where` is a filter: `provider = "openai" AND tools = true`."""
+
+        def fetch(token: str) -> Page[Model]:
+            call = catalog.list_models(where, page_size, token)
+            return self._wire.run(self._wire.stubs.catalog.ListModels, call, timeout)
+
+        return Pages(fetch, page_token)
+
+    def resolve_model(
+        self, name: str, *, scope: str = "", timeout: float | None = None
+    ) -> Resolution:
+        """What a name means to this key's organisation, or in another scope: `global`."""
+        call = catalog.resolve_model(name, scope)
+        return self._wire.run(self._wire.stubs.catalog.ResolveModel, call, timeout)
+
+    def update_model(
+        self,
+        name: str,
+        *,
+        etag: str = "",
+        timeout: float | None = None,
+        **update: Unpack[ModelUpdate],
+    ) -> Model:
+        """Says something of an offer that goes before what was synced; needs the scope `admin`.
+
+        Args:
+            name: `provider/model`, or its resource name.
+            etag: refuse with `Aborted` if the offer is not as it was with this etag any more.
+            timeout: seconds that the call may take.
+            **update: what to say; None takes it back.
+        """
+        call = catalog.update_model(name, etag, update)
+        return self._wire.run(self._wire.stubs.catalog.UpdateModel, call, timeout)
+
+    def model_changes(
+        self,
+        where: str = "",
+        *,
+        page_size: int | None = None,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Pages[ModelChange]:
+        """What changed in the catalog, newest first; needs the scope `admin`.
+
+        `where` is a filter: `subject = "openai/gpt-4o" AND field = "price"`.
+        """
+
+        def fetch(token: str) -> Page[ModelChange]:
+            call = catalog.list_model_changes(where, page_size, token)
+            return self._wire.run(self._wire.stubs.catalog.ListModelChanges, call, timeout)
+
+        return Pages(fetch, page_token)
+
+    def aliases(
+        self,
+        scope: str = "global",
+        *,
+        page_size: int | None = None,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Pages[Alias]:
+        """The aliases of a scope, `global` or `orgs/{org}`, by name."""
+
+        def fetch(token: str) -> Page[Alias]:
+            call = catalog.list_aliases(scope, page_size, token)
+            return self._wire.run(self._wire.stubs.catalog.ListAliases, call, timeout)
+
+        return Pages(fetch, page_token)
+
+    def set_alias(
+        self,
+        name: str,
+        targets: Sequence[str],
+        *,
+        scope: str = "global",
+        timeout: float | None = None,
+    ) -> Alias:
+        """Makes an alias, or changes it; needs the scope `admin`."""
+        call = catalog.set_alias(name, targets, scope)
+        return self._wire.run(self._wire.stubs.catalog.SetAlias, call, timeout)
+
+    def delete_alias(
+        self, name: str, *, scope: str = "global", timeout: float | None = None
+    ) -> None:
+        """Takes an alias away; needs the scope `admin`."""
+        call = catalog.delete_alias(name, scope)
+        self._wire.run(self._wire.stubs.catalog.DeleteAlias, call, timeout)

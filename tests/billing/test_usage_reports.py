@@ -1,0 +1,303 @@
+"""What reports say: of which time, in whose days, kept apart by what, in pages, and to whom."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+from ledger_rig import WALLETS, HandClock, final_op, hold_op
+from usage_rig import apply, give_credits, roll_twice, routed, write_row
+
+from omni_grpc.billing.operations import Final
+from omni_grpc.billing.usage import (
+    Bucket,
+    CallQuery,
+    Dimension,
+    UsageReports,
+    UsageStore,
+    UsageSummary,
+    UsageSums,
+    parse_call_filter,
+)
+from omni_grpc.core.errors import FieldInvalid
+from omni_grpc.core.ids import AccountId, HoldId, hold_id_of, new_call_id
+from omni_grpc.storage import Database, EmbeddedPostgres
+
+MINE, THEIRS = AccountId(WALLETS[0]), AccountId(WALLETS[1])
+START = datetime(2026, 10, 24, 21, 30, tzinfo=UTC)
+"""Before the hour that Berlin has twice."""
+HOURS = 60
+MOMENTS = [START + timedelta(hours=number) for number in range(HOURS)]
+LABELLED = 35
+"""So many of the first calls have a row of their own."""
+TASKS = {"", "chat", "coding"}
+COST = 7
+
+
+class Clock(HandClock):
+    def now(self) -> datetime:
+        return START + timedelta(hours=HOURS)
+
+
+@pytest.fixture
+def reports(database: Database) -> UsageReports:
+    return UsageReports(UsageStore(database), Clock())
+
+
+@pytest.fixture(scope="module")
+def past(ledger_server: EmbeddedPostgres) -> Iterator[str]:
+    """A database with calls of mine, one each hour; half of them are counted, half not yet."""
+    url = ledger_server.create_database("usage_past", template="ledger_template")
+    with psycopg.connect(url, autocommit=True) as sql:
+        give_credits(sql)
+        for number, moment in enumerate(MOMENTS):
+            if number == HOURS // 2:
+                roll_twice(sql)
+            hold_id = call_at(sql, moment)
+            if number < LABELLED:
+                task = ("", "chat", "coding")[number % 3]
+                write_row(sql, routed(hold_id, MINE, task=task))
+        call_at(sql, START, THEIRS)
+    yield url
+    ledger_server.drop_database("usage_past")
+
+
+@pytest.fixture
+async def told(past: str) -> AsyncIterator[UsageReports]:
+    """Reports of that past."""
+    async with Database(past, application_name="billing tests") as database:
+        yield UsageReports(UsageStore(database), Clock())
+
+
+def call_at(
+    sql: psycopg.Connection, moment: datetime, wallet: int = MINE, kind: Final = Final.SETTLE
+) -> HoldId:
+    """A call that began then."""
+    call = UUID(int=int(moment.timestamp() * 1000) << 80 | new_call_id().int & ((1 << 80) - 1))
+    hold_id = hold_id_of(call, 1)  # type: ignore[arg-type]  # a call's id, of another time
+    apply(sql, hold_op(COST, wallet=wallet, hold_id=hold_id))
+    apply(sql, final_op(kind, hold_id, COST if kind is Final.SETTLE else 0, wallet=wallet))
+    return hold_id
+
+
+async def ask(
+    reports: UsageReports,
+    *by: Dimension,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    bucket: Bucket = Bucket.DAY,
+    zone: str = "",
+    size: int = 1_000,
+    account: AccountId = MINE,
+) -> tuple[list[UsageSummary], UsageSums]:
+    """All pages of a report."""
+    query = await reports.query(
+        account,
+        start=start,
+        end=end,
+        bucket=bucket,
+        dimensions=by,
+        time_zone=zone,
+        start_field="from",
+        end_field="to",
+    )
+    rows: list[UsageSummary] = []
+    position: str | None = None
+    while position != "":
+        page, position = await reports.summarize(query, position, size)
+        rows += page.rows
+        assert len(page.rows) == size or position == ""
+    return rows, page.total
+
+
+def starts_of(bucket: Bucket, zone: str) -> dict[datetime, int]:
+    """How many calls began in each bucket, as Python's own time zones have it."""
+    found: dict[datetime, int] = {}
+    for moment in MOMENTS:
+        local = moment.astimezone(ZoneInfo(zone))
+        if bucket is Bucket.HOUR:
+            start = moment.replace(minute=0)
+        else:
+            day = local.day if bucket is Bucket.DAY else 1
+            start = local.replace(day=day, hour=0, minute=0, fold=0).astimezone(UTC)
+        found[start] = found.get(start, 0) + 1
+    return found
+
+
+async def test_buckets_are_those_of_the_time_zone(told: UsageReports) -> None:
+    for zone in ("UTC", "Europe/Berlin", "America/Los_Angeles", "Pacific/Auckland"):
+        for bucket in (Bucket.HOUR, Bucket.DAY, Bucket.MONTH):
+            rows, total = await ask(told, start=START, bucket=bucket, zone=zone)
+            assert {row.start: row.sums.calls for row in rows} == starts_of(bucket, zone)
+            assert (total.calls, total.cost) == (HOURS, HOURS * COST)
+            assert [row.end for row in rows[:-1]] == [row.start for row in rows[1:]]
+
+
+async def test_the_day_that_has_an_hour_twice_has_25(told: UsageReports) -> None:
+    rows, _ = await ask(told, start=START, zone="Europe/Berlin")
+    assert [row.sums.calls for row in rows if row.end - row.start == timedelta(hours=25)] == [25]
+
+
+async def test_a_range_is_widened_to_whole_hours_and_its_end_is_left_out(
+    told: UsageReports,
+) -> None:
+    begun = MOMENTS[10] + timedelta(minutes=10)  # in the hour of the call before
+    _, total = await ask(told, start=begun, end=MOMENTS[12].replace(minute=0), bucket=Bucket.WHOLE)
+    assert total.calls == 2
+    _, total = await ask(told, start=begun, end=MOMENTS[12], bucket=Bucket.WHOLE)
+    assert total.calls == 3
+
+
+async def test_pages_are_parts_of_one_report(told: UsageReports) -> None:
+    for by in ((), (Dimension.MODEL,), (Dimension.KEY, Dimension.TASK), tuple(Dimension)):
+        whole, total = await ask(told, *by, bucket=Bucket.HOUR, start=START)
+        for size in (7, 20):
+            parts, again = await ask(told, *by, bucket=Bucket.HOUR, start=START, size=size)
+            assert parts == whole
+            assert again == total
+        assert total.compared == LABELLED
+        assert sum(row.sums.cost for row in whole) == total.cost
+        assert {row.task for row in whole} == (TASKS if Dimension.TASK in by else {""})
+        assert {row.provider for row in whole} == {"sim" if Dimension.PROVIDER in by else ""}
+
+
+async def test_later_pages_are_of_the_first_ones_range(told: UsageReports) -> None:
+    fields: dict[str, Any] = {
+        "start": None,
+        "end": None,
+        "bucket": Bucket.HOUR,
+        "dimensions": (),
+        "time_zone": "",
+        "start_field": "from",
+        "end_field": "to",
+    }
+    query = await told.query(MINE, **fields)
+    page, position = await told.summarize(query, None, 5)
+    later = UsageReports(told._store, HandClock())  # whose clock says something else
+    other = await later.query(MINE, **fields)
+    assert other != query
+    rest, _ = await later.summarize(other, position, 1_000)
+    assert (len(page.rows), len(rest.rows)) == (5, 19)
+
+
+async def test_an_account_is_told_of_itself_alone(told: UsageReports) -> None:
+    rows, total = await ask(told, start=START, account=THEIRS)
+    assert (len(rows), total.calls) == (1, 1)
+    assert (await ask(told, start=START, account=AccountId(WALLETS[2])))[0] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"start": START, "end": START}, "to"),
+        ({"start": START, "end": START - timedelta(seconds=1)}, "to"),
+        ({"start": START + timedelta(days=400)}, "from"),
+        ({"zone": "Europe/Nowhere"}, "time_zone"),
+        ({"zone": "Asia/Kolkata"}, "time_zone"),
+        ({"zone": "UTC'; DROP TABLE posting; --"}, "time_zone"),
+        ({"zone": "EST5EDT4,M3.2.0,M11.1.0"}, "time_zone"),
+        ({"zone": "z" * 10_000}, "time_zone"),
+        ({"zone": "\x00"}, "time_zone"),
+    ],
+)
+async def test_a_question_that_cannot_be_answered_says_why(
+    told: UsageReports, given: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(FieldInvalid) as caught:
+        await ask(told, **given)
+    assert caught.value.field == field
+
+
+async def test_a_range_of_all_time_costs_what_it_finds(told: UsageReports) -> None:
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    for bucket in Bucket:
+        rows, total = await ask(told, start=first, end=last, bucket=bucket)
+        assert total.calls == HOURS
+        assert rows
+    past = datetime(1990, 1, 1, tzinfo=UTC)
+    assert (await ask(told, start=past, end=past + timedelta(days=1)))[0] == []
+
+
+# --- lists --------------------------------------------------------------------------------------
+async def listed(
+    reports: UsageReports, text: str = "", size: int = 1_000, **given: Any
+) -> list[HoldId]:
+    """The first attempts of all calls of a list."""
+    query = CallQuery(account_id=MINE, filter=parse_call_filter(text), **given)
+    found: list[HoldId] = []
+    position: str | None = None
+    while position != "":
+        page, position = await reports.calls(query, position, size)
+        found += [hold_id_of(call.record.call_id, 1) for call in page.calls]
+    return found
+
+
+@pytest.mark.parametrize("size", [1, 3])
+async def test_calls_are_listed_newest_first_each_once(
+    reports: UsageReports, sql: psycopg.Connection, size: int
+) -> None:
+    give_credits(sql)
+    made = [call_at(sql, START + timedelta(minutes=number)) for number in range(8)]
+    second = HoldId(UUID(int=made[3].int + 1))
+    apply(sql, hold_op(COST, hold_id=second))
+    apply(sql, final_op(Final.VOID, second))
+    call_at(sql, START, THEIRS)
+    assert await listed(reports, size=size) == made[::-1]
+    assert await listed(reports, size=size, start=START + timedelta(minutes=5)) == made[:4:-1]
+    assert await listed(reports, size=size, end=START + timedelta(minutes=2)) == made[1::-1]
+    assert await listed(reports, "outcome = failed", size=size) == [made[3]]
+    assert await listed(reports, 'outcome != "failed"', size=size) == made[::-1]
+    assert (
+        await listed(reports, 'model = "sim/one" AND outcome = answered', size=size) == made[::-1]
+    )
+    assert await listed(reports, "model != sim/one", size=size) == []
+    assert await listed(reports, "key = nobody", size=size) == []
+    assert await listed(reports, "key != nobody", size=size) == made[::-1]
+    assert await listed(reports, 'model = "x\' OR true --"', size=size) == []
+
+
+async def test_a_list_that_looks_at_few_rows_goes_on_where_it_stopped(
+    reports: UsageReports, sql: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_credits(sql)
+    made = [
+        call_at(sql, START + timedelta(minutes=number), kind=kind)
+        for number, kind in enumerate([Final.VOID, *[Final.SETTLE] * 9, Final.VOID])
+    ]
+    for hold_id in made[4:6]:  # calls of several attempts at the places where a page may end
+        for number in range(1, 4):
+            more = HoldId(UUID(int=hold_id.int + number))
+            apply(sql, hold_op(COST, hold_id=more))
+            apply(sql, final_op(Final.VOID, more))
+    monkeypatch.setattr("omni_grpc.billing.usage.store.SCANNED_ROWS_MAX", 5)
+    expected = [made[10], made[5], made[4], made[0]]
+    assert await listed(reports, "outcome = failed", size=2) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model",
+        "model =",
+        "= x",
+        "model > x",
+        "cost = 1",
+        "model = a model = b",
+        "model = a AND model = b",
+        "model = a OR key = b",
+        "outcome = lost",
+        'model = "a',
+        "model = 'a'",
+        "model = a;",
+        "model = a AND",
+        "model = \x00",
+        "x" * 2_000,
+    ],
+)
+def test_a_filter_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(FieldInvalid) as caught:
+        parse_call_filter(text)
+    assert caught.value.field == "filter"
