@@ -116,7 +116,8 @@ def order(
 
     Args:
         policy: what decides.
-        scored: the capable candidates, each offer once, in any order.
+        scored: the capable candidates, each offer once, in the order of the service's own choice,
+            which is that of the scores but for its guards.
         unit: what a sticky draw is by; the call's seed stands in for an empty one.
         call_seed: different for every call, such as its id.
         dropped: takes the reason of each that is left out, by offer id.
@@ -184,11 +185,11 @@ def _ruled(
                 ),
             )
         case Hybrid() | Score():
-            return _by_score(scored)
+            return scored
         case Region():
             if ready.base is not None:
                 return _ordered(ready.base, scored, unit, call_seed, dropped)
-            return _by_score(scored)
+            return scored
 
 
 def _forbidden(ready: Ready, one: Candidate) -> str | None:
@@ -232,7 +233,7 @@ def _chain(ready: Ready, names: Sequence[str], scored: Sequence[S]) -> list[S]:
         if ids is not None:
             group = [by_id[offer_id] for offer_id in ids if offer_id in by_id]
         else:
-            group = _by_score([one for one in scored if name in (one.offer_id, one.model)])
+            group = [one for one in scored if name in (one.offer_id, one.model)]
         for one in group:
             if one.offer_id not in used:
                 used.add(one.offer_id)
@@ -283,7 +284,3 @@ def _drop_others(
     for one in scored:
         if one.offer_id not in kept:
             dropped[one.offer_id] = f"{why} of policy {policy.full_name}"
-
-
-def _by_score(scored: Sequence[S]) -> list[S]:
-    return sorted(scored, key=lambda one: (-one.score, one.cost_nanousd, one.offer_id))

@@ -193,12 +193,14 @@ experiments:
         ("policies: [{order: " + "9" * 5_000 + "}]", "Exceeds the limit"),
         ("experiments: [{name: e, arms: []}]", "0 arms; 1 to 16"),
         (
-            "experiments: [{name: e, when: {models: [gpt]}, "
-            "arms: [{name: a, share_ppm: 500000, models: [b]}]}]",
+            (
+                "experiments: [{name: e, when: {models: [gpt]}, "
+                "arms: [{name: a, share_ppm: 500000, models: [b]}]}]"
+            ),
             "every unit needs an arm",
         ),
         (
-            "experiments: [{name: e, when: {models: ['*']}, arms: [{name: a, share_ppm: 1000000}]}]",
+            "experiments: [{name: e, when: {models: ['*']}, arms: [{name: a, share_ppm: 999}]}]",
             "every arm a policy or models",
         ),
         ("experiments: [{name: e, arms: [{name: control, share_ppm: 1}]}]", "'control' is the arm"),
