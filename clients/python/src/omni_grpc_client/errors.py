@@ -200,6 +200,8 @@ class AlreadyExists(OmniError):
 class EtagMismatch(OmniError):
     """The resource was changed since its etag was read: read it again, then change it."""
 
+    reason = "ETAG_MISMATCH"
+
 
 class RequestIdReused(AlreadyExists):
     """The request id was used before, for something else."""
