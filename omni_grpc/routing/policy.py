@@ -123,15 +123,12 @@ def order(
         dropped: takes the reason of each that is left out, by offer id.
     """
     dropped = {} if dropped is None else dropped
-    if not policy.limited:
-        return _ordered(policy, list(scored), unit, call_seed, dropped)
-    let_through = []
-    for one in scored:
-        why = _forbidden(policy, one)
-        if why is None:
-            let_through.append(one)
-        else:
-            dropped[one.offer_id] = why
+    let_through = list(scored)
+    ready: Ready | None = policy
+    while ready is not None:
+        if ready.limited:
+            let_through = _within(ready, let_through, dropped)
+        ready = ready.base
     return _ordered(policy, let_through, unit, call_seed, dropped)
 
 
@@ -192,35 +189,40 @@ def _ruled(
             return scored
 
 
-def _forbidden(ready: Ready, one: Candidate) -> str | None:
-    """Why a policy's limits, or those of the one it hands on to, leave a candidate out."""
-    why = _beyond(ready, one)
-    if why is not None:
-        return f"{why} (policy {ready.name})"
-    return None if ready.base is None else _forbidden(ready.base, one)
-
-
-def _beyond(ready: Ready, one: Candidate) -> str | None:
+def _within(ready: Ready, scored: list[S], dropped: dict[str, str]) -> list[S]:
+    """Those that a policy's limits, or its region rule, do not leave out."""
     limits, rule = ready.policy.limits, ready.policy.rule
-    if limits.allow_providers and one.provider not in limits.allow_providers:
-        return f"provider {one.provider} is not allowed"
-    if one.provider in limits.deny_providers:
-        return f"provider {one.provider} is denied"
-    if limits.allow_models and not any(_means(ready, name, one) for name in limits.allow_models):
-        return "the model is not allowed"
-    if any(_means(ready, name, one) for name in limits.deny_models):
-        return "the model is denied"
-    if isinstance(rule, Region) and not any(name in one.regions for name in rule.regions):
-        return f"is not known to be served in {' or '.join(rule.regions)}"
+    providers, no_providers = limits.allow_providers, limits.deny_providers
+    models = _meant(ready, limits.allow_models)
+    # The names too: an offer that a sync has just brought is denied before names are looked up.
+    no_models = _meant(ready, limits.deny_models).union(limits.deny_models)
+    regions = rule.regions if isinstance(rule, Region) else ()
     most = limits.max_cost_nanousd
-    if most is not None and one.cost_nanousd > most:
-        return f"its predicted cost, {usd_text(one.cost_nanousd)} USD, is above {usd_text(most)}"
-    return None
+    found: list[S] = []
+    for one in scored:
+        if providers and one.provider not in providers:
+            why = f"provider {one.provider} is not allowed"
+        elif one.provider in no_providers:
+            why = f"provider {one.provider} is denied"
+        elif limits.allow_models and one.offer_id not in models and one.model not in models:
+            why = "the model is not allowed"
+        elif one.offer_id in no_models or one.model in no_models:
+            why = "the model is denied"
+        elif regions and not any(name in one.regions for name in regions):
+            why = f"is not known to be served in {' or '.join(regions)}"
+        elif most is not None and one.cost_nanousd > most:
+            cost = usd_text(one.cost_nanousd)
+            why = f"its predicted cost, {cost} USD, is above {usd_text(most)}"
+        else:
+            found.append(one)
+            continue
+        dropped[one.offer_id] = f"{why} (policy {ready.name})"
+    return found
 
 
-def _means(ready: Ready, name: str, one: Candidate) -> bool:
-    ids = ready.meanings.get(name)
-    return name in (one.offer_id, one.model) if ids is None else one.offer_id in ids
+def _meant(ready: Ready, names: Sequence[str]) -> frozenset[str]:
+    """The ids of the offers that names mean; of those the catalog does not know, the names."""
+    return frozenset(one for name in names for one in ready.meanings.get(name, (name,)))
 
 
 def _chain(ready: Ready, names: Sequence[str], scored: Sequence[S]) -> list[S]:

@@ -210,13 +210,8 @@ class Ready(msgspec.Struct, frozen=True):
 
     @property
     def limited(self) -> bool:
-        """Whether any limit or region has to be looked at."""
-        policy = self.policy
-        return (
-            policy.limits != NO_LIMITS
-            or isinstance(policy.rule, Region)
-            or (self.base is not None and self.base.limited)
-        )
+        """Whether it has any limit or region of its own."""
+        return self.policy.limits != NO_LIMITS or isinstance(self.policy.rule, Region)
 
     @property
     def kind(self) -> str:
