@@ -143,7 +143,7 @@ def test_two_replicas_that_count_at_once_count_once(sql: psycopg.Connection, url
             with psycopg.connect(url, autocommit=True) as connection:
                 while not stop.is_set():
                     step(connection, limit=2)
-        except Exception as error:
+        except psycopg.Error as error:
             failures.append(error)
 
     counting = [threading.Thread(target=count) for _ in range(2)]
