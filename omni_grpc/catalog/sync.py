@@ -302,8 +302,10 @@ async def _read(
             raise document
         told(Stage.READING)
         reading, digest = await asyncio.to_thread(_read_here, source, document.document, around)
-    except SourceError as error:
-        failure = str(error)
+    except Exception as error:  # a fault of a reader harms its source, and no other
+        if not isinstance(error, SourceError):
+            log.exception("catalog_reader_failed", source=source.name)
+        failure = str(error) if isinstance(error, SourceError) else "its reader failed; see the log"
         told(Stage.FAILED, failure)
         log.warning("catalog_source_failed", source=source.name, failure=failure)
         return (

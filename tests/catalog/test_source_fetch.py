@@ -103,7 +103,7 @@ async def test_a_body_without_end_is_cut_off(server: SourceServer):
             sent += len(piece)
         return response
 
-    with pytest.raises(SourceError, match="more than 67,108,864 bytes"):
+    with pytest.raises(SourceError, match="more than 33,554,432 bytes"):
         await got(server.answer("/endless", endless))
     assert sent < 2 * BODY_BYTES_MAX
 

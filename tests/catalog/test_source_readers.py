@@ -81,6 +81,7 @@ def test_what_no_unit_counts_leaves_openrouter_s_model_unpriced(offer: str, why:
     [
         ({"prompt": "NaN"}, "which cannot be"),
         ({"prompt": "1e999999"}, "which cannot be"),
+        ({"prompt": "1e999999999"}, "which cannot be"),
         ({"prompt": "dear"}, "which cannot be"),
         ({"prompt": "-0.5"}, "varies"),
         ({"prompt": "2.5"}, "unit is wrong"),
@@ -191,6 +192,7 @@ def test_genai_prices_hold_by_the_day_and_only_add_to_offers_that_are_known():
         ({"input_mtok": {"base": 1, "tiers": [{"end": 3}]}, "output_mtok": 2}, "tier"),
         ({"input_mtok": {"steps": 1}, "output_mtok": 2}, "form that is not known"),
         ({"input_mtok": -1, "output_mtok": 2}, "not negative"),
+        ({"input_audio_hours": float("nan")}, "an hour of sound costs NaN"),
         ({"input_mtok": "1", "output_mtok": 2}, "not a number"),
     ],
 )
@@ -323,10 +325,12 @@ def test_json_numbers_are_exact():
         (b"a: 1\na: 2", "key stands twice"),
         (b"a: !!python/object/apply:os.system ['true']", "not YAML"),
         (b"a: [1", "not YAML"),
+        (b"a: 2026-13-45", "not YAML"),
+        (b"a: " + b"9" * 5_000, "not YAML"),
         (b"a: " + b"[" * 5_000, "nested too deeply|not YAML"),
         (b"#" * (2 * 2**20 + 1), "write it as JSON"),
     ],
-    ids=["alias", "twice", "tag", "half", "deep", "large"],
+    ids=["alias", "twice", "tag", "half", "day", "digits", "deep", "large"],
 )
 def test_yaml_that_is_damaged_or_a_trap_is_refused(text: bytes, why: str):
     with pytest.raises(SourceError, match=why):

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import yaml
 
-BODY_BYTES_MAX: Final = 64 * 2**20
+BODY_BYTES_MAX: Final = 32 * 2**20
 """Largest document, unpacked: ten times the largest source known."""
 
 YAML_BYTES_MAX: Final = 2 * 2**20
@@ -80,7 +80,7 @@ def parse_yaml(body: bytes) -> object:
         raise SourceError("its YAML is nested too deeply") from None
     except UnicodeDecodeError as error:
         raise SourceError(f"it is not UTF-8: {error}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # such as a day that no calendar has
         raise SourceError(f"it is not YAML: {' '.join(str(error).split())}") from None
 
 

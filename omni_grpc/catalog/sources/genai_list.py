@@ -26,6 +26,7 @@ _UNITS: Final = {name: key for key, name in KEYS.items()} | {
 _OWN_UNITS: Final = {"input_mchars": "character"}
 _AUDIO_HOURS: Final = ("input_audio_hours", "audio_hours")
 _SECONDS_PER_HOUR: Final = 3_600
+_PER_HOUR_MAX: Final = 10_000
 
 _NEVER_ASKED: Final = re.compile(
     r"cache_(audio|text|image|video)_(read|write)_mtok|(input|output)_video_mtok"
@@ -224,8 +225,16 @@ def _dearest(costs: Sequence[Mapping[str, object]]) -> Mapping[str, object]:
         for key, price in other.items():
             held = first.get(key)
             if isinstance(price, int | Decimal) and isinstance(held, int | Decimal | None):
-                first[key] = price if held is None else max(held, price)
+                first[key] = price if held is None else _dearer(held, price)
     return first
+
+
+def _dearer(one: int | Decimal, other: int | Decimal) -> int | Decimal:
+    """The higher of two prices; what is no number stays, so that it is refused."""
+    for price in (one, other):
+        if isinstance(price, Decimal) and not price.is_finite():
+            return price
+    return max(one, other)
 
 
 def _cost(prices: Mapping[str, object]) -> dict[str, object]:
@@ -233,8 +242,11 @@ def _cost(prices: Mapping[str, object]) -> dict[str, object]:
     for name, price in prices.items():
         if _NEVER_ASKED.fullmatch(name):
             continue
-        if name in _AUDIO_HOURS and isinstance(price, int | Decimal):
-            return {"second": Decimal(1_000_000) * price / _SECONDS_PER_HOUR}
+        if name in _AUDIO_HOURS:
+            amount = Decimal(price) if isinstance(price, int | Decimal) else Decimal("NaN")
+            if not amount.is_finite() or not 0 < amount < _PER_HOUR_MAX:
+                raise _Unpriced(f"an hour of sound costs {str(price)[:40]}")
+            return {"second": Decimal(1_000_000) * amount / _SECONDS_PER_HOUR}
         key = _UNITS.get(name) or _OWN_UNITS.get(name)
         if key is None:
             raise _Unpriced(f"the source prices something unknown: {name[:80]!r}")

@@ -285,7 +285,7 @@ def _usd_per_million(key: str, value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise _Unpriced(f"{key[:80]} is {str(value)[:40]!r}, which is not a number")
     price = Decimal(value)
-    if not price.is_finite() or abs(price) > _PRICE_MAX:
+    if not price.is_finite() or price.copy_abs() > _PRICE_MAX:
         raise _Unpriced(f"{key[:80]} is {str(value)[:40]}, which cannot be a price")
     return price * _PER_MILLION
 
@@ -323,7 +323,11 @@ def _base(facts: OfferFacts) -> int:
 
 
 def _tokens(value: object) -> int | None:
-    if isinstance(value, Decimal) and value.is_finite() and abs(value) < _PER_MILLION * _THOUSAND:
+    if (
+        isinstance(value, Decimal)
+        and value.is_finite()
+        and value.copy_abs() < _PER_MILLION * _THOUSAND
+    ):
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 

@@ -224,7 +224,7 @@ def _number(value: object) -> Decimal:
         number = Decimal(value) if isinstance(value, int | str | Decimal) else Decimal("NaN")
     except InvalidOperation:
         number = Decimal("NaN")
-    if not number.is_finite() or abs(number) > _NUMBER_MAX:
+    if not number.is_finite() or number.copy_abs() > _NUMBER_MAX:
         raise _Unpriced(f"a price is {str(value)[:40]!r}, which cannot be")
     return number
 
