@@ -2,6 +2,7 @@
 """Trains the routing weights that the package ships, from recorded answers.
 
     scripts/train_router.py --data DIR [--out FILE]
+    scripts/train_router.py --data DIR --ablations
 
 Only `pool_*_dev.jsonl` is read. The same data on the same machine give the same bytes; one thread
 of linear algebra, about a minute.
@@ -14,6 +15,7 @@ from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
+from omni_grpc.evaluation.ablations import ablations
 from omni_grpc.evaluation.data import pool_names, read_pool
 from omni_grpc.evaluation.reading import read_library
 from omni_grpc.evaluation.shipping import fit_scale, ship_pool
@@ -27,11 +29,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the routing weights.")
     parser.add_argument("--data", type=Path, required=True, help="folder with pool_*_dev.jsonl")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser.add_argument(
+        "--ablations", action="store_true", help="train nothing: print what helped and what did not"
+    )
     arguments = parser.parse_args()
     names = pool_names(arguments.data)
     pools = [read_pool(arguments.data, name, ["dev"]) for name in names]
     encoder = shared_encoder()
     library = read_library(pools, encoder, lambda said: print(said, file=sys.stderr))
+    if arguments.ablations:
+        print(
+            "| pool | change | NI0 saved | shipped saved | quality | worst source"
+            " | left out, worst | gap closed |"
+        )
+        print("|---|---|---|---|---|---|---|---|")
+        for data in pools:
+            for row in ablations(data, library):
+                print(
+                    f"| {row.pool} | {row.change} | {row.saved_ni0:.1f} % |"
+                    f" {row.saved_shipped:.1f} % | {row.difference_shipped:+.2f} |"
+                    f" {row.worst_source:+.1f} | {row.left_out_worst:+.1f} |"
+                    f" {row.gap_closed:.1f} % |",
+                    flush=True,
+                )
+        return
     trained = [(data, ship_pool(data, library)) for data in pools]
     scale, left_out = fit_scale(trained)
     write_weights(

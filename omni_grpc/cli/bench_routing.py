@@ -18,7 +18,7 @@ from omni_grpc.evaluation.routellm import Recovered
 from omni_grpc.evaluation.routellm import measure as measure_routellm
 from omni_grpc.evaluation.timing import Latency
 from omni_grpc.evaluation.timing import measure as measure_latency
-from omni_grpc.evaluation.training import RECIPE
+from omni_grpc.evaluation.training import RECIPE, RECIPES
 from omni_grpc.routing.learned import Quality, shared_encoder, shared_quality
 
 _PROGRESS_ROWS = 500
@@ -82,7 +82,8 @@ def _measured(folder: Path, progress: Callable[[str], None]) -> Report:
     pools = {name: read_pool(place, name, parts[name]) for name in parts}
     library = read_library(list(pools.values()), shared_encoder(), progress)
     found = tuple(
-        judge(pool, parts[name], library, RECIPE, progress) for name, pool in pools.items()
+        judge(pool, parts[name], library, RECIPES.get(name, RECIPE), progress)
+        for name, pool in pools.items()
     )
     val, latency = {}, {}
     for name, pool in pools.items():

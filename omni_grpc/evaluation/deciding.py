@@ -29,7 +29,7 @@ Chosen: TypeAlias = NDArray[np.intp]
 ONE_SIDED: Final = 1.645
 """Standard errors below the mean that make a one-sided 95 % bound."""
 
-SHIPPED_MARGIN: Final = 0.003
+SHIPPED_MARGIN: Final = 0.001
 """How far above 0 the bound must be for the shipped weight: new prompts differ from known ones."""
 
 

@@ -3,7 +3,7 @@
 Whatever is chosen, the weight of cost too, is chosen without the prompts that it is judged on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -104,19 +104,25 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(
-    data: PoolData, parts: tuple[str, ...], library: Library, recipe: Recipe, progress: Progress
+    data: PoolData,
+    parts: tuple[str, ...],
+    library: Library,
+    recipe: Recipe,
+    progress: Progress,
+    *,
+    beside: Mapping[str, baselines.Method] = baselines.METHODS,
 ) -> Judged:
-    """Measures one pool."""
+    """Measures one pool, beside what others do."""
     places = library.places(data)
     seen, folds = library.seen.rows(places), library.folds[places]
-    nested = _Nested(data, len(data.rows))
+    nested = _Nested(data, len(data.rows), beside)
     for fold in range(FOLDS):
         progress(f"pool {data.meta.pool}: nested cross-validation, fold {fold + 1} of {FOLDS}")
         nested.fold(seen, folds, fold, recipe)
     lines = [line_of(f"omni {rule}", data, nested.chosen[f"omni {rule}"]) for rule in RULES]
     lines += [
         line_of(f"{name} {rule}", data, nested.chosen[f"{name} {rule}"])
-        for name in baselines.METHODS
+        for name in beside
         for rule in ("NI0", "NI1")
     ]
     lines += _fixed_lines(data)
@@ -162,14 +168,15 @@ def judge(
 class _Nested:
     """Gathers, fold by fold, what is chosen for prompts that no part of the choice has seen."""
 
-    def __init__(self, data: PoolData, count: int) -> None:
+    def __init__(self, data: PoolData, count: int, beside: Mapping[str, baselines.Method]) -> None:
         self._data = data
+        self._beside = beside
         models = data.quality.shape[1]
         self.predicted = Predicted(
             np.zeros((count, models)), np.zeros((count, models)), np.zeros(count, np.bool_), 0.0
         )
         names = [f"omni {rule}" for rule in RULES]
-        names += [f"{name} {rule}" for name in baselines.METHODS for rule in ("NI0", "NI1")]
+        names += [f"{name} {rule}" for name in beside for rule in ("NI0", "NI1")]
         self.chosen = {name: np.zeros(count, dtype=np.intp) for name in names}
 
     def fold(self, seen: Seen, folds: Places, fold: int, recipe: Recipe) -> None:
@@ -190,7 +197,7 @@ class _Nested:
         for rule, (margin, floor) in RULES.items():
             weights = choose_weight(data, held, non_inferior(margin), floor)
             self.chosen[f"omni {rule}"][asked] = _decided(found, weights)
-        for name, method in baselines.METHODS.items():
+        for name, method in self._beside.items():
             self._baseline(name, method, seen, folds, fold)
 
     def _baseline(

@@ -14,7 +14,7 @@ from omni_grpc.evaluation.deciding import (
     predict_held,
 )
 from omni_grpc.evaluation.reading import Library
-from omni_grpc.evaluation.training import RECIPE, Recipe, Trained, train_pool
+from omni_grpc.evaluation.training import RECIPE, RECIPES, Trained, train_pool
 from omni_grpc.routing.learned.ratings import RatingScale, log_odds
 from omni_grpc.routing.scoring import QUALITY_FLOOR
 
@@ -25,8 +25,9 @@ COMPLEXITY_SLOPE: Final = 2.0
 UNLIKE_DOUBT: Final = 0.25
 
 
-def ship_pool(data: PoolData, library: Library, recipe: Recipe = RECIPE) -> Trained:
+def ship_pool(data: PoolData, library: Library) -> Trained:
     """Trains a pool with its weight of cost; where none keeps the rule, cost counts nothing."""
+    recipe = RECIPES.get(data.meta.pool, RECIPE)
     places = library.places(data)
     trained = train_pool(data, library.seen.rows(places), library.folds[places], recipe)
     weights = choose_weight(

@@ -42,6 +42,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 RECIPE: Final = Recipe()
+RECIPES: Final = {
+    "A": Recipe(likeness_share=0.03, form_share=0.08),
+    "B": Recipe(likeness_share=0.01, form_share=0.03, difference_penalty=400.0),
+}
+"""By pool, where that differs. A's premium model is far above its cheap ones on hard maths, so its
+guard is wide; B has 11 models and few prompts, so differences between models count for less."""
+
 FOLDS: Final = 5
 FINE_FOLDS: Final = 20
 """Prompts are parted this finely; every `FOLDS`-th part together is one fold of the measurement.

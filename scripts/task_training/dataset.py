@@ -169,5 +169,5 @@ def _share(group: str, size: int) -> float:
     return 5.0 if group.startswith("own") else RECORDED_SHARE * min(size, 400.0) ** 0.5
 
 
-RECORDED_SHARE = 0.4
+RECORDED_SHARE = 0.6
 """Recorded sources are each of one class, so that too much of them teaches their subjects."""

@@ -24,8 +24,8 @@ from task_training.fit import fit
 
 Array = NDArray[np.float64]
 
-PENALTY = 3.0
-STEPS = 50
+PENALTY = 2.0
+STEPS = 60
 """More steps fit the training sources better and others worse."""
 
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +12,7 @@ import grpc
 import psycopg
 import pytest
 from gateway import (
+    KEY_HASH_SECRET,
     Gateway,
     HttpConnection,
     RestCall,
@@ -22,6 +26,7 @@ from gateway import (
     running,
 )
 from gateway_fixtures import check_books
+from google.protobuf.timestamp_pb2 import Timestamp
 from omni.billing.v1 import billing_service_pb2 as pb
 from omni.billing.v1 import billing_service_pb2_grpc as pb_grpc
 from omni.router.v1 import router_service_pb2 as router
@@ -275,3 +280,68 @@ def test_the_hours_are_counted_while_the_gateway_runs(compared: Gateway, caller:
 
     assert eventually(counted)
     assert summary(compared, caller).total.call_count == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"page_size": -1}, "page_size"),
+        ({"page_token": "made up"}, "page_token"),
+        ({"account": "acme"}, "account"),
+        ({"group_by": [0]}, "group_by"),
+        ({"bucket": 77}, "bucket"),
+        ({"time_zone": "Asia/Kathmandu"}, "time_zone"),
+        ({"start_time": Timestamp(seconds=2), "end_time": Timestamp(seconds=1)}, "end_time"),
+        ({"end_time": Timestamp(seconds=2**63 - 1)}, "end_time"),
+    ],
+)
+def test_a_bad_question_is_refused_by_its_field(
+    compared: Gateway, caller: Tenant, fields: dict[str, object], field: str
+) -> None:
+    refused = refusal(lambda: summary(compared, caller, **fields))
+    assert (refused.code, refused.field) == ("INVALID_ARGUMENT", field)
+
+
+def test_a_list_refuses_what_it_cannot_read(compared: Gateway, caller: Tenant) -> None:
+    for fields, field in (
+        ({"filter": "cost > 3"}, "filter"),
+        ({"filter": "model = a'; DROP TABLE posting; --"}, "filter"),
+        ({"page_token": "AAAA"}, "page_token"),
+        ({"start_time": Timestamp(seconds=2), "end_time": Timestamp(seconds=2)}, "end_time"),
+    ):
+        refused = refusal(lambda given=fields: records(compared, caller, **given))
+        assert (refused.code, refused.field) == ("INVALID_ARGUMENT", field)
+
+
+def test_the_command_shows_what_the_api_says(compared: Gateway, caller: Tenant) -> None:
+    answer = complete(compared, caller)
+    reported(compared, caller)
+
+    def command(*words: str) -> str:
+        ended = subprocess.run(
+            [sys.executable, "-m", "omni_grpc", "usage", *words],
+            env=os.environ
+            | {
+                "DATABASE_URL": compared.database_url,
+                "OMNI_KEY_HASH_SECRET": KEY_HASH_SECRET,
+                "COLUMNS": "160",
+            },
+            cwd=compared.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == (1 if "lost" in words else 0), ended.stdout + ended.stderr
+        return ended.stdout + ended.stderr
+
+    found = json.loads(command("--org", caller.org, "--by", "model", "--json"))
+    (row,) = found["data"]
+    assert (row["model"], row["cost_nanousd"]) == (answer.model, answer.cost_nanousd)
+    assert found["total"]["saved_nanousd"] == answer.savings.saved_nanousd
+    shown = command("--org", caller.org, "--by", "model")
+    assert answer.model in shown
+    assert "█" in shown
+    assert int(json.loads(command("rebuild", "--json"))["event_count"]) > 0
+    assert json.loads(command("--org", caller.org, "--by", "model", "--json")) == found
+    assert "--bucket must be one of" in command("--org", caller.org, "--bucket", "lost")

@@ -28,8 +28,8 @@ DENSE_COUNT: Final = DIMENSIONS + STRUCTURE_COUNT + 1
 ZONES: Final = 4
 """The user's words, the first of them, the system prompt's, those of earlier turns."""
 
-_ENCODED_SCALE: Final = 0.7
-_FORM_SCALE: Final = 0.3
+_ENCODED_SCALE: Final = 1.1
+_FORM_SCALE: Final = 0.18
 _CONVERSATION_SCALE: Final = 1.5
 """What a prompt is about and how it looks differ from source to source more than what its words
 ask for, so both get less weight at one and the same penalty; tools and parts are plain facts."""

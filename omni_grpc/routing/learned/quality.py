@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import numpy as np
 
-from omni_grpc.routing.learned.basis import Numbers
 from omni_grpc.routing.learned.encoder import Encoder, Vector, shared_encoder
 from omni_grpc.routing.learned.features import Features, read_features
 from omni_grpc.routing.learned.heads import Pool, Prediction
@@ -56,12 +54,14 @@ class Encoded(msgspec.Struct, frozen=True):
 
     Attributes:
         features: what was read of it; `features.whole` is its vector.
-        coordinates: by pool, what its heads are linear in.
+        chances: by pool, the chances of its models.
+        tokens: by pool, the output tokens of its models.
         unlike: the names of the pools that it is unlike.
     """
 
     features: Features
-    coordinates: dict[str, Numbers]
+    chances: dict[str, list[float]]
+    tokens: dict[str, list[float]]
     unlike: frozenset[str]
 
     @property
@@ -77,6 +77,9 @@ class Quality:
         """`encoder` is of the kind that the pools were trained with."""
         self.pools = {pool.name: pool for pool in pools}
         self.scale = scale
+        self._typical = {
+            pool.name: (float(pool.mean_quality.sum()), len(pool.models)) for pool in pools
+        }
         self._encoder = encoder
         self._heads = {
             f"{pool.name}/{model}": (pool, column)
@@ -94,9 +97,11 @@ class Quality:
     def encoded(self, features: Features) -> Encoded:
         """Brings what was read of a prompt into the coordinates of each pool."""
         read = {name: pool.read(features) for name, pool in self.pools.items()}
+        pools = self.pools
         return Encoded(
             features,
-            {name: coordinates for name, (coordinates, _) in read.items()},
+            {name: pools[name].qualities(one).tolist() for name, (one, _) in read.items()},
+            {name: pools[name].output_tokens(one).tolist() for name, (one, _) in read.items()},
             frozenset(name for name, (_, unlike) in read.items() if bool(unlike)),
         )
 
@@ -106,55 +111,43 @@ class Quality:
 
     def predict(self, encoded: Encoded, models: Sequence[str]) -> dict[str, Prediction]:
         """The predictions for those of the models that there are heads for."""
-        by_pool = {
-            name: pool.qualities(encoded.coordinates[name]) for name, pool in self.pools.items()
-        }
         found = {}
         for model in models:
             head = self.head(model)
             if head is not None:
                 pool, column = head
-                mean = float(by_pool[pool.name][column])
+                mean = encoded.chances[pool.name][column]
                 doubt = UNLIKE_DOUBT if pool.name in encoded.unlike else pool.doubt
                 found[model] = Prediction(mean, max(0.0, mean - doubt))
         return found
 
     def output_tokens(self, encoded: Encoded, models: Sequence[str]) -> dict[str, float]:
         """The expected output tokens for those of the models that there are heads for."""
-        by_pool = {
-            name: pool.output_tokens(encoded.coordinates[name]) for name, pool in self.pools.items()
-        }
         found = {}
         for model in models:
             head = self.head(model)
             if head is not None:
-                found[model] = float(by_pool[head[0].name][head[1]])
+                found[model] = encoded.tokens[head[0].name][head[1]]
         return found
 
     def typical_output_tokens(self, encoded: Encoded) -> float:
         """The output tokens of a model without a head: the median of the models with one."""
-        counts = [
-            pool.output_tokens(encoded.coordinates[name]) for name, pool in self.pools.items()
-        ]
-        return float(np.median(np.concatenate(counts)))
+        counts = sorted(count for pool in encoded.tokens.values() for count in pool)
+        return counts[len(counts) // 2]
 
     def difficulty(self, encoded: Encoded) -> float | None:
         """How much harder than typical a prompt is for the models with heads, in log-odds.
 
         Negative for an easier one; None for a prompt that is unlike anything known.
         """
-        chances = [
-            pool.qualities(encoded.coordinates[name])
-            for name, pool in self.pools.items()
-            if name not in encoded.unlike
-        ]
-        if not chances:
+        known = [name for name in self.pools if name not in encoded.unlike]
+        if not known:
             return None
-        typical = [
-            pool.mean_quality for name, pool in self.pools.items() if name not in encoded.unlike
-        ]
+        chances = [chance for name in known for chance in encoded.chances[name]]
+        typical = [self._typical[name] for name in known]
         return self.scale.odds_between(
-            float(np.concatenate(chances).mean()), float(np.concatenate(typical).mean())
+            sum(chances) / len(chances),
+            sum(total for total, _ in typical) / sum(count for _, count in typical),
         )
 
     def predict_rated(self, encoded: Encoded, rating: float, complexity_score: float) -> Prediction:
