@@ -139,13 +139,15 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
         identity = Identity(database, key_hash_secret=SECRET, clock=clock)
         catalog = Catalog(database)
         await catalog.load()
+        policies = Policies(database, lambda: catalog.snapshot, clock)
+        await policies.load()
         health, warmth = Health(clock), Warmth(clock)
         router = Router(
             lambda: catalog.snapshot,
             providers.ids(),
             providers.refusal,
             chooser=Chooser(shared_judge()),
-            policies=Policies(database, lambda: catalog.snapshot, clock),
+            policies=policies,
             health=health,
             warmth=warmth,
             premium_model="",
