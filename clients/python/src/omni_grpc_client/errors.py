@@ -14,7 +14,6 @@
     ├── NotFound                 what you asked for
     │   └── ModelNotFound
     │       └── ModelUnpriced
-    ├── EtagMismatch
     ├── AlreadyExists
     │   └── RequestIdReused
     ├── FailedPrecondition       repeating is useless as things are
@@ -26,6 +25,7 @@
     │   ├── RateLimited
     │   └── TooLarge
     ├── Aborted
+    │   ├── EtagMismatch         changed since you read it
     │   ├── Interrupted          charged, and ended early        .charged_nanousd  .call_id
     │   └── RequestInProgress    its first sending still runs    .retry_after_s  .call_id
     ├── Unavailable              try again later                 .retry_after_s
@@ -197,12 +197,6 @@ class AlreadyExists(OmniError):
     reason = "ALREADY_EXISTS"
 
 
-class EtagMismatch(OmniError):
-    """The resource was changed since its etag was read: read it again, then change it."""
-
-    reason = "ETAG_MISMATCH"
-
-
 class RequestIdReused(AlreadyExists):
     """The request id was used before, for something else."""
 
@@ -279,6 +273,12 @@ class TooLarge(ResourceExhausted):
 
 class Aborted(OmniError):
     """The call was begun and given up."""
+
+
+class EtagMismatch(Aborted):
+    """The resource was changed since its etag was read: read it again, then change it."""
+
+    reason = "ETAG_MISMATCH"
 
 
 class Interrupted(Aborted):
