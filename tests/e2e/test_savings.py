@@ -37,6 +37,8 @@ from omni_grpc.storage import EmbeddedPostgres
 PREMIUM = "sim/vision"
 PREMIUM_PRICE = (2_500_000_000, 10_000_000_000)
 MARKUP_PPM = 50_000
+RATINGS = "models: {sim/vision: {ratings: {overall: 80}}, sim/demo: {ratings: {overall: 80}}}"
+"""Two that are as good as each other, so that the price decides."""
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,7 @@ def compared(
     url = postgres.create_database("e2e_savings", template=name)
     folder = tmp_path_factory.mktemp("savings")
     environment = {"OMNI_PREMIUM_MODEL": PREMIUM, "OMNI_MARKUP_PPM": str(MARKUP_PPM)}
+    (folder / "models.yaml").write_text(RATINGS)
     made = Gateway(url, simulator.base_url, folder, admin_key, environment=environment)
     with running(made) as started:
         yield started
