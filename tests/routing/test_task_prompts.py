@@ -1,4 +1,8 @@
-"""The analysis on prompts written by hand for this test; none of them was used in training."""
+"""The analysis on prompts written by hand for these tests; none of them is trained on.
+
+What was changed while looking at the first file can have learned its habits; the second was written
+after, so its share is the one to expect of prompts that nobody has seen.
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -11,7 +15,10 @@ from omni_grpc.core.task import Task
 from omni_grpc.routing.analysis import Analyst, view_of
 from omni_grpc.routing.learned import shared_encoder
 
-PROMPTS = Path(__file__).with_name("task_prompts.jsonl")
+FOLDER = Path(__file__).parent
+
+FLOORS = {"task_prompts.jsonl": (0.9, 0.8), "task_prompts_fresh.jsonl": (0.7, 0.25)}
+"""Shares that must be recognised: of all, and of each task."""
 
 
 class Labelled(msgspec.Struct, frozen=True):
@@ -48,11 +55,10 @@ def request_of(prompt: Labelled) -> ChatRequest:
     return ChatRequest(model="omni/auto", messages=tuple(messages), tools=tools)
 
 
-@pytest.fixture(scope="module")
-def answers() -> list[tuple[Labelled, Task]]:
+def answers_to(file: str) -> list[tuple[Labelled, Task]]:
     encoder = shared_encoder()
     analyst = Analyst(encoder_kind=encoder.kind)
-    lines = PROMPTS.read_text("utf-8").splitlines()
+    lines = (FOLDER / file).read_text("utf-8").splitlines()
     prompts = [msgspec.json.decode(line, type=Labelled) for line in lines]
     views = [view_of(request_of(prompt)) for prompt in prompts]
     return [
@@ -61,20 +67,18 @@ def answers() -> list[tuple[Labelled, Task]]:
     ]
 
 
-def test_nine_prompts_in_ten_are_recognised(answers: list[tuple[Labelled, Task]]) -> None:
+@pytest.mark.parametrize("file", FLOORS)
+def test_most_prompts_are_recognised_and_no_task_at_the_cost_of_another(file: str) -> None:
+    answers = answers_to(file)
+    of_all, of_each = FLOORS[file]
     wrong = [
         f"{prompt.task} taken for {said}: {prompt.user[:70]}"
         for prompt, said in answers
         if said is not prompt.task
     ]
-    assert len(wrong) <= len(answers) / 10, "\n".join(wrong)
-
-
-def test_no_task_is_recognised_at_the_cost_of_another(
-    answers: list[tuple[Labelled, Task]],
-) -> None:
+    assert len(wrong) <= len(answers) * (1 - of_all) + 1e-9, "\n".join(wrong)
     asked = Counter(prompt.task for prompt, _ in answers)
     right = Counter(prompt.task for prompt, said in answers if said is prompt.task)
     shares = {task: right[task] / count for task, count in asked.items()}
     assert set(shares) == set(Task)
-    assert min(shares.values()) >= 0.8, shares
+    assert min(shares.values()) >= of_each, shares
