@@ -145,3 +145,10 @@ def test_a_file_of_providers_that_cannot_be_used_is_told_with_every_other_fault(
         )
     assert "own.yaml: no list" in str(refused.value)
     assert "OMNI_WORKERS" in str(refused.value)
+
+
+def test_the_page_of_settings_names_every_one() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text()
+    plain = {name for name in Settings.model_fields if not name.startswith("provider_")}
+    missing = [name for name in plain if f"| `OMNI_{name.upper()}` |" not in page]
+    assert missing == ["database_url"], "DATABASE_URL has no prefix; all others belong there"
