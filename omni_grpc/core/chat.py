@@ -91,6 +91,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One turn. `content` is text, parts, or nothing (an assistant's turn of tool calls).
 
     `reasoning_blocks` are in the order in which the model gave them, before everything else.
+    `tool_failed` says of a tool's turn that it tells an error in place of a result.
     """
 
     role: Role
@@ -101,6 +102,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str | None = None
     reasoning: str | None = None
     reasoning_blocks: tuple[ReasoningBlock, ...] = ()
+    tool_failed: bool = False
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):

@@ -74,6 +74,8 @@ def read_message(message: pb.Message, field: str) -> Message:
         raise invalid(
             f"{field}.tool_call_id", "is required in a tool turn, and belongs to no other"
         )
+    if message.tool_failed and role != "tool":
+        raise invalid(f"{field}.tool_failed", "belongs to tool turns only")
     check_tool_call_id(message.tool_call_id, f"{field}.tool_call_id")
     for name in ("name", "refusal", "reasoning"):
         check_no_nul(getattr(message, name), f"{field}.{name}")
@@ -93,6 +95,7 @@ def read_message(message: pb.Message, field: str) -> Message:
             if message.reasoning_blocks
             else ()
         ),
+        tool_failed=message.tool_failed,
     )
 
 

@@ -4,6 +4,7 @@ A call becomes one request to one provider, whole or streamed, in the words of `
 fails is a `ProviderFault`. Nothing here prices, routes, holds or falls back.
 """
 
+from omni_grpc.providers.balancing import EndpointObserver
 from omni_grpc.providers.calls import (
     ChatProvider,
     ProviderAnswer,
@@ -27,6 +28,8 @@ from omni_grpc.providers.media_call import MediaProvider, SpeechStream
 from omni_grpc.providers.media_dialect import MediaAnswer, MediaCall, MediaRefusal, ProviderMedia
 from omni_grpc.providers.registry import Providers, ProviderSettingsError
 from omni_grpc.providers.spec import (
+    EndpointSettings,
+    EndpointSpec,
     OwnModel,
     ProviderSettings,
     ProvidersFileError,
@@ -38,6 +41,9 @@ from omni_grpc.providers.spec import (
 
 __all__ = [
     "ChatProvider",
+    "EndpointObserver",
+    "EndpointSettings",
+    "EndpointSpec",
     "Malformed",
     "MediaAnswer",
     "MediaCall",

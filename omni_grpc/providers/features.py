@@ -62,6 +62,7 @@ class Feature(StrEnum):
     CHOICES = "several choices"
     SAFETY = "safety settings"
     REFUSALS = "refusals carried back"
+    TOOL_FAILURES = "failed tool results"
 
 
 REASONING = frozenset(
@@ -98,8 +99,8 @@ _last = _LastAsked()
 def features_of(request: ChatRequest) -> tuple[Asked, ...]:
     """What a request asks, each feature at most once a place.
 
-    Reasoning and refusals of earlier turns are no demands: a dialect that cannot take them leaves
-    them out.
+    Reasoning, refusals and failed tools of earlier turns are no demands: a dialect that has no form
+    for them leaves them out, or says them as text.
     """
     if _last.request is not request:
         _last.asked = tuple(_features_of(request))

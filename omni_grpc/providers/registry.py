@@ -12,6 +12,7 @@ from omni_grpc.core.clock import Clock, SystemClock
 from omni_grpc.core.usage import Usage
 from omni_grpc.providers.anthropic import AnthropicChat
 from omni_grpc.providers.aws_credentials import AwsCredentials
+from omni_grpc.providers.balancing import BalancedUpstream, Endpoint, EndpointObserver
 from omni_grpc.providers.bedrock import BedrockChat
 from omni_grpc.providers.bedrock_media import BedrockMedia
 from omni_grpc.providers.calls import ChatProvider
@@ -33,6 +34,8 @@ from omni_grpc.providers.records import Records
 from omni_grpc.providers.responses import OpenAIResponses
 from omni_grpc.providers.spec import (
     DialectName,
+    EndpointSettings,
+    EndpointSpec,
     ProviderSettings,
     ProviderSpec,
     SecretText,
@@ -99,7 +102,7 @@ class Providers:
         self._upstreams: dict[str, Upstream] = {}
         self._chats: dict[str, ChatProvider] = {}
         self._media: dict[str, MediaProvider] = {}
-        self._records: dict[str, Records] = {}
+        self._records: dict[str, tuple[Records, ...]] = {}
         for spec in specs:
             try:
                 upstream = _upstream(spec, settings.get(spec.id, _UNSET), clock)
@@ -113,7 +116,7 @@ class Providers:
                     media = _MEDIA_DIALECTS[spec.dialect](spec)
                     self._media[spec.id] = MediaProvider(upstream, media)
                 if spec.records is not None:
-                    self._records[spec.id] = Records(upstream)
+                    self._records[spec.id] = tuple(map(Records, _endpoints(upstream)))
         if problems:
             raise ProviderSettingsError(tuple(problems))
 
@@ -161,7 +164,18 @@ class Providers:
             KeyError: no such provider is configured, or it keeps no records.
             ProviderFault: the provider could not be asked, or its answer is no record.
         """
-        return await self._records[provider_id].usage(generation_id)
+        *others, last = self._records[provider_id]
+        for one in others:  # each account knows its own generations alone
+            usage = await one.usage(generation_id)
+            if usage is not None:
+                return usage
+        return await last.usage(generation_id)
+
+    def observe(self, observer: EndpointObserver) -> None:
+        """Has an observer told how the endpoints do of providers that have several."""
+        for upstream in self._upstreams.values():
+            if isinstance(upstream, BalancedUpstream):
+                upstream.observer = observer
 
     async def open(self) -> None:
         """Make the connection pools; nothing is connected yet."""
@@ -176,14 +190,79 @@ class Providers:
 
 def _upstream(spec: ProviderSpec, settings: ProviderSettings, clock: Clock) -> Upstream | None:
     """The provider's connections; None where it is not configured."""
+    if settings.bills_after_cancel is not None:
+        spec = msgspec.structs.replace(spec, bills_after_cancel=settings.bills_after_cancel)
+    if unknown := set(settings.endpoints) - {one.name for one in spec.endpoints}:
+        raise ValueError(f"Provider {spec.id!r} has no endpoint {min(unknown)!r}.")
+    if spec.endpoints:
+        return _balanced(spec, settings, clock)
     address = _filled(settings.base_url or spec.base_url, settings.variables)
     credentials = _credentials(spec, settings)
     if not address or credentials is None:
         return None
-    if settings.bills_after_cancel is not None:
-        spec = msgspec.structs.replace(spec, bills_after_cancel=settings.bills_after_cancel)
     faults = Faults(spec.id, credentials.secrets, clock)
     return Upstream(spec, _base_url(spec.id, address), credentials, faults)
+
+
+def _balanced(spec: ProviderSpec, settings: ProviderSettings, clock: Clock) -> Upstream | None:
+    """The connections to a provider with endpoints; None where none of them is configured.
+
+    Raises:
+        ValueError: only some of them are, or two are the same.
+    """
+    found: dict[str, tuple[URL, Credentials]] = {}
+    for one in spec.endpoints:
+        own = _settings_of(one, settings)
+        address = _filled(own.base_url or spec.base_url, own.variables)
+        credentials = _credentials(spec, own)
+        if address and credentials is not None:
+            found[one.name] = _base_url(spec.id, address), credentials
+    if not found:
+        return None
+    if missing := [one.name for one in spec.endpoints if one.name not in found]:
+        raise ValueError(
+            f"Provider {spec.id!r} has endpoints without an address or a key: "
+            f"{', '.join(missing)}. Set what its entry names for them, or take them out of it."
+        )
+    seen: dict[object, str] = {}
+    for name, (url, credentials) in found.items():
+        other = seen.setdefault((str(url), credentials.secrets), name)
+        if other != name:
+            raise ValueError(
+                f"Endpoints {other!r} and {name!r} of provider {spec.id!r} have the same address "
+                f"and key; give one of them the weight of both."
+            )
+    secrets = tuple(text for _, credentials in found.values() for text in credentials.secrets)
+    faults = Faults(spec.id, secrets, clock)
+    endpoints = []
+    for one in spec.endpoints:
+        url, credentials = found[one.name]
+        upstream = Upstream(spec, url, credentials, faults)
+        endpoints.append(Endpoint(one.name, one.weight, url, credentials, upstream))
+    if len(endpoints) == 1:
+        return endpoints[0].upstream
+    return BalancedUpstream(spec, endpoints, faults, clock)
+
+
+def _settings_of(one: EndpointSpec, settings: ProviderSettings) -> ProviderSettings:
+    """What an endpoint is set to: its own, and the provider's where it names nothing."""
+    given = settings.endpoints.get(one.name, EndpointSettings())
+    # A variable that it names and nobody set has no value: the provider's is another account's.
+    shared = {
+        name: value for name, value in settings.variables.items() if name not in one.variables
+    }
+    return ProviderSettings(
+        base_url=one.base_url or settings.base_url,
+        variables={**shared, **given.variables},
+        api_key=given.api_key or (settings.api_key if one.key_env is None else None),
+    )
+
+
+def _endpoints(upstream: Upstream) -> tuple[Upstream, ...]:
+    """What can be asked by itself."""
+    if isinstance(upstream, BalancedUpstream):
+        return tuple(one.upstream for one in upstream.endpoints)
+    return (upstream,)
 
 
 def _filled(address: str | None, variables: Mapping[str, SecretText]) -> str | None:

@@ -25,6 +25,12 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=3_600)]
 
 _FILE: Final = "providers.yaml"
 
+ENDPOINTS_MAX: Final = 32
+"""Most endpoints of one provider: a call that none of them answers asks each once."""
+
+ENDPOINT_WEIGHT_MAX: Final = 1_000_000
+"""Shares finer than that are nobody's."""
+
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long we wait for a provider, in seconds.
@@ -62,6 +68,20 @@ class OwnModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     usd_per_million: dict[str, str] = {}
 
 
+class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of several endpoints of a provider: an account, a key, a region, a deployment.
+
+    What it does not say is the provider's own: `base_url`, `key_env`, and each of `variables`.
+    `weight` is its share of the calls; one of 0 is a spare, called while all others are set aside.
+    """
+
+    name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
+    base_url: str | None = None
+    key_env: str | None = None
+    variables: dict[str, str] = {}
+    weight: Annotated[int, msgspec.Meta(ge=0, le=ENDPOINT_WEIGHT_MAX)] = 1
+
+
 class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One provider of the file.
 
@@ -74,6 +94,8 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     the model. `refuses` are the features, by their names in docs/providers.md, that its dialect has
     and it has not. `renames` are top-level fields of the OpenAI dialect that it calls otherwise,
     and `developer_role` says that it knows the role developer, which others are sent as system.
+    `endpoints` are those that calls are spread over; without any there is the one of `base_url`.
+    `models_path` is its list of models below the base URL, where it has another than its dialect.
     `bills_after_cancel` says that a cancelled call goes on costing there. `records` is the format
     of the provider's own records of what it generated; None where it keeps none that can be asked
     for. `models` are those that the catalog knows from here alone.
@@ -96,6 +118,8 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     bills_after_cancel: bool
     output_limit_field: OutputLimitField = "max_completion_tokens"
     records: RecordFormat | None = None
+    endpoints: tuple[EndpointSpec, ...] = ()
+    models_path: str | None = None
     connections_max: Annotated[int, msgspec.Meta(gt=0)] = PROVIDER_CONNECTIONS_MAX
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
@@ -111,6 +135,31 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ValueError("auth_header is needed with auth: header, and with no other")
         if unknown := set(self.refuses) - {feature.value for feature in Feature}:
             raise ValueError(f"refuses has unknown features: {', '.join(sorted(unknown))}")
+        self._check_endpoints()
+
+    def _check_endpoints(self) -> None:
+        """As `check`, of the endpoints together."""
+        endpoints = self.endpoints
+        if len(endpoints) > ENDPOINTS_MAX:
+            raise ValueError(f"endpoints has {len(endpoints)} entries, and {ENDPOINTS_MAX} at most")
+        if endpoints and not any(one.weight for one in endpoints):
+            raise ValueError("the weights of endpoints sum to 0; one at least must be above it")
+        seen: dict[object, str] = {}
+        for one in endpoints:
+            if one.name in seen.values():
+                raise ValueError(f"endpoints has the name {one.name!r} twice")
+            if unknown := set(one.variables) - set(self.variables):
+                raise ValueError(
+                    f"endpoint {one.name!r} sets {', '.join(sorted(unknown))}, which is none of "
+                    f"the provider's variables"
+                )
+            content = (one.base_url, one.key_env, frozenset(one.variables.items()))
+            if content in seen:
+                raise ValueError(
+                    f"endpoints {seen[content]!r} and {one.name!r} have the same address and key; "
+                    f"give one of them the weight of both"
+                )
+            seen[content] = one.name
 
     def path(self, default: str, model: str, *, stream: bool) -> str:
         """The endpoint of chats below the base URL, percent-encoded.
@@ -129,17 +178,26 @@ class SecretText(Protocol):
         ...
 
 
+class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator sets for one endpoint; what is missing is the provider's."""
+
+    variables: Mapping[str, SecretText] = {}
+    api_key: SecretText | None = None
+
+
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator sets for one provider; None leaves the file's value.
 
-    `variables` are the values of the spec's, by their names there. Another `base_url` may be
-    another company's, so what the file says of cancelling can be set too.
+    `variables` are the values of the spec's, by their names there, and `endpoints` what is set for
+    each of them, by its name. Another `base_url` may be another company's, so what the file says
+    of cancelling can be set too.
     """
 
     base_url: str | None = None
     variables: Mapping[str, SecretText] = {}
     bills_after_cancel: bool | None = None
     api_key: SecretText | None = None
+    endpoints: Mapping[str, EndpointSettings] = {}
 
 
 class ProvidersFileError(ValueError):

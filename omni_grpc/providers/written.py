@@ -1,14 +1,21 @@
-"""JSON that a caller or a model wrote, put into a request as it was written.
+"""What callers, models and tools wrote, put into a request as it was written.
 
-It is proven to be one JSON value first: a text with a brace too many would otherwise write fields
-of its own.
+JSON is proven to be one JSON value first: a text with a brace too many would otherwise write fields
+of its own. The result of a tool that failed says so in its text where a dialect has no flag.
 """
 
 from typing import Final, TypeAlias
 
 import msgspec
 
+from omni_grpc.core.chat import Message, Part, TextPart
 from omni_grpc.core.errors import FieldInvalid
+
+FAILED: Final = "Error: "
+"""Stands before the result of a tool that failed, for models whose API has no flag for it."""
+
+FAILED_SILENTLY: Final = "Error"
+"""The result of a tool that failed and said nothing, where an API takes no empty one."""
 
 Json: TypeAlias = dict[str, object]
 
@@ -18,6 +25,22 @@ _check: Final = msgspec.json.Decoder(msgspec.Raw).decode
 def present(**fields: object) -> Json:
     """The fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def failed_as_text(message: Message) -> Message:
+    """A tool's turn as a dialect without a flag for failures takes it; any other as it is."""
+    if not message.tool_failed:
+        return message
+    content = message.content
+    parts: tuple[Part, ...]
+    if not isinstance(content, tuple):
+        return msgspec.structs.replace(message, content=FAILED + (content or ""), tool_failed=False)
+    first = content[0] if content else None
+    if isinstance(first, TextPart):
+        parts = (msgspec.structs.replace(first, text=FAILED + first.text), *content[1:])
+    else:
+        parts = (TextPart(text=FAILED), *content)
+    return msgspec.structs.replace(message, content=parts, tool_failed=False)
 
 
 def raw_object(text: str, field: str) -> msgspec.Raw:

@@ -170,3 +170,11 @@ def test_answers_tell_stop_sequences_what_was_ignored_and_rare_counts() -> None:
     assert list(chat_response.started(begun).started.ignored_fields) == ["seed"]
     end = chat_response.delta(ChatDelta(finish_reason="stop", stop_sequence="END")).delta
     assert end.stop_sequence == "END"
+
+
+def test_a_tools_turn_says_that_it_failed_and_no_other_does() -> None:
+    result: Any = {"role": pb.ROLE_TOOL, "parts": [pb.Part(text="gone")], "tool_call_id": "c"}
+    assert read(pb.Message(**result, tool_failed=True)).messages[0].tool_failed
+    assert not read(pb.Message(**result)).messages[0].tool_failed
+    wrong = pb.Message(role=pb.ROLE_USER, parts=[pb.Part(text="Hi")], tool_failed=True)
+    assert refused(wrong) == "prompt.messages[0].tool_failed"

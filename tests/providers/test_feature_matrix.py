@@ -218,7 +218,7 @@ SCENARIOS: dict[Feature, Scenario] = {
         saw("safety_settings", 1),
     ),
 }
-OF_EARLIER_TURNS = (Feature.REASONING_CARRIED, Feature.REFUSALS)
+OF_EARLIER_TURNS = (Feature.REASONING_CARRIED, Feature.REFUSALS, Feature.TOOL_FAILURES)
 """No demands of a request: each has a test of its own."""
 
 
@@ -386,4 +386,42 @@ async def test_a_refusal_of_an_earlier_turn_is_read_in_the_next(
     assert read[1] > read[0] + 8  # all of it was read, as a refusal or as text
     if cell.support is Support.NATIVE:
         assert simulator.log[-1].seen.get("refusals") == 1
+    _passed.add(cell)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_the_model_reads_that_a_tool_failed(
+    providers: Providers, simulator: Simulator, dialect: str
+) -> None:
+    cell = Cell(dialect, Feature.TOOL_FAILURES)
+    provider = providers.get(SPEAKERS[dialect].provider)
+    request = asks(
+        TextPart(text="Please call look_up now."), TextPart(text="Call look_up."), tools=(TOOL,)
+    )
+    answer = (await provider.complete(call_of(dialect, request), lambda: None)).choices[0].answer
+    results = tuple(
+        Message(
+            role="tool", tool_call_id=call.id, content=f"Gone {place}.", tool_failed=bool(place)
+        )
+        for place, call in enumerate(answer.tool_calls)
+    )
+    assert len(results) == 2
+    turn = Message(
+        role="assistant",
+        content=answer.text,
+        reasoning_blocks=answer.reasoning_blocks,
+        tool_calls=answer.tool_calls,
+    )
+    following = msgspec.structs.replace(request, messages=(*request.messages, turn, *results))
+    assert provider.refused(following) is None
+    found = await provider.complete(call_of(dialect, following), lambda: None)
+    seen, said = simulator.log[-1].seen, found.choices[0].answer.text or ""
+    assert seen.get("tool_results") == 2
+    assert "Gone 0." in said
+    assert "Error: Gone 0." not in said
+    if cell.support is Support.NATIVE:
+        assert seen.get("failed_tool_results") == 1
+        assert "Error:" not in said
+    else:
+        assert "Error: Gone 1." in said
     _passed.add(cell)

@@ -95,9 +95,9 @@ async def test_results_of_tools_stand_before_what_else_is_said(
     image = ImagePart(url="data:image/png;base64,AAAA", cache="5m")
     assert rest == [
         Message(role="tool", tool_call_id="t1", content="14"),
-        Message(role="tool", tool_call_id="t2", content="Error: gone"),
+        Message(role="tool", tool_call_id="t2", content="gone", tool_failed=True),
         Message(role="tool", tool_call_id="t3", content=""),
-        Message(role="tool", tool_call_id="t4", content=(TextPart(text="Error: "), image)),
+        Message(role="tool", tool_call_id="t4", content=(image,), tool_failed=True),
         Message(role="user", content="And?"),
     ]
 

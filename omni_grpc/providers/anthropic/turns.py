@@ -22,7 +22,7 @@ from omni_grpc.core.chat import (
 )
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.providers.anthropic.data_urls import data_of, text_of
-from omni_grpc.providers.written import Json, present, raw_object
+from omni_grpc.providers.written import FAILED_SILENTLY, Json, present, raw_object
 
 FORMAT: Final = "anthropic"
 """The mark of reasoning that Anthropic's models made and signed."""
@@ -103,10 +103,13 @@ class Conversation:
         blocks = self._blocks(message, field)
         # A mark inside a result counts for the whole of it: only there the API documents it.
         marks = [mark for block in blocks if (mark := block.pop("cache_control", None))]
+        if message.tool_failed and not blocks:
+            blocks = [{"type": "text", "text": FAILED_SILENTLY}]
         return present(
             type="tool_result",
             tool_use_id=_tool_id(message.tool_call_id or ""),
             content=blocks or None,
+            is_error=message.tool_failed or None,
             cache_control=marks[-1] if marks else None,
         )
 

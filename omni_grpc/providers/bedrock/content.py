@@ -23,7 +23,7 @@ from omni_grpc.core.chat import (
 )
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid
 from omni_grpc.providers.bedrock.wire import FORMAT
-from omni_grpc.providers.written import Json, raw_object
+from omni_grpc.providers.written import FAILED_SILENTLY, Json, failed_as_text, raw_object
 
 DOCUMENT_NAME_CHARS_MAX: Final = 200
 """Converse's own limit."""
@@ -69,6 +69,9 @@ _AUDIO_FORMATS: Final = frozenset(
 _TEXTS: Final = frozenset({"application/json", "application/xml", "application/yaml"})
 """Media types beside `text/…` that are texts."""
 
+_TAKES_STATUS: Final = re.compile(r"anthropic\.claude-|amazon\.nova-")
+"""Models that take the status of a tool's result, by AWS's documents."""
+
 _TOOL_ID_CHARS_MAX: Final = 64
 _TOOL_ID_REFUSED: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _NAME_REFUSED: Final = re.compile(r"[^A-Za-z0-9\s()\[\]-]+")
@@ -92,7 +95,9 @@ def system_blocks(messages: Sequence[Message]) -> list[Json]:
 class Turns:
     """Writes the conversation; a document's name stands once in all of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        """`model` is the one that reads them; its name says what it takes."""
+        self._takes_status = _TAKES_STATUS.search(model) is not None
         self._names: set[str] = set()
         self._turns: list[tuple[str, list[Json]]] = []
         self.has_tools = False
@@ -140,15 +145,18 @@ class Turns:
 
     def _tool_result(self, message: Message, field: str) -> list[Json]:
         self.has_tools = True
-        content = self._parts(message.content, field)
+        says_status = message.tool_failed and self._takes_status
+        said = message if says_status else failed_as_text(message)
+        content = self._parts(said.content, field)
         inside = [block for block in content if "cachePoint" not in block]
         if any("audio" in block for block in inside):
             raise FeatureUnsupported("A tool's result holds no audio there.", field=field)
-        result: Json = {
-            "toolResult": {"toolUseId": _tool_id(message.tool_call_id or ""), "content": inside},
-        }
+        result: Json = {"toolUseId": _tool_id(message.tool_call_id or ""), "content": inside}
+        if says_status:
+            result["content"] = inside or [{"text": FAILED_SILENTLY}]
+            result["status"] = "error"
         # A mark inside would be none: it stands behind the result.
-        return [result, *(block for block in content if "cachePoint" in block)]
+        return [{"toolResult": result}, *(block for block in content if "cachePoint" in block)]
 
     def _parts(self, content: str | Iterable[Part] | None, field: str) -> list[Json]:
         blocks: list[Json] = []

@@ -23,7 +23,7 @@ def encode_converse(call: UpstreamCall) -> bytes:
         FieldInvalid: a schema is no JSON, a text no Unicode, or the model cannot do a thing.
     """
     request = call.request
-    turns = Turns()
+    turns = Turns(call.model)
     body: Json = {"messages": turns.written(request.messages)}
     system = system_blocks(request.messages)
     if system:

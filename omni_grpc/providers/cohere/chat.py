@@ -36,6 +36,7 @@ class CohereChat:
             Feature.CHOICES: Support.REFUSED,
             Feature.SAFETY: Support.REFUSED,
             Feature.REFUSALS: Support.MAPPED,
+            Feature.TOOL_FAILURES: Support.MAPPED,
         }
     )
     takes_extra = NOTHING

@@ -22,7 +22,7 @@ from omni_grpc.core.chat import (
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.providers.calls import UpstreamCall
 from omni_grpc.providers.cohere.wire import FORMAT, TOOL_PLAN
-from omni_grpc.providers.written import Json, present, raw_object
+from omni_grpc.providers.written import Json, failed_as_text, present, raw_object
 
 TOP_P_MAX: Final = 0.99
 """Cohere's highest `p`. A caller's 1.0 switches it off, to which this is the nearest; left out it
@@ -73,7 +73,7 @@ def encode_chat(call: UpstreamCall, *, stream: bool) -> bytes:
 def _message(message: Message, field: str) -> Json:
     if message.role == "assistant":
         return _of_assistant(message, field)
-    content = message.content
+    content = failed_as_text(message).content
     wire: Json = {
         "role": "system" if message.role == "developer" else message.role,
         "content": [_part(part, field) for part in content]

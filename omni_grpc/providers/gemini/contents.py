@@ -21,7 +21,7 @@ from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.providers.gemini import media, signatures
 from omni_grpc.providers.gemini.decode import MADE_ID
 from omni_grpc.providers.gemini.models import needs_signatures
-from omni_grpc.providers.written import raw_object
+from omni_grpc.providers.written import FAILED_SILENTLY, raw_object
 
 _Json = dict[str, object]
 
@@ -149,7 +149,9 @@ def _tool_result(message: Message, called: Mapping[str, str], field: str) -> _Js
         for index, part in enumerate(parts)
         if _text_of(part) is None
     ]
-    response = _id(call_id) | {"name": name, "response": _response("\n".join(texts))}
+    text = "\n".join(texts)
+    said = {"error": text or FAILED_SILENTLY} if message.tool_failed else _response(text)
+    response = _id(call_id) | {"name": name, "response": said}
     return {"functionResponse": response | ({"parts": others} if others else {})}
 
 

@@ -28,6 +28,7 @@ class OpenAIChat:
             # `reasoning_content`, and OpenRouter's `reasoning_details`.
             Feature.REASONING_CARRIED: Support.MAPPED,
             Feature.SAFETY: Support.REFUSED,
+            Feature.TOOL_FAILURES: Support.MAPPED,
         }
     )
     takes_extra = EVERYTHING

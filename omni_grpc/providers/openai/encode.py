@@ -29,7 +29,7 @@ from omni_grpc.providers.calls import UpstreamCall
 from omni_grpc.providers.features import Feature
 from omni_grpc.providers.openai.reasoning import details_of
 from omni_grpc.providers.spec import ProviderSpec
-from omni_grpc.providers.written import Json, present, raw_object, raw_value
+from omni_grpc.providers.written import Json, failed_as_text, present, raw_object, raw_value
 
 OWNED_FIELDS: Final = frozenset(
     {
@@ -115,7 +115,10 @@ def _messages(request: ChatRequest, spec: ProviderSpec) -> list[Json]:
     after_tool = False
     messages: list[Json] = []
     for message in request.messages:
-        wire = _message(message if takes_refusals else _with_refusals_as_text(message))
+        if message.role == "tool":
+            wire = _message(failed_as_text(message))
+        else:
+            wire = _message(message if takes_refusals else _with_refusals_as_text(message))
         if takes_reasoning and (message.reasoning is not None or message.reasoning_blocks):
             _add_reasoning(wire, message, after_tool=after_tool)
         if message.role == "developer" and not spec.developer_role:

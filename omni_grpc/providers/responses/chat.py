@@ -32,6 +32,7 @@ class OpenAIResponses:
             Feature.STOP: Support.REFUSED,
             Feature.CHOICES: Support.REFUSED,
             Feature.SAFETY: Support.REFUSED,
+            Feature.TOOL_FAILURES: Support.MAPPED,
         }
     )
     takes_extra = TAKEN_FIELDS

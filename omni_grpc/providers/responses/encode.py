@@ -26,7 +26,7 @@ from omni_grpc.core.chat import (
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.providers.calls import UpstreamCall
 from omni_grpc.providers.responses.wire import FORMAT
-from omni_grpc.providers.written import Json, present, raw_object, raw_value
+from omni_grpc.providers.written import Json, failed_as_text, present, raw_object, raw_value
 
 PASSED_FIELDS: Final = frozenset(
     {
@@ -98,7 +98,7 @@ def _items(messages: Iterable[Message]) -> Iterator[Json]:
             yield {
                 "type": "function_call_output",
                 "call_id": message.tool_call_id or "",
-                "output": _input(content, field),
+                "output": _input(failed_as_text(message).content, field),
             }
         else:
             yield {"type": "message", "role": message.role, "content": _input(content, field)}

@@ -41,9 +41,6 @@ from omni_grpc.rest_api.anthropic.wire import (
     WireUrl,
 )
 
-FAILED: Final = "Error: "
-"""Stands before the result of a tool that failed: the domain has no flag for it."""
-
 _CACHE_DEFAULT: Final[CacheTtl] = "5m"
 _IMAGE_URLS: Final = ("https://", "http://")
 
@@ -144,10 +141,13 @@ class Turns:
                 parts += self._parts(block, f"{field}.content[{place}]")
         else:
             parts.append(TextPart(text=content or ""))
-        if wire.is_error:
-            parts = _failed(parts)
         found = _marked(parts, ttl_of(wire.cache_control))
-        return Message(role="tool", tool_call_id=wire.tool_use_id, content=plain(found) or "")
+        return Message(
+            role="tool",
+            tool_call_id=wire.tool_use_id,
+            content=plain(found) or "",
+            tool_failed=bool(wire.is_error),
+        )
 
     # --- content ------------------------------------------------------------------------------
     def _parts(self, block: WireBlock, field: str) -> Iterator[Part]:
@@ -209,13 +209,6 @@ def _image(wire: WireImage, field: str) -> ImagePart:
     if not source.url.startswith(_IMAGE_URLS):
         raise invalid(f"{field}.source.url", "must be an https: URL")
     return ImagePart(url=source.url, cache=cache)
-
-
-def _failed(parts: list[Part]) -> list[Part]:
-    first = parts[0] if parts else None
-    if isinstance(first, TextPart):
-        return [msgspec.structs.replace(first, text=FAILED + first.text), *parts[1:]]
-    return [TextPart(text=FAILED), *parts]
 
 
 def _marked(parts: list[Part], cache: CacheTtl | None) -> tuple[Part, ...]:

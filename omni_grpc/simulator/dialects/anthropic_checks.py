@@ -113,15 +113,20 @@ def _check_block(block: InputBlock, turn: Turn, where: str, version: str) -> Non
         case ToolResultBlock():
             if turn.role == "assistant":
                 raise Rejected(400, f"{where}: `tool_result` blocks can only be in `user` messages")
-            for index, part in enumerate(block.parts):
-                if isinstance(part, TextBlock):
-                    continue
-                _check_data(part, f"{where}.content.{index}")
+            _check_result(block, where)
         case ToolUseBlock() | ThinkingBlock() | RedactedThinkingBlock():
             if turn.role == "user":
                 message = f"{where}: `{_tag(block)}` blocks can only be in `assistant` messages"
                 raise Rejected(400, message)
             _check_made(block, where)
+
+
+def _check_result(block: ToolResultBlock, where: str) -> None:
+    if block.is_error and not block.content:
+        raise Rejected(400, f"{where}: content cannot be empty if `is_error` is true")
+    for index, part in enumerate(block.parts):
+        if not isinstance(part, TextBlock):
+            _check_data(part, f"{where}.content.{index}")
 
 
 def _check_made(block: ToolUseBlock | ThinkingBlock | RedactedThinkingBlock, where: str) -> None:

@@ -247,7 +247,9 @@ def _see_content(body: MessagesBody, seen: dict[str, Json]) -> None:
     seen["image_urls"] = sum(kind is ImageBlock and source == "url" for kind, source in media)
     seen["files"] = sum(kind is DocumentBlock and source != "file" for kind, source in media)
     seen["file_ids"] = sum(kind is DocumentBlock and source == "file" for kind, source in media)
-    seen["tool_results"] = sum(isinstance(block, ToolResultBlock) for block in blocks)
+    results = [block for block in blocks if isinstance(block, ToolResultBlock)]
+    seen["tool_results"] = len(results)
+    seen["failed_tool_results"] = sum(bool(one.is_error) for one in results)
     seen["reasoning_blocks"] = sum(
         isinstance(block, ThinkingBlock | RedactedThinkingBlock) for block in blocks
     )

@@ -63,6 +63,14 @@ def check_whole(body: ConverseBody, model: str) -> None:
             raise Rejected(400, "The JSON schema of outputConfig is not valid.") from None
     if "anthropic." in model:
         _check_claude(body)
+    elif "amazon.nova" not in model:
+        _check_no_status(body.messages)
+
+
+def _check_no_status(messages: list[Message]) -> None:
+    """Only Claude's and Nova's results have a status, by AWS's documents."""
+    if any(block.tool_result and block.tool_result.status for m in messages for block in m.content):
+        raise Rejected(400, "This model doesn't support the status field of toolResult.")
 
 
 def _check_turns(messages: list[Message]) -> None:
@@ -299,6 +307,10 @@ def _seen(body: ConverseBody, fields: _ClaudeFields) -> dict[str, Json]:
         "files": sum(block.document is not None for block in blocks),
         "reasoning_blocks": sum(block.reasoning_content is not None for block in blocks),
         "tool_results": sum(block.tool_result is not None for block in blocks),
+        "failed_tool_results": sum(
+            block.tool_result is not None and block.tool_result.status == "error"
+            for block in blocks
+        ),
         "cache_marks": sum(one.cache_point is not None for one in marks),
     }
     seen: dict[str, Json] = {name: count for name, count in counts.items() if count}

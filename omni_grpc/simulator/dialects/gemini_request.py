@@ -159,6 +159,12 @@ def _output(response: Raw) -> str:
     return bytes(response).decode()
 
 
+def _failed(response: Raw) -> bool:
+    """Whether a function's response tells an error, under the key that Google names for it."""
+    found = msgspec.json.decode(response)
+    return isinstance(found, dict) and "error" in found
+
+
 def _seed_facts(chat: GeminiBody, bare_model: str) -> bytes:
     turns = [
         (
@@ -259,6 +265,7 @@ def _seen(chat: GeminiBody, signatures: int) -> dict[str, Json]:
     """By the OpenAI dialect's names, only what is there."""
     parts = [part for content in chat.contents for part in content.parts]
     kinds = [(_modality(part), part.file_data is not None) for part in parts]
+    results = [one for content in chat.contents for one in content.results()]
     counts: dict[str, Json] = {
         "images": kinds.count(("IMAGE", False)),
         "image_urls": kinds.count(("IMAGE", True)),
@@ -268,7 +275,8 @@ def _seen(chat: GeminiBody, signatures: int) -> dict[str, Json]:
         "system": chat.system_instruction.text if chat.system_instruction else "",
         "tools": [function.name for function in chat.functions],
         "strict_tools": len(chat.functions) if chat.calling.mode == "VALIDATED" else 0,
-        "tool_results": sum(len(list(content.results())) for content in chat.contents),
+        "tool_results": len(results),
+        "failed_tool_results": sum(_failed(one.response) for one in results),
         "reasoning_blocks": signatures,
         "safety_settings": len(chat.safety_settings or ()),
     }

@@ -359,7 +359,7 @@ class SafetySetting(_message.Message):
     def __init__(self, category: _Optional[str] = ..., threshold: _Optional[str] = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ("role", "parts", "tool_calls", "tool_call_id", "name", "refusal", "reasoning", "reasoning_blocks")
+    __slots__ = ("role", "parts", "tool_calls", "tool_call_id", "name", "refusal", "reasoning", "reasoning_blocks", "tool_failed")
     ROLE_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
     TOOL_CALLS_FIELD_NUMBER: _ClassVar[int]
@@ -368,6 +368,7 @@ class Message(_message.Message):
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     REASONING_FIELD_NUMBER: _ClassVar[int]
     REASONING_BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    TOOL_FAILED_FIELD_NUMBER: _ClassVar[int]
     role: Role
     parts: _containers.RepeatedCompositeFieldContainer[Part]
     tool_calls: _containers.RepeatedCompositeFieldContainer[ToolCall]
@@ -376,7 +377,8 @@ class Message(_message.Message):
     refusal: str
     reasoning: str
     reasoning_blocks: _containers.RepeatedCompositeFieldContainer[ReasoningBlock]
-    def __init__(self, role: _Optional[_Union[Role, str]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCall, _Mapping]]] = ..., tool_call_id: _Optional[str] = ..., name: _Optional[str] = ..., refusal: _Optional[str] = ..., reasoning: _Optional[str] = ..., reasoning_blocks: _Optional[_Iterable[_Union[ReasoningBlock, _Mapping]]] = ...) -> None: ...
+    tool_failed: bool
+    def __init__(self, role: _Optional[_Union[Role, str]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCall, _Mapping]]] = ..., tool_call_id: _Optional[str] = ..., name: _Optional[str] = ..., refusal: _Optional[str] = ..., reasoning: _Optional[str] = ..., reasoning_blocks: _Optional[_Iterable[_Union[ReasoningBlock, _Mapping]]] = ..., tool_failed: _Optional[bool] = ...) -> None: ...
 
 class ReasoningBlock(_message.Message):
     __slots__ = ("kind", "format", "text", "signature", "data", "id")
