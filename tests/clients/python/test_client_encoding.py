@@ -12,6 +12,7 @@ from omni_grpc_client import (
     JsonSchema,
     Message,
     ReasoningBlock,
+    Routing,
     SafetySetting,
     Text,
     Tool,
@@ -104,6 +105,7 @@ def test_every_field_of_the_contract_can_be_set():
                 ReasoningBlock(kind="text", format="f", text="t", signature="s", data="d", id="i")
             ],
         ),
+        tool_result("c", "gone", failed=True),
         user(File(file_id="f", data_uri="data:", filename="f")),
     ]
     prompts = [
@@ -131,6 +133,20 @@ def test_every_field_of_the_contract_can_be_set():
             reasoning_summary="auto",
             safety_settings=[SafetySetting("c", "t")],
             optional=["seed"],
+            routing=Routing(
+                priority="cheap",
+                latency="fast",
+                max_cost_nanousd=1,
+                allowed_providers=["p"],
+                denied_providers=["p"],
+                allowed_models=["m"],
+                denied_models=["m"],
+                fallbacks=["m"],
+                data_region="eu",
+                task="coding",
+            ),
+            tags={"k": "v"},
+            end_user="u",
         ),
         encoded(response_format="json_object", tools=[weather], tool_choice=weather),
     ]
@@ -151,11 +167,26 @@ def test_every_field_of_the_contract_can_be_set():
         for message in (
             *(pb.ChatPrompt, pb.Message, pb.Part, pb.Image, pb.Audio, pb.File, pb.Tool),
             *(pb.ToolChoice, pb.ResponseFormat, pb.JsonSchemaFormat, pb.Sampling, pb.ToolCall),
-            *(pb.ReasoningBlock, pb.SafetySetting),
+            *(pb.ReasoningBlock, pb.SafetySetting, pb.RoutingPreferences),
         )
         for field in message.DESCRIPTOR.fields
     }
     assert contract - reached == set()
+
+
+@pytest.mark.parametrize(
+    ("routing", "message"),
+    [
+        ({"priority": "cheap"}, "give a Routing"),
+        (Routing(priority="dear"), "none of cheap, balanced, best"),
+        (Routing(latency="slow"), "neither normal nor fast"),
+        (Routing(allowed_providers="openai"), "give a list"),
+        (Routing(max_cost_nanousd=0.5), "cannot be sent"),
+    ],
+)
+def test_a_routing_that_cannot_be_sent_is_refused(routing, message):
+    with pytest.raises(FieldInvalid, match=message):
+        encoded(routing=routing)
 
 
 def test_none_is_as_unset():

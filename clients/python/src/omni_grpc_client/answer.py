@@ -211,6 +211,36 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Savings:
+    """What the same tokens would have cost with other models; None where that is not known.
+
+    Attributes:
+        premium_model: the premium model that the operator set, `provider/model`.
+        premium_nanousd: what it would have cost.
+        saved_nanousd: that less the call's cost; negative where routing cost more.
+        single_model: the best single model for the task; empty where none is known.
+        single_nanousd: what it would have cost.
+    """
+
+    premium_model: str
+    premium_nanousd: int | None
+    saved_nanousd: int | None
+    single_model: str
+    single_nanousd: int | None
+
+    @classmethod
+    def from_proto(cls, raw: pb.Savings) -> "Savings":
+        """Reads the contract's message."""
+        return cls(
+            premium_model=raw.premium_model,
+            premium_nanousd=count_of(raw, "premium_nanousd"),
+            saved_nanousd=count_of(raw, "saved_nanousd"),
+            single_model=raw.single_model,
+            single_nanousd=count_of(raw, "single_nanousd"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completion(Answer):
     """A finished call, streamed or not: the whole answer, its usage and its cost.
 
@@ -224,6 +254,8 @@ class Completion(Answer):
             charge is then queued and not lost).
         system_fingerprint: the provider's backend configuration, where it names one.
         ignored: fields of the request that the provider was not sent, since it cannot do them.
+        savings: what it saved; None where a model was named, or no premium model is set.
+        warnings: what you should know, such as a deprecated model that was replaced.
     """
 
     call_id: str
@@ -234,6 +266,8 @@ class Completion(Answer):
     balance_nanousd: int | None
     system_fingerprint: str
     ignored: tuple[str, ...]
+    savings: Savings | None
+    warnings: tuple[str, ...]
     raw: pb.ChatCompletion = field(repr=False, compare=False)
 
     @classmethod
@@ -253,6 +287,8 @@ class Completion(Answer):
             balance_nanousd=count_of(raw, "balance_nanousd"),
             system_fingerprint=raw.system_fingerprint,
             ignored=tuple(raw.ignored_fields),
+            savings=Savings.from_proto(raw.savings) if raw.HasField("savings") else None,
+            warnings=tuple(raw.warnings),
             raw=raw,
         )
 

@@ -5,7 +5,7 @@ what the service may judge (ranges, names, sizes) is left to the service.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from omni.router.v1 import router_service_pb2 as pb
 
@@ -23,6 +23,7 @@ from omni_grpc_client.prompt import (
     OpenAIShape,
     Part,
     ReasoningBlock,
+    Routing,
     Text,
     Tool,
 )
@@ -53,6 +54,15 @@ _BLOCK_KINDS = {
     "text": pb.REASONING_BLOCK_KIND_TEXT,
     "summary": pb.REASONING_BLOCK_KIND_SUMMARY,
     "encrypted": pb.REASONING_BLOCK_KIND_ENCRYPTED,
+}
+_PRIORITIES = {
+    "cheap": pb.ROUTING_PRIORITY_CHEAP,
+    "balanced": pb.ROUTING_PRIORITY_BALANCED,
+    "best": pb.ROUTING_PRIORITY_BEST,
+}
+_LATENCIES = {
+    "normal": pb.LATENCY_PREFERENCE_NORMAL,
+    "fast": pb.LATENCY_PREFERENCE_FAST,
 }
 _SHORT_CREDITS = {
     "refuse": pb.SHORT_CREDITS_REFUSE,
@@ -93,6 +103,9 @@ def chat_prompt(model: str, messages: Messages, options: ChatOptions) -> pb.Chat
             optional_fields=options.get("optional"),
             max_output_token_count=options.get("max_output_tokens"),
             short_credits=_short_credits(options),
+            routing=_routing(options),
+            tags=options.get("tags"),
+            end_user=options.get("end_user"),
         )
     except (TypeError, ValueError) as fault:
         # Protobuf's own refusals: a wrong type, a number that does not fit, text that is not
@@ -135,6 +148,7 @@ def _message(message: object, where: str) -> pb.Message:
             _reasoning_block(block, f"{where}.reasoning_blocks[{at}]")
             for at, block in enumerate(message.reasoning_blocks)
         ],
+        tool_failed=message.tool_failed,
     )
 
 
@@ -260,6 +274,38 @@ def _short_credits(options: ChatOptions) -> pb.ShortCredits | None:
     if wanted not in _SHORT_CREDITS:
         raise field_invalid("short_credits", f"{wanted!r} is neither refuse nor shorten")
     return _SHORT_CREDITS[wanted]
+
+
+def _routing(options: ChatOptions) -> pb.RoutingPreferences | None:
+    wanted: object = options.get("routing")
+    if wanted is None:
+        return None
+    if not isinstance(wanted, Routing):
+        raise field_invalid("routing", f"a {type(wanted).__name__}; give a Routing")
+    if wanted.priority not in {None, *_PRIORITIES}:
+        known = ", ".join(_PRIORITIES)
+        raise field_invalid("routing.priority", f"{wanted.priority!r} is none of {known}")
+    if wanted.latency not in {None, *_LATENCIES}:
+        raise field_invalid("routing.latency", f"{wanted.latency!r} is neither normal nor fast")
+    return pb.RoutingPreferences(
+        priority=wanted.priority and _PRIORITIES[wanted.priority],
+        latency_preference=wanted.latency and _LATENCIES[wanted.latency],
+        max_cost_nanousd=wanted.max_cost_nanousd,
+        allowed_providers=_names(wanted.allowed_providers, "allowed_providers"),
+        denied_providers=_names(wanted.denied_providers, "denied_providers"),
+        allowed_models=_names(wanted.allowed_models, "allowed_models"),
+        denied_models=_names(wanted.denied_models, "denied_models"),
+        fallback_models=_names(wanted.fallbacks, "fallbacks"),
+        data_region=wanted.data_region,
+        task=wanted.task,
+    )
+
+
+def _names(names: Sequence[str], field: str) -> Sequence[str]:
+    """The names; not one name alone, which as a sequence is its letters."""
+    if isinstance(names, str):
+        raise field_invalid(f"routing.{field}", f"one name, {names!r}; give a list of names")
+    return names
 
 
 def _json_text(value: OpenAIShape | str) -> str:

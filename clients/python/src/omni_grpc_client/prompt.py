@@ -140,6 +140,7 @@ class Message:
         refusal: what the assistant said when it refused.
         reasoning: the reasoning text that came with the assistant's turn.
         reasoning_blocks: the same as its provider must have it back.
+        tool_failed: whether a tool's turn tells an error in place of a result.
     """
 
     role: Role
@@ -150,6 +151,7 @@ class Message:
     refusal: str = ""
     reasoning: str = ""
     reasoning_blocks: Sequence[ReasoningBlock] = ()
+    tool_failed: bool = False
 
 
 def user(*content: Part, name: str = "") -> Message:
@@ -167,10 +169,10 @@ def assistant(text: str) -> Message:
     return Message(role="assistant", content=text)
 
 
-def tool_result(call: ToolCall | str, content: str) -> Message:
-    """What a tool returned; `call` is the model's call or its id."""
+def tool_result(call: ToolCall | str, content: str, *, failed: bool = False) -> Message:
+    """What a tool returned, or the error that it `failed` with; `call` is the call or its id."""
     call_id = call.id if isinstance(call, ToolCall) else call
-    return Message(role="tool", content=content, tool_call_id=call_id)
+    return Message(role="tool", content=content, tool_call_id=call_id, tool_failed=failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,39 @@ class JsonSchema:
     strict: bool | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """How a chat is routed; what is left out is left to the operator's policies.
+
+    Attributes:
+        priority: what matters most: the price, the answer, or both; `omni/cheap` and `omni/best`
+            say the same.
+        latency: how much speed matters.
+        max_cost_nanousd: no attempt may cost more. The output limit is lowered where that keeps a
+            model in reach.
+        allowed_providers: only these may be chosen; all if empty.
+        denied_providers: never these.
+        allowed_models: only these models or offers may be chosen; all if empty.
+        denied_models: never these.
+        fallbacks: what is tried after the first, in this order, in place of the router's own
+            choice; at most 2.
+        data_region: only offers that keep data there, such as `eu`.
+        task: what it is about, where you know better: `chat`, `coding`, `reasoning`,
+            `summarization`, `translation`, `image`, `agent_step`.
+    """
+
+    priority: Literal["cheap", "balanced", "best"] | None = None
+    latency: Literal["normal", "fast"] | None = None
+    max_cost_nanousd: int | None = None
+    allowed_providers: Sequence[str] = ()
+    denied_providers: Sequence[str] = ()
+    allowed_models: Sequence[str] = ()
+    denied_models: Sequence[str] = ()
+    fallbacks: Sequence[str] = ()
+    data_region: str = ""
+    task: str = ""
+
+
 Messages: TypeAlias = str | Message | Sequence[Message | OpenAIShape]
 """A conversation, oldest first. A `str` is one user message."""
 
@@ -237,6 +272,12 @@ class ChatOptions(TypedDict, total=False):
     """Asks for a summary of the model's reasoning."""
     safety_settings: Sequence[SafetySetting] | None
     """From which degree on kinds of content are blocked; at most 32."""
+    routing: Routing | None
+    """How it is routed; as the operator's policies say if unset."""
+    tags: Mapping[str, str] | None
+    """For attribution in usage records; at most 16. No provider is sent them."""
+    end_user: str | None
+    """Your own name of your end user, for usage records and experiments; no provider is sent it."""
     optional: Sequence[str] | None
     """Settings that are left out, and told in `ignored`, where a provider cannot do them; without
     this they are refused. The contract's `optional_fields` lists them."""
