@@ -89,6 +89,12 @@ class Metrics:
             ("model",),
             multiprocess_mode="livesum",
         )
+        self._endpoints = Counter(
+            "omni_endpoint_requests",
+            "Requests to endpoints of providers that have several, by outcome.",
+            ("provider", "endpoint", "outcome"),
+        )
+        self._of_endpoint: dict[tuple[str, ...], Counter] = {}
         self._rows_dropped = Counter(
             "omni_usage_rows_dropped",
             "Rows of calls that usage reports will never have, since the database was away.",
@@ -149,6 +155,20 @@ class Metrics:
     def breaker_changed(self, offer: str, state: BreakerState) -> None:
         """A breaker of this worker opened or closed."""
         self._breakers.labels(offer).set(int(state is not BreakerState.CLOSED))
+
+    def endpoint_answered(self, provider: str, endpoint: str) -> None:
+        """An endpoint answered."""
+        self._endpoint_asked(provider, endpoint, "answered")
+
+    def endpoint_failed(self, provider: str, endpoint: str) -> None:
+        """An endpoint brought no answer."""
+        self._endpoint_asked(provider, endpoint, "failed")
+
+    def _endpoint_asked(self, *key: str) -> None:
+        found = self._of_endpoint.get(key)
+        if found is None:
+            found = self._of_endpoint[key] = self._endpoints.labels(*key)
+        found.inc()
 
     def holds_counted(self, open_count: int, unresolved_count: int) -> None:
         """What the ledger's tables say, the same for all workers."""

@@ -9,6 +9,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import yaml
@@ -47,6 +48,8 @@ class ProviderVariables(NamedTuple):
 
     key: str | None
     others: Mapping[str, str]
+    endpoints: Mapping[str, "ProviderVariables"] = MappingProxyType({})
+    """Of each endpoint that has some of its own, by its name."""
 
 
 class SettingsError(Exception):
@@ -144,6 +147,12 @@ class Settings(BaseModel):
     provider_variables: dict[str, dict[str, SecretStr]] = {}
     """By provider id and name; from the variables that the provider's entry names, such as
     AWS_REGION."""
+
+    provider_endpoint_keys: dict[str, dict[str, SecretStr]] = {}
+    """By provider id and endpoint; from the variable that the endpoint names."""
+
+    provider_endpoint_variables: dict[str, dict[str, dict[str, SecretStr]]] = {}
+    """By provider id, endpoint and name; from the variables that the endpoint names."""
 
     provider_base_urls: dict[str, str] = {}
     """By provider id; OMNI_PROVIDER_<ID>_BASE_URL."""
@@ -263,23 +272,46 @@ def _add_providers(
     known: Mapping[str, ProviderVariables],
 ) -> None:
     """What the environment says of each provider, under the provider's id."""
-    keys: dict[str, Any] = {**(values.get("provider_keys") or {})}
-    others: dict[str, Any] = {**(values.get("provider_variables") or {})}
+    _add_values(environment, values, ("provider_keys", "provider_variables"), known)
+    names = ("provider_endpoint_keys", "provider_endpoint_variables")
     for provider, variables in known.items():
+        own: dict[str, Any] = {name: _entry(values.get(name), provider) for name in names}
+        _add_values(environment, own, names, variables.endpoints)
+        for name in names:
+            if own[name]:
+                values[name] = {**(values.get(name) or {}), provider: own[name]}
+    ids = {provider.replace("-", "_"): provider for provider in known}
+    for name in ("provider_base_urls", "provider_bills_after_cancel"):
+        if isinstance(values.get(name), dict):
+            values[name] = {ids.get(key, key): value for key, value in values[name].items()}
+
+
+def _entry(found: object, name: str) -> object:
+    """What the file says under a name, where it is a mapping; what else it is is told later."""
+    entry = found.get(name) if isinstance(found, dict) else None
+    return entry if isinstance(entry, dict) else None
+
+
+def _add_values(
+    environment: Mapping[str, str],
+    values: dict[str, Any],
+    names: tuple[str, str],
+    known: Mapping[str, ProviderVariables],
+) -> None:
+    """The keys and the other values of providers, or of one's endpoints, under these names."""
+    keys: dict[str, Any] = {**(values.get(names[0]) or {})}
+    others: dict[str, Any] = {**(values.get(names[1]) or {})}
+    for owner, variables in known.items():
         if variables.key is not None and environment.get(variables.key, "").strip():
-            keys[provider] = environment[variables.key]
+            keys[owner] = environment[variables.key]
         found = {
             name: environment[variable]
             for name, variable in variables.others.items()
             if environment.get(variable, "").strip()
         }
         if found:
-            others[provider] = {**(others.get(provider) or {}), **found}
-    values["provider_keys"], values["provider_variables"] = keys, others
-    ids = {provider.replace("-", "_"): provider for provider in known}
-    for name in ("provider_base_urls", "provider_bills_after_cancel"):
-        if isinstance(values.get(name), dict):
-            values[name] = {ids.get(key, key): value for key, value in values[name].items()}
+            others[owner] = {**(others.get(owner) or {}), **found}
+    values[names[0]], values[names[1]] = keys, others
 
 
 _OTHERS: Final = frozenset({"OMNI_API_KEY", "OMNI_TEST_DATA"})

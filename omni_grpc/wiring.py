@@ -68,7 +68,7 @@ from omni_grpc.grpc_api import (
 )
 from omni_grpc.identity import Identity
 from omni_grpc.metrics import Metrics, render
-from omni_grpc.providers import Providers, ProviderSettings, load_specs
+from omni_grpc.providers import EndpointSettings, Providers, ProviderSettings, load_specs
 from omni_grpc.rest_api import REASONING_SEAL_PURPOSE, RestProtocol, build_app
 from omni_grpc.routing import (
     Chooser,
@@ -118,15 +118,28 @@ def configured_providers(settings: Settings) -> Providers:
             variables=settings.provider_variables.get(provider, {}),
             bills_after_cancel=settings.provider_bills_after_cancel.get(provider),
             api_key=settings.provider_keys.get(provider),
+            endpoints=_endpoint_settings(settings, provider),
         )
         for provider in {
             *settings.provider_keys,
             *settings.provider_base_urls,
             *settings.provider_variables,
             *settings.provider_bills_after_cancel,
+            *settings.provider_endpoint_keys,
+            *settings.provider_endpoint_variables,
         }
     }
     return Providers(given, specs=load_specs(settings.providers_file))
+
+
+def _endpoint_settings(settings: Settings, provider: str) -> dict[str, EndpointSettings]:
+    """What is set for each endpoint of a provider."""
+    keys = settings.provider_endpoint_keys.get(provider, {})
+    variables = settings.provider_endpoint_variables.get(provider, {})
+    return {
+        name: EndpointSettings(api_key=keys.get(name), variables=variables.get(name, {}))
+        for name in {*keys, *variables}
+    }
 
 
 def configured_policies(
@@ -171,6 +184,7 @@ class Worker:
         secret = settings.key_hash_secret.get_secret_value().encode()
         self._clock = SystemClock()
         self._metrics = Metrics()
+        self.providers.observe(self._metrics)
         self._database = Database(url, application_name="omni-grpc")
 
         async def lane_connection() -> Connection:

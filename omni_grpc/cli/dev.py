@@ -161,8 +161,14 @@ async def _works(identity: Identity, key: str) -> bool:
 @asynccontextmanager
 async def _provided(settings: Settings) -> AsyncIterator[Settings]:
     """The settings with a provider: the simulator, where the operator configured none."""
-    if settings.provider_keys or settings.provider_base_urls:
-        names = sorted({*settings.provider_keys, *settings.provider_base_urls})
+    names = sorted(
+        {
+            *settings.provider_keys,
+            *settings.provider_base_urls,
+            *settings.provider_endpoint_keys,
+        }
+    )
+    if names:
         _step(f"Providers: {', '.join(names)}")
         yield settings
         return

@@ -39,7 +39,14 @@ def provider_variables(own: Path | None) -> dict[str, ProviderVariables]:
     Raises:
         ValueError: the operator's own file of providers cannot be used.
     """
-    return {spec.id: ProviderVariables(spec.key_env, spec.variables) for spec in load_specs(own)}
+    return {
+        spec.id: ProviderVariables(
+            spec.key_env,
+            spec.variables,
+            {one.name: ProviderVariables(one.key_env, one.variables) for one in spec.endpoints},
+        )
+        for spec in load_specs(own)
+    }
 
 
 def data_folder(given: Path | None) -> Path:

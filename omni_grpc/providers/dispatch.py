@@ -27,11 +27,13 @@ class Dispatch:
 
     Once it is `forbidden`, it will not be started, nor started again. Once it is `answered`, the
     last byte of its answer has come, and its connection may be another request's already. While it
-    waits to be sent again, `refused` is what became of it before.
+    waits to be sent again, `refused` is what became of it before, and nothing of it is under way:
+    it is not `started`.
     """
 
     __slots__ = (
         "_dispatched",
+        "_is_told",
         "answered",
         "forbidden",
         "refused",
@@ -42,6 +44,7 @@ class Dispatch:
 
     def __init__(self, dispatched: Callable[[], None]) -> None:
         self._dispatched = dispatched
+        self._is_told = False
         self.answered = False
         self.forbidden = False
         self.refused: ProviderFault | None = None
@@ -52,9 +55,10 @@ class Dispatch:
     def start(self, transport: asyncio.WriteTransport) -> None:
         """The first byte leaves next, unless whoever is told of it refuses."""
         self.transport = transport
-        if not self.started:
+        if not self._is_told:
             self._dispatched()
-            self.started = True
+            self._is_told = True
+        self.started = True
         self.refused = None
 
     def end(self, transport: asyncio.WriteTransport | None) -> None:
@@ -66,7 +70,7 @@ class Dispatch:
     def wait(self, refused: ProviderFault) -> None:
         """It brought no answer, and waits to be sent again."""
         self.refused = refused
-        self.answered = self.sent = False
+        self.answered = self.sent = self.started = False
         self.transport = None
 
     def half_close(self) -> bool:
