@@ -16,7 +16,7 @@ from pathlib import Path
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 from omni_grpc.evaluation.ablations import ablations
-from omni_grpc.evaluation.data import pool_names, read_pool
+from omni_grpc.evaluation.data import DataError, pool_names, read_pool, require_enough
 from omni_grpc.evaluation.reading import read_library
 from omni_grpc.evaluation.shipping import fit_scale, ship_pool
 from omni_grpc.routing.learned import shared_encoder
@@ -35,6 +35,8 @@ def main() -> None:
     arguments = parser.parse_args()
     names = pool_names(arguments.data)
     pools = [read_pool(arguments.data, name, ["dev"]) for name in names]
+    for data in pools:
+        require_enough(data)
     encoder = shared_encoder()
     library = read_library(pools, encoder, lambda said: print(said, file=sys.stderr))
     if arguments.ablations:
@@ -71,4 +73,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except DataError as error:
+        sys.exit(f"Error: {error}")

@@ -10,7 +10,14 @@ from rich.console import Console
 
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.working import console, print_json, table_of
-from omni_grpc.evaluation.data import DataError, PoolData, pool_names, read_pool, read_rows
+from omni_grpc.evaluation.data import (
+    DataError,
+    PoolData,
+    pool_names,
+    read_pool,
+    read_rows,
+    require_enough,
+)
 from omni_grpc.evaluation.measuring import BySource, Judged, Line, hull_saved, judge
 from omni_grpc.evaluation.predicting import decisions, judged, sellers_of
 from omni_grpc.evaluation.reading import read_library
@@ -80,6 +87,8 @@ def _measured(folder: Path, progress: Callable[[str], None]) -> Report:
     place = _pools_folder(folder)
     parts = {name: _parts(place, name) for name in pool_names(place)}
     pools = {name: read_pool(place, name, parts[name]) for name in parts}
+    for pool in pools.values():
+        require_enough(pool)
     library = read_library(list(pools.values()), shared_encoder(), progress)
     found = tuple(
         judge(pool, parts[name], library, RECIPES.get(name, RECIPE), progress)
@@ -139,7 +148,7 @@ def _print(report: Report) -> None:
             )
         console.print()
     if report.routellm:
-        table = table_of("RouteLLM", "labels", "APGR", "CPT50 %", "CPT80 %")
+        table = table_of("RouteLLM", "labels", "APGR", "CPT50 %", "CPT80 %", "APGR, no near ones")
         for peer in report.routellm:
             table.add_row(
                 peer.task,
@@ -147,6 +156,7 @@ def _print(report: Report) -> None:
                 f"{peer.apgr:.3f} ± {peer.apgr_deviation:.3f}",
                 f"{100 * peer.cpt50:.1f}",
                 f"{100 * peer.cpt80:.1f}",
+                f"{peer.apgr_apart:.3f}",
             )
         console.print(table)
 
@@ -172,11 +182,12 @@ def _print_pool(pool: Judged) -> None:
     for one in pool.left_out:
         table.add_row(one.source, str(one.prompts), f"{one.saved:.1f}", _with_interval(one))
     console.print(table)
-    console.print(
-        f"AIQ {pool.aiq:.2f} (hull {pool.hull_aiq:.2f}, oracle {pool.oracle_aiq:.2f}): gap closed "
-        f"{pool.gap_closed:.1f} % of the area, {pool.gap_closed_guarded:.1f} % with the guard; "
-        f"{pool.gap_closed_best:.1f} % at best quality"
-    )
+    table = table_of("over all weights of cost", "AIQ", "gap closed %", "at best quality %")
+    for name, gap in pool.gaps.items():
+        table.add_row(name, f"{gap.aiq:.2f}", f"{gap.closed:.1f}", f"{gap.closed_best:.1f}")
+    table.add_row("random-mix hull", f"{pool.hull_aiq:.2f}", "0.0", "")
+    table.add_row("oracle", f"{pool.oracle_aiq:.2f}", "100.0", "100.0")
+    console.print(table)
 
 
 def _with_interval(one: Line | BySource) -> str:
@@ -193,8 +204,12 @@ def _told_line(line: Line) -> str:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """One line on standard error that says what is being done."""
-    with Console(stderr=True, highlight=False).status("reading") as status:
+    """Says on standard error what is being done: in one line of a terminal, else line by line."""
+    shown = Console(stderr=True, highlight=False, soft_wrap=True)
+    if not shown.is_terminal:
+        yield shown.print
+        return
+    with shown.status("reading") as status:
         yield status.update
 
 

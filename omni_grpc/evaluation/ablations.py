@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from omni_grpc.evaluation.data import PoolData
-from omni_grpc.evaluation.measuring import Judged, judge
+from omni_grpc.evaluation.measuring import OMNI, Judged, judge
 from omni_grpc.evaluation.reading import Library
 from omni_grpc.evaluation.training import RECIPE, RECIPES, Recipe
 
@@ -57,6 +57,6 @@ def _row(change: str, found: Judged) -> Ablation:
         shipped.saved,
         shipped.difference,
         shipped.worst.difference,
-        min(one.difference for one in found.left_out),
-        found.gap_closed,
+        min((one.difference for one in found.left_out), default=0.0),
+        found.gaps[OMNI].closed,
     )

@@ -3,6 +3,7 @@
 A folder holds `pool_{name}_{part}.jsonl` and `pool_{name}_meta.json`. Faults name file and line.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
@@ -17,6 +18,9 @@ T = TypeVar("T")
 
 CHARS_PER_TOKEN: Final = 4
 """Characters that are about one token of a prompt; its exact count is not recorded."""
+
+PROMPTS_MIN: Final = 200
+"""Prompts that a pool needs: with fewer, no fold of the measurement can be trained."""
 
 PREMIUM: Final = 0
 """Models are listed with the premium model first."""
@@ -101,6 +105,11 @@ def read_meta(path: Path) -> Meta:
     missing = [model for model in meta.models if model not in meta.prices_usd_per_mtok_in_out]
     if missing:
         raise DataError(f"{path}: no price for {', '.join(missing)}.")
+    free = [model for model in meta.models if min(meta.prices_usd_per_mtok_in_out[model]) <= 0]
+    if free:
+        raise DataError(f"{path}: the prices of {', '.join(free)} must be above 0.")
+    if f"pool_{meta.pool}_meta.json" != path.name:
+        raise DataError(f"{path}: it describes pool {meta.pool!r}, and its name says otherwise.")
     return meta
 
 
@@ -138,6 +147,8 @@ def read_pool(folder: Path, name: str, parts: Sequence[str]) -> PoolData:
         for row in found:
             _check_outcomes(path, row, meta)
         rows += found
+    if not rows:
+        raise DataError(f"{folder} has no prompts of pool {name}: no pool_{name}_dev.jsonl.")
     return PoolData(
         meta=meta,
         rows=tuple(rows),
@@ -147,12 +158,27 @@ def read_pool(folder: Path, name: str, parts: Sequence[str]) -> PoolData:
     )
 
 
+def require_enough(data: PoolData) -> None:
+    """Refuses a pool that is too small to be trained on and judged.
+
+    Raises:
+        DataError: it has fewer than `PROMPTS_MIN` prompts.
+    """
+    if len(data.rows) < PROMPTS_MIN:
+        raise DataError(
+            f"pool {data.meta.pool} has {len(data.rows)} prompts, fewer than the {PROMPTS_MIN} "
+            "that it takes to train and to judge."
+        )
+
+
 def pool_names(folder: Path) -> list[str]:
     """The pools of a folder.
 
     Raises:
-        DataError: there is none.
+        DataError: there is none, or no folder.
     """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder.")
     found = sorted(path.name[5:-10] for path in folder.glob("pool_*_meta.json"))
     if not found:
         raise DataError(
@@ -166,8 +192,8 @@ def _check_outcomes(path: Path, row: Row, meta: Meta) -> None:
         missing = [model for model in meta.models if model not in (values or {})]
         if missing:
             raise DataError(f"{path}, {row.id!r}: no {field} for {', '.join(missing)}.")
-    if any(cost < 0 for cost in (row.cost_usd or {}).values()):
-        raise DataError(f"{path}, {row.id!r}: a cost_usd is negative.")
+    if any(not 0 <= cost < math.inf for cost in (row.cost_usd or {}).values()):
+        raise DataError(f"{path}, {row.id!r}: a cost_usd is negative or without end.")
     if any(not 0 <= grade <= 1 for grade in (row.quality or {}).values()):
         raise DataError(f"{path}, {row.id!r}: a quality is not within 0 and 1.")
 

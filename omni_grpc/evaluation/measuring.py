@@ -30,6 +30,9 @@ from omni_grpc.routing.scoring import CHEAP_FLOOR, QUALITY_FLOOR, Weights, balan
 
 Progress = Callable[[str], None]
 
+OMNI: Final = "omni"
+OMNI_GUARDED: Final = "omni with its guard"
+
 RULES: Final = {
     "NI0": (0.0, QUALITY_FLOOR),
     "NI1": (0.01, CHEAP_FLOOR),
@@ -69,19 +72,30 @@ class Line(msgspec.Struct, frozen=True):
         return min(self.sources, key=lambda one: one.difference)
 
 
+class Gap(msgspec.Struct, frozen=True):
+    """How near a way to choose comes to the oracle, over all weights of cost.
+
+    Attributes:
+        aiq: mean quality in points over the costs from the cheapest model's to the premium's.
+        closed: percent of the area between the hull of single models and the oracle.
+        closed_best: percent of the way from the best single model to the oracle, at the curve's
+            best quality.
+    """
+
+    aiq: float
+    closed: float
+    closed_best: float
+
+
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured on one pool.
 
     Attributes:
         pool, parts, prompts: what it was measured on.
         lines: nested cross-validation, and what needs no training.
-        left_out: by source: trained without it, judged on it.
-        aiq: mean quality in points over the costs from the cheapest model's to the premium's.
-        hull_aiq, oracle_aiq: the same for random mixes of single models, and for the oracle.
-        gap_closed: percent of the area between hull and oracle that the router's curve takes.
-        gap_closed_guarded: the same with the guard, as shipped.
-        gap_closed_best: percent of the way from the best single model to the oracle, at the
-            router's best quality.
+        left_out: by source: trained without it, judged on it; none where there is one source.
+        gaps: by name: `OMNI`, `OMNI_GUARDED`, and what others do.
+        hull_aiq, oracle_aiq: `Gap.aiq` of random mixes of single models, and of the oracle.
         curve, singles, hull_points, oracle_curve: for the plot: dollars a prompt, quality.
     """
 
@@ -91,12 +105,9 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     premium: str
     lines: tuple[Line, ...]
     left_out: tuple[BySource, ...]
-    aiq: float
+    gaps: dict[str, Gap]
     hull_aiq: float
     oracle_aiq: float
-    gap_closed: float
-    gap_closed_guarded: float
-    gap_closed_best: float
     curve: tuple[Point, ...]
     singles: dict[str, Point]
     hull_points: tuple[Point, ...]
@@ -126,43 +137,46 @@ def judge(
         for rule in ("NI0", "NI1")
     ]
     lines += _fixed_lines(data)
-    left_out = []
-    for source in sorted(set(data.sources.tolist())):
-        progress(f"pool {data.meta.pool}: without {source}")
-        left_out.append(_left_out(data, seen, folds, source, recipe))
-    singles = _singles(data)
-    curve = _curve(data, nested.predicted, guarded=False)
-    guarded = _curve(data, nested.predicted, guarded=True)
-    oracle = oracle_curve(data)
+    curves = {OMNI: _curve(data, nested.predicted, guarded=False)}
+    curves[OMNI_GUARDED] = _curve(data, nested.predicted, guarded=True)
+    for name, theirs in nested.theirs.items():
+        curves[name] = _curve(data, theirs, guarded=False)
+    singles, oracle = _singles(data), oracle_curve(data)
     low = min(cost for cost, _ in singles.values())
     high = singles[data.meta.models[PREMIUM]][0]
-    base = area(list(singles.values()), low, high)
-    top = area(oracle, low, high)
+    hull_aiq = area(list(singles.values()), low, high)
+    oracle_aiq = area(oracle, low, high)
     best_single = max(quality for _, quality in singles.values())
     best = float(data.quality.max(axis=1).mean())
-    ours = area([*curve, *singles.values()], low, high)
+    gaps = {}
+    for name, curve in curves.items():
+        aiq = area([*curve, *singles.values()], low, high)
+        top = max(quality for _, quality in curve)
+        gaps[name] = Gap(
+            100 * aiq,
+            _percent(aiq - hull_aiq, oracle_aiq - hull_aiq),
+            _percent(top - best_single, best - best_single),
+        )
     return Judged(
         pool=data.meta.pool,
         parts=parts,
         prompts=len(data.rows),
         premium=data.meta.models[PREMIUM],
         lines=tuple(lines),
-        left_out=tuple(left_out),
-        aiq=100 * ours,
-        hull_aiq=100 * base,
-        oracle_aiq=100 * top,
-        gap_closed=100 * (ours - base) / (top - base),
-        gap_closed_guarded=100
-        * (area([*guarded, *singles.values()], low, high) - base)
-        / (top - base),
-        gap_closed_best=100
-        * (max(quality for _, quality in curve) - best_single)
-        / (best - best_single),
-        curve=tuple(curve),
+        left_out=_all_left_out(data, seen, folds, recipe, progress),
+        gaps=gaps,
+        hull_aiq=100 * hull_aiq,
+        oracle_aiq=100 * oracle_aiq,
+        curve=tuple(curves[OMNI]),
         singles=singles,
         hull_points=tuple(hull(list(singles.values()))),
         oracle_curve=tuple(oracle),
     )
+
+
+def _percent(part: float, whole: float) -> float:
+    """Nothing can be closed where there is no gap."""
+    return 100 * part / whole if whole > 0 else 0.0
 
 
 class _Nested:
@@ -172,9 +186,8 @@ class _Nested:
         self._data = data
         self._beside = beside
         models = data.quality.shape[1]
-        self.predicted = Predicted(
-            np.zeros((count, models)), np.zeros((count, models)), np.zeros(count, np.bool_), 0.0
-        )
+        self.predicted = _nothing(count, models)
+        self.theirs = {name: _nothing(count, models) for name in beside}
         names = [f"omni {rule}" for rule in RULES]
         names += [f"{name} {rule}" for name in beside for rule in ("NI0", "NI1")]
         self.chosen = {name: np.zeros(count, dtype=np.intp) for name in names}
@@ -214,9 +227,17 @@ class _Nested:
             quality[part], cost[part] = found.quality, found.cost_usd
         held = Predicted(quality[known], cost[known], np.zeros(known.sum(), np.bool_), 0.0)
         test = baselines.predicted(method, vectors, data, known, asked)
+        self.theirs[name].quality[asked] = test.quality
+        self.theirs[name].cost_usd[asked] = test.cost_usd
         for rule in ("NI0", "NI1"):
             weights = choose_weight(data.take(known), held, non_inferior(RULES[rule][0]), None)
             self.chosen[f"{name} {rule}"][asked] = _decided(test, weights)
+
+
+def _nothing(count: int, models: int) -> Predicted:
+    return Predicted(
+        np.zeros((count, models)), np.zeros((count, models)), np.zeros(count, np.bool_), 0.0
+    )
 
 
 def _decided(found: Predicted, weights: Weights | None) -> Chosen:
@@ -272,6 +293,17 @@ def _fixed_lines(data: PoolData) -> list[Line]:
     ]
     lines.append(line_of("oracle", data, (data.quality - 1e-6 * data.cost_usd).argmax(axis=1)))
     return lines
+
+
+def _all_left_out(
+    data: PoolData, seen: Seen, folds: Places, recipe: Recipe, progress: Progress
+) -> tuple[BySource, ...]:
+    sources = sorted(set(data.sources.tolist()))
+    found = []
+    for source in sources if len(sources) > 1 else ():
+        progress(f"pool {data.meta.pool}: without {source}")
+        found.append(_left_out(data, seen, folds, source, recipe))
+    return tuple(found)
 
 
 def _left_out(data: PoolData, seen: Seen, folds: Places, source: str, recipe: Recipe) -> BySource:

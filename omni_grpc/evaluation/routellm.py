@@ -14,18 +14,24 @@ import numpy as np
 
 from omni_grpc.evaluation.data import Amounts, DataError
 from omni_grpc.evaluation.training import SEED, Recipe, train_basis
-from omni_grpc.routing.learned.basis import Stack
+from omni_grpc.routing.learned.basis import Numbers, Stack
 from omni_grpc.routing.learned.encoder import Encoder
 from omni_grpc.routing.learned.features import read_features
 
 LABELS: Final = 1_500
 REPEATS: Final = 10
 PENALTY: Final = 100.0
+NEAR: Final = 0.9
+_CHUNK: Final = 2_000
 RECIPE: Final = Recipe(regions=32, landmarks=200)
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """Means over draws of the labelled prompts; `apgr_deviation` is between draws."""
+    """Means over draws of the labelled prompts.
+
+    `apgr_deviation` is between draws; `apgr_apart` leaves out tested prompts that are nearer than
+    `NEAR` to a labelled one, such as questions about one and the same text.
+    """
 
     task: str
     labels: int
@@ -34,6 +40,7 @@ class Recovered(msgspec.Struct, frozen=True):
     apgr_deviation: float
     cpt50: float
     cpt80: float
+    apgr_apart: float
 
 
 class _Contaminated(msgspec.Struct, frozen=True):
@@ -64,8 +71,10 @@ def _measured(task: str, files: list[Path], skip: Path, encoder: Encoder) -> Rec
         order = np.random.default_rng(SEED + repeat).permutation(len(prompts))
         known, asked = order[:labels], order[labels:]
         gain = _gains(stack.rows(known), grades[known], stack.rows(asked))
-        draws.append(recovered(gain, grades[asked]))
-    apgr, cpt50, cpt80 = np.mean(draws, axis=0)
+        apart = _nearest(stack.whole[asked], stack.whole[known]) < NEAR
+        alone, _, _ = recovered(gain[apart], grades[asked][apart])
+        draws.append((*recovered(gain, grades[asked]), alone))
+    apgr, cpt50, cpt80, apart_apgr = np.mean(draws, axis=0).tolist()
     return Recovered(
         task,
         labels,
@@ -74,7 +83,14 @@ def _measured(task: str, files: list[Path], skip: Path, encoder: Encoder) -> Rec
         float(np.std([d[0] for d in draws])),
         cpt50,
         cpt80,
+        apart_apgr,
     )
+
+
+def _nearest(asked: Numbers, known: Numbers) -> Numbers:
+    """The cosine of each prompt with the nearest labelled one."""
+    parts = np.array_split(asked, max(1, len(asked) // _CHUNK))
+    return np.concatenate([(part @ known.T).max(axis=1) for part in parts])
 
 
 def _gains(known: Stack, grades: Amounts, asked: Stack) -> Amounts:
