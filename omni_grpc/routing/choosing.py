@@ -25,6 +25,7 @@ from omni_grpc.routing.offer_table import Amounts, Mask, OfferTable
 from omni_grpc.routing.plan import Considered, ScorePart
 from omni_grpc.routing.policy import Hybrid, Ready
 from omni_grpc.routing.scoring import (
+    Parts,
     Weights,
     balanced,
     best,
@@ -172,79 +173,55 @@ class Chooser:
             whole: also the offers of a model that others sell for less and as fast.
         """
         if not whole:
-            rows = _undominated(table, rows, costs, latencies)
+            rows = table.undominated(rows, costs, latencies)
         model = "" if premium is None else premium.model
-        place = _place_of(table, rows, costs, model)
+        place = table.cheapest_of(model, rows, costs)
         weights = wish.terms(self._judge.quality.cost_weight(model))
         predicted = self._judge.predicted(look, table)
-        known = [latencies.get(row) for row in rows.tolist()]
+        row_costs = costs[rows]
         parts = score_parts(
             weights,
-            cost_nanousd=costs[rows],
+            cost_nanousd=row_costs,
             reference_nanousd=reference_cost(
-                costs[rows].max() if place is None else costs[rows[place]],
+                row_costs.max() if place is None else row_costs[place],
                 0.0 if place is None else self._typical_nanousd(table, int(rows[place]), model),
             ),
             quality=predicted.quality[rows],
             doubt=predicted.doubt[rows],
-            latency_ms=(
-                np.array([np.nan if one is None else one for one in known], dtype=np.float64)
-                if any(one is not None for one in known)
-                else None
-            ),
+            latency_ms=_latencies_of(rows, latencies) if latencies else None,
             quality_weight=table.quality_weights[rows],
             task_match=None if wish.weights is None else table.ratings(look.analysis.task)[rows],
             premium=place,
         )
         escalates = place is not None and wish.is_careful and self._judge.escalates(look, model)
         order = ranking(parts, escalate_to=place if escalates else None)
-        terms = (
-            ("cost", parts.cost, weights.cost),
-            ("latency", parts.latency, weights.latency),
-            ("task", parts.task, weights.task),
-            ("quality", parts.quality, weights.quality),
+        shown = order if whole else _shortlist(order, row_costs)
+        return _ranked(
+            table,
+            rows,
+            shown,
+            parts,
+            weights,
+            costs=row_costs,
+            quality=predicted.quality[rows],
+            latencies=latencies,
+            escalated=place if escalates else None,
         )
-        ranked = []
-        for at in order.tolist() if whole else _shortlist(order, costs[rows]):
-            row = int(rows[at])
-            offer = table.offers[row]
-            ranked.append(
-                Ranked(
-                    row=row,
-                    offer_id=offer.id,
-                    model=offer.model,
-                    provider=offer.provider,
-                    regions=offer.regions,
-                    cost_nanousd=max(0, round(float(costs[row]))),
-                    quality=float(predicted.quality[row]),
-                    latency_ms=latencies.get(row),
-                    score=float(parts.total[at]),
-                    parts=tuple(
-                        ScorePart(name, float(values[at]) / weight if weight else 0.0, weight)
-                        for name, values, weight in terms
-                    ),
-                    is_escalated=escalates and at == place,
-                    is_poor=bool(parts.too_poor[at]),
-                )
-            )
-        return ranked
 
     def _typical_nanousd(self, table: OfferTable, row: int, model: str) -> float:
         """What a typical prompt costs at the premium model's offer."""
         prompt, output = self._judge.quality.typical_tokens(model)
-        return float(table.costs(round(prompt), round(output))[row])
+        return table.cost_of(row, round(prompt), round(output))
 
     def best_single(self, look: Look, table: OfferTable, mask: Mask) -> int | None:
         """The row that one would choose for the task without looking at the prompt.
 
         It is the best rated for the task, and of its sellers the cheapest.
         """
-        rows = np.flatnonzero(mask)
-        if not len(rows):
-            return None
-        ratings = table.ratings(look.analysis.task)[rows]
-        prices = table.costs(1_000, 1_000)[rows]
-        return int(rows[np.lexsort((prices, -ratings))[0]])
+        order = table.by_rating(look.analysis.task)
+        allowed = mask[order]
+        first = int(allowed.argmax()) if len(order) else 0
+        return int(order[first]) if len(order) and allowed[first] else None
 
 
 def reason_of(ordered: Sequence[Ranked], policy: str | None) -> str:
@@ -275,35 +252,71 @@ def reason_of(ordered: Sequence[Ranked], policy: str | None) -> str:
     )
 
 
-def _undominated(
+def _ranked(
     table: OfferTable,
     rows: NDArray[np.intp],
+    shown: NDArray[np.intp],
+    parts: Parts,
+    weights: Weights,
+    *,
     costs: Amounts,
+    quality: Amounts,
     latencies: Mapping[int, float],
-) -> NDArray[np.intp]:
-    """Of each model's sellers the cheapest, and the fastest where a speed is known."""
-    kept: list[int] = []
-    cheapest: set[int] = set()
-    for row in rows[np.argsort(costs[rows], kind="stable")].tolist():
-        model = int(table.model_of[row])
-        if model not in cheapest:
-            cheapest.add(model)
-            kept.append(row)
-        elif row in latencies:
-            kept.append(row)
-    return np.array(kept, dtype=np.intp)
+    escalated: int | None,
+) -> list[Ranked]:
+    """Some places of the ranking, put into words; columns are read whole, since that is quicker."""
+    named = (
+        ("cost", parts.cost, weights.cost),
+        ("latency", parts.latency, weights.latency),
+        ("task", parts.task, weights.task),
+        ("quality", parts.quality, weights.quality),
+    )
+    columns = []
+    for name, values, weight in named:
+        shares = (values[shown] / weight).tolist() if weight else [0.0] * len(shown)
+        columns.append([ScorePart(name, share, weight) for share in shares])
+    ranked = []
+    for at, row, cost, good, score, is_poor, of_one in zip(
+        shown.tolist(),
+        rows[shown].tolist(),
+        costs[shown].tolist(),
+        quality[shown].tolist(),
+        parts.total[shown].tolist(),
+        parts.too_poor[shown].tolist(),
+        zip(*columns, strict=True),
+        strict=True,
+    ):
+        offer = table.offers[row]
+        ranked.append(
+            Ranked(
+                row=row,
+                offer_id=offer.id,
+                model=offer.model,
+                provider=offer.provider,
+                regions=offer.regions,
+                cost_nanousd=max(0, round(cost)),
+                quality=good,
+                latency_ms=latencies.get(row),
+                score=score,
+                parts=of_one,
+                is_escalated=at == escalated,
+                is_poor=is_poor,
+            )
+        )
+    return ranked
 
 
-def _shortlist(order: NDArray[np.intp], costs: Amounts) -> list[int]:
+def _latencies_of(rows: NDArray[np.intp], latencies: Mapping[int, float]) -> Amounts | None:
+    """Milliseconds of each row, NaN where nobody measured; None where that is everywhere."""
+    known = [latencies.get(row) for row in rows.tolist()]
+    if all(one is None for one in known):
+        return None
+    return np.array([np.nan if one is None else one for one in known], dtype=np.float64)
+
+
+def _shortlist(order: NDArray[np.intp], costs: Amounts) -> NDArray[np.intp]:
     """The places that a plan can need: the best, and of the others the cheapest, last."""
-    best_places: list[int] = order[:SHORTLIST].tolist()
     rest = order[SHORTLIST:]
-    if len(rest):
-        best_places.append(int(rest[int(costs[rest].argmin())]))
-    return best_places
-
-
-def _place_of(table: OfferTable, rows: NDArray[np.intp], costs: Amounts, model: str) -> int | None:
-    """Where among the rows the cheapest offer of a model stands; None if it is not there."""
-    places = [at for at, row in enumerate(rows.tolist()) if table.offers[row].model == model]
-    return min(places, key=lambda at: costs[rows[at]], default=None)
+    if not len(rest):
+        return order
+    return np.append(order[:SHORTLIST], rest[costs[rest].argmin()])

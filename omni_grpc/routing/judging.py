@@ -11,7 +11,7 @@ import numpy as np
 
 from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.task import Analysis
-from omni_grpc.routing.analysis import Analyst, view_of
+from omni_grpc.routing.analysis import Analyst, QuickEncoder, view_of
 from omni_grpc.routing.learned import Encoded, Guard, Quality, shared_encoder, shared_quality
 from omni_grpc.routing.offer_table import Amounts, OfferTable
 
@@ -37,7 +37,7 @@ class Judge:
         self.quality = quality
         self._analyst = analyst
         self._guard = Guard(quality)
-        self._known_of: tuple[OfferTable | None, tuple[str, ...]] = (None, ())
+        self._known_of: tuple[OfferTable | None, dict[str, int]] = (None, {})
 
     def look(self, request: ChatRequest) -> Look:
         """Looks at a request; the task that its caller states is believed."""
@@ -53,33 +53,46 @@ class Judge:
 
     def predicted(self, look: Look, table: OfferTable) -> Predicted:
         """How likely each row's model does the request well."""
-        known = self.quality.predict(look.encoded, self._known(table))
-        difficulty = self.quality.difficulty(look.encoded)
-        complexity = look.analysis.complexity_score
-        rate = self.quality.scale.prediction
-        ratings = table.model_ratings(look.analysis.task).tolist()
-        found = [
-            known.get(model) or rate(rating, difficulty, complexity)
-            for model, rating in zip(table.models, ratings, strict=True)
-        ]
+        quality, doubt = self._rated(look, table)
+        predictions = self.quality.predict(look.encoded, tuple(self._known(table)))
+        for model, place in self._known(table).items():
+            one = predictions[model]
+            quality[place] = one.mean
+            doubt[place] = one.doubt
         rows = table.model_of
-        return Predicted(
-            np.array([one.mean for one in found], dtype=np.float64)[rows],
-            np.array([one.doubt for one in found], dtype=np.float64)[rows],
-        )
+        return Predicted(quality[rows], doubt[rows])
+
+    def _rated(self, look: Look, table: OfferTable) -> tuple[Amounts, Amounts]:
+        """By model, what `RatingScale.prediction` says of its rating: of all at once."""
+        scale = self.quality.scale
+        difficulty = self.quality.difficulty(look.encoded)
+        if difficulty is None:
+            lowered = scale.complexity_slope * (look.analysis.complexity_score - 0.5)
+            doubt = scale.unlike_doubt
+        else:
+            lowered = scale.slope * difficulty
+            doubt = scale.doubt
+        odds = table.rating_odds(look.analysis.task)
+        mean: Amounts = 1.0 / (1.0 + np.exp(lowered - odds))
+        return mean, np.minimum(mean, doubt)
 
     def output_tokens(self, look: Look, table: OfferTable) -> Amounts:
         """How many tokens each row's model will probably answer with."""
-        typical = self.quality.typical_output_tokens(look.encoded)
-        known = self.quality.output_tokens(look.encoded, self._known(table))
-        counts = [known.get(model, typical) for model in table.models]
-        return np.array(counts, dtype=np.float64)[table.model_of]
+        counts = np.full(len(table.models), self.quality.typical_output_tokens(look.encoded))
+        known = self._known(table)
+        for model, count in self.quality.output_tokens(look.encoded, tuple(known)).items():
+            counts[known[model]] = count
+        return counts[table.model_of]
 
-    def _known(self, table: OfferTable) -> tuple[str, ...]:
-        """The models of a table that have heads; found once for each table."""
+    def _known(self, table: OfferTable) -> dict[str, int]:
+        """The models of a table that have heads, by their places; found once for each table."""
         held = self._known_of
         if held[0] is not table:
-            known = tuple(model for model in table.models if self.quality.knows(model))
+            known = {
+                model: place
+                for place, model in enumerate(table.models)
+                if self.quality.knows(model)
+            }
             held = self._known_of = (table, known)
         return held[1]
 
@@ -95,4 +108,6 @@ def shared_judge() -> Judge:
     Raises:
         ValueError: the weights do not fit the installed encoder.
     """
-    return Judge(shared_quality(), Analyst(encoder_kind=shared_encoder().kind))
+    encoder, trained = QuickEncoder(shared_encoder()), shared_quality()
+    quality = Quality(tuple(trained.pools.values()), trained.scale, encoder)
+    return Judge(quality, Analyst(encoder_kind=encoder.kind))

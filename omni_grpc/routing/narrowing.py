@@ -83,9 +83,10 @@ class Narrowing:
         mask = table.capable(needs)
         if needs.surcharge is not None:
             return np.zeros(len(table), dtype=np.bool_)
-        windows = table.windows
         if size.bound > table.window_min:
-            mask &= (windows >= size.bound) | (windows >= size.tokens)
+            tight = mask & (table.windows < size.bound)
+            if tight.any():  # counting a long prompt takes longer than all the rest
+                mask &= table.windows >= size.tokens
         for provider, rows in table.provider_rows.items():
             if self._refusal(provider, self._request) is not None:
                 mask[rows] = False

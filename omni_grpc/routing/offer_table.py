@@ -4,9 +4,8 @@ Made once for each version of the catalog, so that a request looks at hundreds o
 array operations. The columns say nothing that the offers do not; explanations read the offers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import IntFlag
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -17,6 +16,7 @@ from omni_grpc.catalog.model import NEUTRAL_QUALITY_PPM
 from omni_grpc.catalog.ratings import RATING_MAX
 from omni_grpc.core.money import UNITS_PER_PRICE, Price, Unit
 from omni_grpc.core.task import Task
+from omni_grpc.routing.learned.ratings import log_odds
 from omni_grpc.routing.needs import Needs
 
 Mask = NDArray[np.bool_]
@@ -109,9 +109,13 @@ class OfferTable:
         self.quality_weights = np.array(
             [offer.quality_weight_ppm / NEUTRAL_QUALITY_PPM for offer in offers], dtype=np.float64
         )
+        self._place_of = places
         self._ratings: dict[Task | None, Amounts] = {}
+        self._odds: dict[Task | None, Amounts] = {}
+        self._by_rating: dict[Task | None, NDArray[np.intp]] = {}
         self._rated = snapshot.rating
         self._tier_starts = np.array([_first_tier(price) for price in prices], dtype=np.int64)
+        self._tier_start_min = int(self._tier_starts.min(initial=UNLIMITED))
         self._prices = prices
 
     def __len__(self) -> int:
@@ -133,17 +137,52 @@ class OfferTable:
             found = self._ratings[task] = np.array(shares, dtype=np.float64)
         return found
 
+    def rating_odds(self, task: Task | None) -> Amounts:
+        """The log-odds of `model_ratings`, as predictions start from."""
+        found = self._odds.get(task)
+        if found is None:
+            ratings = self.model_ratings(task).tolist()
+            found = self._odds[task] = np.array([log_odds(one) for one in ratings])
+        return found
+
     def ratings(self, task: Task | None) -> Amounts:
         """How good each row's model is at a task by the catalog's ratings, 0 to 1."""
         return self.model_ratings(task)[self.model_of]
 
-    @cached_property
+    def by_rating(self, task: Task | None) -> NDArray[np.intp]:
+        """All rows, the best rated for a task first, and of one model's the cheapest."""
+        found = self._by_rating.get(task)
+        if found is None:
+            order = np.lexsort((self.costs(1_000, 1_000), -self.ratings(task)))
+            found = self._by_rating[task] = order
+        return found
+
+    @property
     def best_rated(self) -> Offer | None:
         """The offer of the best model by its overall rating, at whoever sells it for least."""
-        if not self.offers:
+        return self.offers[int(self.by_rating(None)[0])] if self.offers else None
+
+    def cheapest_of(self, model: str, rows: NDArray[np.intp], costs: Amounts) -> int | None:
+        """Where among the rows the cheapest offer of a model stands; None if it is not there."""
+        place = self._place_of.get(model)
+        if place is None:
             return None
-        order = np.lexsort((self.costs(1_000, 1_000), -self.ratings(None)))
-        return self.offers[int(order[0])]
+        sellers = np.flatnonzero(self.model_of[rows] == place)
+        return int(sellers[costs[rows[sellers]].argmin()]) if len(sellers) else None
+
+    def undominated(
+        self, rows: NDArray[np.intp], costs: Amounts, latencies: Collection[int]
+    ) -> NDArray[np.intp]:
+        """Of each model's sellers the cheapest, and those whose speed is known; cheapest first."""
+        rows = rows[np.argsort(costs[rows], kind="stable")]
+        models = self.model_of[rows]
+        first = np.empty(len(self.models), dtype=np.intp)
+        first[models[::-1]] = np.arange(len(rows) - 1, -1, -1)  # the last one written stays
+        kept = first[models] == np.arange(len(rows))
+        if latencies:
+            kept |= np.isin(rows, list(latencies))
+        left: NDArray[np.intp] = rows[kept]
+        return left
 
     def costs(self, prompt_tokens: int, output_tokens: int | Amounts) -> Amounts:
         """What a prompt and an answer of these sizes cost at each offer, in nano-USD.
@@ -151,13 +190,18 @@ class OfferTable:
         An estimate for choosing, in floats; what is held and charged is computed exactly.
         """
         costs: Amounts = prompt_tokens * self._prompt_price + output_tokens * self._completion_price
-        for row in np.flatnonzero(self._tier_starts <= prompt_tokens):
-            price = self._prices[row]
-            out = output_tokens if isinstance(output_tokens, int) else output_tokens[row]
-            total = prompt_tokens * price.rate(Unit.PROMPT, prompt_tokens)
-            total += out * price.rate(Unit.COMPLETION, prompt_tokens)
-            costs[row] = total / UNITS_PER_PRICE
+        if prompt_tokens >= self._tier_start_min:
+            for row in np.flatnonzero(self._tier_starts <= prompt_tokens).tolist():
+                out = output_tokens if isinstance(output_tokens, int) else output_tokens[row]
+                costs[row] = self.cost_of(row, prompt_tokens, float(out))
         return costs
+
+    def cost_of(self, row: int, prompt_tokens: int, output_tokens: float) -> float:
+        """What `costs` says of one row."""
+        price = self._prices[row]
+        prompt = prompt_tokens * price.rate(Unit.PROMPT, prompt_tokens)
+        output = output_tokens * price.rate(Unit.COMPLETION, prompt_tokens)
+        return (prompt + output) / UNITS_PER_PRICE
 
 
 def rating_share(rating: Rating | None) -> float:

@@ -146,12 +146,10 @@ def structure(view: PromptView) -> Numbers:
         min(first_line if first_line >= 0 else len(text), 400) / 400.0,
         float(text[:1].isupper()),
         float(text[:1].islower()),
-        *(float(any(mark in tail for mark in marks)) for marks in _ENDS),
+        *[float(any(map(tail.__contains__, marks))) for marks in _ENDS],
     ]
     for marks in _MARKS:
-        hits = 0
-        for mark in marks:
-            hits += mark in text
+        hits = sum(map(text.__contains__, marks))
         numbers.append(hits / (1.0 + hits))
         numbers.append(float(hits > 0))
     steps = (view.user_chars > _LENGTH_STEPS).astype(np.float32)
@@ -184,17 +182,20 @@ def _conversation(view: PromptView) -> Numbers:
 
 def _kinds(text: str) -> Numbers:
     """The share of each kind of character, by its square root so that a few already tell."""
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    count = max(len(points), 1)
-    ascii_counts = np.bincount(points[points < _ASCII], minlength=_ASCII)
-    groups = ascii_counts.astype(np.float32) @ _GROUPS
+    count = max(len(text), 1)
     scripts = np.zeros(len(SCRIPT_NAMES), dtype=np.float32)
-    beyond = points[points >= _ASCII]
-    if len(beyond):
+    if text.isascii():
+        points: NDArray[np.uint8 | np.uint32] = np.frombuffer(text.encode(), dtype=np.uint8)
+        ascii_counts = np.bincount(points, minlength=_ASCII)
+    else:
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        ascii_counts = np.bincount(points[points < _ASCII], minlength=_ASCII)
+        beyond = points[points >= _ASCII]
         ranges = np.bincount(
             np.searchsorted(_STARTS, beyond, side="right") - 1, minlength=len(_SCRIPTS)
         )
         np.add.at(scripts, _SCRIPT_OF, ranges.astype(np.float32))
+    groups = ascii_counts.astype(np.float32) @ _GROUPS
     shares: Numbers = np.sqrt(np.concatenate([groups, scripts]) / np.float32(count))
     return shares
 

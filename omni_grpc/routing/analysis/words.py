@@ -7,6 +7,7 @@ of characters. A vocabulary is what training kept: nothing here is a list of wor
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Final
 
 HEAD_CHARS: Final = 400
@@ -45,14 +46,24 @@ def first_words_of(text: str) -> set[str]:
 
 def places_of(features: set[str], vocabulary: Mapping[str, int]) -> list[int]:
     """Where features stand in the vocabulary, in order; unknown ones are left out."""
-    get = vocabulary.get
-    return sorted({place for feature in features if (place := get(feature)) is not None})
+    return sorted([vocabulary[feature] for feature in vocabulary.keys() & features])
 
 
 def _features(text: str) -> set[str]:
+    words = _WORD.findall(text.lower())
+    if not text.isascii():
+        return _mixed_features(words)
+    found = set(words)
+    found.update([f"{before} {word}" for before, word in pairwise(words)])
+    found.update([word[:_STEM_CHARS] + "~" for word in words if len(word) >= _STEMMED_CHARS])
+    return found
+
+
+def _mixed_features(words: list[str]) -> set[str]:
+    """The same where some words may be of scripts without spaces."""
     found: set[str] = set()
     before = ""
-    for word in _WORD.findall(text.lower()):
+    for word in words:
         if word >= _UNSPACED_FROM:
             unspaced = word[:_UNSPACED_CHARS_MAX]
             found.update(unspaced[at : at + 2] for at in range(len(unspaced) - 1))
