@@ -21,7 +21,7 @@ from omni_grpc.billing import (
 )
 from omni_grpc.completion.call import Call
 from omni_grpc.completion.endings import Endings
-from omni_grpc.completion.faults import Came, caller_error, end_attempt
+from omni_grpc.completion.faults import Came, blame_provider, caller_error, end_attempt
 from omni_grpc.completion.repeats import Repeats
 from omni_grpc.completion.stops import LeaseStop
 from omni_grpc.completion.tally import Tally
@@ -127,6 +127,7 @@ class Running:
 
     async def _fail(self, fault: ProviderFault, usage: Usage | None) -> None:
         """Ends an attempt, and waits until its charge can be looked up, as after an answer."""
+        blame_provider(fault, self._came, self._call.due - self._clock.monotonic())
         self._watch.failed(fault)
 
         async def end() -> None:

@@ -8,6 +8,7 @@
 | the same, and the provider bills on | unresolved | yes | INTERRUPTED |
 | no answer began in time | unresolved | yes | DEADLINE |
 | silent after its headers | unresolved | yes | DEADLINE |
+| nothing within the time that its provider is given | unresolved | yes | DEADLINE |
 | the call's own time is over | settled at what came | no | DEADLINE |
 | what came first was no answer, or an error | voided | yes | PROVIDER_UNAVAILABLE |
 | the answer broke off later | settled at what came | no | INTERRUPTED |
@@ -99,6 +100,22 @@ async def settle_cancelled(held: AttemptCharge, tally: Came, usage: Usage | None
         held.settle(await tally.filled(usage), AttemptOutcome.CANCELLED)
     else:
         held.void(AttemptOutcome.CANCELLED)
+
+
+def blame_provider(fault: ProviderFault, tally: Came, seconds_left: float) -> None:
+    """Makes a time that is over the provider's fault, where its caller still has some.
+
+    Of an answer that comes whole, such as a plain one, nothing tells that it began: a provider that
+    brought none within the time that it is given was too slow to begin, and another may be asked.
+
+    Args:
+        fault: what the provider did.
+        tally: what came of an answer.
+        seconds_left: of the call.
+    """
+    if isinstance(fault, TimedOut) and fault.wait == "total" and tally.empty and seconds_left > 0:
+        fault.wait = "first_byte"
+        fault.message = f"{fault.provider}: no answer came within the time that it is given."
 
 
 def is_final(fault: ProviderFault) -> bool:

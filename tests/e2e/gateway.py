@@ -44,9 +44,10 @@ class SimulatorThread:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
-    def start(self) -> None:
+    def start(self, port: int = 0) -> None:
         self._thread.start()
-        started = asyncio.run_coroutine_threadsafe(self.simulator.start("127.0.0.1", 0), self._loop)
+        starting = self.simulator.start("127.0.0.1", port)
+        started = asyncio.run_coroutine_threadsafe(starting, self._loop)
         self.base_url = started.result(10)
 
     def record_of(self, call_id: str) -> CallRecord:
