@@ -94,6 +94,11 @@ class Metrics:
             "Requests to endpoints of providers that have several, by outcome.",
             ("provider", "endpoint", "outcome"),
         )
+        self._probes = Counter(
+            "omni_provider_probes",
+            "Probes of providers whose breakers are open, by outcome.",
+            ("provider", "outcome"),
+        )
         self._of_endpoint: dict[tuple[str, ...], Counter] = {}
         self._rows_dropped = Counter(
             "omni_usage_rows_dropped",
@@ -169,6 +174,10 @@ class Metrics:
         if found is None:
             found = self._of_endpoint[key] = self._endpoints.labels(*key)
         found.inc()
+
+    def provider_probed(self, provider: str, *, is_there: bool) -> None:
+        """A probe of a provider ended."""
+        self._probes.labels(provider, "answered" if is_there else "failed").inc()
 
     def holds_counted(self, open_count: int, unresolved_count: int) -> None:
         """What the ledger's tables say, the same for all workers."""

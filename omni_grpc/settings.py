@@ -27,6 +27,7 @@ from omni_grpc.core.limits import (
     CATALOG_PRICE_CHANGE_MAX_PPM,
     HOLD_LEASE_SECONDS,
     MODEL_ID_CHARS_MAX,
+    PROBE_SECONDS,
     UNRESOLVED_HOURS,
 )
 
@@ -116,6 +117,10 @@ class Settings(BaseModel):
     calls_at_once_max: Annotated[int, Field(ge=1)] = CALLS_AT_ONCE_MAX
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+    probe_seconds: Annotated[float, Field(ge=0, le=3600)] = PROBE_SECONDS
+    """Every so many seconds a worker asks providers whose breakers are open whether they are there.
+    0: never."""
+
     providers_file: Path | None = None
     """A YAML file of providers of one's own, and of changes to known ones; providers.yaml of the
     working folder if there is one."""

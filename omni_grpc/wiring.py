@@ -51,6 +51,7 @@ from omni_grpc.completion import (
     Media,
     MediaRouter,
     PageTokens,
+    Probes,
     Repeats,
     ResponseStore,
     StoredResponses,
@@ -255,6 +256,11 @@ class Worker:
             lease_s=settings.hold_lease_s,
             reports=reports,
         )
+        self._probes = (
+            Probes(self._health, self.providers, self._metrics, seconds=settings.probe_seconds)
+            if settings.probe_seconds
+            else None
+        )
         self._media = Media(
             MediaRouter(self._snapshot, self.providers),
             self.providers,
@@ -407,6 +413,7 @@ class Worker:
             self._watch(),
             *(() if self._models_file is None else (self._models_file.run(),)),
             *(() if self._schedule is None else (self._schedule.run(),)),
+            *(() if self._probes is None else (self._probes.run(),)),
         ):
             self._run(work)
         try:

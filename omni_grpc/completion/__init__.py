@@ -10,6 +10,7 @@ from omni_grpc.completion.gates import Gates
 from omni_grpc.completion.media import Media, SpeechPart
 from omni_grpc.completion.media_plan import MediaRouter
 from omni_grpc.completion.pages import PageTokens, page_size
+from omni_grpc.completion.probes import Probes
 from omni_grpc.completion.repeats import SEAL_PURPOSE, Repeats
 from omni_grpc.completion.request_ids import checked_request_id
 from omni_grpc.completion.store import AgentRunStore, ResponseStore
@@ -37,6 +38,7 @@ __all__ = [
     "Media",
     "MediaRouter",
     "PageTokens",
+    "Probes",
     "Repeats",
     "ResponseStore",
     "RunTotal",

@@ -5,7 +5,14 @@ from omni_grpc.completion.call import Call
 from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.usage import Usage
-from omni_grpc.providers import Misconfigured, ProviderFault, RateLimited, Rejected, TimedOut
+from omni_grpc.providers import (
+    Misconfigured,
+    ProviderFault,
+    RateLimited,
+    Rejected,
+    TimedOut,
+    Unreachable,
+)
 from omni_grpc.routing import Health, Warmth
 
 
@@ -60,6 +67,7 @@ class AttemptWatch:
             fault.message,
             retry_after_s=fault.retry_after_s if isinstance(fault, RateLimited) else None,
             at_once=isinstance(fault, Misconfigured),
+            unreached=not fault.dispatched and isinstance(fault, Unreachable | TimedOut),
         )
 
     def left(self) -> None:

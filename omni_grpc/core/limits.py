@@ -74,6 +74,10 @@ CATALOG_PRICE_CHANGE_MAX_PPM: Final = 500_000
 """How far a price may move in a sync without an operator's word, in millionths: by half, which real
 price cuts rarely exceed and a mistaken unit always does."""
 
+PROBE_SECONDS: Final = 5.0
+"""How often a worker asks a provider that is away whether it is back, unless the operator sets
+another time: as long as a breaker stays open at first, so that the first probe comes before it."""
+
 STREAM_PING_SECONDS: Final = 15.0
 """An SSE comment goes out after this much silence, so that proxies keep the stream open."""
 

@@ -30,6 +30,7 @@ from omni_grpc.providers.media_call import MediaProvider
 from omni_grpc.providers.media_dialect import MediaDialect
 from omni_grpc.providers.openai import OpenAIChat
 from omni_grpc.providers.openai_media import OpenAIMedia
+from omni_grpc.providers.probe import is_there
 from omni_grpc.providers.records import Records
 from omni_grpc.providers.responses import OpenAIResponses
 from omni_grpc.providers.spec import (
@@ -170,6 +171,14 @@ class Providers:
             if usage is not None:
                 return usage
         return await last.usage(generation_id)
+
+    async def probe(self, provider_id: str) -> bool:
+        """Whether a provider is there, by a request that costs nothing; answers within seconds.
+
+        Raises:
+            KeyError: the provider is not configured.
+        """
+        return await is_there(_endpoints(self._upstreams[provider_id]))
 
     def observe(self, observer: EndpointObserver) -> None:
         """Has an observer told how the endpoints do of providers that have several."""

@@ -51,8 +51,11 @@ class Breaker:
     __slots__ = (
         "_clock",
         "_failures",
+        "_is_away",
+        "_not_before",
         "_open_s",
         "_open_until",
+        "_opened_at",
         "_recent",
         "_trial_since",
         "cause",
@@ -66,6 +69,10 @@ class Breaker:
         self._recent: deque[bool] = deque(maxlen=RECENT_CALLS)
         self._open_s = 0.0
         self._open_until: float | None = None
+        self._opened_at = 0.0
+        self._not_before = 0.0
+        self._is_away = False
+        """Whether nobody answered there, by the last call or by a probe since."""
         self._trial_since: float | None = None
 
     @property
@@ -92,14 +99,21 @@ class Breaker:
         if self._open_until is not None:
             self._recent.clear()
             self._open_s = 0.0
+            self._is_away = False
             self._open_until = self._trial_since = None
 
     def failed(
-        self, cause: str, *, retry_after_s: float | None = None, at_once: bool = False
+        self,
+        cause: str,
+        *,
+        retry_after_s: float | None = None,
+        at_once: bool = False,
+        unreached: bool = False,
     ) -> None:
         """A call failed; `at_once` opens the breaker without waiting for more of them.
 
         A provider that said when to come again is not asked before, within OPEN_SECONDS_MAX.
+        `unreached` says that no connection to it was made.
         """
         self.cause = cause
         self._failures += 1
@@ -116,7 +130,11 @@ class Breaker:
         if self._open_until is not None and now < self._open_until:
             return  # one of the calls that were under way when it opened
         self._open_s = min(OPEN_SECONDS_MAX, 2 * self._open_s if self._open_s else OPEN_SECONDS)
-        wait = max(self._open_s, min(retry_after_s or 0.0, OPEN_SECONDS_MAX))
+        advised_s = min(retry_after_s or 0.0, OPEN_SECONDS_MAX)
+        wait = max(self._open_s, advised_s)
+        self._opened_at = now
+        self._not_before = now + advised_s
+        self._is_away = unreached
         # Not for secrets: replicas shall merely not all come back at the same moment.
         self._open_until = now + wait * (1 + _JITTER * random.random())  # noqa: S311
         self._trial_since = None
@@ -125,7 +143,26 @@ class Breaker:
         """A trial told nothing of the offer: its caller went away. Another may start."""
         self._trial_since = None
 
-    def probed(self) -> None:
-        """A probe says that the provider answers: the next call may try."""
-        if self._open_until is not None:
-            self._open_until = min(self._open_until, self._clock.monotonic())
+    def found_there(self) -> bool:
+        """A probe was answered; whether that lets the next call try.
+
+        It does where nobody had answered before. Of a provider that answers probes while it fails
+        calls, probes know nothing; it is tried at its time, and never before it said.
+        """
+        now = self._clock.monotonic()
+        if not self._is_away or self._open_until is None or now >= self._open_until:
+            return False
+        self._is_away = False
+        self._open_until = max(self._not_before, now)
+        return self.state is BreakerState.HALF_OPEN
+
+    def found_away(self, keep_s: float) -> None:
+        """A probe was not answered: no call need try for `keep_s`.
+
+        Within OPEN_SECONDS_MAX of its opening, since probes may err too.
+        """
+        if self._open_until is None:
+            return
+        self._is_away = True
+        until = min(self._clock.monotonic() + keep_s, self._opened_at + OPEN_SECONDS_MAX)
+        self._open_until = max(self._open_until, until)

@@ -112,6 +112,7 @@ class Health:
         *,
         retry_after_s: float | None = None,
         at_once: bool = False,
+        unreached: bool = False,
     ) -> None:
         """An attempt failed by its provider's fault.
 
@@ -120,11 +121,12 @@ class Health:
             cause: what happened, for people; no secret.
             retry_after_s: when the provider says to come again.
             at_once: more failures need not be waited for, such as of a key that is refused.
+            unreached: no connection was made.
         """
         breaker = self._breakers.get(offer)
         if breaker is None:
             breaker = self._breakers[offer] = Breaker(self._clock)
-        breaker.failed(cause, retry_after_s=retry_after_s, at_once=at_once)
+        breaker.failed(cause, retry_after_s=retry_after_s, at_once=at_once, unreached=unreached)
         self._settle(offer)
 
     def left(self, offer: str) -> None:
@@ -133,11 +135,27 @@ class Health:
             self._breakers[offer].cleared()
 
     # --- told by probes and other workers -----------------------------------------------------
-    def probed(self, provider: str) -> None:
-        """A provider answers a probe: its offers may be tried again."""
+    def open_providers(self) -> frozenset[str]:
+        """The providers of which an offer's breaker is open."""
+        return frozenset(
+            _provider_of(offer)
+            for offer in self._tripped
+            if self._breakers[offer].state is BreakerState.OPEN
+        )
+
+    def found_there(self, provider: str) -> tuple[str, ...]:
+        """A provider answers a probe; the offers that may be tried again by that."""
+        return tuple(
+            offer
+            for offer in sorted(self._tripped)
+            if _provider_of(offer) == provider and self._breakers[offer].found_there()
+        )
+
+    def found_away(self, provider: str, *, keep_s: float) -> None:
+        """A provider answers no probe: its tripped offers need not be tried for so many seconds."""
         for offer in self._tripped:
-            if offer.partition("/")[0] == provider:
-                self._breakers[offer].probed()
+            if _provider_of(offer) == provider:
+                self._breakers[offer].found_away(keep_s)
 
     def learned(self, speeds: Mapping[str, Speed]) -> None:
         """What others measured of offers that this worker never called."""
@@ -160,3 +178,7 @@ class Health:
             self._tripped.discard(offer)
         if self._observer is not None:
             self._observer.breaker_changed(offer, self._state(offer))
+
+
+def _provider_of(offer: str) -> str:
+    return offer.partition("/")[0]

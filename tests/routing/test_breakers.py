@@ -6,7 +6,7 @@ from test_router import offer
 from omni_grpc.core.chat import ChatRequest, Message
 from omni_grpc.core.money import Price, Rate, Unit
 from omni_grpc.core.usage import Usage
-from omni_grpc.routing.breakers import FAILURES_IN_ROW, OPEN_SECONDS, OPEN_SECONDS_MAX, BreakerState
+from omni_grpc.routing.breakers import FAILURES_IN_ROW, OPEN_SECONDS, OPEN_SECONDS_MAX
 from omni_grpc.routing.health import Health
 from omni_grpc.routing.warmth import WARM_SECONDS, Warmth
 
@@ -90,16 +90,6 @@ def test_a_provider_that_says_when_is_not_asked_before(health: Health, clock: Se
     assert health.fault("p/a") is not None
     clock.at += 8
     assert health.fault("p/a") is None
-
-
-def test_a_probe_lets_the_next_call_try(health: Health) -> None:
-    health.failed("p/a", "our key is wrong", at_once=True)
-    assert health.fault("p/a") is not None
-    health.probed("q")
-    assert health.fault("p/a") is not None
-    health.probed("p")
-    assert health.fault("p/a") is None
-    assert health.known()[0].state is BreakerState.HALF_OPEN
 
 
 def test_a_trial_whose_caller_left_leaves_room_for_another(health: Health, clock: SetClock) -> None:
