@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
+from client_fake_routing import CatalogFake, PoliciesFake, RoutesFake, UsageFake, page_of
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -244,7 +245,7 @@ def _choice(prompt: router_pb.ChatPrompt) -> router_pb.Choice:
     return router_pb.Choice(message=message, finish_reason=router_pb.FINISH_REASON_STOP)
 
 
-class Router(router_grpc.RouterServiceServicer):
+class Router(RoutesFake, router_grpc.RouterServiceServicer):
     def __init__(self, fake: FakeService) -> None:
         self.fake = fake
 
@@ -341,13 +342,7 @@ def _hold(name: str, state: int, **fields: object) -> billing_pb.Hold:
     return billing_pb.Hold(name=name, state=state, amount_nanousd=5_000, **fields)
 
 
-def _page(number_of: int, request) -> tuple[range, str]:
-    first = int(request.page_token or 0)
-    last = min(first + (request.page_size or 50), number_of)
-    return range(first, last), str(last) if last < number_of else ""
-
-
-class Billing(billing_grpc.BillingServiceServicer):
+class Billing(UsageFake, billing_grpc.BillingServiceServicer):
     def __init__(self, fake: FakeService) -> None:
         self.fake = fake
 
@@ -367,7 +362,7 @@ class Billing(billing_grpc.BillingServiceServicer):
 
     async def ListLedgerEntries(self, request, context):
         def answer(_: Message) -> Message:
-            numbers, token = _page(LEDGER_ENTRIES, request)
+            numbers, token = page_of(LEDGER_ENTRIES, request)
             return billing_pb.ListLedgerEntriesResponse(
                 ledger_entries=[entry(number) for number in numbers], next_page_token=token
             )
@@ -429,7 +424,7 @@ class Billing(billing_grpc.BillingServiceServicer):
 
     async def ListUnresolvedAttempts(self, request, context):
         def answer(_: Message) -> Message:
-            numbers, token = _page(3, request)
+            numbers, token = page_of(3, request)
             return billing_pb.ListUnresolvedAttemptsResponse(
                 unresolved_attempts=[unresolved(number) for number in numbers],
                 next_page_token=token,
@@ -501,7 +496,7 @@ def model(name: str = "providers/openai/models/gpt-4o-mini") -> catalog_pb.Model
     )
 
 
-class Catalog(catalog_grpc.CatalogServiceServicer):
+class Catalog(CatalogFake, catalog_grpc.CatalogServiceServicer):
     def __init__(self, fake: FakeService) -> None:
         self.fake = fake
 
@@ -513,7 +508,7 @@ class Catalog(catalog_grpc.CatalogServiceServicer):
 
     async def ListModels(self, request, context):
         def answer(_: Message) -> Message:
-            numbers, token = _page(3, request)
+            numbers, token = page_of(3, request)
             models = [model(f"providers/openai/models/gpt-{number}") for number in numbers]
             return catalog_pb.ListModelsResponse(models=models, next_page_token=token)
 
@@ -528,7 +523,7 @@ def api_key(name: str = "orgs/acme/apiKeys/0123456789ab", *, revoked: bool = Fal
     return key
 
 
-class Admin(admin_grpc.AdminServiceServicer):
+class Admin(PoliciesFake, admin_grpc.AdminServiceServicer):
     def __init__(self, fake: FakeService) -> None:
         self.fake = fake
 
@@ -551,7 +546,7 @@ class Admin(admin_grpc.AdminServiceServicer):
 
     async def ListApiKeys(self, request, context):
         def answer(_: Message) -> Message:
-            numbers, token = _page(3, request)
+            numbers, token = page_of(3, request)
             keys = [api_key(f"{request.parent}/apiKeys/{number}") for number in numbers]
             return admin_pb.ListApiKeysResponse(api_keys=keys, next_page_token=token)
 

@@ -1,12 +1,14 @@
 """The fake service, and both clients behind one asynchronous face, so that tests run on each."""
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import get_origin
 
 import pytest
 from client_fake_service import API_KEY, FakeService, fake_service
-from omni_grpc_client import AsyncOmni, Omni
+from omni_grpc_client import AsyncOmni, Omni, Pages
 
 
 @pytest.fixture(autouse=True)
@@ -63,9 +65,9 @@ class _InThreads:
 
     def __getattr__(self, name: str):
         method = getattr(self._omni, name)
-        if name in {"stream_chat", "synthesize_speech"}:
+        if name in {"stream_chat", "synthesize_speech", "sync_catalog"}:
             return lambda *args, **options: _Stream(method(*args, **options))
-        if name in {"ledger_entries", "models", "list_api_keys", "unresolved_attempts"}:
+        if get_origin(inspect.signature(method).return_annotation) is Pages:
             return lambda *args, **options: _Pages(method(*args, **options))
 
         async def call(*args, **options):

@@ -10,7 +10,7 @@ from omni.admin.v1 import admin_service_pb2 as admin_pb
 from omni.billing.v1 import billing_service_pb2 as billing_pb
 from omni.catalog.v1 import catalog_service_pb2 as catalog_pb
 from omni.router.v1 import router_service_pb2 as router_pb
-from omni_grpc_client import HoldFinal, Internal, MediaFile, Rate
+from omni_grpc_client import ExperimentArm, HoldFinal, Internal, MediaFile, Rate, ScoreRule
 
 MOMENT = datetime.fromtimestamp(1_750_000_000, UTC)
 
@@ -141,11 +141,15 @@ async def test_unresolved_attempts_are_listed_and_resolved(omni, service):
     assert (await omni.void_attempt(attempt.name)).cost_nanousd == 0
     assert (await omni.write_off_attempt(attempt)).outcome == "unknown"
     await omni.write_off_attempt(attempt, 0)
-    settle, void, write_off, without_loss = service.requests("ResolveAttempt")
+    await omni.settle_attempt(attempt, images=2)
+    with pytest.raises(TypeError, match="no option 'cached_reads'"):
+        await omni.settle_attempt(attempt, 10, 0, cached_reads=3)
+    settle, void, write_off, without_loss, painted = service.requests("ResolveAttempt")
     assert {one.name for one in (settle, void, write_off)} == {attempt.name}
     assert settle.settlement.HasField("completion_token_count")
     assert settle.settlement.cached_read_token_count == 3
     assert not settle.settlement.HasField("reasoning_token_count")
+    assert painted.settlement == billing_pb.Settlement(image_count=2)
     assert void.WhichOneof("resolution") == "voiding"
     assert not write_off.write_off.HasField("loss_nanousd")
     assert without_loss.write_off.HasField("loss_nanousd")
@@ -245,6 +249,35 @@ async def test_keys_are_listed_and_revoked(omni, service):
     assert names == ["orgs/acme/apiKeys/0", "orgs/acme/apiKeys/9"]
 
 
+async def reach_routing(omni):
+    await omni.estimate_chat("m", "hi")
+    await omni.explain_route("m", "hi")
+    _ = [row async for row in omni.usage_summaries()]
+    _ = [record async for record in omni.usage_records()]
+    policy = await omni.create_routing_policy("p", ScoreRule())
+    await omni.update_routing_policy(policy, order=1)
+    await omni.routing_policy(policy.name)
+    _ = [one async for one in omni.routing_policies()]
+    await omni.delete_routing_policy(policy)
+    experiment = await omni.create_experiment("x", [ExperimentArm(name="a", share_ppm=1)])
+    await omni.update_experiment(experiment, salt="s")
+    await omni.experiment(experiment.name)
+    _ = [one async for one in omni.experiments()]
+    await omni.experiment_report(experiment)
+    await omni.delete_experiment(experiment)
+
+
+async def reach_catalog(omni):
+    await omni.update_model("a/b", enabled=True)
+    await omni.resolve_model("a/b")
+    _ = [change async for change in omni.model_changes()]
+    _ = [alias async for alias in omni.aliases()]
+    await omni.set_alias("alias", ["a/b"])
+    await omni.delete_alias("alias")
+    async with omni.sync_catalog() as sync:
+        await sync.result()
+
+
 async def test_every_rpc_of_the_contract_is_reachable(omni, service):
     await omni.chat("m", "hi")
     async with omni.stream_chat("m", "hi") as stream:
@@ -270,6 +303,8 @@ async def test_every_rpc_of_the_contract_is_reachable(omni, service):
     await omni.create_api_key(org)
     _ = [key async for key in omni.list_api_keys(org)]
     await omni.revoke_api_key("orgs/acme/apiKeys/1")
+    await reach_routing(omni)
+    await reach_catalog(omni)
     contract = {
         method.name
         for file in (router_pb, billing_pb, catalog_pb, admin_pb)

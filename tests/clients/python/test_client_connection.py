@@ -21,6 +21,7 @@ from grpc import StatusCode
 from omni.admin.v1 import admin_service_pb2 as admin_pb
 from omni.billing.v1 import billing_service_pb2 as billing_pb
 from omni.catalog.v1 import catalog_service_pb2 as catalog_pb
+from omni.router.v1 import router_service_pb2 as router_pb
 from omni_grpc_client import (
     ApiKeyMissing,
     AsyncOmni,
@@ -183,13 +184,14 @@ def test_no_repr_shows_the_key():
 def test_retried_methods_exist_and_are_the_safe_ones():
     services = {
         service.full_name: {method.name for method in service.methods}
-        for file in (billing_pb, catalog_pb, admin_pb)
+        for file in (router_pb, billing_pb, catalog_pb, admin_pb)
         for service in file.DESCRIPTOR.services_by_name.values()
     }
     for service, methods in RETRIED_METHODS.items():
         assert set(methods) <= services[service]
     retried = {method for methods in RETRIED_METHODS.values() for method in methods}
     assert retried.isdisjoint({"CompleteChat", "StreamChat", "CreateOrg", "CreateApiKey"})
+    assert retried.isdisjoint({"CreateRoutingPolicy", "UpdateExperiment", "SyncCatalog"})
     (config,) = json.loads(service_config())["methodConfig"]
     assert config["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
 

@@ -102,7 +102,16 @@ def test_every_field_of_the_contract_can_be_set():
             refusal="r",
             reasoning="r",
             reasoning_blocks=[
-                ReasoningBlock(kind="text", format="f", text="t", signature="s", data="d", id="i")
+                ReasoningBlock(
+                    kind="text",
+                    format="f",
+                    text="t",
+                    signature="s",
+                    data="d",
+                    id="i",
+                    text_before=1,
+                    calls_before=1,
+                )
             ],
         ),
         tool_result("c", "gone", failed=True),

@@ -7,7 +7,7 @@ as `raw`.
 
 from omni_grpc_client.admin import ApiKey, NewApiKey, Org
 from omni_grpc_client.aio import AsyncOmni
-from omni_grpc_client.aio_stream import AsyncChatStream, AsyncSpeechStream
+from omni_grpc_client.aio_stream import AsyncCatalogSync, AsyncChatStream, AsyncSpeechStream
 from omni_grpc_client.answer import (
     Answer,
     AttemptUsage,
@@ -19,7 +19,7 @@ from omni_grpc_client.answer import (
     TopLogprob,
     Usage,
 )
-from omni_grpc_client.billing import AttemptRecord, Balance, Hold, LedgerEntry, UsageRecord
+from omni_grpc_client.billing import Balance, Hold, LedgerEntry
 from omni_grpc_client.calls import Page
 from omni_grpc_client.catalog import (
     Alias,
@@ -30,6 +30,13 @@ from omni_grpc_client.catalog import (
     Rate,
     Rating,
     Resolution,
+)
+from omni_grpc_client.catalog_sync import (
+    SourceOutcome,
+    SyncedChange,
+    SyncProgress,
+    SyncReport,
+    WaitingPrice,
 )
 from omni_grpc_client.connection import Timeouts
 from omni_grpc_client.errors import (
@@ -71,6 +78,18 @@ from omni_grpc_client.errors import (
     Unavailable,
     Unimplemented,
 )
+from omni_grpc_client.experiment_report import (
+    ArmDifference,
+    ArmReport,
+    ExperimentReport,
+    IntervalEstimate,
+)
+from omni_grpc_client.experiments import (
+    Experiment,
+    ExperimentArm,
+    ExperimentChanges,
+    ExperimentOptions,
+)
 from omni_grpc_client.gathering import Piece, Started, ToolCallFragment
 from omni_grpc_client.listening import SpeechStarted
 from omni_grpc_client.media import (
@@ -88,6 +107,7 @@ from omni_grpc_client.media import (
 )
 from omni_grpc_client.money import nanousd, usd
 from omni_grpc_client.pages import AsyncPages, Pages
+from omni_grpc_client.policies import PolicyChanges, PolicyOptions, RoutingPolicy
 from omni_grpc_client.prompt import (
     Audio,
     CacheTtl,
@@ -108,9 +128,31 @@ from omni_grpc_client.prompt import (
     tool_result,
     user,
 )
+from omni_grpc_client.routes import (
+    ChatEstimate,
+    ConsideredOffer,
+    PlannedAttempt,
+    RouteExplanation,
+    ScorePart,
+    TaskAnalysis,
+)
+from omni_grpc_client.rules import (
+    CostRule,
+    DeterministicRule,
+    HybridRule,
+    PerformanceRule,
+    PolicyCondition,
+    PolicyLimits,
+    RegionRule,
+    Rule,
+    ScoreRule,
+    WeightedRule,
+)
 from omni_grpc_client.sync import Omni
-from omni_grpc_client.sync_stream import ChatStream, SpeechStream
+from omni_grpc_client.sync_stream import CatalogSync, ChatStream, SpeechStream
 from omni_grpc_client.unresolved import SettledParts, UnresolvedAttempt
+from omni_grpc_client.usage import AttemptRecord, CallReport, UsageRange, UsageRecord
+from omni_grpc_client.usage_sums import UsageQuery, UsageSummary, UsageSums
 
 __all__ = [
     "Aborted",
@@ -120,6 +162,9 @@ __all__ = [
     "ApiKey",
     "ApiKeyInvalid",
     "ApiKeyMissing",
+    "ArmDifference",
+    "ArmReport",
+    "AsyncCatalogSync",
     "AsyncChatStream",
     "AsyncOmni",
     "AsyncPages",
@@ -130,17 +175,28 @@ __all__ = [
     "Balance",
     "Busy",
     "CacheTtl",
+    "CallReport",
     "Cancelled",
+    "CatalogSync",
+    "ChatEstimate",
     "ChatOptions",
     "ChatStream",
     "Choice",
     "Completion",
+    "ConsideredOffer",
     "ContextTooLong",
+    "CostRule",
     "CreditsExhausted",
     "CreditsHeld",
     "Deadline",
+    "DeterministicRule",
     "Embeddings",
     "EtagMismatch",
+    "Experiment",
+    "ExperimentArm",
+    "ExperimentChanges",
+    "ExperimentOptions",
+    "ExperimentReport",
     "FailedPrecondition",
     "FeatureUnsupported",
     "FieldInvalid",
@@ -150,10 +206,12 @@ __all__ = [
     "GeneratedImages",
     "Hold",
     "HoldFinal",
+    "HybridRule",
     "Image",
     "ImageOptions",
     "Internal",
     "Interrupted",
+    "IntervalEstimate",
     "InvalidArgument",
     "JsonSchema",
     "LedgerEntry",
@@ -177,8 +235,14 @@ __all__ = [
     "Org",
     "Page",
     "Pages",
+    "PerformanceRule",
     "PermissionDenied",
     "Piece",
+    "PlannedAttempt",
+    "PolicyChanges",
+    "PolicyCondition",
+    "PolicyLimits",
+    "PolicyOptions",
     "Pricing",
     "ProviderRejected",
     "ProviderUnavailable",
@@ -186,20 +250,31 @@ __all__ = [
     "RateLimited",
     "Rating",
     "ReasoningBlock",
+    "RegionRule",
     "RequestIdReused",
     "RequestInProgress",
     "Resolution",
     "ResourceExhausted",
+    "RouteExplanation",
     "Routing",
+    "RoutingPolicy",
+    "Rule",
     "SafetySetting",
     "Savings",
     "ScopeMissing",
+    "ScorePart",
+    "ScoreRule",
     "SettledParts",
+    "SourceOutcome",
     "Speech",
     "SpeechOptions",
     "SpeechStarted",
     "SpeechStream",
     "Started",
+    "SyncProgress",
+    "SyncReport",
+    "SyncedChange",
+    "TaskAnalysis",
     "Text",
     "Timeouts",
     "TokenLogprob",
@@ -215,7 +290,13 @@ __all__ = [
     "Unimplemented",
     "UnresolvedAttempt",
     "Usage",
+    "UsageQuery",
+    "UsageRange",
     "UsageRecord",
+    "UsageSummary",
+    "UsageSums",
+    "WaitingPrice",
+    "WeightedRule",
     "assistant",
     "nanousd",
     "system",

@@ -11,17 +11,20 @@ from omni_grpc_client import admin, billing, chat, unresolved
 from omni_grpc_client.admin import ApiKey, NewApiKey, Org
 from omni_grpc_client.aio_catalog import AsyncCatalogMethods
 from omni_grpc_client.aio_media import AsyncMediaMethods
+from omni_grpc_client.aio_routing import AsyncRoutingMethods
 from omni_grpc_client.aio_stream import AsyncChatStream
+from omni_grpc_client.aio_usage import AsyncUsageMethods
 from omni_grpc_client.aio_wire import AsyncWire
 from omni_grpc_client.answer import Completion
-from omni_grpc_client.billing import AttemptRecord, Balance, Hold, LedgerEntry, UsageRecord
+from omni_grpc_client.billing import Balance, Hold, LedgerEntry
 from omni_grpc_client.calls import Kind, Page
 from omni_grpc_client.pages import AsyncPages
 from omni_grpc_client.prompt import ChatOptions, Messages
 from omni_grpc_client.unresolved import SettledParts, UnresolvedAttempt
+from omni_grpc_client.usage import AttemptRecord
 
 
-class AsyncOmni(AsyncMediaMethods, AsyncCatalogMethods):
+class AsyncOmni(AsyncMediaMethods, AsyncUsageMethods, AsyncRoutingMethods, AsyncCatalogMethods):
     """An asynchronous client of one omni-grpc service. For its arguments see `Client`.
 
         async with AsyncOmni("127.0.0.1:50051", api_key="omni_…") as omni:
@@ -124,11 +127,6 @@ class AsyncOmni(AsyncMediaMethods, AsyncCatalogMethods):
 
         return AsyncPages(fetch, page_token)
 
-    async def usage(self, call_id: str, *, timeout: float | None = None) -> UsageRecord:
-        """What a call used and cost, also one that was cut short."""
-        call = billing.get_usage_record(call_id)
-        return await self._wire.run(self._wire.stubs.billing.GetUsageRecord, call, timeout)
-
     async def grant_credits(
         self,
         account: str,
@@ -230,16 +228,17 @@ class AsyncOmni(AsyncMediaMethods, AsyncCatalogMethods):
     async def settle_attempt(
         self,
         attempt: UnresolvedAttempt | str,
-        prompt_tokens: int,
-        completion_tokens: int,
+        prompt_tokens: int | None = None,
+        completion_tokens: int | None = None,
         *,
         timeout: float | None = None,
         **parts: Unpack[SettledParts],
     ) -> AttemptRecord:
         """Charges an unresolved attempt by what its provider says; needs the scope `admin`.
 
-        The price is the one that was pinned before it was sent. Saying the same again changes
-        nothing, here and in `void_attempt` and `write_off_attempt`.
+        Name the tokens of both sides, or what it is sold by instead. The price is the one that was
+        pinned before it was sent. Saying the same again changes nothing, here and in
+        `void_attempt` and `write_off_attempt`.
         """
         call = unresolved.settle_attempt(attempt, prompt_tokens, completion_tokens, parts)
         return await self._wire.run(self._wire.stubs.billing.ResolveAttempt, call, timeout)

@@ -5,9 +5,10 @@
 from collections.abc import Sequence
 from typing import Unpack
 
-from omni_grpc_client import catalog
+from omni_grpc_client import catalog, catalog_sync
+from omni_grpc_client.aio_stream import AsyncCatalogSync
 from omni_grpc_client.aio_wire import AsyncWire
-from omni_grpc_client.calls import Page
+from omni_grpc_client.calls import Kind, Page
 from omni_grpc_client.catalog import Alias, Model, ModelChange, ModelUpdate, Resolution
 from omni_grpc_client.client import Client
 from omni_grpc_client.pages import AsyncPages
@@ -118,3 +119,34 @@ class AsyncCatalogMethods(Client):
         """Takes an alias away; needs the scope `admin`."""
         call = catalog.delete_alias(name, scope)
         await self._wire.run(self._wire.stubs.catalog.DeleteAlias, call, timeout)
+
+    def sync_catalog(
+        self,
+        sources: Sequence[str] = (),
+        *,
+        dry_run: bool = False,
+        accept: bool = False,
+        timeout: float | None = None,
+    ) -> AsyncCatalogSync:
+        """Asks the catalog's sources what they say now; needs the scope `admin`.
+
+            async with omni.sync_catalog() as sync:
+                async for step in sync:
+                    print(step.source, step.stage)
+            print(sync.report.added, sync.report.change_count)
+
+        One sync runs at a time; a second one is `Busy`. A source that fails is told in the report,
+        and keeps what it brought before.
+
+        Args:
+            sources: names of configured sources, such as `models.dev`; all of them if empty.
+            dry_run: tells what would change, and writes nothing.
+            accept: takes also what needs an operator's word: prices that move far, and sources
+                that lack a large part of what they had.
+            timeout: seconds that it may take; 5 minutes if you name none.
+        """
+        return AsyncCatalogSync(
+            self._wire,
+            catalog_sync.sync_request(sources, dry_run=dry_run, accept=accept),
+            self._connection.timeouts.of(Kind.SYNC, timeout),
+        )

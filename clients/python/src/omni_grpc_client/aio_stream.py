@@ -1,4 +1,4 @@
-"""The asynchronous streams: of a chat, and of speech."""
+"""The asynchronous streams: of a chat, of speech, and of a sync of the catalog."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -6,10 +6,12 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, cast
 
 import grpc
+from omni.catalog.v1 import catalog_service_pb2
 from omni.router.v1 import media_pb2, router_service_pb2
 
 from omni_grpc_client.aio_wire import AsyncWire, task_is_cancelled
 from omni_grpc_client.answer import Answer, Completion
+from omni_grpc_client.catalog_sync import Syncing, SyncProgress, SyncReport
 from omni_grpc_client.errors import OmniError
 from omni_grpc_client.failures import cancelled, error_of
 from omni_grpc_client.gathering import Gathering, Piece, Started
@@ -175,4 +177,78 @@ class AsyncSpeechStream(
             timeout=timeout_s,
             metadata=connection.metadata,
             wait_for_ready=connection.wait_for_ready,
+        )
+
+
+class AsyncCatalogSync(Syncing):
+    """A sync of the catalog that is being done; made by `AsyncOmni.sync_catalog`.
+
+    It begins when it is entered, and yields the steps of its sources. Leaving it before its end
+    ends it: nothing is written then, unless it was being written.
+    """
+
+    def __init__(
+        self, wire: AsyncWire, request: catalog_service_pb2.SyncCatalogRequest, timeout_s: float
+    ) -> None:
+        super().__init__()
+        self._wire = wire
+        self._request = request
+        self._timeout_s = timeout_s
+        self._call: _Call | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._call is not None:
+            raise RuntimeError("a sync is entered once: ask for another")
+        connection = self._wire.connection
+        self._call = self._wire.stubs.catalog.SyncCatalog(
+            self._request,
+            timeout=self._timeout_s,
+            metadata=connection.metadata,
+            wait_for_ready=connection.wait_for_ready,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._call is not None:
+            self._call.cancel()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SyncProgress:
+        if self._call is None:
+            raise RuntimeError("enter the sync first: `async with … as sync`")
+        while (event := await self._event(self._call)) is not None:
+            step = self._take(event)
+            if step is not None:
+                return step
+        self._check_ended()
+        raise StopAsyncIteration
+
+    async def result(self) -> SyncReport:
+        """Reads what is left and returns the report."""
+        async for _ in self:
+            pass
+        return self.report
+
+    async def _event(self, call: _Call) -> catalog_service_pb2.SyncCatalogResponse | None:
+        try:
+            event = await call.read()
+        except grpc.RpcError as failure:
+            raise error_of(failure) from failure
+        except asyncio.CancelledError:
+            if task_is_cancelled():
+                call.cancel()
+                raise
+            raise cancelled() from None
+        # As in AsyncEventStream.
+        return (
+            None
+            if event is grpc.aio.EOF
+            else cast("catalog_service_pb2.SyncCatalogResponse", event)
         )

@@ -308,6 +308,8 @@ def blocks_of(raw: Sequence[pb.ReasoningBlock]) -> tuple[ReasoningBlock, ...]:
             signature=one.signature,
             data=one.data,
             id=one.id,
+            text_before=one.preceding_char_count,
+            calls_before=one.preceding_tool_call_count,
         )
         for one in raw
         if one.kind in _BLOCK_KINDS

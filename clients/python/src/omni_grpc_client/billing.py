@@ -1,4 +1,4 @@
-"""The account: its balance, ledger, usage records, and holds for work of one's own.
+"""The account: its balance, its ledger, and holds for work of one's own.
 
 All amounts are integers of nano-dollars. Calls that move money carry a request id.
 """
@@ -17,6 +17,7 @@ from omni_grpc_client.calls import (
     count_of,
     new_request_id,
     resource,
+    stamp_of,
     time_of,
     word_of,
 )
@@ -64,60 +65,6 @@ class LedgerEntry:
     reference: str
     create_time: datetime | None
     raw: pb.LedgerEntry = field(repr=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptRecord:
-    """What one attempt of a call used and cost. Counts are None where nobody knows them.
-
-    Attributes:
-        attempt_number: position within the call, from 1.
-        model: the offer that was tried, `provider/model`.
-        outcome: `answered`, `refused`, `failed`, `cancelled`, `running`, `unresolved`, or
-            `unknown` once it was written off.
-        held_nanousd: what was held for it.
-        cost_nanousd: what it was charged; None while that is not final.
-        price_version: the price that it was charged at.
-        markup_ppm: the markup on the provider's price, in millionths.
-        estimated: whether the counts are the service's own.
-        end_time: when it was settled or freed; None while it is not final.
-        provider_ref: the provider's name of its answer; empty where it gave none.
-    """
-
-    attempt_number: int
-    model: str
-    outcome: str
-    held_nanousd: int | None
-    cost_nanousd: int | None
-    price_version: int
-    markup_ppm: int
-    prompt_tokens: int | None
-    cached_read_tokens: int | None
-    cached_write_tokens: int | None
-    prompt_audio_tokens: int | None
-    completion_tokens: int | None
-    reasoning_tokens: int | None
-    completion_audio_tokens: int | None
-    cached_write_1h_tokens: int | None
-    prompt_image_tokens: int | None
-    completion_image_tokens: int | None
-    images: int | None
-    seconds: int | None
-    characters: int | None
-    estimated: bool
-    end_time: datetime | None
-    provider_ref: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageRecord:
-    """What a call used and cost, also one that was cut short; None while its cost is not known."""
-
-    call_id: str
-    account: str
-    cost_nanousd: int | None
-    attempts: tuple[AttemptRecord, ...]
-    raw: pb.UsageRecord = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,17 +120,6 @@ def list_ledger_entries(
     )
 
 
-def get_usage_record(
-    call_id: str,
-) -> Call[pb.GetUsageRecordRequest, pb.GetUsageRecordResponse, UsageRecord]:
-    """GetUsageRecord."""
-    return Call(
-        request=pb.GetUsageRecordRequest(call_id=call_id),
-        parse=lambda response: _usage_record(response.usage_record),
-        kind=Kind.READ,
-    )
-
-
 def grant_credits(
     account: str,
     amount_nanousd: int,
@@ -197,12 +133,9 @@ def grant_credits(
         account=resource("accounts", account),
         amount_nanousd=amount_nanousd,
         reason=reason,
+        expire_time=stamp_of(expire_time, "expire_time"),
         request_id=new_request_id(request_id),
     )
-    if expire_time is not None:
-        if expire_time.tzinfo is None:
-            raise ValueError("expire_time needs a time zone: datetime.now(UTC) + timedelta(…)")
-        request.expire_time.FromDatetime(expire_time)
     if payment is not None:
         network, payment_id = payment
         request.payment.CopyFrom(pb.Payment(network=network, payment_id=payment_id))
@@ -312,45 +245,6 @@ def _entry(raw: pb.LedgerEntry) -> LedgerEntry:
         reference=raw.reference,
         create_time=time_of(raw, "create_time"),
         raw=raw,
-    )
-
-
-def _usage_record(raw: pb.UsageRecord) -> UsageRecord:
-    return UsageRecord(
-        call_id=raw.call_id,
-        account=raw.account,
-        cost_nanousd=count_of(raw, "cost_nanousd"),
-        attempts=tuple(attempt_record(one) for one in raw.attempts),
-        raw=raw,
-    )
-
-
-def attempt_record(raw: pb.AttemptRecord) -> AttemptRecord:
-    """What one attempt used and cost."""
-    return AttemptRecord(
-        attempt_number=raw.attempt_number,
-        model=raw.model,
-        outcome=raw.outcome,
-        held_nanousd=count_of(raw, "held_nanousd"),
-        cost_nanousd=count_of(raw, "cost_nanousd"),
-        price_version=raw.price_version,
-        markup_ppm=raw.markup_ppm,
-        prompt_tokens=count_of(raw, "prompt_token_count"),
-        cached_read_tokens=count_of(raw, "cached_read_token_count"),
-        cached_write_tokens=count_of(raw, "cached_write_token_count"),
-        prompt_audio_tokens=count_of(raw, "prompt_audio_token_count"),
-        completion_tokens=count_of(raw, "completion_token_count"),
-        reasoning_tokens=count_of(raw, "reasoning_token_count"),
-        completion_audio_tokens=count_of(raw, "completion_audio_token_count"),
-        cached_write_1h_tokens=count_of(raw, "cached_write_1h_token_count"),
-        prompt_image_tokens=count_of(raw, "prompt_image_token_count"),
-        completion_image_tokens=count_of(raw, "completion_image_token_count"),
-        images=count_of(raw, "image_count"),
-        seconds=count_of(raw, "second_count"),
-        characters=count_of(raw, "character_count"),
-        estimated=raw.estimated,
-        end_time=time_of(raw, "end_time"),
-        provider_ref=raw.provider_ref,
     )
 
 

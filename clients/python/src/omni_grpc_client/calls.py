@@ -1,11 +1,11 @@
 """One call as a value: its request, what kind of call it is, and how its response is read.
 
 The two clients differ only in how they send such a value; everything else about a method is said
-once, where its `Call` is made (chat, media_calls, billing, catalog, admin).
+once, where its `Call` is made (chat, routes, media_calls, billing, usage, catalog, admin, …).
 """
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -29,6 +29,7 @@ class Kind(StrEnum):
     READ = "read"
     WRITE = "write"
     MODEL = "model"
+    SYNC = "sync"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,28 @@ def new_request_id(given: str | None) -> str:
     return str(uuid.uuid4()) if given is None else given
 
 
+def check_options(given: Mapping[str, object], known: Mapping[str, object], what: str) -> None:
+    """Refuses what there is not; `what` names the thing that has the options.
+
+    Raises:
+        TypeError: an option that there is not.
+    """
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise TypeError(f"{what} has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
+
+
+def listed(names: Sequence[str], what: str) -> Sequence[str]:
+    """The names as they are.
+
+    Raises:
+        TypeError: one text alone, which as a sequence would be its letters.
+    """
+    if isinstance(names, str):
+        raise TypeError(f"{what} is one text, {names!r}; give a list of them")
+    return names
+
+
 def resource(collection: str, name: str) -> str:
     """A resource name from a bare id: `acme` in `orgs` is `orgs/acme`. Whole names stay."""
     return name if not name or "/" in name else f"{collection}/{name}"
@@ -67,6 +90,21 @@ def time_of(message: Message, field: str) -> datetime | None:
     if not isinstance(stamp, Timestamp):
         raise TypeError(f"{field} is no timestamp")
     return stamp.ToDatetime(tzinfo=UTC)
+
+
+def stamp_of(moment: datetime | None, field: str) -> Timestamp | None:
+    """A moment as the contract has it; None stays None.
+
+    Raises:
+        ValueError: it has no time zone, so that nobody knows which moment is meant.
+    """
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        raise ValueError(f"{field} needs a time zone: datetime.now(UTC) + timedelta(…)")
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
 
 
 def count_of(message: Message, field: str) -> int | None:

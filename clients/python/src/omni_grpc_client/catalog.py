@@ -6,10 +6,9 @@ from datetime import datetime
 from typing import TypedDict
 
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.timestamp_pb2 import Timestamp
 from omni.catalog.v1 import catalog_service_pb2 as pb
 
-from omni_grpc_client.calls import Call, Kind, Page, count_of, time_of
+from omni_grpc_client.calls import Call, Kind, Page, count_of, stamp_of, time_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +179,8 @@ def update_model(
     """UpdateModel, with a mask of what `update` names."""
     said = {field: value for field, value in update.items() if value is not None}
     price, moment = said.pop("price_override", None), said.pop("deprecate_time", None)
-    model = pb.Model(name=_resource_name(name), etag=etag, **said)  # type: ignore[arg-type]  # as ModelUpdate has them
-    if isinstance(moment, datetime):
-        stamp = Timestamp()
-        stamp.FromDatetime(moment)
-        model.deprecate_time.CopyFrom(stamp)
+    stamp = stamp_of(moment, "deprecate_time") if isinstance(moment, datetime) else None
+    model = pb.Model(name=_resource_name(name), etag=etag, deprecate_time=stamp, **said)  # type: ignore[arg-type]  # as ModelUpdate has them
     if isinstance(price, int):
         model.price_override.discount_ppm = price
     elif price is not None:

@@ -50,6 +50,8 @@ RETRIED_METHODS: Final[Mapping[str, tuple[str, ...]]] = {
         "GetBalance",
         "ListLedgerEntries",
         "GetUsageRecord",
+        "ListUsageRecords",
+        "SummarizeUsage",
         "ListUnresolvedAttempts",
         # These move money and carry a request id, so the service does a repeat only once.
         "GrantCredits",
@@ -60,11 +62,27 @@ RETRIED_METHODS: Final[Mapping[str, tuple[str, ...]]] = {
         # An attempt is resolved once, whoever says it how often.
         "ResolveAttempt",
     ),
-    "omni.catalog.v1.CatalogService": ("GetModel", "ListModels"),
-    "omni.admin.v1.AdminService": ("ListApiKeys",),
+    # These call no provider and cost nothing.
+    "omni.router.v1.RouterService": ("EstimateChat", "ExplainRoute"),
+    "omni.catalog.v1.CatalogService": (
+        "GetModel",
+        "ListModels",
+        "ResolveModel",
+        "ListModelChanges",
+        "ListAliases",
+    ),
+    "omni.admin.v1.AdminService": (
+        "ListApiKeys",
+        "GetRoutingPolicy",
+        "ListRoutingPolicies",
+        "GetExperiment",
+        "ListExperiments",
+        "GetExperimentReport",
+    ),
 }
 """What gRPC repeats on UNAVAILABLE. Calls of models are not here: they are repeated for more than
-that, by `retrying`. What creates keys and organisations is not repeated at all."""
+that, by `retrying`. What creates or changes keys, organisations, policies and the catalog is not
+repeated at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +91,15 @@ class Timeouts:
 
     Attributes:
         chat_s: a whole chat, stream or other call of a model; the service allows no more than 600.
-        read_s: balances, pages, models, usage.
+        read_s: balances, pages, models, usage, estimates.
         write_s: what moves money or changes keys; the ledger itself may wait up to 10.
+        sync_s: a sync of the catalog; the service gives each source a minute.
     """
 
     chat_s: float = 600.0
     read_s: float = 10.0
     write_s: float = 15.0
+    sync_s: float = 300.0
 
     def of(self, kind: Kind, timeout: float | None) -> float:
         """The seconds that a call has.
@@ -89,7 +109,12 @@ class Timeouts:
             Deadline: `timeout` is over already, as when it is what is left of a budget.
         """
         if timeout is None:
-            defaults = {Kind.MODEL: self.chat_s, Kind.READ: self.read_s, Kind.WRITE: self.write_s}
+            defaults = {
+                Kind.MODEL: self.chat_s,
+                Kind.READ: self.read_s,
+                Kind.WRITE: self.write_s,
+                Kind.SYNC: self.sync_s,
+            }
             timeout = defaults[kind]
         if not math.isfinite(timeout):
             raise ValueError(f"a timeout of {timeout} s is no finite number of seconds")

@@ -5,11 +5,12 @@ what the service may judge (ranges, names, sizes) is left to the service.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from omni.router.v1 import router_service_pb2 as pb
 
 from omni_grpc_client import openai_shape
+from omni_grpc_client.calls import check_options, listed
 from omni_grpc_client.errors import FieldInvalid
 from omni_grpc_client.failures import field_invalid
 from omni_grpc_client.prompt import (
@@ -28,7 +29,6 @@ from omni_grpc_client.prompt import (
     Tool,
 )
 
-_OPTIONS = frozenset(ChatOptions.__annotations__)
 _ROLES = {
     "system": pb.ROLE_SYSTEM,
     "developer": pb.ROLE_DEVELOPER,
@@ -77,11 +77,7 @@ def chat_prompt(model: str, messages: Messages, options: ChatOptions) -> pb.Chat
         TypeError: an option that there is not.
         FieldInvalid: a value that cannot be sent.
     """
-    unknown = sorted(set(options) - _OPTIONS)
-    if unknown:
-        raise TypeError(
-            f"a chat has no option {unknown[0]!r}; it has {', '.join(sorted(_OPTIONS))}"
-        )
+    check_options(options, ChatOptions.__annotations__, "a chat")
     try:
         return pb.ChatPrompt(
             model=model,
@@ -162,6 +158,8 @@ def _reasoning_block(block: ReasoningBlock, where: str) -> pb.ReasoningBlock:
         signature=block.signature,
         data=block.data,
         id=block.id,
+        preceding_char_count=block.text_before,
+        preceding_tool_call_count=block.calls_before,
     )
 
 
@@ -291,21 +289,14 @@ def _routing(options: ChatOptions) -> pb.RoutingPreferences | None:
         priority=wanted.priority and _PRIORITIES[wanted.priority],
         latency_preference=wanted.latency and _LATENCIES[wanted.latency],
         max_cost_nanousd=wanted.max_cost_nanousd,
-        allowed_providers=_names(wanted.allowed_providers, "allowed_providers"),
-        denied_providers=_names(wanted.denied_providers, "denied_providers"),
-        allowed_models=_names(wanted.allowed_models, "allowed_models"),
-        denied_models=_names(wanted.denied_models, "denied_models"),
-        fallback_models=_names(wanted.fallbacks, "fallbacks"),
+        allowed_providers=listed(wanted.allowed_providers, "routing.allowed_providers"),
+        denied_providers=listed(wanted.denied_providers, "routing.denied_providers"),
+        allowed_models=listed(wanted.allowed_models, "routing.allowed_models"),
+        denied_models=listed(wanted.denied_models, "routing.denied_models"),
+        fallback_models=listed(wanted.fallbacks, "routing.fallbacks"),
         data_region=wanted.data_region,
         task=wanted.task,
     )
-
-
-def _names(names: Sequence[str], field: str) -> Sequence[str]:
-    """The names; not one name alone, which as a sequence is its letters."""
-    if isinstance(names, str):
-        raise field_invalid(f"routing.{field}", f"one name, {names!r}; give a list of names")
-    return names
 
 
 def _json_text(value: OpenAIShape | str) -> str:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from omni.router.v1 import media_pb2 as pb
 
-from omni_grpc_client.calls import Call, Kind, new_request_id
+from omni_grpc_client.calls import Call, Kind, check_options, new_request_id
 from omni_grpc_client.errors import FieldInvalid
 from omni_grpc_client.failures import field_invalid
 from omni_grpc_client.media import (
@@ -73,7 +73,7 @@ def generate_images(
     model: str, prompt: str, options: ImageOptions, request_id: str | None
 ) -> Call[pb.GenerateImagesRequest, pb.GenerateImagesResponse, GeneratedImages]:
     """GenerateImages."""
-    _check_options(options, ImageOptions.__annotations__, "a picture")
+    check_options(options, ImageOptions.__annotations__, "a picture")
     mask = options.get("mask")
     with _writing("pictures"):
         request = pb.GenerateImagesRequest(
@@ -108,7 +108,7 @@ def synthesize_speech(
     model: str, text: str, voice: str, options: SpeechOptions, request_id: str | None
 ) -> pb.SynthesizeSpeechRequest:
     """SynthesizeSpeech; its events are read by `Listening`."""
-    _check_options(options, SpeechOptions.__annotations__, "speech")
+    check_options(options, SpeechOptions.__annotations__, "speech")
     with _writing("speech"):
         return pb.SynthesizeSpeechRequest(
             model=model,
@@ -125,7 +125,7 @@ def transcribe_audio(
     model: str, audio: MediaFile, options: TranscriptOptions, request_id: str | None
 ) -> Call[pb.TranscribeAudioRequest, pb.TranscribeAudioResponse, Transcript]:
     """TranscribeAudio."""
-    _check_options(options, TranscriptOptions.__annotations__, "a transcription")
+    check_options(options, TranscriptOptions.__annotations__, "a transcription")
     with _writing("transcription"):
         request = pb.TranscribeAudioRequest(
             model=model,
@@ -163,17 +163,6 @@ def _choice(choices: Mapping[str, _Enum], wanted: str | None, field: str) -> _En
     if wanted not in choices:
         raise field_invalid(field, f"{wanted!r} is none of {', '.join(choices)}")
     return choices[wanted]
-
-
-def _check_options(given: Mapping[str, object], known: Mapping[str, object], what: str) -> None:
-    """Refuses what there is not.
-
-    Raises:
-        TypeError: an option that there is not.
-    """
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise TypeError(f"{what} has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
 
 
 @contextmanager

@@ -121,7 +121,7 @@ def _reasoning_blocks(shape: OpenAIShape, where: str) -> list[ReasoningBlock]:
         path = f"{where}[{at}]"
         detail = _mapping(one, path)
         known = ("type", "text", "summary", "data", "signature", "id", "format", "index")
-        _only(detail, path, *known)
+        _only(detail, path, *known, "text_before", "calls_before")
         kind = _DETAILS.get(_text(detail, "type", path))
         if kind is None:
             raise field_invalid(f"{path}.type", f"none of {', '.join(_DETAILS)}")
@@ -133,9 +133,18 @@ def _reasoning_blocks(shape: OpenAIShape, where: str) -> list[ReasoningBlock]:
                 signature=_text(detail, "signature", path),
                 data=_text(detail, "data", path),
                 id=_text(detail, "id", path),
+                text_before=_count(detail, "text_before", path),
+                calls_before=_count(detail, "calls_before", path),
             )
         )
     return found
+
+
+def _count(shape: OpenAIShape, key: str, where: str) -> int:
+    value = shape.get(key) or 0
+    if not isinstance(value, int) or value < 0:
+        raise field_invalid(f"{where}.{key}", f"{value!r} is no count")
+    return value
 
 
 def _cache(shape: OpenAIShape, where: str) -> CacheTtl | None:

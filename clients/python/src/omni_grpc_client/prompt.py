@@ -109,6 +109,8 @@ class ReasoningBlock:
         signature: the provider's proof that the block is its own.
         data: what only the provider can read.
         id: the provider's name of the block, or of the tool call that it belongs to.
+        text_before: how many characters of the turn's text came before it.
+        calls_before: how many of the turn's tool calls came before it.
     """
 
     kind: Literal["text", "summary", "encrypted"]
@@ -117,6 +119,8 @@ class ReasoningBlock:
     signature: str = ""
     data: str = ""
     id: str = ""
+    text_before: int = 0
+    calls_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)

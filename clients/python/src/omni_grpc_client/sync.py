@@ -8,18 +8,21 @@ from typing import Self, Unpack
 from omni_grpc_client import admin, billing, chat, unresolved
 from omni_grpc_client.admin import ApiKey, NewApiKey, Org
 from omni_grpc_client.answer import Completion
-from omni_grpc_client.billing import AttemptRecord, Balance, Hold, LedgerEntry, UsageRecord
+from omni_grpc_client.billing import Balance, Hold, LedgerEntry
 from omni_grpc_client.calls import Kind, Page
 from omni_grpc_client.pages import Pages
 from omni_grpc_client.prompt import ChatOptions, Messages
 from omni_grpc_client.sync_catalog import CatalogMethods
 from omni_grpc_client.sync_media import MediaMethods
+from omni_grpc_client.sync_routing import RoutingMethods
 from omni_grpc_client.sync_stream import ChatStream
+from omni_grpc_client.sync_usage import UsageMethods
 from omni_grpc_client.sync_wire import Wire
 from omni_grpc_client.unresolved import SettledParts, UnresolvedAttempt
+from omni_grpc_client.usage import AttemptRecord
 
 
-class Omni(MediaMethods, CatalogMethods):
+class Omni(MediaMethods, UsageMethods, RoutingMethods, CatalogMethods):
     """A synchronous client of one omni-grpc service. For its arguments see `Client`.
 
         with Omni("127.0.0.1:50051", api_key="omni_…") as omni:
@@ -121,11 +124,6 @@ class Omni(MediaMethods, CatalogMethods):
 
         return Pages(fetch, page_token)
 
-    def usage(self, call_id: str, *, timeout: float | None = None) -> UsageRecord:
-        """What a call used and cost, also one that was cut short."""
-        call = billing.get_usage_record(call_id)
-        return self._wire.run(self._wire.stubs.billing.GetUsageRecord, call, timeout)
-
     def grant_credits(
         self,
         account: str,
@@ -225,16 +223,17 @@ class Omni(MediaMethods, CatalogMethods):
     def settle_attempt(
         self,
         attempt: UnresolvedAttempt | str,
-        prompt_tokens: int,
-        completion_tokens: int,
+        prompt_tokens: int | None = None,
+        completion_tokens: int | None = None,
         *,
         timeout: float | None = None,
         **parts: Unpack[SettledParts],
     ) -> AttemptRecord:
         """Charges an unresolved attempt by what its provider says; needs the scope `admin`.
 
-        The price is the one that was pinned before it was sent. Saying the same again changes
-        nothing, here and in `void_attempt` and `write_off_attempt`.
+        Name the tokens of both sides, or what it is sold by instead. The price is the one that was
+        pinned before it was sent. Saying the same again changes nothing, here and in
+        `void_attempt` and `write_off_attempt`.
         """
         call = unresolved.settle_attempt(attempt, prompt_tokens, completion_tokens, parts)
         return self._wire.run(self._wire.stubs.billing.ResolveAttempt, call, timeout)

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Unpack
 
-from omni_grpc_client import catalog
-from omni_grpc_client.calls import Page
+from omni_grpc_client import catalog, catalog_sync
+from omni_grpc_client.calls import Kind, Page
 from omni_grpc_client.catalog import Alias, Model, ModelChange, ModelUpdate, Resolution
 from omni_grpc_client.client import Client
 from omni_grpc_client.pages import Pages
+from omni_grpc_client.sync_stream import CatalogSync
 from omni_grpc_client.sync_wire import Wire
 
 
@@ -116,3 +117,34 @@ class CatalogMethods(Client):
         """Takes an alias away; needs the scope `admin`."""
         call = catalog.delete_alias(name, scope)
         self._wire.run(self._wire.stubs.catalog.DeleteAlias, call, timeout)
+
+    def sync_catalog(
+        self,
+        sources: Sequence[str] = (),
+        *,
+        dry_run: bool = False,
+        accept: bool = False,
+        timeout: float | None = None,
+    ) -> CatalogSync:
+        """Asks the catalog's sources what they say now; needs the scope `admin`.
+
+            with omni.sync_catalog() as sync:
+                for step in sync:
+                    print(step.source, step.stage)
+            print(sync.report.added, sync.report.change_count)
+
+        One sync runs at a time; a second one is `Busy`. A source that fails is told in the report,
+        and keeps what it brought before.
+
+        Args:
+            sources: names of configured sources, such as `models.dev`; all of them if empty.
+            dry_run: tells what would change, and writes nothing.
+            accept: takes also what needs an operator's word: prices that move far, and sources
+                that lack a large part of what they had.
+            timeout: seconds that it may take; 5 minutes if you name none.
+        """
+        return CatalogSync(
+            self._wire,
+            catalog_sync.sync_request(sources, dry_run=dry_run, accept=accept),
+            self._connection.timeouts.of(Kind.SYNC, timeout),
+        )

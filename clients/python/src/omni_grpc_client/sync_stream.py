@@ -1,4 +1,4 @@
-"""The synchronous streams: of a chat, and of speech."""
+"""The synchronous streams: of a chat, of speech, and of a sync of the catalog."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -7,9 +7,11 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 import grpc
+from omni.catalog.v1 import catalog_service_pb2
 from omni.router.v1 import media_pb2, router_service_pb2
 
 from omni_grpc_client.answer import Answer, Completion
+from omni_grpc_client.catalog_sync import Syncing, SyncProgress, SyncReport
 from omni_grpc_client.errors import OmniError
 from omni_grpc_client.failures import cancelled, error_of
 from omni_grpc_client.gathering import Gathering, Piece, Started
@@ -168,3 +170,63 @@ class SpeechStream(EventStream[media_pb2.SynthesizeSpeechResponse, bytes, Speech
             metadata=connection.metadata,
             wait_for_ready=connection.wait_for_ready,
         )
+
+
+class CatalogSync(Syncing):
+    """A sync of the catalog that is being done; made by `Omni.sync_catalog`.
+
+    It begins when it is entered, and yields the steps of its sources. Leaving it before its end
+    ends it: nothing is written then, unless it was being written.
+    """
+
+    def __init__(
+        self, wire: Wire, request: catalog_service_pb2.SyncCatalogRequest, timeout_s: float
+    ) -> None:
+        super().__init__()
+        self._wire = wire
+        self._request = request
+        self._timeout_s = timeout_s
+        self._call: _Call[catalog_service_pb2.SyncCatalogResponse] | None = None
+
+    def __enter__(self) -> Self:
+        if self._call is not None:
+            raise RuntimeError("a sync is entered once: ask for another")
+        connection = self._wire.connection
+        self._call = self._wire.stubs.catalog.SyncCatalog(
+            self._request,
+            timeout=self._timeout_s,
+            metadata=connection.metadata,
+            wait_for_ready=connection.wait_for_ready,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._call is not None:
+            self._call.cancel()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> SyncProgress:
+        if self._call is None:
+            raise RuntimeError("enter the sync first: `with … as sync`")
+        try:
+            while (event := next(self._call, None)) is not None:
+                step = self._take(event)
+                if step is not None:
+                    return step
+        except grpc.RpcError as failure:
+            raise error_of(failure) from failure
+        self._check_ended()
+        raise StopIteration
+
+    def result(self) -> SyncReport:
+        """Reads what is left and returns the report."""
+        for _ in self:
+            pass
+        return self.report

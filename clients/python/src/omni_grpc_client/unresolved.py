@@ -6,8 +6,8 @@ from typing import TypedDict
 
 from omni.billing.v1 import billing_service_pb2 as pb
 
-from omni_grpc_client.billing import AttemptRecord, attempt_record
-from omni_grpc_client.calls import Call, Kind, Page, amount_of, resource, time_of
+from omni_grpc_client.calls import Call, Kind, Page, amount_of, check_options, resource, time_of
+from omni_grpc_client.usage import AttemptRecord, attempt_record
 
 _Resolve = Call[pb.ResolveAttemptRequest, pb.ResolveAttemptResponse, AttemptRecord]
 
@@ -43,7 +43,7 @@ class UnresolvedAttempt:
 
 
 class SettledParts(TypedDict, total=False):
-    """Parts of what a provider says was used, each within its whole. None is as unset."""
+    """What else a provider says was used: parts of the tokens, or what is sold by no token."""
 
     cached_read_tokens: int | None
     """Prompt tokens read from the provider's cache."""
@@ -55,6 +55,18 @@ class SettledParts(TypedDict, total=False):
     """Generated tokens that are reasoning."""
     completion_audio_tokens: int | None
     """Generated tokens that are audio."""
+    cached_write_1h_tokens: int | None
+    """Of the tokens written to the provider's cache those that it keeps for an hour."""
+    prompt_image_tokens: int | None
+    """Image tokens of the prompt."""
+    completion_image_tokens: int | None
+    """Generated tokens that are of images."""
+    images: int | None
+    """Generated pictures, where they are sold by the image."""
+    seconds: int | None
+    """Seconds of audio, rounded up, where it is sold by the second."""
+    characters: int | None
+    """Characters that were spoken, where speech is sold by the character."""
 
 
 def list_unresolved_attempts(
@@ -76,11 +88,16 @@ def list_unresolved_attempts(
 
 def settle_attempt(
     attempt: UnresolvedAttempt | str,
-    prompt_tokens: int,
-    completion_tokens: int,
+    prompt_tokens: int | None,
+    completion_tokens: int | None,
     parts: SettledParts,
 ) -> _Resolve:
-    """ResolveAttempt by what the provider says."""
+    """ResolveAttempt by what the provider says.
+
+    Raises:
+        TypeError: a part that there is not.
+    """
+    check_options(parts, SettledParts.__annotations__, "a settlement")
     return _resolve(
         attempt,
         settlement=pb.Settlement(
@@ -91,6 +108,12 @@ def settle_attempt(
             completion_token_count=completion_tokens,
             reasoning_token_count=parts.get("reasoning_tokens"),
             completion_audio_token_count=parts.get("completion_audio_tokens"),
+            cached_write_1h_token_count=parts.get("cached_write_1h_tokens"),
+            prompt_image_token_count=parts.get("prompt_image_tokens"),
+            completion_image_token_count=parts.get("completion_image_tokens"),
+            image_count=parts.get("images"),
+            second_count=parts.get("seconds"),
+            character_count=parts.get("characters"),
         ),
     )
 
