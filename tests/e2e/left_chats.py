@@ -1,6 +1,7 @@
 """Chats on either transport that a test can leave at any moment."""
 
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -37,12 +38,15 @@ class GrpcChat:
         timeout_s: float = 60,
         model: str = MODEL,
         output_tokens_max: int | None = None,
+        fallbacks: Sequence[str] = (),
     ) -> "GrpcChat":
         channel = grpc.aio.insecure_channel(gateway.grpc)
         message = pb.Message(role=pb.ROLE_USER, parts=[pb.Part(text=prompt)])
         asked = pb.ChatPrompt(
             model=model, messages=[message], max_output_token_count=output_tokens_max
         )
+        if fallbacks:
+            asked.routing.fallback_models.extend(fallbacks)
         stub = pb_grpc.RouterServiceStub(channel)
         given: dict[str, Any] = {
             "metadata": (("authorization", f"Bearer {tenant.api_key}"),),
@@ -92,6 +96,7 @@ class RestChat:
         timeout_s: float = 60,
         model: str = MODEL,
         output_tokens_max: int | None = None,
+        fallbacks: Sequence[str] = (),
     ) -> "RestChat":
         body: dict[str, Any] = {
             "model": model,
@@ -100,6 +105,8 @@ class RestChat:
         }
         if output_tokens_max is not None:
             body["max_tokens"] = output_tokens_max
+        if fallbacks:
+            body["omni"] = {"fallback_models": fallbacks}
         limit = {"x_omni_timeout_ms": str(round(timeout_s * 1000))}
         return cls(await RestCall.send(gateway, tenant.api_key, body, **limit))
 

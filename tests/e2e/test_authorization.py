@@ -167,7 +167,7 @@ def new_experiment(scene: Scene) -> admin.CreateExperimentRequest:
     experiment = admin.Experiment(
         when=admin.PolicyCondition(models=["sim/nobody-asks"]),
         arms=[
-            admin.ExperimentArm(name="a", share_ppm=500_000),
+            admin.ExperimentArm(name="a", share_ppm=500_000, models=["sim/nobody-asks"]),
             admin.ExperimentArm(name="b", share_ppm=500_000, models=["sim/fast"]),
         ],
     )

@@ -114,7 +114,7 @@ def test_an_unknown_model_is_not_found_and_a_near_name_is_told(
         with pytest.raises(ModelNotFound, match="sim/fast"):
             omni.chat("sim/fest", "hello")
         assert omni.chat("fast", "a bare id").model == "sim/fast"
-        assert omni.chat("omni/auto", "the cheapest").model == "sim/small"
+        assert omni.chat("omni/auto", "any that can").model.startswith("sim/")
 
 
 def test_holds_of_ones_own_work_settle_and_release(gateway: Gateway, tenant: Tenant) -> None:

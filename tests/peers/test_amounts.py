@@ -149,7 +149,8 @@ async def test_litellm_39294_each_attempt_has_its_own_models_price(
     """BerriAI/litellm#39294: all attempts of a fallback chain were priced at one model, 35 % too
     low or 109 % too high; and attempts that gave nothing were charged."""
     prompt, mark = marked("status=503,tokens=10")
-    await asyncio.to_thread(_ask, gateway, tenant, chat_body("omni/auto", prompt, stream=stream))
+    body = chat_body("sim/fast", prompt, stream=stream, omni={"fallback_models": ["sim/vision"]})
+    await asyncio.to_thread(_ask, gateway, tenant, body)
     first, second = (one for one in simulator.simulator.log if mark in one.behaviour)
     failed, won = (await settled(gateway, tenant, second)).attempts
     assert first.model != second.model

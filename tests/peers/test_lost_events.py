@@ -25,12 +25,13 @@ from omni_grpc.completion.attempts import HeldAttempt
 from omni_grpc.completion.endings import Endings
 from omni_grpc.completion.plain import PlainAttempt
 from omni_grpc.completion.stops import LeaseStop
+from omni_grpc.completion.watch import ChatWatch
 from omni_grpc.core.chat import ChatRequest, Message, ShortCredits
 from omni_grpc.core.errors import Internal, LedgerUnavailable
 from omni_grpc.core.ids import AccountId, KeyId, new_call_id
 from omni_grpc.core.usage import Usage
 from omni_grpc.providers import Providers, ProviderSettings
-from omni_grpc.routing import Attempt
+from omni_grpc.routing import Attempt, Health, Warmth
 from omni_grpc.storage import JournalError
 
 WALLET = WALLETS[0]
@@ -346,6 +347,9 @@ async def test_tensorzero_3751_a_caller_who_leaves_while_its_answer_is_counted_t
                 reason="",
             ),
             charge=await _attempt(meter, prompt=len(LONG)),
+            watch=ChatWatch(
+                Health(worker.clock), Warmth(worker.clock), worker.clock, OFFER, call, request
+            ),
             provider=providers.get("sim"),
             lease=LeaseStop(call),
             endings=endings,

@@ -158,7 +158,7 @@ async def test_litellm_30630_a_cancelled_stream_behind_a_fallback(
     first costs nothing, the second what it sent, at its own price.
     """
     prompt, mark = marked("status=503,tokens=20,pause_after=5,pause_s=60")
-    chat = await CHATS["rest"].send(gateway, tenant, prompt, stream=True, model="omni/auto")
+    chat = await CHATS["rest"].send(gateway, tenant, prompt, stream=True, fallbacks=["sim/vision"])
     await chat.read(5)
     await chat.leave()
     first, second = calls_of(simulator, mark)

@@ -1,10 +1,11 @@
 """A world that begins with the version of the service before, on its schema, to be upgraded.
 
-The old version is the last commit before migration 4, as git has it; where there is no history
+The old version is the last commit before migration 6, as git has it; where there is no history
 (in a copy of the sources alone) this world cannot be made.
 """
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -12,11 +13,28 @@ from functools import cache
 from pathlib import Path
 
 from harness.servers import KEY_HASH_SECRET
-from harness.world import World
+from harness.world import ALIASES, World
 from omni_grpc.storage import migrate
 
-OLD_COMMIT = "3c45c5158a58"
-"""The last one whose newest migration is 0003."""
+OLD_COMMIT = "ae50478"
+"""The last one whose newest migration is 0005."""
+
+_FILL = """
+import asyncio, json, sys
+from omni_grpc.catalog import Alias, CatalogStore
+from omni_grpc.cli.sources import SIMULATOR_ID, all_facts, seed_catalog
+from omni_grpc.storage import Database
+
+async def fill(url, aliases):
+    facts = [one for one in all_facts(None) if one.provider == SIMULATOR_ID]
+    async with Database(url, application_name="faults") as database:
+        await seed_catalog(database, facts)
+        store = CatalogStore(database)
+        for name, targets in aliases.items():
+            await store.set_alias(Alias(name=name, targets=tuple(targets)), actor="faults")
+
+asyncio.run(fill(sys.argv[1], json.loads(sys.argv[2])))
+"""
 
 _NEEDED = ("omni_grpc", "migrations", "gen", "clients")
 
@@ -41,21 +59,27 @@ class OldWorld(World):
     async def _migrate(self) -> None:
         """The schema of the old version, made by it."""
         await asyncio.to_thread(self._extract)
+        await self._run_old("-m", "omni_grpc", "migrate")
+
+    async def _fill_catalog(self) -> None:
+        """As the old version does it: the new one's catalog needs tables that are not there yet."""
+        await self._run_old("-c", _FILL, self.postgres.url(), json.dumps(ALIASES))
+
+    async def _run_old(self, *arguments: str) -> None:
         environment = os.environ | {
             "PYTHONPATH": str(self._old_code),
             "DATABASE_URL": self.postgres.url(),
         }
         ran = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "omni_grpc",
-            "migrate",
+            *arguments,
             cwd=self.folder,
             env=environment,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
-        assert await ran.wait() == 0, "the old version does not migrate"
+        _, said = await ran.communicate()
+        assert ran.returncode == 0, said.decode()
 
     @property
     def _old_code(self) -> Path:

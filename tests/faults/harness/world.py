@@ -133,7 +133,11 @@ class World:
         await asyncio.gather(*(server.start() for server in self.servers))
 
     async def _fill(self) -> None:
-        # Chats alone: the version before has no room for the prices of what is none.
+        await self._fill_catalog()
+        self.admin_key = (await self.identity.bootstrap()).secret
+        await self._read_prices()
+
+    async def _fill_catalog(self) -> None:
         self._facts = [
             fact
             for fact in all_facts(None)
@@ -143,8 +147,6 @@ class World:
         store = CatalogStore(self.database)
         for name, targets in ALIASES.items():
             await store.set_alias(Alias(name=name, targets=targets), actor="faults")
-        self.admin_key = (await self.identity.bootstrap()).secret
-        await self._read_prices()
 
     async def _read_prices(self) -> None:
         rows = await self.database.fetch_all(_PRICES, row=tuple_row)
