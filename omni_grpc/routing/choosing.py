@@ -20,6 +20,7 @@ from omni_grpc.core.chat import (
     Priority,
 )
 from omni_grpc.core.money import usd_text
+from omni_grpc.core.task import Analysis
 from omni_grpc.routing.judging import Judge, Look
 from omni_grpc.routing.offer_table import Amounts, Mask, OfferTable
 from omni_grpc.routing.plan import Considered, ScorePart
@@ -101,6 +102,11 @@ class Wish(msgspec.Struct, frozen=True):
         return cheap(cost_weight) if self.priority is Priority.CHEAP else balanced(cost_weight)
 
 
+PLAIN_WISH: Final = Wish(priority=Priority.CHEAP)
+"""For a plain prompt unlike anything known: what a rating tells of hard tests counts for less on
+it, so that cost and the floor are those of `omni/cheap`."""
+
+
 class Ranked(msgspec.Struct, frozen=True, kw_only=True):
     """One offer with its score; the row is its place in the table."""
 
@@ -118,6 +124,8 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
     """It stands first because the prompt is unlike anything known."""
     is_poor: bool = False
     """It is predicted to be too much worse than the premium model."""
+    is_plain: bool = False
+    """The prompt is unlike anything known, but plain: ratings by task decided."""
 
     def considered(self) -> Considered:
         """As explanations show it."""
@@ -137,9 +145,9 @@ class Chooser:
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
 
-    def look(self, request: ChatRequest) -> Look:
-        """What a request is about."""
-        return self._judge.look(request)
+    def look(self, request: ChatRequest, said: Analysis | None = None) -> Look:
+        """What a request is about; `said` is what somebody else found."""
+        return self._judge.look(request, said)
 
     def output_tokens(self, look: Look, table: OfferTable, request: ChatRequest) -> Amounts:
         """How many tokens each row will probably answer with, within the request's limit."""
@@ -176,15 +184,26 @@ class Chooser:
             rows = table.undominated(rows, costs, latencies)
         model = "" if premium is None else premium.model
         place = table.cheapest_of(model, rows, costs)
+        escalates = place is not None and wish.is_careful and self._judge.escalates(look, model)
+        is_plain = False
+        if escalates and place is not None and look.is_plain:
+            premium_model = table.model_of[rows[place]]
+            is_plain = bool(table.measured(look.analysis.task)[premium_model])
+        if is_plain:
+            wish, escalates = PLAIN_WISH, False
+            predicted = self._judge.predicted_by_ratings(look, table)
+        else:
+            predicted = self._judge.predicted(look, table)
         weights = wish.terms(self._judge.quality.cost_weight(model))
-        predicted = self._judge.predicted(look, table)
         row_costs = costs[rows]
         parts = score_parts(
             weights,
             cost_nanousd=row_costs,
             reference_nanousd=reference_cost(
                 row_costs.max() if place is None else row_costs[place],
-                0.0 if place is None else self._typical_nanousd(table, int(rows[place]), model),
+                0.0
+                if place is None or is_plain  # short prompts cost little beside a typical one
+                else self._typical_nanousd(table, int(rows[place]), model),
             ),
             quality=predicted.quality[rows],
             doubt=predicted.doubt[rows],
@@ -193,7 +212,6 @@ class Chooser:
             task_match=None if wish.weights is None else table.ratings(look.analysis.task)[rows],
             premium=place,
         )
-        escalates = place is not None and wish.is_careful and self._judge.escalates(look, model)
         order = ranking(parts, escalate_to=place if escalates else None)
         shown = order if whole else _shortlist(order, row_costs)
         return _ranked(
@@ -206,6 +224,7 @@ class Chooser:
             quality=predicted.quality[rows],
             latencies=latencies,
             escalated=place if escalates else None,
+            is_plain=is_plain,
         )
 
     def _typical_nanousd(self, table: OfferTable, row: int, model: str) -> float:
@@ -233,8 +252,8 @@ def reason_of(ordered: Sequence[Ranked], policy: str | None) -> str:
     if first.is_escalated and not policy:
         return (
             f"{first.offer_id}, the premium model: the prompt is unlike anything that predictions "
-            f"rest on, so nothing cheaper is sure to do it (next {ordered[1].offer_id}, score "
-            f"{ordered[1].score:.3f}, against {first.score:.3f})"
+            f"rest on, and not plain, so nothing cheaper is sure to do it (next "
+            f"{ordered[1].offer_id}, score {ordered[1].score:.3f}, against {first.score:.3f})"
         )
     second = next((one for one in ordered[1:] if one.model != first.model), ordered[1])
     gains = {
@@ -244,6 +263,8 @@ def reason_of(ordered: Sequence[Ranked], policy: str | None) -> str:
     term = max(gains, key=lambda name: gains[name])
     mine = next(part for part in first.parts if part.name == term)
     other = next(part for part in second.parts if part.name == term)
+    if first.is_plain and not policy:
+        by = "the prompt is unlike anything that predictions rest on, but plain: ratings decide: "
     return (
         f"{by}{first.offer_id} (score {first.score:.3f}) before {second.offer_id} "
         f"({second.score:.3f}); {term} decides: {mine.value:.3f} against {other.value:.3f} at "
@@ -263,6 +284,7 @@ def _ranked(
     quality: Amounts,
     latencies: Mapping[int, float],
     escalated: int | None,
+    is_plain: bool,
 ) -> list[Ranked]:
     """Some places of the ranking, put into words; columns are read whole, since that is quicker."""
     named = (
@@ -301,6 +323,7 @@ def _ranked(
                 parts=of_one,
                 is_escalated=at == escalated,
                 is_poor=is_poor,
+                is_plain=is_plain,
             )
         )
     return ranked

@@ -1,26 +1,66 @@
 """Finds what a request is about, and predicts how well each model would do it, at what length.
 
 Models that were trained on have heads of their own; all others are judged by their ratings, made
-better or worse as the prompt is easier or harder. Nobody is asked, and nothing waits.
+better or worse as the prompt is easier or harder. A prompt unlike all that was trained on goes to
+the premium model, unless it is plain. Nobody is asked, and nothing waits.
 """
 
 from functools import lru_cache
+from typing import Final
 
 import msgspec
 import numpy as np
 
 from omni_grpc.core.chat import ChatRequest
-from omni_grpc.core.task import Analysis
-from omni_grpc.routing.analysis import Analyst, QuickEncoder, view_of
+from omni_grpc.core.task import Analysis, Task
+from omni_grpc.routing.analysis import Analyst, PromptView, QuickEncoder, view_of
+from omni_grpc.routing.analysis.view import TEXT_CHARS_MAX
 from omni_grpc.routing.learned import Encoded, Guard, Quality, shared_encoder, shared_quality
 from omni_grpc.routing.offer_table import Amounts, OfferTable
+
+PLAIN_TASKS: Final = frozenset({Task.CHAT, Task.SUMMARIZATION, Task.TRANSLATION})
+
+PLAIN_PROBABILITY: Final = 0.55
+"""From here on the task counts as sure."""
+
+PLAIN_COMPLEXITY_MAX: Final = 0.26
+"""Below it stand greetings and everyday questions; the mean of recorded exams is 0.31."""
+
+PLAIN_CHARS_MAX: Final = 280
+"""Of a chat's last turn: a longer one may ask for much."""
+
+PLAIN_TEXT_CHARS_MAX: Final = TEXT_CHARS_MAX
+"""Of a text to translate or to shorten: all of it was looked at."""
 
 
 class Look(msgspec.Struct, frozen=True):
     """What was found about a request: once, however many offers are scored by it."""
 
+    view: PromptView
     analysis: Analysis
     encoded: Encoded
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nearly any model does it, as far as can be seen without recorded answers.
+
+        Answers were recorded for exam questions, so everyday prompts are unlike all of them, and
+        sending each of those to the premium model would pay most where least is gained. A greeting,
+        a short question, a short translation or summary may be judged by ratings instead. What the
+        analysis is not sure of, what needs reasoning or code, and what comes with tools or media
+        is not plain.
+        """
+        analysis, view = self.analysis, self.view
+        chars_max = PLAIN_CHARS_MAX if analysis.task is Task.CHAT else PLAIN_TEXT_CHARS_MAX
+        return (
+            analysis.task in PLAIN_TASKS
+            and analysis.task_probability >= PLAIN_PROBABILITY
+            and analysis.complexity_score < PLAIN_COMPLEXITY_MAX
+            and not (analysis.needs_reasoning or analysis.needs_code)
+            and view.user_chars <= chars_max
+            and not (view.tool_count or view.tool_results)
+            and not (view.images or view.images_before or view.audios or view.files)
+        )
 
 
 class Predicted(msgspec.Struct, frozen=True):
@@ -39,21 +79,24 @@ class Judge:
         self._guard = Guard(quality)
         self._known_of: tuple[OfferTable | None, dict[str, int]] = (None, {})
 
-    def look(self, request: ChatRequest) -> Look:
-        """Looks at a request; the task that its caller states is believed."""
+    def look(self, request: ChatRequest, said: Analysis | None = None) -> Look:
+        """Looks at a request; the task that its caller states is believed.
+
+        `said` is what somebody else found, and takes the place of the analysis here.
+        """
         view = view_of(request)
         encoded = self.quality.encode(view.text)
-        analysis = self._analyst.analyse(view, encoded.vector)
+        analysis = said or self._analyst.analyse(view, encoded.vector)
         task = request.preferences.task
         if task is not None and task is not analysis.task:
             analysis = msgspec.structs.replace(
                 analysis, task=task, task_probability=1.0, source="caller"
             )
-        return Look(analysis, encoded)
+        return Look(view, analysis, encoded)
 
     def predicted(self, look: Look, table: OfferTable) -> Predicted:
         """How likely each row's model does the request well."""
-        quality, doubt = self._rated(look, table)
+        quality, doubt = self._rated(look, table, self.quality.difficulty(look.encoded))
         predictions = self.quality.predict(look.encoded, tuple(self._known(table)))
         for model, place in self._known(table).items():
             one = predictions[model]
@@ -62,10 +105,21 @@ class Judge:
         rows = table.model_of
         return Predicted(quality[rows], doubt[rows])
 
-    def _rated(self, look: Look, table: OfferTable) -> tuple[Amounts, Amounts]:
+    def predicted_by_ratings(self, look: Look, table: OfferTable) -> Predicted:
+        """The same from measured ratings alone; of a model that nobody measured nothing is hoped.
+
+        For prompts unlike all that was trained on, where no head says anything.
+        """
+        quality, doubt = self._rated(look, table, None)
+        quality[~table.measured(look.analysis.task)] = 0.0
+        rows = table.model_of
+        return Predicted(quality[rows], doubt[rows])
+
+    def _rated(
+        self, look: Look, table: OfferTable, difficulty: float | None
+    ) -> tuple[Amounts, Amounts]:
         """By model, what `RatingScale.prediction` says of its rating: of all at once."""
         scale = self.quality.scale
-        difficulty = self.quality.difficulty(look.encoded)
         if difficulty is None:
             lowered = scale.complexity_slope * (look.analysis.complexity_score - 0.5)
             doubt = scale.unlike_doubt

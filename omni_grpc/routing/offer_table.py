@@ -111,6 +111,7 @@ class OfferTable:
         )
         self._place_of = places
         self._ratings: dict[Task | None, Amounts] = {}
+        self._measured: dict[Task | None, Mask] = {}
         self._odds: dict[Task | None, Amounts] = {}
         self._by_rating: dict[Task | None, NDArray[np.intp]] = {}
         self._rated = snapshot.rating
@@ -143,6 +144,15 @@ class OfferTable:
         if found is None:
             ratings = self.model_ratings(task).tolist()
             found = self._odds[task] = np.array([log_odds(one) for one in ratings])
+        return found
+
+    def measured(self, task: Task | None) -> Mask:
+        """Which models' ratings at a task were measured, and not estimated from price and age."""
+        found = self._measured.get(task)
+        if found is None:
+            ratings = (self._rated(model, task) for model in self.models)
+            known = [one is not None and not one.estimated for one in ratings]
+            found = self._measured[task] = np.array(known, dtype=np.bool_)
         return found
 
     def ratings(self, task: Task | None) -> Amounts:
