@@ -78,6 +78,8 @@ from omni_grpc.routing import (
     PolicyAdmin,
     PolicyFileError,
     Router,
+    SpeedShare,
+    SpeedStore,
     Warmth,
     shared_judge,
 )
@@ -224,6 +226,7 @@ class Worker:
         )
         ids = self.providers.ids()
         self._health = Health(self._clock, self._metrics)
+        self._speeds = SpeedShare(self._health, SpeedStore(self._database))
         warmth = Warmth(self._clock)
         self._policies = configured_policies(
             settings, self._database, lambda: self._catalog.snapshot, self._clock
@@ -396,6 +399,7 @@ class Worker:
             if self._models_file is not None:
                 await self._models_file.apply()
             await self._policies.load()
+            await self._speeds.load()
         with contextlib.suppress(RuntimeError, ValueError):  # not the main thread, as in tests
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._wake)
         for work in (
@@ -410,6 +414,7 @@ class Worker:
             self._recovery.run(),
             self._call_log.run(),
             self._roller.run(),
+            self._speeds.run(),
             self._watch(),
             *(() if self._models_file is None else (self._models_file.run(),)),
             *(() if self._schedule is None else (self._schedule.run(),)),
@@ -450,6 +455,7 @@ class Worker:
         await self._media.drain(max(0.0, drain_until - self._clock.monotonic()))
         await self._lane.close(SETTLE_SECONDS_MAX)
         await self._call_log.close(STOP_SECONDS_MAX)
+        await self._speeds.close(LAST_WORDS_SECONDS_MAX)
         await self._close()
         log.info("stopped")
 

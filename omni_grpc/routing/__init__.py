@@ -24,6 +24,7 @@ from omni_grpc.routing.policy_model import Policy
 from omni_grpc.routing.policy_reading import Fault, read
 from omni_grpc.routing.prompts import prompt_tokens, prompt_upper_bound
 from omni_grpc.routing.router import AUTO, Router
+from omni_grpc.routing.speed_store import SpeedShare, SpeedStore
 from omni_grpc.routing.store import Kind
 from omni_grpc.routing.warmth import Warmth
 
@@ -52,6 +53,8 @@ __all__ = [
     "RouteContext",
     "Router",
     "Source",
+    "SpeedShare",
+    "SpeedStore",
     "Warmth",
     "Written",
     "is_scope",

@@ -1,4 +1,4 @@
-"""What a worker knows of each offer from its own calls: whether it works, and how fast.
+"""What a worker knows of each offer from calls: whether it works, and how fast.
 
 `completion` tells it how each attempt ended; the router asks it which offers to leave out and how
 long each would take.
@@ -11,7 +11,7 @@ import msgspec
 
 from omni_grpc.core.clock import Clock
 from omni_grpc.routing.breakers import Breaker, BreakerState
-from omni_grpc.routing.speeds import Speed, SpeedMeter
+from omni_grpc.routing.speeds import Speed, SpeedMeter, Sums
 
 T = TypeVar("T")
 
@@ -157,11 +157,29 @@ class Health:
             if _provider_of(offer) == provider:
                 self._breakers[offer].found_away(keep_s)
 
-    def learned(self, speeds: Mapping[str, Speed]) -> None:
-        """What others measured of offers that this worker never called."""
-        for offer, speed in speeds.items():
-            if offer not in self._meters:
-                self._meters[offer] = SpeedMeter(self._clock, speed)
+    def learned(self, shared: Mapping[str, Sums]) -> None:
+        """What all workers measured together, by offer id."""
+        for offer, sums in shared.items():
+            meter = self._meters.get(offer)
+            if meter is None:
+                meter = self._meters[offer] = SpeedMeter(self._clock)
+            meter.learn(sums)
+
+    def take_new(self, offers_max: int) -> dict[str, Sums]:
+        """What this worker measured since it was last taken, of so many offers at most."""
+        found: dict[str, Sums] = {}
+        for offer, meter in self._meters.items():
+            if len(found) == offers_max:
+                break
+            new = meter.take_new()
+            if new is not None:
+                found[offer] = new
+        return found
+
+    def give_back(self, new: Mapping[str, Sums]) -> None:
+        """What was taken and could not be told to others."""
+        for offer, sums in new.items():
+            self._meters[offer].give_back(sums)
 
     def _state(self, offer: str) -> BreakerState:
         breaker = self._breakers.get(offer)

@@ -1,6 +1,8 @@
 """How fast each offer answers, as measured on real calls: old calls count less and less.
 
 Two numbers an offer: milliseconds to the first token, and milliseconds for each token after it.
+Workers share what they measure: each tells what is new since it last did, and learns what all
+measured together.
 """
 
 import math
@@ -28,18 +30,38 @@ class Speed(msgspec.Struct, frozen=True):
     weight: float
 
 
+class Sums(msgspec.Struct, frozen=True):
+    """Milliseconds summed over calls, and how many calls each sum stands for, faded by now."""
+
+    first_ms: float
+    first_weight: float
+    token_ms: float
+    token_weight: float
+
+
 class _Mean:
-    """A mean in which the past fades."""
+    """A mean in which the past fades, and what of it nobody else knows yet."""
 
-    __slots__ = ("value", "weight")
+    __slots__ = ("new_sum", "new_weight", "value", "weight")
 
-    def __init__(self, value: float = 0.0, weight: float = 0.0) -> None:
-        self.value = value
-        self.weight = weight
+    def __init__(self) -> None:
+        self.value = 0.0
+        self.weight = 0.0
+        self.new_sum = 0.0
+        self.new_weight = 0.0
 
     def add(self, value: float, keep: float) -> None:
         self.weight = min(WEIGHT_MAX, self.weight * keep) + 1.0
         self.value += (value - self.value) / self.weight
+        self.new_sum = self.new_sum * keep + value
+        self.new_weight = self.new_weight * keep + 1.0
+
+    def learn(self, total: float, weight: float) -> None:
+        """What all measured together, in the place of what was known; what is new stays."""
+        weight += self.new_weight
+        if weight:
+            self.value = (total + self.new_sum) / weight
+            self.weight = min(WEIGHT_MAX, weight)
 
 
 class SpeedMeter:
@@ -47,16 +69,11 @@ class SpeedMeter:
 
     __slots__ = ("_clock", "_first", "_since", "_token")
 
-    def __init__(self, clock: Clock, known: Speed | None = None) -> None:
-        """`known` is what was measured before, by this worker or another."""
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._since = clock.monotonic()
         self._first = _Mean()
         self._token = _Mean()
-        if known is not None:
-            self._first = _Mean(known.first_token_ms, known.weight)
-            if known.token_ms is not None:
-                self._token = _Mean(known.token_ms, known.weight)
 
     def measured(self, first_token_s: float | None, whole_s: float, output_tokens: int) -> None:
         """Adds a call that was answered: the times from its dispatch on.
@@ -88,3 +105,28 @@ class SpeedMeter:
     def latency_ms(self, output_tokens: float) -> float:
         """How long an answer of so many tokens takes; 0 before the first call."""
         return self._first.value + self._token.value * output_tokens
+
+    # --- between workers ------------------------------------------------------------------------
+    def take_new(self) -> Sums | None:
+        """What was measured since this was last asked; None where nothing was."""
+        first, token = self._first, self._token
+        if not (first.new_weight or token.new_weight):
+            return None
+        new = Sums(first.new_sum, first.new_weight, token.new_sum, token.new_weight)
+        first.new_sum = first.new_weight = token.new_sum = token.new_weight = 0.0
+        return new
+
+    def give_back(self, new: Sums) -> None:
+        """What was taken and could not be told; it is new again."""
+        self._first.new_sum += new.first_ms
+        self._first.new_weight += new.first_weight
+        self._token.new_sum += new.token_ms
+        self._token.new_weight += new.token_weight
+
+    def learn(self, shared: Sums) -> None:
+        """What all workers measured together, this one's part of it included."""
+        self._since = self._clock.monotonic()
+        if shared.first_weight:
+            self._first.learn(shared.first_ms, shared.first_weight)
+        if shared.token_weight:
+            self._token.learn(shared.token_ms, shared.token_weight)

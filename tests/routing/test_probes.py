@@ -15,8 +15,8 @@ from omni_grpc.providers import (
     Providers,
     ProviderSettings,
     ProviderSpec,
+    probe,
 )
-from omni_grpc.providers import probe
 from omni_grpc.providers.registry import _endpoints
 from omni_grpc.routing import Health
 from omni_grpc.routing.breakers import FAILURES_IN_ROW, OPEN_SECONDS, OPEN_SECONDS_MAX, BreakerState
