@@ -3,7 +3,8 @@
 Loads N settled calls of three months, 100 accounts, 4 keys an account, 8 models and 7 tasks into a
 PostgreSQL of its own; the largest account has a fifth of them. Counts them all as a first start
 after an upgrade does, then some more as a running worker does, and asks for the reports that people
-ask for, of the largest account and of one in the middle. Prints a table, or JSON.
+ask for, of the largest account and of one in the middle, from the sums and from the raw log
+of calls, which must agree. Prints a table, or JSON.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 import structlog
@@ -48,6 +50,9 @@ DAYS: Final = 92
 LATER_ROWS: Final = 20_000
 LATER_BATCH: Final = 100
 RUNS: Final = 30
+RAW_RUNS: Final = 2
+"""Of each query of the raw log, the faster of which counts: the other one warms the caches."""
+
 PAGE_SIZE: Final = 100
 
 # A call: its id is of its time, as the service makes it. `r` draws whose it is and of what.
@@ -84,6 +89,29 @@ SELECT (stem || '1')::uuid, CASE WHEN failed THEN 'V'::"char" ELSE 'S' END, 'r',
        CASE WHEN NOT failed THEN 0 END, %(xact)s
   FROM x
 """
+
+# The same report from the rows of calls, by the index of their account. It needs no more than these
+# columns, and is spared a report's pages.
+_RAW: Final = """
+SELECT {bucket}, {dimensions} count(*), sum(u.prompt), sum(u.completion), sum(p.amount)::bigint,
+       sum(r.premium_nanousd), sum(r.saved_nanousd)
+  FROM usage_record u JOIN posting p ON p.id = u.hold_id
+  LEFT JOIN routed_call r ON r.call_id = usage_call_of(u.hold_id)
+ WHERE u.wallet = %(wallet)s AND u.hold_id >= %(low)s AND u.hold_id < %(high)s
+ GROUP BY {groups}
+"""
+_RAW_BUCKETS: Final = {
+    Bucket.WHOLE: "1",
+    Bucket.HOUR: "usage_hour_of(u.hold_id)",
+    Bucket.DAY: "date_trunc('day', usage_hour_of(u.hold_id), %(zone)s)",
+    Bucket.MONTH: "date_trunc('month', usage_hour_of(u.hold_id), %(zone)s)",
+}
+_RAW_DIMENSIONS: Final = {
+    Dimension.PROVIDER: "split_part(u.model, '/', 1)",
+    Dimension.MODEL: "u.model",
+    Dimension.TASK: "coalesce(r.task, '')",
+    Dimension.KEY: "u.key_id",
+}
 
 
 class Loaded:
@@ -139,15 +167,50 @@ class Loaded:
         return found
 
 
-async def timed(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
+async def timed(work: Callable[[], Awaitable[object]], runs: int = RUNS) -> tuple[float, float]:
     """The median and the 99th percentile of some runs, in milliseconds."""
     await work()
     took = []
-    for _ in range(RUNS):
+    for _ in range(runs):
         began = time.perf_counter()
         await work()
         took.append(1e3 * (time.perf_counter() - began))
-    return statistics.median(took), sorted(took)[min(RUNS - 1, int(RUNS * 0.99))]
+    return statistics.median(took), sorted(took)[min(runs - 1, int(runs * 0.99))]
+
+
+class RawLog:
+    """Answers a report's question from the rows of calls, as one would without sums."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def ask(self, query: UsageQuery) -> tuple[float, tuple[int, ...]]:
+        """Milliseconds, and the totals: calls, prompt, completion, cost, premium, saved."""
+        parts = [_RAW_DIMENSIONS[one] for one in sorted(query.dimensions)]
+        statement = _RAW.format(
+            bucket=_RAW_BUCKETS[query.bucket],
+            dimensions="".join(f"{part}, " for part in parts),
+            groups=", ".join(str(place + 1) for place in range(1 + len(parts))),
+        )
+        given = {
+            "wallet": query.account_id,
+            "low": _id_at(query.start),
+            "high": _id_at(query.end),
+            "zone": query.time_zone,
+        }
+        took = []
+        with psycopg.connect(self._url, autocommit=True) as sql:
+            for _ in range(RAW_RUNS):
+                began = time.perf_counter()
+                rows = sql.execute(statement, given).fetchall()  # type: ignore[arg-type]  # ours
+                took.append(1e3 * (time.perf_counter() - began))
+        totals = zip(*(row[-6:] for row in rows), strict=True)
+        return min(took), tuple(sum(int(one or 0) for one in column) for column in totals)
+
+
+def _id_at(moment: datetime) -> UUID:
+    """The lowest id that a call of that moment can have."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 async def measure(loaded: Loaded, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -161,32 +224,50 @@ async def measure(loaded: Loaded, tell: Callable[[str], None]) -> dict[str, Any]
         began = time.monotonic()
         await roller.roll()
         figures["first count, calls/s"] = round(loaded.rows / (time.monotonic() - began))
-        tell("counting on")
+        tell(f"counted {figures['first count, calls/s']:,} calls a second; counting on")
         await asyncio.to_thread(loaded.load_later)
         began = time.monotonic()
         count = await roller.roll()
         figures["counting on, calls/s"] = round(count / (time.monotonic() - began))
         with psycopg.connect(loaded.url, autocommit=True) as sql:
             sql.execute("VACUUM ANALYZE usage_sum")
-        tell("asking")
-        reads: dict[str, tuple[float, float]] = {}
+        tell(f"counted on {figures['counting on, calls/s']:,} calls a second; asking")
+        figures["from the sums and from the raw log, ms"] = reads = {}
+        raw = RawLog(loaded.url)
         for account, size in ((LARGEST, "largest"), (MIDDLE, "middle")):
-            for name, work in _questions(reports, AccountId(account)).items():
-                reads[f"{name}, {size} account"] = await timed(work)
-        figures["reads, ms (p50, p99)"] = reads
+            for name, query in _reports(AccountId(account)).items():
+                page, _ = await reports.summarize(query, None, PAGE_SIZE)
+                p50, p99 = await timed(lambda: reports.summarize(query, None, PAGE_SIZE))  # noqa: B023
+                raw_ms, totals = await asyncio.to_thread(raw.ask, query)
+                sums = page.total
+                told = (
+                    sums.calls,
+                    sums.prompt,
+                    sums.completion,
+                    sums.cost,
+                    sums.premium,
+                    sums.saved,
+                )
+                if told != totals:
+                    raise SystemExit(f"{name}: the sums say {told}, the raw log says {totals}")
+                row = reads[f"{name}, {size} account"] = [*_rounded(p50, p99, raw_ms), sums.calls]
+                tell(f"{name}, {size} account: {row}")
+        figures["lists, ms (p50, p99)"] = lists = {}
+        for name, query in _lists(AccountId(LARGEST)).items():
+            lists[name] = _rounded(*await timed(lambda: reports.calls(query, None, 50)))  # noqa: B023
     figures |= loaded.sizes()
     return figures
 
 
-def _questions(
-    reports: UsageReports, account: AccountId
-) -> dict[str, Callable[[], Awaitable[object]]]:
+def _rounded(*amounts: float) -> list[float]:
+    return [round(amount, 1) for amount in amounts]
+
+
+def _reports(account: AccountId) -> dict[str, UsageQuery]:
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
 
-    def sums(
-        days: int, bucket: Bucket, *by: Dimension, zone: str = "UTC"
-    ) -> Callable[[], Awaitable[object]]:
-        query = UsageQuery(
+    def over(days: int, bucket: Bucket, *by: Dimension, zone: str = "UTC") -> UsageQuery:
+        return UsageQuery(
             account_id=account,
             start=end - timedelta(days=days),
             end=end,
@@ -194,19 +275,24 @@ def _questions(
             dimensions=frozenset(by),
             time_zone=zone,
         )
-        return lambda: reports.summarize(query, None, PAGE_SIZE)
-
-    def calls(**wanted: tuple[str, bool]) -> Callable[[], Awaitable[object]]:
-        query = CallQuery(account_id=account, filter=CallFilter(**wanted))
-        return lambda: reports.calls(query, None, 50)
 
     return {
-        "by day, 3 months": sums(91, Bucket.DAY),
-        "by day, 3 months, Berlin": sums(91, Bucket.DAY, zone="Europe/Berlin"),
-        "by month and model, 3 months": sums(91, Bucket.MONTH, Dimension.MODEL),
-        "by model, 3 months": sums(91, Bucket.WHOLE, Dimension.MODEL),
-        "by key, 3 months": sums(91, Bucket.WHOLE, Dimension.KEY),
-        "by hour, 1 day": sums(1, Bucket.HOUR),
+        "by hour, 1 day": over(1, Bucket.HOUR),
+        "by hour, 1 month": over(30, Bucket.HOUR),
+        "by day, 3 months": over(91, Bucket.DAY),
+        "by day, 3 months, Berlin": over(91, Bucket.DAY, zone="Europe/Berlin"),
+        "by month and model, 3 months": over(91, Bucket.MONTH, Dimension.MODEL),
+        "by model, 3 months": over(91, Bucket.WHOLE, Dimension.MODEL),
+        "by task, 3 months": over(91, Bucket.WHOLE, Dimension.TASK),
+        "by key, 3 months": over(91, Bucket.WHOLE, Dimension.KEY),
+    }
+
+
+def _lists(account: AccountId) -> dict[str, CallQuery]:
+    def calls(**wanted: tuple[str, bool]) -> CallQuery:
+        return CallQuery(account_id=account, filter=CallFilter(**wanted))
+
+    return {
         "calls, first page": calls(),
         "calls of a model, first page": calls(model=("provider1/model-7", True)),
         "failed calls, first page": calls(outcome=("failed", True)),
@@ -215,16 +301,21 @@ def _questions(
 
 def show(figures: dict[str, Any], console: Console) -> None:
     """The figures as a table."""
-    table = Table("", "", "p99")
+    table = Table("", "p50, ms", "p99, ms", "raw log, ms", "raw / sums", "calls summed")
     for name, value in figures.items():
-        if isinstance(value, dict):
-            for question, row in value.items():
-                if isinstance(row, tuple):
-                    table.add_row(question, f"{row[0]:,.1f} ms", f"{row[1]:,.1f} ms")
-                else:
-                    table.add_row(question, str(row), "")
-        else:
-            table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value), "")
+        if not isinstance(value, dict):
+            table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+            continue
+        for question, row in value.items():
+            if not isinstance(row, list):
+                table.add_row(question, str(row))
+            elif len(row) == 2:
+                table.add_row(question, *(f"{ms:,}" for ms in row))
+            else:
+                p50, p99, raw, calls = row
+                table.add_row(
+                    question, f"{p50:,}", f"{p99:,}", f"{raw:,}", f"{raw / p50:,.0f}", f"{calls:,}"
+                )
     console.print(table)
 
 
