@@ -69,6 +69,7 @@ class ReasoningBlock(msgspec.Struct, frozen=True, kw_only=True):
     `text` is the reasoning or its summary, `signature` the provider's proof that it is its own,
     `data` what only the provider can read. `id` is the provider's name of the block, or the tool
     call that it belongs to. `format` is the dialect that made it: no other may be sent it.
+    `text_before` characters of its turn's text, and `calls_before` of its calls, came before it.
     """
 
     kind: Literal["text", "summary", "encrypted"]
@@ -77,6 +78,8 @@ class ReasoningBlock(msgspec.Struct, frozen=True, kw_only=True):
     signature: str | None = None
     data: str | None = None
     id: str | None = None
+    text_before: int = 0
+    calls_before: int = 0
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +93,7 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One turn. `content` is text, parts, or nothing (an assistant's turn of tool calls).
 
-    `reasoning_blocks` are in the order in which the model gave them, before everything else.
+    `reasoning_blocks` are in the order in which the model gave them; each says where it stood.
     `tool_failed` says of a tool's turn that it tells an error in place of a result.
     """
 

@@ -116,6 +116,9 @@ def _reasoning_block(block: pb.ReasoningBlock, field: str) -> ReasoningBlock:
         raise invalid(f"{field}.text", "is required in a block of this kind")
     for name in ("text", "signature", "data", "id"):
         check_no_nul(getattr(block, name), f"{field}.{name}")
+    for name in ("preceding_char_count", "preceding_tool_call_count"):
+        if getattr(block, name) < 0:
+            raise invalid(f"{field}.{name}", "must not be negative")
     return ReasoningBlock(
         kind=kind,
         format=word(block.format, f"{field}.format"),
@@ -123,6 +126,8 @@ def _reasoning_block(block: pb.ReasoningBlock, field: str) -> ReasoningBlock:
         signature=block.signature or None,
         data=block.data or None,
         id=block.id or None,
+        text_before=block.preceding_char_count,
+        calls_before=block.preceding_tool_call_count,
     )
 
 

@@ -134,6 +134,8 @@ def _blocks(blocks: tuple[ReasoningBlock, ...]) -> list[pb.ReasoningBlock]:
             signature=block.signature,
             data=block.data,
             id=block.id,
+            preceding_char_count=block.text_before,
+            preceding_tool_call_count=block.calls_before,
         )
         for block in blocks
     ]

@@ -232,9 +232,7 @@ class Streamed:
         self.deltas: list[ChatDelta] = []
         for piece in pieces:
             if not self.decoder.done and self.decoder.fault is None:
-                deltas = self.decoder.feed(parser.feed(piece))
-                assert len(deltas) <= 1
-                self.deltas += deltas
+                self.deltas += self.decoder.feed(parser.feed(piece))
 
     def joined(self, field: str) -> str:
         return "".join(getattr(delta, field) for delta in self.deltas)

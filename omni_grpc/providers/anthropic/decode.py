@@ -63,7 +63,7 @@ def _choice(wire: WireMessage, blocks: list[WireBlock]) -> Choice:
                 text.append(block.text or "")
             case "thinking" | "redacted_thinking":
                 reasoning.append(block.thinking or "")
-                carried += reasoning_block(block)
+                carried += reasoning_block(block, sum(map(len, text)), len(calls))
             case _ if block.name == JSON_TOOL:
                 text.append(input_of(block))
             case _:
@@ -85,15 +85,23 @@ def _choice(wire: WireMessage, blocks: list[WireBlock]) -> Choice:
     )
 
 
-def reasoning_block(block: WireBlock) -> tuple[ReasoningBlock, ...]:
-    """What must go back in the next turn; nothing for thinking without its proof."""
-    if block.data is not None:
-        return (ReasoningBlock(kind="encrypted", format=FORMAT, data=block.data),)
-    if not block.signature:
+def reasoning_block(block: WireBlock, chars: int, calls: int) -> tuple[ReasoningBlock, ...]:
+    """What must go back in the next turn; nothing for thinking without its proof.
+
+    `chars` and `calls` is how much of the answer came before it.
+    """
+    if block.data is None and not block.signature:
         return ()
+    is_hidden = block.data is not None
     return (
         ReasoningBlock(
-            kind="text", format=FORMAT, text=block.thinking or "", signature=block.signature
+            kind="encrypted" if is_hidden else "text",
+            format=FORMAT,
+            text="" if is_hidden else block.thinking or "",
+            signature=None if is_hidden else block.signature,
+            data=block.data,
+            text_before=chars,
+            calls_before=calls,
         ),
     )
 

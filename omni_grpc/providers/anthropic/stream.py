@@ -1,8 +1,9 @@
 """Anthropic's streamed answers in the domain's words.
 
 A stream is a row of blocks, each begun, filled and ended by events. Events that came in one read
-become one delta. Thinking streams as text and goes out once more as a whole block, with its proof,
-when it has ended.
+become one delta, but for blocks that stand behind what a delta tells after them: each delta tells
+thinking, then words, then calls. Thinking streams as text and goes out once more as a whole block,
+with its proof, when it has ended.
 """
 
 from typing import Final
@@ -27,17 +28,23 @@ from omni_grpc.providers.faults import BAD_JSON, Faults
 from omni_grpc.providers.http import generation_id_of
 
 _UNKNOWN: Final = WireBlock()
+_THINKING: Final = frozenset({"thinking", "redacted_thinking"})
 
 
 class _Open:
-    """A block that has begun and not ended. `call` is a tool call's number, else -1."""
+    """A block that has begun and not ended. `call` is a tool call's number, else -1.
 
-    __slots__ = ("block", "call", "index", "signature", "thinking", "wrote")
+    `chars` and `calls` is how much of the answer came before it.
+    """
 
-    def __init__(self, index: int, block: WireBlock, call: int) -> None:
+    __slots__ = ("block", "call", "calls", "chars", "index", "signature", "thinking", "wrote")
+
+    def __init__(self, index: int, block: WireBlock, call: int, chars: int, calls: int) -> None:
         self.index = index
         self.block = block
         self.call = call
+        self.chars = chars
+        self.calls = calls
         self.thinking = [block.thinking] if block.thinking else []
         self.signature = block.signature or ""
         self.wrote = False
@@ -49,16 +56,31 @@ class _Open:
                 thinking="".join(self.thinking),
                 signature=self.signature or None,
                 data=self.block.data,
-            )
+            ),
+            self.chars,
+            self.calls,
         )
 
 
 class _Run:
     """What one read brought."""
 
-    __slots__ = ("blocks", "finish", "reasoning", "refusal", "stop_sequence", "text", "tools")
+    __slots__ = (
+        "before",
+        "blocks",
+        "finish",
+        "reasoning",
+        "refusal",
+        "stop_sequence",
+        "text",
+        "tools",
+    )
 
     def __init__(self) -> None:
+        self.before: tuple[ChatDelta, ...] = ()
+        self._clear()
+
+    def _clear(self) -> None:
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.refusal = ""
@@ -77,12 +99,20 @@ class _Run:
             arguments_json=text if before is None else before.arguments_json + text,
         )
 
+    def begin(self, kind: str) -> None:
+        """A block of a kind begins; what a delta would tell after it is told by one of its own."""
+        is_late = self.tools or (self.text and kind in _THINKING)
+        if is_late and kind != "tool_use":
+            self.before = self.deltas()
+            self._clear()
+
     def deltas(self) -> tuple[ChatDelta, ...]:
-        """One delta, or none where nothing came that a caller can see."""
+        """One delta, mostly, or none where nothing came that a caller can see."""
         text, reasoning = "".join(self.text), "".join(self.reasoning)
         if not (text or reasoning or self.refusal or self.tools or self.blocks or self.finish):
-            return ()
+            return self.before
         return (
+            *self.before,
             ChatDelta(
                 text=text,
                 refusal=self.refusal,
@@ -104,6 +134,7 @@ class MessageStreamDecoder:
         self._counts_output = False
         self._open: _Open | None = None
         self._calls = 0
+        self._chars = 0
         self._finished = False
         self.id: str | None = None
         self.model: str | None = None
@@ -127,7 +158,7 @@ class MessageStreamDecoder:
         return self._finished and (self.done or self._counts_output)
 
     def feed(self, events: list[bytes]) -> tuple[ChatDelta, ...]:
-        """The delta of the events of one read.
+        """The delta of the events of one read, or several where their order asks for it.
 
         Stops at `message_stop` (`done` is set) and at the first event that is an error or broken
         (`fault` is set); what came before is returned.
@@ -179,8 +210,10 @@ class MessageStreamDecoder:
             self._end(self._open.index, run)
         begun = event.content_block
         block = (block_of(begun) if bytes(begun) else None) or _UNKNOWN
-        call = -1
-        if block.type == "tool_use" and block.name != JSON_TOOL:
+        call, calls_before = -1, self._calls
+        is_call = block.type == "tool_use" and block.name != JSON_TOOL
+        run.begin(block.type if is_call or block.type != "tool_use" else "text")
+        if is_call:
             if self._calls >= TOOL_CALLS_MAX:
                 self.fault = self._faults.malformed("it calls too many tools")
                 return
@@ -189,7 +222,7 @@ class MessageStreamDecoder:
             run.tools[call] = ToolCallDelta(
                 index=call, id=block.id or f"call_{call}", name=block.name or ""
             )
-        self._open = _Open(event.index, block, call)
+        self._open = _Open(event.index, block, call, self._chars, calls_before)
         if block.type != "redacted_thinking":
             self._add(run, text=block.text, thinking=block.thinking)
         self._counts_output = self._counts_output and not run.tools
@@ -217,6 +250,7 @@ class MessageStreamDecoder:
 
     def _add(self, run: _Run, *, text: str | None = None, thinking: str | None = None) -> None:
         if text:
+            self._chars += len(text)
             run.text.append(text)
         if thinking:
             run.reasoning.append(thinking)
@@ -238,7 +272,7 @@ class MessageStreamDecoder:
         self._open = None
         if block.block.type == "tool_use" and not block.wrote:
             self._add_input(block, input_of(block.block), run)
-        elif block.block.type in ("thinking", "redacted_thinking"):
+        elif block.block.type in _THINKING:
             run.blocks += block.carried()
 
     # --- the end ------------------------------------------------------------------------------

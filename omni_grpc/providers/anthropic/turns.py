@@ -2,8 +2,10 @@
 
 System and developer messages go into the top-level `system` in their order, also those from the
 middle: only the newest models take them in their place. Consecutive messages of one side become
-one turn, so that all results of parallel tool calls stand in the turn after them. What the API
-refuses as empty is left out. Names of participants have no place there.
+one turn, so that all results of parallel tool calls stand in the turn after them. Thinking goes
+back where it stood: the API refuses the latest turn in another order. What the API refuses as
+empty is left out, and so is thinking that nothing follows. Names of participants have no place
+there.
 """
 
 import re
@@ -21,12 +23,14 @@ from omni_grpc.core.chat import (
     TextPart,
 )
 from omni_grpc.core.errors import FieldInvalid
+from omni_grpc.core.turn_order import Calls, is_interleaved, is_text, turn_of
 from omni_grpc.providers.anthropic.data_urls import data_of, text_of
 from omni_grpc.providers.written import FAILED_SILENTLY, Json, present, raw_object
 
 FORMAT: Final = "anthropic"
 """The mark of reasoning that Anthropic's models made and signed."""
 
+_THINKING: Final = frozenset({"thinking", "redacted_thinking"})
 _ALIASES: Final = {"image/jpg": "image/jpeg"}
 _NOT_IN_IDS: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _TEXTS: Final = frozenset({"application/json", "application/xml", "application/yaml"})
@@ -43,10 +47,12 @@ class Conversation:
             FieldInvalid: one of them cannot be said there.
         """
         self.system: list[Json] = []
-        self.turns: list[Json] = []
         self.names_files = False
+        self._turns: list[tuple[str, list[Json]]] = []
         for place, message in enumerate(messages):
             self._take(message, f"messages[{place}]")
+        self._end_turn()
+        self.turns: list[Json] = [{"role": role, "content": said} for role, said in self._turns]
         if not self.turns:
             raise FieldInvalid(
                 "Anthropic needs at least one message with content beside system prompts.",
@@ -67,11 +73,20 @@ class Conversation:
     def _add(self, role: str, blocks: list[Json]) -> None:
         if not blocks:
             return
-        last = self.turns[-1] if self.turns else None
-        if last is not None and last["role"] == role and isinstance(last["content"], list):
-            last["content"] += blocks
+        if self._turns and self._turns[-1][0] != role:
+            self._end_turn()
+        if self._turns and self._turns[-1][0] == role:
+            self._turns[-1][1].extend(blocks)
         else:
-            self.turns.append({"role": role, "content": blocks})
+            self._turns.append((role, blocks))
+
+    def _end_turn(self) -> None:
+        # "The final block in an assistant message cannot be `thinking`."
+        said = self._turns[-1][1] if self._turns else []
+        while said and said[-1]["type"] in _THINKING:
+            said.pop()
+        if self._turns and not said:
+            self._turns.pop()
 
     # --- messages -----------------------------------------------------------------------------
     def _texts(self, message: Message, field: str) -> list[Json]:
@@ -81,22 +96,41 @@ class Conversation:
         return blocks
 
     def _said(self, message: Message, field: str) -> list[Json]:
-        blocks = [
-            block for one in message.reasoning_blocks if (block := _reasoning(one)) is not None
+        calls: list[Json] = [
+            {
+                "type": "tool_use",
+                "id": _tool_id(call.id),
+                "name": call.name,
+                "input": raw_object(
+                    call.arguments_json or "{}", f"{field}.tool_calls[{place}].function.arguments"
+                ),
+            }
+            for place, call in enumerate(message.tool_calls)
         ]
+        thoughts = [one for one in message.reasoning_blocks if one.format == FORMAT]
+        if is_interleaved(thoughts) and is_text(message.content):
+            return self._in_order(message, thoughts, calls, field)
+        blocks = [block for one in thoughts if (block := _reasoning(one)) is not None]
         blocks += self._blocks(message, field)
         if message.refusal:
             blocks.append({"type": "text", "text": message.refusal})
-        for place, call in enumerate(message.tool_calls):
-            where = f"{field}.tool_calls[{place}].function.arguments"
-            blocks.append(
-                {
-                    "type": "tool_use",
-                    "id": _tool_id(call.id),
-                    "name": call.name,
-                    "input": raw_object(call.arguments_json or "{}", where),
-                }
-            )
+        return blocks + calls
+
+    def _in_order(
+        self, message: Message, thoughts: list[ReasoningBlock], calls: list[Json], field: str
+    ) -> list[Json]:
+        blocks: list[Json] = []
+        for item in turn_of(message, thoughts):
+            match item:
+                case Calls():
+                    blocks += calls[item.start : item.end]
+                case ReasoningBlock():
+                    thought = _reasoning(item)
+                    blocks += [] if thought is None else [thought]
+                case _:
+                    said = (self._block(part, field) for part in item)
+                    # Between others a piece may be blank, which the API refuses.
+                    blocks += [one for one in said if one is not None and str(one["text"]).strip()]
         return blocks
 
     def _tool_result(self, message: Message, field: str) -> Json:
@@ -175,9 +209,7 @@ def _image(url: str, field: str) -> Json:
 
 
 def _reasoning(block: ReasoningBlock) -> Json | None:
-    """The block as it came; None for one that others made, or that lacks its proof."""
-    if block.format != FORMAT:
-        return None
+    """The block as it came; None for one that lacks its proof."""
     if block.data is not None:
         return {"type": "redacted_thinking", "data": block.data}
     if block.signature is None:

@@ -22,6 +22,7 @@ from omni_grpc.core.chat import (
     TextPart,
 )
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid
+from omni_grpc.core.turn_order import Calls, is_interleaved, is_text, turn_of
 from omni_grpc.providers.bedrock.wire import FORMAT
 from omni_grpc.providers.written import FAILED_SILENTLY, Json, failed_as_text, raw_object
 
@@ -129,18 +130,35 @@ class Turns:
     def _blocks(self, message: Message, field: str) -> list[Json]:
         if message.role == "tool":
             return self._tool_result(message, field)
-        blocks = [
-            block for one in message.reasoning_blocks if (block := _reasoning(one)) is not None
-        ]
-        blocks += self._parts(message.content, field)
-        _add_text(blocks, message.refusal or "", None)
+        calls: list[Json] = []
         for place, call in enumerate(message.tool_calls):
             self.has_tools = True
             arguments = raw_object(
                 call.arguments_json or "{}", f"{field}.tool_calls[{place}].arguments"
             )
             use = {"toolUseId": _tool_id(call.id), "name": call.name, "input": arguments}
-            blocks.append({"toolUse": use})
+            calls.append({"toolUse": use})
+        thoughts = [one for one in message.reasoning_blocks if one.format == FORMAT]
+        if is_interleaved(thoughts) and is_text(message.content):
+            return self._in_order(message, thoughts, calls, field)
+        blocks = [block for one in thoughts if (block := _reasoning(one)) is not None]
+        blocks += self._parts(message.content, field)
+        _add_text(blocks, message.refusal or "", None)
+        return blocks + calls
+
+    def _in_order(
+        self, message: Message, thoughts: list[ReasoningBlock], calls: list[Json], field: str
+    ) -> list[Json]:
+        blocks: list[Json] = []
+        for item in turn_of(message, thoughts):
+            match item:
+                case Calls():
+                    blocks += calls[item.start : item.end]
+                case ReasoningBlock():
+                    thought = _reasoning(item)
+                    blocks += [] if thought is None else [thought]
+                case _:
+                    blocks += self._parts(item, field)
         return blocks
 
     def _tool_result(self, message: Message, field: str) -> list[Json]:
@@ -234,9 +252,7 @@ def _add_text(blocks: list[Json], text: str, ttl: CacheTtl | None) -> None:
 
 
 def _reasoning(block: ReasoningBlock) -> Json | None:
-    """The block as it came; None for one that another format made, or that lacks its proof."""
-    if block.format != FORMAT:
-        return None
+    """The block as it came; None for one that lacks its proof."""
     if block.data is not None:
         return {"reasoningContent": {"redactedContent": block.data}}
     if block.signature is None:

@@ -1,12 +1,13 @@
 """Converse's answers, plain and streamed, in the domain's words.
 
 Whatever bytes come, this ends in an answer or in a `ProviderFault`, never in another exception.
-Events that came in one read become one delta.
+Events that came in one read become one delta, but for what a delta would tell in another order.
 """
 
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from omni_grpc.core.chat import (
     Answer,
@@ -101,7 +102,8 @@ def _answer(blocks: tuple[WireBlock, ...]) -> Answer:
             said = thought.reasoning_text or WireReasoningText()
             found = reasoning_block(said.text or "", said.signature, thought.redacted_content)
             if found is not None:
-                reasoning.append(found)
+                chars = sum(map(len, texts))
+                reasoning.append(replace(found, text_before=chars, calls_before=len(calls)))
         use = block.tool_use
         if use is not None and use.type != _SERVER_TOOL:
             arguments = bytes(use.input).decode()
@@ -122,18 +124,23 @@ def _answer(blocks: tuple[WireBlock, ...]) -> Answer:
 
 # --- streamed ---------------------------------------------------------------------------------
 class _Thought:
-    """A block of reasoning that has not ended."""
+    """A block of reasoning that has not ended; `chars` and `calls` came before it."""
 
-    __slots__ = ("redacted", "signature", "text")
+    __slots__ = ("calls", "chars", "redacted", "signature", "text")
 
-    def __init__(self) -> None:
+    def __init__(self, chars: int, calls: int) -> None:
+        self.chars = chars
+        self.calls = calls
         self.text: list[str] = []
         self.signature = ""
         self.redacted = ""
 
     def whole(self) -> ReasoningBlock | None:
         """The block."""
-        return reasoning_block("".join(self.text), self.signature or None, self.redacted or None)
+        found = reasoning_block("".join(self.text), self.signature or None, self.redacted or None)
+        if found is None:
+            return None
+        return replace(found, text_before=self.chars, calls_before=self.calls)
 
 
 class _Call:
@@ -149,9 +156,13 @@ class _Call:
 class _Run:
     """What one read brought."""
 
-    __slots__ = ("blocks", "finish", "reasoning", "stop_sequence", "text", "tools")
+    __slots__ = ("before", "blocks", "finish", "reasoning", "stop_sequence", "text", "tools")
 
     def __init__(self) -> None:
+        self.before: tuple[ChatDelta, ...] = ()
+        self._clear()
+
+    def _clear(self) -> None:
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.blocks: list[ReasoningBlock] = []
@@ -168,11 +179,16 @@ class _Run:
             else msgspec.structs.replace(before, arguments_json=before.arguments_json + text)
         )
 
-    def delta(self) -> ChatDelta | None:
-        """The delta; None where the read brought nothing."""
+    def cut(self) -> None:
+        """What came is told by a delta of its own: what comes now is told before it in one."""
+        self.before = self.deltas()
+        self._clear()
+
+    def deltas(self) -> tuple[ChatDelta, ...]:
+        """One delta, mostly, or none where the read brought nothing."""
         if not (self.text or self.reasoning or self.blocks or self.tools or self.finish):
-            return None
-        return ChatDelta(
+            return self.before
+        last = ChatDelta(
             text="".join(self.text),
             reasoning="".join(self.reasoning),
             tool_calls=tuple(self.tools.values()),
@@ -180,6 +196,7 @@ class _Run:
             stop_sequence=self.stop_sequence,
             reasoning_blocks=tuple(self.blocks),
         )
+        return (*self.before, last)
 
 
 class ConverseStreamDecoder:
@@ -190,6 +207,7 @@ class ConverseStreamDecoder:
         self._thoughts: dict[int, _Thought] = {}
         self._calls: dict[int, _Call] = {}
         self._call_count = 0
+        self._chars = 0
         self._began = False
         self._stopped = False
         self._usage: Usage | None = None
@@ -214,7 +232,7 @@ class ConverseStreamDecoder:
         return self._stopped
 
     def feed(self, events: list[bytes]) -> tuple[ChatDelta, ...]:
-        """The delta of the events of one read.
+        """The delta of the events of one read, or several where their order asks for it.
 
         `done` is set by the metadata after `messageStop`, and `fault` by the first event that is
         an exception or none at all; what came before is returned.
@@ -229,8 +247,7 @@ class ConverseStreamDecoder:
             self._take(wire, run)
             if self.fault is not None:
                 break
-        delta = run.delta()
-        return () if delta is None else (delta,)
+        return run.deltas()
 
     def _take(self, wire: WireEvent, run: _Run) -> None:
         if wire.content_block_delta is not None:
@@ -265,6 +282,9 @@ class ConverseStreamDecoder:
             return
         if delta.text:
             self._came()
+            if run.tools:
+                run.cut()
+            self._chars += len(delta.text)
             run.text.append(delta.text)
         if delta.reasoning_content is not None:
             self._take_thought(wire.content_block_index, delta.reasoning_content, run)
@@ -279,7 +299,9 @@ class ConverseStreamDecoder:
         self._came()
         thought = self._thoughts.get(index)
         if thought is None:
-            thought = self._thoughts[index] = _Thought()
+            if run.text or run.tools:
+                run.cut()
+            thought = self._thoughts[index] = _Thought(self._chars, self._call_count)
         if delta.text:
             thought.text.append(delta.text)
             run.reasoning.append(delta.text)

@@ -31,6 +31,7 @@ from omni_grpc.rest_api.anthropic.message import (
     tool_use_block,
     usage_counts,
 )
+from omni_grpc.rest_api.anthropic.pieces import in_order
 from omni_grpc.rest_api.anthropic.signatures import Signatures
 from omni_grpc.rest_api.openai.chat_chunks import cost_comment, on_one_line
 
@@ -46,6 +47,7 @@ class EventWriter:
 
     __slots__ = (
         "_calls",
+        "_chars",
         "_finish",
         "_index",
         "_open",
@@ -72,6 +74,8 @@ class EventWriter:
         """What closed blocks of thinking show that were never signed."""
         self._calls: dict[int, int] = {}
         """The blocks of the calls, by the calls' own numbers."""
+        self._chars = 0
+        """How much of the answer's text was written."""
         self._refuses = False
         self._finish: FinishReason = "stop"
         self._stop_sequence: str | None = None
@@ -82,19 +86,27 @@ class EventWriter:
         for delta in deltas:
             if delta.choice_index:
                 continue
-            if delta.reasoning or delta.reasoning_blocks:
-                self._think(events, delta.reasoning, delta.reasoning_blocks)
-            if delta.text:
-                self._say(events, delta.text)
-            if delta.refusal:
-                self._refuses = True
-                self._say(events, delta.refusal)
-            for fragment in delta.tool_calls:
-                self._call(events, fragment)
-            if delta.finish_reason is not None:
-                self._finish, self._stop_sequence = delta.finish_reason, delta.stop_sequence
-                self._close(events)
+            if delta.reasoning_blocks:
+                for piece in in_order(delta, self._chars, len(self._calls)):
+                    self._write(events, piece)
+            else:
+                self._write(events, delta)
         return on_one_line(b"".join(events))
+
+    def _write(self, events: list[bytes], delta: ChatDelta) -> None:
+        if delta.reasoning or delta.reasoning_blocks:
+            self._think(events, delta.reasoning, delta.reasoning_blocks)
+        if delta.text:
+            self._chars += len(delta.text)
+            self._say(events, delta.text)
+        if delta.refusal:
+            self._refuses = True
+            self._say(events, delta.refusal)
+        for fragment in delta.tool_calls:
+            self._call(events, fragment)
+        if delta.finish_reason is not None:
+            self._finish, self._stop_sequence = delta.finish_reason, delta.stop_sequence
+            self._close(events)
 
     def end(self, completion: ChatCompletion) -> bytes:
         """Why it stopped and what it used, a comment with the cost, and the end."""

@@ -4,7 +4,17 @@ from typing import Final
 
 import msgspec
 
-from omni_grpc.core.chat import Answer, ChatCompletion, FinishReason, ReasoningBlock, ToolCall
+from omni_grpc.core.chat import (
+    Answer,
+    ChatCompletion,
+    FinishReason,
+    Part,
+    ReasoningBlock,
+    RefusalPart,
+    TextPart,
+    ToolCall,
+)
+from omni_grpc.core.turn_order import Calls, Words, chars_of, interleaved, text_of, words_of
 from omni_grpc.core.usage import Usage
 from omni_grpc.rest_api.anthropic.signatures import Signatures
 
@@ -80,9 +90,20 @@ def _content(answer: Answer, signatures: Signatures) -> list[JsonObject]:
     content: list[JsonObject] = []
     if answer.reasoning and not any(block.text for block in blocks):
         content.append(thinking_block(answer.reasoning))
-    content += [reasoning_block(block, signatures) for block in blocks]
-    content += [text_block(text) for text in (answer.text, answer.refusal) if text]
-    content += [_tool_use(call) for call in answer.tool_calls]
+    said: tuple[Part, ...] = (
+        TextPart(text=answer.text or ""),
+        RefusalPart(refusal=answer.refusal or ""),
+    )
+    calls = answer.tool_calls
+    for item in interleaved(blocks, Words(0, chars_of(said)), Calls(0, len(calls))):
+        match item:
+            case Words():
+                texts = (text_of(part) for part in words_of(said, item))
+                content += [text_block(text) for text in texts]
+            case Calls():
+                content += [_tool_use(call) for call in calls[item.start : item.end]]
+            case block:
+                content.append(reasoning_block(block, signatures))
     return content
 
 

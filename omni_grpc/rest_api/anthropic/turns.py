@@ -1,8 +1,9 @@
 """Anthropic's turns of blocks as the domain's messages.
 
-A user's turn becomes a message for each result of a tool, and one for what else was said. What an
-assistant's turn interleaved is ordered by kind: reasoning, words, calls. What has no place in the
-domain is refused by name, or noted where it changes no answer.
+A user's turn becomes a message for each result of a tool, and one for what else was said. Of an
+assistant's turn each block of reasoning keeps its place; words stand before calls where none is
+between them. What has no place in the domain is refused by name, or noted where it changes no
+answer.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from omni_grpc.core.chat import (
     ToolCall,
 )
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid
-from omni_grpc.rest_api.anthropic.signatures import Signatures
+from omni_grpc.core.turn_order import chars_of, is_interleaved
+from omni_grpc.rest_api.anthropic.signatures import NATIVE, Signatures
 from omni_grpc.rest_api.anthropic.wire import (
     WireBlock,
     WireBlocksData,
@@ -107,9 +109,11 @@ class Turns:
                 case WireToolUse():
                     calls.append(self._call(block, where))
                 case WireThinking():
-                    reasoning += self._signatures.opened(block.thinking, block.signature, where)
+                    found = self._signatures.opened(block.thinking, block.signature, where)
+                    reasoning += _placed(found, parts, calls)
                 case WireRedactedThinking():
-                    reasoning += self._signatures.unwrapped(block.data, where)
+                    found = self._signatures.unwrapped(block.data, where)
+                    reasoning += _placed(found, parts, calls)
                 case _:
                     raise invalid(f"{where}.type", "is for user messages")
         if parts or calls or reasoning:
@@ -209,6 +213,21 @@ def _image(wire: WireImage, field: str) -> ImagePart:
     if not source.url.startswith(_IMAGE_URLS):
         raise invalid(f"{field}.source.url", "must be an https: URL")
     return ImagePart(url=source.url, cache=cache)
+
+
+def _placed(
+    blocks: tuple[ReasoningBlock, ...], parts: list[Part], calls: list[ToolCall]
+) -> tuple[ReasoningBlock, ...]:
+    """Blocks behind these parts and calls; one that says itself where it stood was sealed so."""
+    chars = chars_of(parts)
+    if not chars and not calls:
+        return blocks
+    return tuple(
+        msgspec.structs.replace(one, text_before=chars, calls_before=len(calls))
+        if one.format == NATIVE and not is_interleaved((one,))
+        else one
+        for one in blocks
+    )
 
 
 def _marked(parts: list[Part], cache: CacheTtl | None) -> tuple[Part, ...]:

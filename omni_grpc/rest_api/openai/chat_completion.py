@@ -96,6 +96,9 @@ def reasoning_detail(block: ReasoningBlock, index: int) -> JsonObject:
     detail["id"] = block.id
     detail["format"] = block.format
     detail["index"] = index
+    if block.text_before or block.calls_before:
+        detail["text_before"] = block.text_before
+        detail["calls_before"] = block.calls_before
     return detail
 
 

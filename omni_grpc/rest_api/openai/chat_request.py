@@ -171,17 +171,21 @@ def _message(wire: WireMessage, place: int) -> Message:
 
 
 def _reasoning_block(wire: WireReasoningDetail, field: str) -> ReasoningBlock:
-    origin = wire.format or OWN_FORMAT
-    if wire.type == "reasoning.encrypted":
-        if not wire.data:
-            raise _invalid(f"{field}.data", "is required with this type")
-        return ReasoningBlock(kind="encrypted", format=origin, data=wire.data, id=wire.id)
-    if wire.type == "reasoning.summary":
-        return ReasoningBlock(kind="summary", format=origin, text=wire.summary or "", id=wire.id)
-    if not wire.text and not wire.signature:
+    is_hidden, is_summary = wire.type == "reasoning.encrypted", wire.type == "reasoning.summary"
+    if is_hidden and not wire.data:
+        raise _invalid(f"{field}.data", "is required with this type")
+    if not is_hidden and not is_summary and not wire.text and not wire.signature:
         raise _invalid(f"{field}.text", "is required with this type")
+    shown = (wire.summary if is_summary else wire.text) or ""
     return ReasoningBlock(
-        kind="text", format=origin, text=wire.text or "", signature=wire.signature, id=wire.id
+        kind="encrypted" if is_hidden else "summary" if is_summary else "text",
+        format=wire.format or OWN_FORMAT,
+        text="" if is_hidden else shown,
+        signature=None if is_hidden or is_summary else wire.signature,
+        data=wire.data if is_hidden else None,
+        id=wire.id,
+        text_before=wire.text_before or 0,
+        calls_before=wire.calls_before or 0,
     )
 
 

@@ -33,12 +33,14 @@ TOP_K_MAX: Final = 2**31 - 1
 TOP_LOGPROBS_MAX: Final = 20
 OUTPUT_TOKENS_MAX: Final = 2**31 - 1
 LOGIT_BIAS_MAX: Final = 100
+_INT32_MAX: Final = 2**31 - 1
 _INT64_MAX: Final = 2**63 - 1
 
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]
 _ToolCallId = Annotated[str, msgspec.Meta(min_length=1, max_length=TOOL_CALL_ID_CHARS_MAX)]
 _Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=_INT32_MAX)]
 _Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 _OutputTokens = Annotated[int, msgspec.Meta(ge=1, le=OUTPUT_TOKENS_MAX)]
 _Bias = Annotated[float, msgspec.Meta(ge=-LOGIT_BIAS_MAX, le=LOGIT_BIAS_MAX)]
@@ -135,7 +137,10 @@ WirePart = WireTextPart | WireImagePart | WireAudioPart | WireFilePart | WireRef
 
 # --- messages ---------------------------------------------------------------------------------
 class WireReasoningDetail(msgspec.Struct, frozen=True):
-    """A block of reasoning in OpenRouter's words; which text it has depends on its type."""
+    """A block of reasoning in OpenRouter's words; which text it has depends on its type.
+
+    The two counts are this service's own: where in its turn the block stood.
+    """
 
     type: Literal["reasoning.text", "reasoning.summary", "reasoning.encrypted"]
     text: str | None = None
@@ -144,6 +149,8 @@ class WireReasoningDetail(msgspec.Struct, frozen=True):
     signature: str | None = None
     id: str | None = None
     format: _Word | None = None
+    text_before: _Count | None = None
+    calls_before: _Count | None = None
 
 
 class WireCalledFunction(msgspec.Struct, frozen=True):

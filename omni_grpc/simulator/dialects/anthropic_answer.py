@@ -1,7 +1,7 @@
 """Writing an answer as Anthropic does: one message, or the named events of a stream.
 
-An answer is a row of blocks: thinking, then text, or a block for each tool that is called. What a
-behaviour lies about is lied about here.
+An answer is a row of blocks: thinking, then text, or a block for each tool that is called; and, if
+the prompt says so, thinking between them. What a behaviour lies about is lied about here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,6 +20,9 @@ __all__ = ("MessageWriter",)
 
 REDACTION_TRIGGER: Final = "ANTHROPIC_MAGIC_STRING_TRIGGER_REDACTED_THINKING"
 """Anthropic documents a text that begins so: in a prompt, it makes the thinking be redacted."""
+
+INTERLEAVING_TRIGGER: Final = "SIMULATED_INTERLEAVED_THINKING"
+"""A text in a prompt which makes the thinking come in pieces, one before each other block."""
 
 _STOP_REASONS: Final = {
     "stop": "end_turn",
@@ -125,28 +128,46 @@ class MessageWriter:
     # --- blocks -------------------------------------------------------------------------------
     def _blocks(self) -> Iterator[_Block]:
         pieces = self._choice.pieces
-        if thought := [piece for piece in pieces if piece.kind == "reasoning"]:
-            yield self._thinking(thought)
-        if said := [piece for piece in pieces if piece.kind in ("content", "refusal")]:
-            yield _text_block(said)
+        thought = [piece for piece in pieces if piece.kind == "reasoning"]
+        said = [piece for piece in pieces if piece.kind in ("content", "refusal")]
+        others: list[_Block] = []
+        is_mixed = INTERLEAVING_TRIGGER in self._asked.user_text
+        for part in _halves(said) if is_mixed else (said,):
+            others += [_text_block(part)] if part else []
         for name in (piece for piece in pieces if piece.kind == "tool_name"):
             arguments = [
                 piece
                 for piece in pieces
                 if piece.kind == "tool_arguments" and piece.call == name.call
             ]
-            yield _tool_block(name, arguments)
+            others.append(_tool_block(name, arguments))
+        yield from self._with_thoughts(others, thought, len(others) if is_mixed else 1)
 
-    def _thinking(self, pieces: list[Piece]) -> _Block:
+    def _with_thoughts(
+        self, others: list[_Block], thought: list[Piece], parts: int
+    ) -> Iterator[_Block]:
+        """The blocks with the thinking before the first `parts` of them."""
+        if not others and thought:
+            yield self._thinking(thought, "")
+        size = -(-len(thought) // max(parts, 1))
+        before: list[str] = []
+        for place, block in enumerate(others):
+            if share := thought[place * size : (place + 1) * size]:
+                yield self._thinking(share, " ".join(before))
+            yield block
+            kind = str(block.whole["type"])
+            before += [] if kind == "text" and before[-1:] == ["text"] else [kind]
+
+    def _thinking(self, pieces: list[Piece], place: str) -> _Block:
         text = "".join(piece.text for piece in pieces)
         count = sum(piece.tokens for piece in pieces)
         if REDACTION_TRIGGER in self._asked.user_text:
-            data = anthropic_proofs.redacted(text)
+            data = anthropic_proofs.redacted(text, place)
             whole: dict[str, Json] = {"type": "redacted_thinking", "data": data}
             return _Block(whole, whole, [], tokens=count, reasoning=True)
         hidden = self._hides_thinking
         shown = "" if hidden else text
-        proof = anthropic_proofs.signature(shown)
+        proof = anthropic_proofs.signature(shown, place)
         deltas: list[tuple[dict[str, Json], int]] = []
         if not hidden:
             deltas += [
@@ -161,6 +182,11 @@ class MessageWriter:
             deltas,
             reasoning=True,
         )
+
+
+def _halves(pieces: list[Piece]) -> tuple[list[Piece], list[Piece]]:
+    middle = (len(pieces) + 1) // 2
+    return pieces[:middle], pieces[middle:]
 
 
 def _text_block(pieces: list[Piece]) -> _Block:

@@ -21,7 +21,7 @@ from omni_grpc.simulator.dialects.anthropic_body import (
     ToolUseBlock,
     Turn,
 )
-from omni_grpc.simulator.dialects.anthropic_proofs import is_redacted, is_signed
+from omni_grpc.simulator.dialects.anthropic_proofs import is_redacted, is_signed, place_of
 from omni_grpc.simulator.instances import Json
 
 __all__ = ("cache_marks", "check_body", "check_version")
@@ -92,6 +92,7 @@ def _check_turns(body: MessagesBody, version: str) -> None:
             )
         for index, block in enumerate(turn.blocks):
             _check_block(block, turn, f"{where}.content.{index}", version)
+    _check_places(_merged(body.messages))
     final = body.messages[-1].blocks
     if body.messages[-1].role == "assistant" and final and isinstance(final[-1], TextBlock):
         text = final[-1].text
@@ -119,6 +120,31 @@ def _check_block(block: InputBlock, turn: Turn, where: str, version: str) -> Non
                 message = f"{where}: `{_tag(block)}` blocks can only be in `assistant` messages"
                 raise Rejected(400, message)
             _check_made(block, where)
+
+
+def _check_places(turns: list[tuple[str, list[InputBlock]]]) -> None:
+    """No turn ends with thinking; the latest of an assistant has it where the answer had it."""
+    said = [(place, blocks) for place, (role, blocks) in enumerate(turns) if role == "assistant"]
+    for place, blocks in said:
+        if blocks and isinstance(blocks[-1], ThinkingBlock | RedactedThinkingBlock):
+            message = f"messages.{place}: The final block in an assistant message cannot be "
+            raise Rejected(400, f"{message}`{_tag(blocks[-1])}`.")
+    for place, blocks in said[-1:]:
+        before: list[str] = []
+        for index, block in enumerate(blocks):
+            if not isinstance(block, ThinkingBlock | RedactedThinkingBlock):
+                # Texts side by side are one: a client may have joined them.
+                if not (isinstance(block, TextBlock) and before[-1:] == ["text"]):
+                    before.append(_tag(block))
+                continue
+            proof = block.signature if isinstance(block, ThinkingBlock) else block.data
+            if place_of(proof) != " ".join(before):
+                raise Rejected(
+                    400,
+                    f"messages.{place}.content.{index}: `thinking` or `redacted_thinking` blocks "
+                    "in the latest assistant message cannot be modified. These blocks must remain "
+                    "as they were in the original response.",
+                )
 
 
 def _check_result(block: ToolResultBlock, where: str) -> None:

@@ -381,20 +381,24 @@ class Message(_message.Message):
     def __init__(self, role: _Optional[_Union[Role, str]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCall, _Mapping]]] = ..., tool_call_id: _Optional[str] = ..., name: _Optional[str] = ..., refusal: _Optional[str] = ..., reasoning: _Optional[str] = ..., reasoning_blocks: _Optional[_Iterable[_Union[ReasoningBlock, _Mapping]]] = ..., tool_failed: _Optional[bool] = ...) -> None: ...
 
 class ReasoningBlock(_message.Message):
-    __slots__ = ("kind", "format", "text", "signature", "data", "id")
+    __slots__ = ("kind", "format", "text", "signature", "data", "id", "preceding_char_count", "preceding_tool_call_count")
     KIND_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
+    PRECEDING_CHAR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PRECEDING_TOOL_CALL_COUNT_FIELD_NUMBER: _ClassVar[int]
     kind: ReasoningBlockKind
     format: str
     text: str
     signature: str
     data: str
     id: str
-    def __init__(self, kind: _Optional[_Union[ReasoningBlockKind, str]] = ..., format: _Optional[str] = ..., text: _Optional[str] = ..., signature: _Optional[str] = ..., data: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
+    preceding_char_count: int
+    preceding_tool_call_count: int
+    def __init__(self, kind: _Optional[_Union[ReasoningBlockKind, str]] = ..., format: _Optional[str] = ..., text: _Optional[str] = ..., signature: _Optional[str] = ..., data: _Optional[str] = ..., id: _Optional[str] = ..., preceding_char_count: _Optional[int] = ..., preceding_tool_call_count: _Optional[int] = ...) -> None: ...
 
 class Part(_message.Message):
     __slots__ = ("text", "image", "audio", "file", "cache_ttl")
