@@ -92,7 +92,7 @@ class Timeouts:
     Attributes:
         chat_s: a whole chat, stream or other call of a model; the service allows no more than 600.
         read_s: balances, pages, models, usage, estimates.
-        write_s: what moves money or changes keys; the ledger itself may wait up to 10.
+        write_s: what moves money or changes something; the ledger itself may wait up to 10.
         sync_s: a sync of the catalog; the service gives each source a minute.
     """
 
