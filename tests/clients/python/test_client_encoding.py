@@ -95,7 +95,7 @@ def test_every_field_of_the_contract_can_be_set():
     everything = [
         Message(
             role="assistant",
-            content=["t", Text("u", "5m"), Image("https://x", "low"), Audio(b"x", "wav")],
+            content=["t", Text("u", "5m"), Image("https://x", "low", file_id="f")],
             tool_calls=[ToolCall("i", "n", "{}")],
             tool_call_id="t",
             name="n",
@@ -115,7 +115,7 @@ def test_every_field_of_the_contract_can_be_set():
             ],
         ),
         tool_result("c", "gone", failed=True),
-        user(File(file_id="f", data_uri="data:", filename="f")),
+        user(File(file_id="f", data_uri="data:", filename="f", uri="u"), Audio(b"x", "wav")),
     ]
     prompts = [
         encoded(

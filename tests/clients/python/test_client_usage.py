@@ -1,24 +1,11 @@
-"""Usage records and sums, and syncs of the catalog: each request, and what it returns."""
+"""Usage records and sums: each request, and what it returns."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from client_fake_routing import SECONDS, progress
-from client_fake_service import fails, hangs, streams
-from grpc import StatusCode
+from client_fake_routing import SECONDS
 from omni.billing.v1 import billing_service_pb2 as pb
-from omni.catalog.v1 import catalog_service_pb2 as catalog_pb
-from omni_grpc_client import (
-    Busy,
-    Deadline,
-    FieldInvalid,
-    Internal,
-    SourceOutcome,
-    SyncedChange,
-    Timeouts,
-    WaitingPrice,
-)
+from omni_grpc_client import FieldInvalid
 from omni_grpc_client.usage_sums import total_usage
 
 MOMENT = datetime.fromtimestamp(SECONDS, UTC)
@@ -92,104 +79,3 @@ async def test_a_summary_that_cannot_be_is_refused_before_it_is_sent(omni, servi
     with pytest.raises(TypeError, match="no option 'group_by'"):
         _ = [one async for one in omni.usage_records(group_by="model")]
     assert service.seen == []
-
-
-async def test_a_sync_tells_its_steps_and_then_its_report(omni, service):
-    async with omni.sync_catalog(["models.dev"], dry_run=True) as sync:
-        with pytest.raises(RuntimeError, match="no report yet"):
-            _ = sync.report
-        steps = [step async for step in sync]
-    assert [(step.source, step.stage) for step in steps] == [
-        ("models.dev", "fetching"), ("models.dev", "read"),
-    ]  # fmt: skip
-    assert (steps[0].received_bytes, steps[0].expected_bytes) == (10, None)
-    report = sync.report
-    assert (report.version, report.dry_run, report.added, report.updated) == (8, True, 1, 2)
-    assert report.sources == (
-        SourceOutcome(
-            source="models.dev",
-            stage="read",
-            offers=5,
-            unpriced_offers=1,
-            faults=("a/b: no price",),
-            failure="",
-        ),
-    )
-    assert report.changes == (
-        SyncedChange(
-            model="a/b", field="price", old_value=None, new_value="prompt=1", source="models.dev"
-        ),
-    )
-    assert report.change_count == 4
-    assert report.waiting_prices == (
-        WaitingPrice(
-            model="a/c",
-            source="models.dev",
-            old_value="prompt=1",
-            new_value="prompt=9",
-            change_ppm=8_000_000,
-        ),
-    )
-    (request,) = service.requests("SyncCatalog")
-    assert request == catalog_pb.SyncCatalogRequest(sources=["models.dev"], dry_run=True)
-
-
-async def test_a_sync_without_an_eye_on_its_steps(omni, service):
-    async with omni.sync_catalog(accept=True) as sync:
-        report = await sync.result()
-    assert report is sync.report
-    assert service.requests("SyncCatalog") == [catalog_pb.SyncCatalogRequest(accept=True)]
-
-
-async def test_a_sync_is_not_repeated_and_says_why_it_failed(omni, service):
-    busy = fails(StatusCode.UNAVAILABLE, "BUSY", "A sync is running.")
-    service.script("SyncCatalog", busy)
-    async with omni.sync_catalog() as sync:
-        with pytest.raises(Busy, match="is running"):
-            await sync.result()
-    assert len(service.requests("SyncCatalog")) == 1
-    with pytest.raises(RuntimeError, match="no report yet"):
-        _ = sync.report
-
-
-async def test_a_sync_that_ends_without_a_report_broke_the_contract(omni, service):
-    service.script("SyncCatalog", streams(progress("a", catalog_pb.SYNC_STAGE_READ)))
-    async with omni.sync_catalog() as sync:
-        with pytest.raises(Internal, match="no report"):
-            await sync.result()
-
-
-async def test_leaving_a_sync_early_ends_it_at_the_service(omni, service):
-    service.script(
-        "SyncCatalog", streams(progress("a", catalog_pb.SYNC_STAGE_FETCHING), then=hangs)
-    )
-    async with omni.sync_catalog() as sync:
-        async for step in sync:
-            assert step.stage == "fetching"
-            break
-    await asyncio.wait_for(service.cancelled.wait(), 10)
-
-
-async def test_a_sync_is_entered_once_and_before_it_is_read(omni):
-    sync = omni.sync_catalog()
-    with pytest.raises(RuntimeError, match="enter the sync first"):
-        await sync.result()
-    async with sync:
-        pass
-    with pytest.raises(RuntimeError, match="ask for another"):
-        async with sync:
-            pass
-    with pytest.raises(TypeError, match="give a list"):
-        async with omni.sync_catalog("models.dev"):
-            pass
-
-
-async def test_a_sync_has_a_time_of_its_own(service, open_client):
-    async with open_client(service.target, timeouts=Timeouts(sync_s=50)) as omni:
-        async with omni.sync_catalog() as sync:
-            await sync.result()
-        assert 40 < service.seen[0].time_remaining_s <= 50
-        service.script("SyncCatalog", hangs)
-        async with omni.sync_catalog(timeout=0.2) as sync:
-            with pytest.raises(Deadline):
-                await sync.result()

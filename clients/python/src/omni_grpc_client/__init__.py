@@ -8,6 +8,7 @@ as `raw`.
 from omni_grpc_client.admin import ApiKey, NewApiKey, Org
 from omni_grpc_client.aio import AsyncOmni
 from omni_grpc_client.aio_stream import AsyncCatalogSync, AsyncChatStream, AsyncSpeechStream
+from omni_grpc_client.aliases import Alias
 from omni_grpc_client.answer import (
     Answer,
     AttemptUsage,
@@ -22,10 +23,10 @@ from omni_grpc_client.answer import (
 from omni_grpc_client.billing import Balance, Hold, LedgerEntry
 from omni_grpc_client.calls import Page
 from omni_grpc_client.catalog import (
-    Alias,
     Model,
     ModelChange,
     ModelUpdate,
+    OperatorFact,
     Pricing,
     Rate,
     Rating,
@@ -232,6 +233,7 @@ __all__ = [
     "NotFound",
     "Omni",
     "OmniError",
+    "OperatorFact",
     "Org",
     "Page",
     "Pages",

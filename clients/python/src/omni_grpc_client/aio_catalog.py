@@ -5,11 +5,12 @@
 from collections.abc import Sequence
 from typing import Unpack
 
-from omni_grpc_client import catalog, catalog_sync
+from omni_grpc_client import aliases, catalog, catalog_sync
 from omni_grpc_client.aio_stream import AsyncCatalogSync
 from omni_grpc_client.aio_wire import AsyncWire
+from omni_grpc_client.aliases import Alias
 from omni_grpc_client.calls import Kind, Page
-from omni_grpc_client.catalog import Alias, Model, ModelChange, ModelUpdate, Resolution
+from omni_grpc_client.catalog import Model, ModelChange, ModelUpdate, Resolution
 from omni_grpc_client.client import Client
 from omni_grpc_client.pages import AsyncPages
 
@@ -96,7 +97,7 @@ class AsyncCatalogMethods(Client):
         """The aliases of a scope, `global` or `orgs/{org}`, by name."""
 
         async def fetch(token: str) -> Page[Alias]:
-            call = catalog.list_aliases(scope, page_size, token)
+            call = aliases.list_aliases(scope, page_size, token)
             return await self._wire.run(self._wire.stubs.catalog.ListAliases, call, timeout)
 
         return AsyncPages(fetch, page_token)
@@ -110,14 +111,14 @@ class AsyncCatalogMethods(Client):
         timeout: float | None = None,
     ) -> Alias:
         """Makes an alias, or changes it; needs the scope `admin`."""
-        call = catalog.set_alias(name, targets, scope)
+        call = aliases.set_alias(name, targets, scope)
         return await self._wire.run(self._wire.stubs.catalog.SetAlias, call, timeout)
 
     async def delete_alias(
         self, name: str, *, scope: str = "global", timeout: float | None = None
     ) -> None:
         """Takes an alias away; needs the scope `admin`."""
-        call = catalog.delete_alias(name, scope)
+        call = aliases.delete_alias(name, scope)
         await self._wire.run(self._wire.stubs.catalog.DeleteAlias, call, timeout)
 
     def sync_catalog(

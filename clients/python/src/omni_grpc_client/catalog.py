@@ -8,7 +8,17 @@ from typing import TypedDict
 from google.protobuf.field_mask_pb2 import FieldMask
 from omni.catalog.v1 import catalog_service_pb2 as pb
 
-from omni_grpc_client.calls import Call, Kind, Page, count_of, stamp_of, time_of
+from omni_grpc_client.aliases import Alias, alias_of
+from omni_grpc_client.calls import (
+    Call,
+    Kind,
+    Page,
+    check_options,
+    count_of,
+    listed,
+    stamp_of,
+    time_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,7 @@ class Resolution:
     """
 
     models: "tuple[Model, ...]"
-    alias: "Alias | None"
+    alias: Alias | None
     warning: str
 
 
@@ -59,12 +69,16 @@ class Rating:
 
 
 @dataclass(frozen=True, slots=True)
-class Alias:
-    """Another name for models. `scope` is `global` or `orgs/{org}`; targets are tried in order."""
+class OperatorFact:
+    """Says that an operator set a fact of an offer.
 
-    name: str
-    targets: tuple[str, ...]
-    scope: str = "global"
+    `source` is `models.yaml`, or `operator` for a call or a command; `pattern` is the entry of
+    models.yaml, or the offer's id.
+    """
+
+    field: str
+    source: str
+    pattern: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +136,16 @@ class Model:
         enabled: the operator's switch.
         tags: the operator's words for it.
         regions: where it is served; empty if not known.
+        quality_weight_ppm: what its rating is multiplied by in routing, in millionths; None as
+            1000000, which changes nothing.
+        routing_weight: its share among others under a weighted policy; None as 1.
         replacement: what is called instead while it is deprecated; empty: nothing.
+        deprecate_time: from when on it is deprecated, or was; None if nobody said.
+        deprecation_reason: why.
+        price_override: the operator's price, which `pricing` follows: a discount in millionths, or
+            rates; None if there is none.
+        operator_facts: which of these an operator set, and where.
+        source: the source that lists it.
         etag: changes whenever the offer does.
     """
 
@@ -146,7 +169,14 @@ class Model:
     enabled: bool
     tags: tuple[str, ...]
     regions: tuple[str, ...]
+    quality_weight_ppm: int | None
+    routing_weight: int | None
     replacement: str
+    deprecate_time: datetime | None
+    deprecation_reason: str
+    price_override: int | tuple[Rate, ...] | None
+    operator_facts: tuple[OperatorFact, ...]
+    source: str
     etag: str
     raw: pb.Model = field(repr=False, compare=False)
 
@@ -176,7 +206,15 @@ def list_models(
 def update_model(
     name: str, etag: str, update: ModelUpdate
 ) -> Call[pb.UpdateModelRequest, pb.UpdateModelResponse, Model]:
-    """UpdateModel, with a mask of what `update` names."""
+    """UpdateModel, with a mask of what `update` names.
+
+    Raises:
+        TypeError: what there is not, or a value of another type.
+        ValueError: a moment without a time zone.
+    """
+    check_options(update, ModelUpdate.__annotations__, "an offer")
+    listed(update.get("tags") or (), "tags")
+    listed(update.get("regions") or (), "regions")
     said = {field: value for field, value in update.items() if value is not None}
     price, moment = said.pop("price_override", None), said.pop("deprecate_time", None)
     stamp = stamp_of(moment, "deprecate_time") if isinstance(moment, datetime) else None
@@ -200,7 +238,7 @@ def resolve_model(
         request=pb.ResolveModelRequest(model=name, scope=scope),
         parse=lambda response: Resolution(
             models=tuple(map(_model, response.models)),
-            alias=_alias(response.alias) if response.HasField("alias") else None,
+            alias=alias_of(response.alias) if response.HasField("alias") else None,
             warning=response.warning,
         ),
         kind=Kind.READ,
@@ -220,45 +258,6 @@ def list_model_changes(
         ),
         kind=Kind.READ,
     )
-
-
-def list_aliases(
-    scope: str, page_size: int | None, page_token: str
-) -> Call[pb.ListAliasesRequest, pb.ListAliasesResponse, Page[Alias]]:
-    """ListAliases, one page."""
-    return Call(
-        request=pb.ListAliasesRequest(scope=scope, page_size=page_size, page_token=page_token),
-        parse=lambda response: Page(
-            [_alias(raw) for raw in response.aliases], response.next_page_token
-        ),
-        kind=Kind.READ,
-    )
-
-
-def set_alias(
-    name: str, targets: Sequence[str], scope: str
-) -> Call[pb.SetAliasRequest, pb.SetAliasResponse, Alias]:
-    """SetAlias."""
-    return Call(
-        request=pb.SetAliasRequest(alias=pb.Alias(name=name, scope=scope, targets=targets)),
-        parse=lambda response: _alias(response.alias),
-        kind=Kind.WRITE,
-    )
-
-
-def delete_alias(
-    name: str, scope: str
-) -> Call[pb.DeleteAliasRequest, pb.DeleteAliasResponse, None]:
-    """DeleteAlias."""
-    return Call(
-        request=pb.DeleteAliasRequest(name=name, scope=scope),
-        parse=lambda _: None,
-        kind=Kind.WRITE,
-    )
-
-
-def _alias(raw: pb.Alias) -> Alias:
-    return Alias(raw.name, tuple(raw.targets), raw.scope)
 
 
 def _change(raw: pb.ModelChange) -> ModelChange:
@@ -314,16 +313,28 @@ def _model(raw: pb.Model) -> Model:
         enabled=raw.enabled,
         tags=tuple(raw.tags),
         regions=tuple(raw.regions),
+        quality_weight_ppm=count_of(raw, "quality_weight_ppm"),
+        routing_weight=count_of(raw, "routing_weight"),
         replacement=raw.replacement,
+        deprecate_time=time_of(raw, "deprecate_time"),
+        deprecation_reason=raw.deprecation_reason,
+        price_override=_override(raw.price_override) if raw.HasField("price_override") else None,
+        operator_facts=tuple(
+            OperatorFact(one.field, one.source, one.pattern) for one in raw.operator_facts
+        ),
+        source=raw.source,
         etag=raw.etag,
         raw=raw,
     )
 
 
 def _pricing(raw: pb.Pricing) -> Pricing:
-    return Pricing(
-        raw.version,
-        tuple(
-            Rate(one.unit, one.min_prompt_token_count, one.nanousd_per_mtok) for one in raw.rates
-        ),
-    )
+    return Pricing(raw.version, _rates(raw.rates))
+
+
+def _override(raw: pb.PriceOverride) -> int | tuple[Rate, ...]:
+    return _rates(raw.rates) or raw.discount_ppm
+
+
+def _rates(raw: Sequence[pb.Rate]) -> tuple[Rate, ...]:
+    return tuple(Rate(one.unit, one.min_prompt_token_count, one.nanousd_per_mtok) for one in raw)

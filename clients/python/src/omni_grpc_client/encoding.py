@@ -170,13 +170,18 @@ def _part(part: Part, where: str) -> pb.Part:
         case Text():
             return pb.Part(text=part.text, cache_ttl=_cache_ttl(part.cache, where))
         case Image():
-            image = pb.Image(uri=part.uri, detail=part.detail)
+            image = pb.Image(uri=part.uri, detail=part.detail, file_id=part.file_id)
             return pb.Part(image=image, cache_ttl=_cache_ttl(part.cache, where))
         case Audio():
             return pb.Part(audio=pb.Audio(data=part.data, format=part.format))
         case File():
             return pb.Part(
-                file=pb.File(file_id=part.file_id, data_uri=part.data_uri, filename=part.filename),
+                file=pb.File(
+                    file_id=part.file_id,
+                    data_uri=part.data_uri,
+                    filename=part.filename,
+                    uri=part.uri,
+                ),
                 cache_ttl=_cache_ttl(part.cache, where),
             )
     raise field_invalid(where, f"a {type(part).__name__}; give text, Text, Image, Audio or File")

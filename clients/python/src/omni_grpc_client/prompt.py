@@ -29,11 +29,15 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image: an `https:` or `data:` URL. `detail` is `low`, `high` or `auto`."""
+    """An image: an `https:` or `data:` URL, or the provider's `file_id` of one.
 
-    uri: str
+    `detail` is `low`, `high` or `auto`.
+    """
+
+    uri: str = ""
     detail: str = ""
     cache: CacheTtl | None = None
+    file_id: str = ""
 
     @classmethod
     def from_bytes(cls, data: bytes, media_type: str, detail: str = "") -> "Image":
@@ -61,12 +65,16 @@ class Audio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A document: either the provider's `file_id` or the document itself as a `data:` URL."""
+    """A document: the provider's `file_id`, the document itself as a `data:` URL, or where it is.
+
+    The provider fetches what is at `uri`; not all do.
+    """
 
     file_id: str = ""
     data_uri: str = ""
     filename: str = ""
     cache: CacheTtl | None = None
+    uri: str = ""
 
     @classmethod
     def from_file(cls, path: str | Path) -> "File":

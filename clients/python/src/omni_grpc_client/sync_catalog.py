@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Unpack
 
-from omni_grpc_client import catalog, catalog_sync
+from omni_grpc_client import aliases, catalog, catalog_sync
+from omni_grpc_client.aliases import Alias
 from omni_grpc_client.calls import Kind, Page
-from omni_grpc_client.catalog import Alias, Model, ModelChange, ModelUpdate, Resolution
+from omni_grpc_client.catalog import Model, ModelChange, ModelUpdate, Resolution
 from omni_grpc_client.client import Client
 from omni_grpc_client.pages import Pages
 from omni_grpc_client.sync_stream import CatalogSync
@@ -94,7 +95,7 @@ class CatalogMethods(Client):
         """The aliases of a scope, `global` or `orgs/{org}`, by name."""
 
         def fetch(token: str) -> Page[Alias]:
-            call = catalog.list_aliases(scope, page_size, token)
+            call = aliases.list_aliases(scope, page_size, token)
             return self._wire.run(self._wire.stubs.catalog.ListAliases, call, timeout)
 
         return Pages(fetch, page_token)
@@ -108,14 +109,14 @@ class CatalogMethods(Client):
         timeout: float | None = None,
     ) -> Alias:
         """Makes an alias, or changes it; needs the scope `admin`."""
-        call = catalog.set_alias(name, targets, scope)
+        call = aliases.set_alias(name, targets, scope)
         return self._wire.run(self._wire.stubs.catalog.SetAlias, call, timeout)
 
     def delete_alias(
         self, name: str, *, scope: str = "global", timeout: float | None = None
     ) -> None:
         """Takes an alias away; needs the scope `admin`."""
-        call = catalog.delete_alias(name, scope)
+        call = aliases.delete_alias(name, scope)
         self._wire.run(self._wire.stubs.catalog.DeleteAlias, call, timeout)
 
     def sync_catalog(
