@@ -118,17 +118,10 @@ class Judge:
     def _rated(
         self, look: Look, table: OfferTable, difficulty: float | None
     ) -> tuple[Amounts, Amounts]:
-        """By model, what `RatingScale.prediction` says of its rating: of all at once."""
-        scale = self.quality.scale
-        if difficulty is None:
-            lowered = scale.complexity_slope * (look.analysis.complexity_score - 0.5)
-            doubt = scale.unlike_doubt
-        else:
-            lowered = scale.slope * difficulty
-            doubt = scale.doubt
-        odds = table.rating_odds(look.analysis.task)
-        mean: Amounts = 1.0 / (1.0 + np.exp(lowered - odds))
-        return mean, np.minimum(mean, doubt)
+        """By model, what its rating says, whether it has a head or not."""
+        return self.quality.scale.predict(
+            table.rating_odds(look.analysis.task), difficulty, look.analysis.complexity_score
+        )
 
     def output_tokens(self, look: Look, table: OfferTable) -> Amounts:
         """How many tokens each row's model will probably answer with."""

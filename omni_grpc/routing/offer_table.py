@@ -16,7 +16,7 @@ from omni_grpc.catalog.model import NEUTRAL_QUALITY_PPM
 from omni_grpc.catalog.ratings import RATING_MAX
 from omni_grpc.core.money import UNITS_PER_PRICE, Price, Unit
 from omni_grpc.core.task import Task
-from omni_grpc.routing.learned.ratings import log_odds
+from omni_grpc.routing.learned.ratings import odds_of_rating
 from omni_grpc.routing.needs import Needs
 
 Mask = NDArray[np.bool_]
@@ -139,11 +139,11 @@ class OfferTable:
         return found
 
     def rating_odds(self, task: Task | None) -> Amounts:
-        """The log-odds of `model_ratings`, as predictions start from."""
+        """`model_ratings` as the log-odds that predictions start from."""
         found = self._odds.get(task)
         if found is None:
             ratings = self.model_ratings(task).tolist()
-            found = self._odds[task] = np.array([log_odds(one) for one in ratings])
+            found = self._odds[task] = np.array([odds_of_rating(one) for one in ratings])
         return found
 
     def measured(self, task: Task | None) -> Mask:

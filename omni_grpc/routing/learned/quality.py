@@ -150,16 +150,6 @@ class Quality:
             sum(total for total, _ in typical) / sum(count for _, count in typical),
         )
 
-    def predict_rated(self, encoded: Encoded, rating: float, complexity_score: float) -> Prediction:
-        """The prediction for a model without a head, from its rating.
-
-        Args:
-            encoded: the prompt.
-            rating: the chance, 0 to 1, that it does a typical prompt of the task well.
-            complexity_score: of the analysis, 0 to 1; counts where the prompt is unlike all known.
-        """
-        return self.scale.prediction(rating, self.difficulty(encoded), complexity_score)
-
     def cost_weight(self, premium: str) -> float:
         """What cost weighs against quality beside a premium model, as trained.
 
