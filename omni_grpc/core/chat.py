@@ -31,11 +31,12 @@ class TextPart(msgspec.Struct, frozen=True, kw_only=True, tag="text"):
 
 
 class ImagePart(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
-    """An image by URL or data URL. `cache` as in text."""
+    """An image by URL or data URL, or by the provider's id of a file. `cache` as in text."""
 
-    url: str
+    url: str = ""
     detail: str | None = None
     cache: CacheTtl | None = None
+    file_id: str | None = None
 
 
 class AudioPart(msgspec.Struct, frozen=True, kw_only=True, tag="audio"):
@@ -46,12 +47,13 @@ class AudioPart(msgspec.Struct, frozen=True, kw_only=True, tag="audio"):
 
 
 class FilePart(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
-    """A file, by the provider's id or inline as a data URL. `cache` as in text."""
+    """A file, by the provider's id, by URL, or inline as a data URL. `cache` as in text."""
 
     file_id: str | None = None
     file_data: str | None = None
     filename: str | None = None
     cache: CacheTtl | None = None
+    file_url: str | None = None
 
 
 class RefusalPart(msgspec.Struct, frozen=True, kw_only=True, tag="refusal"):

@@ -45,6 +45,8 @@ _BLOCK_KINDS: Final[dict[int, Literal["text", "summary", "encrypted"]]] = {
     pb.REASONING_BLOCK_KIND_ENCRYPTED: "encrypted",
 }
 
+_URLS: Final = ("https://", "http://")
+
 REASONING_BLOCKS_MAX: Final = 512
 """As many as parts of a message; a turn with tools rarely has ten."""
 
@@ -147,15 +149,7 @@ def _part(part: pb.Part, field: str) -> Part:
             check_no_nul(part.text, f"{field}.text")
             return TextPart(text=part.text, cache=cache_ttl(part.cache_ttl, field))
         case "image":
-            if not part.image.uri.startswith(("https://", "http://", "data:")):
-                raise invalid(f"{field}.image.uri", "must be an https: or data: URL")
-            check_no_nul(part.image.uri, f"{field}.image.uri")
-            detail = part.image.detail
-            return ImagePart(
-                url=part.image.uri,
-                detail=word(detail, f"{field}.image.detail") if detail else None,
-                cache=cache_ttl(part.cache_ttl, field),
-            )
+            return _image(part, field)
         case "audio":
             if not part.audio.data or not part.audio.format:
                 raise invalid(f"{field}.audio", "needs data and a format")
@@ -164,19 +158,42 @@ def _part(part: pb.Part, field: str) -> Part:
             data = base64.b64encode(part.audio.data).decode()
             return AudioPart(data=data, format=word(part.audio.format, f"{field}.audio.format"))
         case "file":
-            file = part.file
-            if bool(file.file_id) == bool(file.data_uri):
-                raise invalid(f"{field}.file", "needs exactly one of file_id and data_uri")
-            for name in ("file_id", "data_uri", "filename"):
-                check_no_nul(getattr(file, name), f"{field}.file.{name}")
-            return FilePart(
-                file_id=file.file_id or None,
-                file_data=file.data_uri or None,
-                filename=file.filename or None,
-                cache=cache_ttl(part.cache_ttl, field),
-            )
+            return _file(part, field)
         case _:
             raise invalid(field, "is empty: set one of text, image, audio, file")
+
+
+def _image(part: pb.Part, field: str) -> ImagePart:
+    image = part.image
+    if image.uri and image.file_id:
+        raise invalid(f"{field}.image", "needs exactly one of uri and file_id")
+    if not image.file_id and not image.uri.startswith((*_URLS, "data:")):
+        raise invalid(f"{field}.image.uri", "must be an https: or data: URL")
+    for name in ("uri", "file_id"):
+        check_no_nul(getattr(image, name), f"{field}.image.{name}")
+    return ImagePart(
+        url=image.uri,
+        file_id=image.file_id or None,
+        detail=word(image.detail, f"{field}.image.detail") if image.detail else None,
+        cache=cache_ttl(part.cache_ttl, field),
+    )
+
+
+def _file(part: pb.Part, field: str) -> FilePart:
+    file = part.file
+    if bool(file.file_id) + bool(file.data_uri) + bool(file.uri) != 1:
+        raise invalid(f"{field}.file", "needs exactly one of file_id, data_uri and uri")
+    if file.uri and not file.uri.startswith(_URLS):
+        raise invalid(f"{field}.file.uri", "must be an https: URL")
+    for name in ("file_id", "data_uri", "filename", "uri"):
+        check_no_nul(getattr(file, name), f"{field}.file.{name}")
+    return FilePart(
+        file_id=file.file_id or None,
+        file_data=file.data_uri or None,
+        file_url=file.uri or None,
+        filename=file.filename or None,
+        cache=cache_ttl(part.cache_ttl, field),
+    )
 
 
 def cache_ttl(value: "pb.CacheTtl", field: str) -> CacheTtl | None:

@@ -38,9 +38,11 @@ class Feature(StrEnum):
     SYSTEM = "system prompts"
     IMAGE_URL = "images by URL"
     IMAGE_DATA = "images inline"
+    IMAGE_ID = "images by file id"
     AUDIO = "audio"
     FILE_DATA = "files inline"
     FILE_ID = "files by id"
+    FILE_URL = "files by URL"
     TOOLS = "tools"
     PARALLEL_TOOLS = "parallel_tool_calls"
     FORCED_TOOL = "forced tool choice"
@@ -144,14 +146,25 @@ def _of_part(part: Part, field: str) -> Iterator[Asked]:
         yield Asked(Feature.CACHE_MARKS, f"{field}.cache_control")
     match part:
         case ImagePart():
-            inline = part.url.startswith("data:")
-            yield Asked(Feature.IMAGE_DATA if inline else Feature.IMAGE_URL, field)
+            yield Asked(_of_image(part), field)
         case AudioPart():
             yield Asked(Feature.AUDIO, field)
         case FilePart():
-            yield Asked(Feature.FILE_ID if part.file_id else Feature.FILE_DATA, field)
+            yield Asked(_of_file(part), field)
         case TextPart() | RefusalPart():
             pass
+
+
+def _of_image(part: ImagePart) -> Feature:
+    if part.file_id is not None:
+        return Feature.IMAGE_ID
+    return Feature.IMAGE_DATA if part.url.startswith("data:") else Feature.IMAGE_URL
+
+
+def _of_file(part: FilePart) -> Feature:
+    if part.file_id is not None:
+        return Feature.FILE_ID
+    return Feature.FILE_DATA if part.file_url is None else Feature.FILE_URL
 
 
 def _of_tools(request: ChatRequest) -> Iterator[Asked]:

@@ -26,7 +26,9 @@ from omni_grpc.grpc_api.chat_request import chat_request
 
 BLOCKS = (
     ReasoningBlock(kind="text", format="anthropic", text="hm", signature="s"),
-    ReasoningBlock(kind="summary", format="responses", text="In short.", id="rs"),
+    ReasoningBlock(
+        kind="summary", format="responses", text="In short.", id="rs", text_before=2, calls_before=1
+    ),
     ReasoningBlock(kind="encrypted", format="openai", data="d"),
 )
 WIRE = [
@@ -34,7 +36,12 @@ WIRE = [
         kind=pb.REASONING_BLOCK_KIND_TEXT, format="anthropic", text="hm", signature="s"
     ),
     pb.ReasoningBlock(
-        kind=pb.REASONING_BLOCK_KIND_SUMMARY, format="responses", text="In short.", id="rs"
+        kind=pb.REASONING_BLOCK_KIND_SUMMARY,
+        format="responses",
+        text="In short.",
+        id="rs",
+        preceding_char_count=2,
+        preceding_tool_call_count=1,
     ),
     pb.ReasoningBlock(kind=pb.REASONING_BLOCK_KIND_ENCRYPTED, format="openai", data="d"),
 ]
@@ -93,6 +100,31 @@ def test_marks_are_read_on_parts_and_tools() -> None:
     assert read(tools=tools).tools[0].cache == "1h"
 
 
+def test_files_are_named_in_one_way() -> None:
+    def asked(part: pb.Part) -> pb.Message:
+        return pb.Message(role=pb.ROLE_USER, parts=[part])
+
+    def part_of(part: pb.Part) -> object:
+        (found,) = read(asked(part)).messages[0].content or ()
+        return found
+
+    assert part_of(pb.Part(image=pb.Image(file_id="i", detail="low"))) == ImagePart(
+        file_id="i", detail="low"
+    )
+    assert part_of(pb.Part(file=pb.File(uri="https://x/a.pdf", filename="a"))) == FilePart(
+        file_url="https://x/a.pdf", filename="a"
+    )
+    for part, field in (
+        (pb.Part(image=pb.Image()), "image.uri"),
+        (pb.Part(image=pb.Image(uri="https://x/a", file_id="i")), "image"),
+        (pb.Part(image=pb.Image(file_id="i\0")), "image.file_id"),
+        (pb.Part(file=pb.File()), "file"),
+        (pb.Part(file=pb.File(uri="https://x/a", file_id="i")), "file"),
+        (pb.Part(file=pb.File(uri="file:///etc/passwd")), "file.uri"),
+    ):
+        assert refused(asked(part)) == f"prompt.messages[0].parts[0].{field}"
+
+
 def test_blocks_of_reasoning_are_read_and_written_unchanged() -> None:
     said = pb.Message(role=pb.ROLE_ASSISTANT, parts=[pb.Part(text="x")], reasoning_blocks=WIRE)
     assert read(HI, said).messages[1].reasoning_blocks == BLOCKS
@@ -123,6 +155,10 @@ def test_settings_that_cannot_be_are_refused_by_name(fields: dict[str, Any], fie
         (pb.ReasoningBlock(kind=1, format="f"), "text"),
         (pb.ReasoningBlock(kind=3, format="f", text="x"), "data"),
         (pb.ReasoningBlock(kind=1, format="f", text="x\0"), "text"),
+        (
+            pb.ReasoningBlock(kind=1, format="f", text="x", preceding_char_count=-1),
+            "preceding_char_count",
+        ),
     ],
 )
 def test_blocks_that_cannot_be_are_refused_by_name(block: pb.ReasoningBlock, field: str) -> None:

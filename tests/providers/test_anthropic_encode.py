@@ -222,6 +222,21 @@ def test_a_file_by_id_names_the_beta_that_it_needs(headers, beta):
     assert wire.headers["anthropic-beta"] == beta
 
 
+def test_an_image_by_id_is_a_file_too():
+    wire, sent = encode(messages=(user((ImagePart(file_id="file_1"),)),))
+    source = {"type": "file", "file_id": "file_1"}
+    assert sent["messages"][0]["content"] == [{"type": "image", "source": source}]
+    assert wire.headers["anthropic-beta"] == "files-api-2025-04-14"
+
+
+def test_a_document_by_url_is_fetched_there():
+    wire, sent = encode(messages=(user((FilePart(file_url="https://x/a.pdf", filename="A"),)),))
+    source = {"type": "url", "url": "https://x/a.pdf"}
+    document = {"type": "document", "source": source, "title": "A"}
+    assert sent["messages"][0]["content"] == [document]
+    assert "anthropic-beta" not in wire.headers
+
+
 def test_what_is_empty_is_left_out():
     sent = said(
         user("Hi"),

@@ -136,6 +136,10 @@ SCENARIOS: dict[Feature, Scenario] = {
     Feature.IMAGE_DATA: Scenario(
         asks(TEXT, ImagePart(url=f"data:image/png;base64,{PIXEL}")), saw("images", 1)
     ),
+    Feature.IMAGE_ID: Scenario(asks(TEXT, ImagePart(file_id="files/one")), saw("image_ids", 1)),
+    Feature.FILE_URL: Scenario(
+        asks(TEXT, FilePart(file_url="https://example.com/a.pdf")), saw("file_urls", 1)
+    ),
     Feature.AUDIO: Scenario(asks(TEXT, AudioPart(data=WAV, format="wav")), saw("audios", 1)),
     Feature.FILE_DATA: Scenario(
         asks(
@@ -147,7 +151,7 @@ SCENARIOS: dict[Feature, Scenario] = {
     Feature.FILE_ID: Scenario(
         asks(TEXT, FilePart(file_id="files/one")),
         # Google names files and pictures by the same field.
-        lambda seen, _: seen.get("file_ids", seen.get("image_urls")) == 1,
+        lambda seen, _: seen.get("file_ids", seen.get("image_ids")) == 1,
     ),
     Feature.TOOLS: Scenario(asks(tools=(TOOL,)), saw("tools", ["look_up"])),
     Feature.PARALLEL_TOOLS: Scenario(

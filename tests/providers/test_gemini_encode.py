@@ -160,9 +160,17 @@ def test_roles_are_user_and_model():
             FilePart(file_id="gs://b/a", filename="a.pdf"),
             {"fileData": {"mimeType": "application/pdf", "fileUri": "gs://b/a"}},
         ),
+        (
+            FilePart(file_url="https://x/a.pdf"),
+            {"fileData": {"mimeType": "application/pdf", "fileUri": "https://x/a.pdf"}},
+        ),
+        (
+            ImagePart(file_id="files/abc"),
+            {"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/abc"}},
+        ),
         (RefusalPart(refusal="no"), {"text": "no"}),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_each_part_has_googles_form(part, wire):
     assert user_part(part) == wire
@@ -179,8 +187,10 @@ def test_each_part_has_googles_form(part, wire):
         FilePart(file_id="file-abc"),
         FilePart(file_data="AAAA"),
         FilePart(),
+        FilePart(file_url="http://x/a.pdf"),
+        ImagePart(file_id="file-abc"),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_what_google_cannot_take_is_refused_by_its_field(part):
     with pytest.raises(FieldInvalid) as caught:

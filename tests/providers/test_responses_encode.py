@@ -64,14 +64,18 @@ def test_each_part_of_a_user_is_carried():
         TextPart(text="a"),
         ImagePart(url="https://x/a.png"),
         ImagePart(url="data:image/png;base64,AA==", detail="low"),
+        ImagePart(file_id="file-2"),
         FilePart(file_id="file-1"),
+        FilePart(file_url="https://x/a.pdf", filename="a.pdf"),
         FilePart(file_data="data:application/pdf;base64,AA==", filename="a.pdf"),
     )
     assert items(Message(role="user", content=parts))[0]["content"] == [
         {"type": "input_text", "text": "a"},
         {"type": "input_image", "image_url": "https://x/a.png", "detail": "auto"},
         {"type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "low"},
+        {"type": "input_image", "file_id": "file-2", "detail": "auto"},
         {"type": "input_file", "file_id": "file-1"},
+        {"type": "input_file", "file_url": "https://x/a.pdf"},
         {
             "type": "input_file",
             "file_data": "data:application/pdf;base64,AA==",

@@ -76,7 +76,9 @@ async def test_messages_of_every_role_and_kind_of_part_are_read(
         {"type": "input_text", "text": "a"},
         {"type": "input_image", "image_url": "https://a.example/b.png", "detail": "low"},
         {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "file_id": None},
+        {"type": "input_image", "file_id": "file-2", "detail": "high"},
         {"type": "input_file", "file_id": "file-1"},
+        {"type": "input_file", "file_url": "https://a.example/a.pdf"},
         {"type": "input_file", "file_data": "data:application/pdf;base64,AA", "filename": "a.pdf"},
         {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}},
     ]
@@ -110,7 +112,9 @@ async def test_messages_of_every_role_and_kind_of_part_are_read(
                 TextPart(text="a"),
                 ImagePart(url="https://a.example/b.png", detail="low"),
                 ImagePart(url="data:image/png;base64,AAAA"),
+                ImagePart(file_id="file-2", detail="high"),
                 FilePart(file_id="file-1"),
+                FilePart(file_url="https://a.example/a.pdf"),
                 FilePart(file_data="data:application/pdf;base64,AA", filename="a.pdf"),
                 AudioPart(data="AA==", format="wav"),
             ),
@@ -439,11 +443,6 @@ def part(**fields: Any) -> list[Any]:
         ("input[1].type", {"input": [USER, {"type": "item_reference", "id": "rs_1"}]}),
         ("input[1].type", {"input": [USER, {"id": "rs_1"}]}),
         ("input[0].type", {"input": [{"type": "web_search_call", "id": "ws_1", "output": 1}]}),
-        ("input[0].content[0].file_id", {"input": part(type="input_image", file_id="file-1")}),
-        (
-            "input[0].content[0].file_url",
-            {"input": part(type="input_file", file_url="https://a.example/a.pdf")},
-        ),
         ("tools[1].type", {"tools": [F, {"type": "web_search"}]}),
         ("tools[0].type", {"tools": [{"type": "custom", "name": "apply_patch", "format": {}}]}),
         (
@@ -488,6 +487,15 @@ async def test_what_is_not_carried_is_refused_by_name(
         ("input[0].content[0].text", {"input": part(type="input_text", text=1)}),
         ("input[0].content[0].image_url", {"input": part(type="input_image", image_url="x")}),
         ("input[0].content[0]", {"input": part(type="input_file")}),
+        ("input[0].content[0].file_url", {"input": part(type="input_file", file_url="file:///a")}),
+        (
+            "input[0].content[0]",
+            {"input": part(type="input_file", file_url="https://a.example/a", file_id="file-1")},
+        ),
+        (
+            "input[0].content[0]",
+            {"input": part(type="input_image", image_url="https://a.example/a", file_id="file-1")},
+        ),
         ("input[0].content[0]", {"input": part(type="output_text", text="a")}),
         (
             "input[0].content[0]",

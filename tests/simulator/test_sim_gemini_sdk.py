@@ -341,7 +341,7 @@ async def test_media_count_by_their_modality(google, simulator: Simulator) -> No
     assert counts["DOCUMENT"] == 3_000
     assert sum(counts.values()) == usage.prompt_token_count
     seen = simulator.log[-1].seen
-    for name in ("images", "image_urls", "audios", "files", "file_ids"):
+    for name in ("images", "image_urls", "audios", "files", "file_urls"):
         assert seen[name] == 1
     with pytest.raises(errors.ClientError, match="does not take image"):
         await google.models.generate_content(model="fast", contents=[media("image/png")])

@@ -166,16 +166,24 @@ class Conversation:
             case RefusalPart():
                 return {"type": "text", "text": part.refusal} if part.refusal else None
             case ImagePart():
-                return _marked(_image(part.url, field), part.cache)
+                return _marked(self._image(part, field), part.cache)
             case FilePart():
                 return _marked(self._file(part, field), part.cache)
             case AudioPart():
                 raise FieldInvalid(f"{field}: Anthropic takes no audio.", field=field)
 
+    def _image(self, part: ImagePart, field: str) -> Json:
+        if part.file_id is None:
+            return _image(part.url, field)
+        self.names_files = True
+        return {"type": "image", "source": {"type": "file", "file_id": part.file_id}}
+
     def _file(self, part: FilePart, field: str) -> Json:
         if part.file_id is not None:
             self.names_files = True
             return _document({"type": "file", "file_id": part.file_id}, part.filename)
+        if part.file_url is not None:
+            return _document({"type": "url", "url": part.file_url}, part.filename)
         kind, data = data_of(part.file_data or "", field)
         if kind.startswith("image/"):
             return _image(part.file_data or "", field)

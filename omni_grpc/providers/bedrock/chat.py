@@ -28,7 +28,9 @@ class BedrockChat:
         dict.fromkeys(Feature, Support.NATIVE)
         | {
             Feature.IMAGE_URL: Support.REFUSED,
+            Feature.IMAGE_ID: Support.REFUSED,
             Feature.FILE_ID: Support.REFUSED,
+            Feature.FILE_URL: Support.REFUSED,
             Feature.PARALLEL_TOOLS: Support.REFUSED,
             Feature.JSON_OBJECT: Support.REFUSED,
             Feature.REASONING_EFFORT: Support.MAPPED,

@@ -24,7 +24,9 @@ class CohereChat:
         | {
             Feature.AUDIO: Support.REFUSED,
             Feature.FILE_DATA: Support.REFUSED,
+            Feature.IMAGE_ID: Support.REFUSED,
             Feature.FILE_ID: Support.REFUSED,
+            Feature.FILE_URL: Support.REFUSED,
             Feature.PARALLEL_TOOLS: Support.REFUSED,
             Feature.FORCED_TOOL: Support.MAPPED,
             Feature.STRICT_TOOLS: Support.MAPPED,

@@ -46,17 +46,14 @@ def image(part: ImagePart, field: str) -> _Json:
     """An image as a part.
 
     Raises:
-        FieldInvalid: its URL is neither data in base64 nor an address that Google fetches.
+        FieldInvalid: its URL is neither data in base64 nor an address that Google fetches, or its
+            id names no file at Google.
     """
+    if part.file_id is not None:
+        return _by_id(part.file_id, None, field)
     if part.url.startswith("data:"):
         return _inline(part.url, field)
-    if not part.url.startswith(_FETCHED):
-        raise FieldInvalid(
-            f"{field} must be a data URL in base64, or begin with https:// or gs:// for Google to "
-            f"fetch it.",
-            field=field,
-        )
-    return _by_address(part.url, None)
+    return _by_url(part.url, None, field)
 
 
 def audio(part: AudioPart) -> _Json:
@@ -68,17 +65,34 @@ def file(part: FilePart, field: str) -> _Json:
     """A file as a part.
 
     Raises:
-        FieldInvalid: it has neither data in base64 nor an id that names a file at Google.
+        FieldInvalid: it has neither data in base64, nor an id that names a file at Google, nor an
+            address that Google fetches.
     """
-    if part.file_id is None:
-        return _inline(part.file_data or "", field)
-    if part.file_id.startswith("files/"):
-        return _by_address(_FILES + part.file_id, part.filename)
-    if part.file_id.startswith(_FETCHED):
-        return _by_address(part.file_id, part.filename)
+    if part.file_id is not None:
+        return _by_id(part.file_id, part.filename, field)
+    if part.file_url is not None:
+        return _by_url(part.file_url, part.filename, field)
+    return _inline(part.file_data or "", field)
+
+
+def _by_id(name: str, filename: str | None, field: str) -> _Json:
+    if name.startswith("files/"):
+        return _by_address(_FILES + name, filename)
+    if name.startswith(_FETCHED):
+        return _by_address(name, filename)
     raise FieldInvalid(
         f"{field} must be named as Google names files: files/…, https://… or gs://….", field=field
     )
+
+
+def _by_url(url: str, filename: str | None, field: str) -> _Json:
+    if not url.startswith(_FETCHED):
+        raise FieldInvalid(
+            f"{field} must be a data URL in base64, or begin with https:// or gs:// for Google to "
+            f"fetch it.",
+            field=field,
+        )
+    return _by_address(url, filename)
 
 
 def _inline(url: str, field: str) -> _Json:

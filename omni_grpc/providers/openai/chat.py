@@ -27,6 +27,8 @@ class OpenAIChat:
         | {
             # `reasoning_content`, and OpenRouter's `reasoning_details`.
             Feature.REASONING_CARRIED: Support.MAPPED,
+            Feature.IMAGE_ID: Support.REFUSED,
+            Feature.FILE_URL: Support.REFUSED,
             Feature.SAFETY: Support.REFUSED,
             Feature.TOOL_FAILURES: Support.MAPPED,
         }

@@ -179,8 +179,13 @@ def _input_part(part: Part, field: str) -> Json:
         case TextPart():
             return {"type": "input_text", "text": part.text}
         case ImagePart():
-            return {"type": "input_image", "image_url": part.url, "detail": part.detail or "auto"}
+            image: Json = (
+                {"image_url": part.url} if part.file_id is None else {"file_id": part.file_id}
+            )
+            return {"type": "input_image", **image, "detail": part.detail or "auto"}
         case FilePart():
+            if part.file_url is not None:  # its name is part of it
+                return {"type": "input_file", "file_url": part.file_url}
             file = present(file_id=part.file_id, file_data=part.file_data, filename=part.filename)
             return {"type": "input_file"} | file
         case RefusalPart():

@@ -44,7 +44,7 @@ from omni_grpc.rest_api.anthropic.wire import (
 )
 
 _CACHE_DEFAULT: Final[CacheTtl] = "5m"
-_IMAGE_URLS: Final = ("https://", "http://")
+_URLS: Final = ("https://", "http://")
 
 
 class Turns:
@@ -181,7 +181,9 @@ class Turns:
         source = wire.source
         match source:
             case WireUrl():
-                raise unsupported(f"{field}.type", "documents by URL", "Send the document inline.")
+                if not source.url.startswith(_URLS):
+                    raise invalid(f"{field}.url", "must be an https: URL")
+                return [FilePart(file_url=source.url, filename=wire.title)]
             case WirePdfData():
                 data = f"data:{source.media_type};base64,{source.data}"
                 return [FilePart(file_data=data, filename=wire.title)]
@@ -209,8 +211,8 @@ def _image(wire: WireImage, field: str) -> ImagePart:
     if isinstance(source, WireImageData):
         return ImagePart(url=f"data:{source.media_type};base64,{source.data}", cache=cache)
     if isinstance(source, WireFileId):
-        raise unsupported(f"{field}.source.type", "images by file id", "Send the image inline.")
-    if not source.url.startswith(_IMAGE_URLS):
+        return ImagePart(file_id=source.file_id, cache=cache)
+    if not source.url.startswith(_URLS):
         raise invalid(f"{field}.source.url", "must be an https: URL")
     return ImagePart(url=source.url, cache=cache)
 

@@ -40,8 +40,8 @@ CHOICES: Final = {
         "text, image, document, thinking, redacted_thinking, tool_use or tool_result"
     ),
     "messages.content.content.type": "text, image or document",
-    "messages.content.source.type": "base64, url, text or content",
-    "messages.content.content.source.type": "base64, url, text or content",
+    "messages.content.source.type": "base64, url, file, text or content",
+    "messages.content.content.source.type": "base64, url, file, text or content",
     "messages.content.source.media_type": (
         "image/jpeg, image/png, image/gif or image/webp for an image, application/pdf or "
         "text/plain for a document"

@@ -38,7 +38,7 @@ class WireRefusal(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
 
 
 class WireInputImage(msgspec.Struct, frozen=True, tag_field="type", tag="input_image"):
-    """An image by URL; one by a file's id is refused by name."""
+    """An image by URL or by a file's id."""
 
     image_url: str | None = None
     detail: _Word | None = None
@@ -46,7 +46,7 @@ class WireInputImage(msgspec.Struct, frozen=True, tag_field="type", tag="input_i
 
 
 class WireInputFile(msgspec.Struct, frozen=True, tag_field="type", tag="input_file"):
-    """A document by id or inline; one by URL is refused by name."""
+    """A document by id, by URL or inline."""
 
     file_id: str | None = None
     file_data: str | None = None

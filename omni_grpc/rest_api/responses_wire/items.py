@@ -17,7 +17,7 @@ from omni_grpc.core.chat import (
     TextPart,
     ToolCall,
 )
-from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid
+from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.rest_api.responses_wire.item_wire import (
     WireCallItem,
     WireCallOutputItem,
@@ -35,7 +35,8 @@ from omni_grpc.rest_api.responses_wire.item_wire import (
 from omni_grpc.rest_api.responses_wire.reasoning import ReasoningSeal
 from omni_grpc.rest_api.responses_wire.tools import full_name
 
-_IMAGE_URLS: Final = ("https://", "http://", "data:")
+_FILE_URLS: Final = ("https://", "http://")
+_IMAGE_URLS: Final = (*_FILE_URLS, "data:")
 
 
 # --- the conversation -------------------------------------------------------------------------
@@ -63,7 +64,6 @@ class Conversation:
 
         Raises:
             FieldInvalid: naming the part of an item that is wrong.
-            FeatureUnsupported: an item asks for what this service does not carry.
         """
         for index, item in enumerate(items):
             place = f"{field}[{index}]"
@@ -216,25 +216,26 @@ def _part(wire: WirePart, field: str) -> Part:
 
 def _image(wire: WireInputImage, field: str) -> ImagePart:
     if wire.file_id:
-        raise _unsupported(f"{field}.file_id", "images by a file's id are", "an image_url")
+        if wire.image_url:
+            raise _invalid(field, "needs exactly one of image_url and file_id")
+        return ImagePart(file_id=wire.file_id, detail=wire.detail)
     if wire.image_url is None or not wire.image_url.startswith(_IMAGE_URLS):
         raise _invalid(f"{field}.image_url", "must be an https: or data: URL")
     return ImagePart(url=wire.image_url, detail=wire.detail)
 
 
 def _file(wire: WireInputFile, field: str) -> FilePart:
-    if wire.file_url:
-        raise _unsupported(f"{field}.file_url", "files by URL are", "file_data or a file_id")
-    if bool(wire.file_id) == bool(wire.file_data):
-        raise _invalid(field, "needs exactly one of file_id and file_data")
+    if bool(wire.file_id) + bool(wire.file_data) + bool(wire.file_url) != 1:
+        raise _invalid(field, "needs exactly one of file_id, file_data and file_url")
+    if wire.file_url and not wire.file_url.startswith(_FILE_URLS):
+        raise _invalid(f"{field}.file_url", "must be an https: URL")
     return FilePart(
-        file_id=wire.file_id or None, file_data=wire.file_data or None, filename=wire.filename
+        file_id=wire.file_id or None,
+        file_data=wire.file_data or None,
+        file_url=wire.file_url or None,
+        filename=wire.filename,
     )
 
 
 def _invalid(field: str, why: str) -> FieldInvalid:
     return FieldInvalid(f"{field} {why}.", field=field)
-
-
-def _unsupported(field: str, what: str, instead: str) -> FeatureUnsupported:
-    return FeatureUnsupported(f"{field}: {what} not supported; send {instead}.", field=field)

@@ -243,10 +243,14 @@ def _is_nothing(value: Json) -> bool:
 def _see_content(body: MessagesBody, seen: dict[str, Json]) -> None:
     blocks = list(body.blocks())
     media = [(type(part), part.source.__struct_config__.tag) for part in _media(body)]
-    seen["images"] = sum(kind is ImageBlock and source != "url" for kind, source in media)
-    seen["image_urls"] = sum(kind is ImageBlock and source == "url" for kind, source in media)
-    seen["files"] = sum(kind is DocumentBlock and source != "file" for kind, source in media)
-    seen["file_ids"] = sum(kind is DocumentBlock and source == "file" for kind, source in media)
+    seen["images"] = media.count((ImageBlock, "base64"))
+    seen["image_urls"] = media.count((ImageBlock, "url"))
+    seen["image_ids"] = media.count((ImageBlock, "file"))
+    seen["file_urls"] = media.count((DocumentBlock, "url"))
+    seen["file_ids"] = media.count((DocumentBlock, "file"))
+    seen["files"] = sum(
+        kind is DocumentBlock and source not in ("url", "file") for kind, source in media
+    )
     results = [block for block in blocks if isinstance(block, ToolResultBlock)]
     seen["tool_results"] = len(results)
     seen["failed_tool_results"] = sum(bool(one.is_error) for one in results)

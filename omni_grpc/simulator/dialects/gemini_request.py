@@ -3,6 +3,7 @@
 The prompt is counted over the request as it was read, by the same functions as the meter's.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Final, Literal, cast
 
@@ -18,6 +19,9 @@ from omni_grpc.simulator.instances import Json
 from omni_grpc.simulator.models import SimulatedModel
 
 __all__ = ("count_media", "understand")
+
+_STORED: Final = re.compile(r"https://[^/]+/v1beta/files/")
+"""The addresses of Google's Files API."""
 
 _LOW_TOKENS: Final = 1_024
 _MEDIUM_TOKENS: Final = 8_192
@@ -137,6 +141,13 @@ def _modality(part: Part) -> str | None:
     if family in ("image", "audio"):
         return family.upper()
     return "DOCUMENT" if kind else "IMAGE"
+
+
+def _whereabouts(part: Part) -> str:
+    """Whether media are inline, kept by Google's Files API, or elsewhere."""
+    if part.file_data is None:
+        return "inline"
+    return "stored" if _STORED.match(part.file_data.file_uri) else "url"
 
 
 def _texts(content: Content) -> Iterator[str]:
@@ -264,14 +275,16 @@ def _effort(chat: GeminiBody) -> str | None:
 def _seen(chat: GeminiBody, signatures: int) -> dict[str, Json]:
     """By the OpenAI dialect's names, only what is there."""
     parts = [part for content in chat.contents for part in content.parts]
-    kinds = [(_modality(part), part.file_data is not None) for part in parts]
+    kinds = [(_modality(part), _whereabouts(part)) for part in parts]
     results = [one for content in chat.contents for one in content.results()]
     counts: dict[str, Json] = {
-        "images": kinds.count(("IMAGE", False)),
-        "image_urls": kinds.count(("IMAGE", True)),
-        "audios": kinds.count(("AUDIO", False)),
-        "files": kinds.count(("DOCUMENT", False)),
-        "file_ids": kinds.count(("DOCUMENT", True)),
+        "images": kinds.count(("IMAGE", "inline")),
+        "image_urls": kinds.count(("IMAGE", "url")),
+        "image_ids": kinds.count(("IMAGE", "stored")),
+        "audios": kinds.count(("AUDIO", "inline")),
+        "files": kinds.count(("DOCUMENT", "inline")),
+        "file_ids": kinds.count(("DOCUMENT", "stored")),
+        "file_urls": kinds.count(("DOCUMENT", "url")),
         "system": chat.system_instruction.text if chat.system_instruction else "",
         "tools": [function.name for function in chat.functions],
         "strict_tools": len(chat.functions) if chat.calling.mode == "VALIDATED" else 0,

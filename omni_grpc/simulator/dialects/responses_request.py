@@ -177,14 +177,18 @@ def _seen(body: ResponsesBody, items: list[Item]) -> dict[str, Json]:
     images = [part for part in parts if isinstance(part, ImagePart)]
     files = [part for part in parts if isinstance(part, FilePart)]
     inline = sum((one.image_url or "").startswith("data:") for one in images)
+    image_ids = sum(one.file_id is not None for one in images)
     by_id = sum(one.file_id is not None for one in files)
+    by_url = sum(one.file_url is not None for one in files)
     choice = body.tool_choice
     seen: dict[str, Json] = {
         "system": "\n".join(_system_texts(body, items)),
         "images": inline,
-        "image_urls": len(images) - inline,
-        "files": len(files) - by_id,
+        "image_urls": len(images) - inline - image_ids,
+        "image_ids": image_ids,
+        "files": len(files) - by_id - by_url,
         "file_ids": by_id,
+        "file_urls": by_url,
         "refusals": sum(isinstance(part, RefusalPart) for part in parts),
         "tool_results": sum(isinstance(item, OutputItem) for item in items),
         "reasoning_blocks": sum(isinstance(item, ReasoningItem) for item in items),

@@ -415,12 +415,14 @@ class Part(_message.Message):
     def __init__(self, text: _Optional[str] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., file: _Optional[_Union[File, _Mapping]] = ..., cache_ttl: _Optional[_Union[CacheTtl, str]] = ...) -> None: ...
 
 class Image(_message.Message):
-    __slots__ = ("uri", "detail")
+    __slots__ = ("uri", "detail", "file_id")
     URI_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
+    FILE_ID_FIELD_NUMBER: _ClassVar[int]
     uri: str
     detail: str
-    def __init__(self, uri: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
+    file_id: str
+    def __init__(self, uri: _Optional[str] = ..., detail: _Optional[str] = ..., file_id: _Optional[str] = ...) -> None: ...
 
 class Audio(_message.Message):
     __slots__ = ("data", "format")
@@ -431,14 +433,16 @@ class Audio(_message.Message):
     def __init__(self, data: _Optional[bytes] = ..., format: _Optional[str] = ...) -> None: ...
 
 class File(_message.Message):
-    __slots__ = ("file_id", "data_uri", "filename")
+    __slots__ = ("file_id", "data_uri", "filename", "uri")
     FILE_ID_FIELD_NUMBER: _ClassVar[int]
     DATA_URI_FIELD_NUMBER: _ClassVar[int]
     FILENAME_FIELD_NUMBER: _ClassVar[int]
+    URI_FIELD_NUMBER: _ClassVar[int]
     file_id: str
     data_uri: str
     filename: str
-    def __init__(self, file_id: _Optional[str] = ..., data_uri: _Optional[str] = ..., filename: _Optional[str] = ...) -> None: ...
+    uri: str
+    def __init__(self, file_id: _Optional[str] = ..., data_uri: _Optional[str] = ..., filename: _Optional[str] = ..., uri: _Optional[str] = ...) -> None: ...
 
 class Tool(_message.Message):
     __slots__ = ("name", "description", "parameters_json", "strict", "cache_ttl")
