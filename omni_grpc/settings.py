@@ -111,6 +111,13 @@ class Settings(BaseModel):
     """The model that savings are counted against, as callers name models; the best rated that can
     be called if unset."""
 
+    classifier: Annotated[str, Field(max_length=MODEL_ID_CHARS_MAX + 6)] = "local"
+    """Who says what a request under omni/ is about: `local`, or `model:` and the name of a cheap
+    model, which is asked first, at the caller's cost."""
+
+    classifier_seconds: Annotated[float, Field(gt=0, le=30)] = 2.0
+    """After so many seconds the local answer is taken."""
+
     credits_per_usd: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000
     """How many credits a dollar is, where amounts are shown in credits too."""
 
@@ -197,6 +204,17 @@ class Settings(BaseModel):
     def _origins(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("classifier")
+    @classmethod
+    def _classifies(cls, value: str) -> str:
+        name = value.removeprefix("model:").strip()
+        if value != "local" and (name == value or not name or name.startswith("omni/")):
+            raise ValueError(
+                'must be "local", or "model:" and a model that is not under omni/, such as '
+                "model:openai/gpt-4o-mini"
+            )
         return value
 
     @field_validator("catalog_sources")

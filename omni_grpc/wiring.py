@@ -46,6 +46,7 @@ from omni_grpc.completion import (
     AgentRunStore,
     CallReports,
     Chats,
+    Classifier,
     Estimates,
     Gates,
     Media,
@@ -81,6 +82,7 @@ from omni_grpc.routing import (
     SpeedShare,
     SpeedStore,
     Warmth,
+    classifier_offer,
     shared_judge,
 )
 from omni_grpc.settings import Settings, SettingsError
@@ -249,6 +251,7 @@ class Worker:
         self._roller = UsageRoller(usage)
         reports = CallReports(self._call_log, self._clock)
         usage_reports = UsageReports(usage, self._clock)
+        asked = classifier_offer(settings.classifier)
         self._chats = Chats(
             self._router,
             self.providers,
@@ -258,6 +261,9 @@ class Worker:
             warmth=warmth,
             lease_s=settings.hold_lease_s,
             reports=reports,
+            classifier=None
+            if asked is None
+            else Classifier(asked, self._ledger, self._clock, seconds=settings.classifier_seconds),
         )
         self._probes = (
             Probes(self._health, self.providers, self._metrics, seconds=settings.probe_seconds)

@@ -5,6 +5,7 @@ from omni_grpc.completion.agent_runs import AgentRuns, RunTotal
 from omni_grpc.completion.call import Call
 from omni_grpc.completion.call_report import CallReports
 from omni_grpc.completion.chats import ChatEvent, Chats
+from omni_grpc.completion.classifying import Classifier
 from omni_grpc.completion.estimates import Estimate, Estimates
 from omni_grpc.completion.gates import Gates
 from omni_grpc.completion.media import Media, SpeechPart
@@ -31,6 +32,7 @@ __all__ = [
     "CallReports",
     "ChatEvent",
     "Chats",
+    "Classifier",
     "Estimate",
     "Estimates",
     "Gates",

@@ -7,13 +7,16 @@ charged once, and nothing else is.
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+
+import msgspec
 
 from omni_grpc.billing import RequestKey, RequestRepeatedError
 from omni_grpc.catalog.tokens import DEFAULT_MODEL
 from omni_grpc.completion.attempts import FailedAttempts, HeldAttempt, meter_of
 from omni_grpc.completion.call import Call
 from omni_grpc.completion.call_report import CallReport, CallReports
+from omni_grpc.completion.classifying import Classifier, UnclassifiedError
 from omni_grpc.completion.endings import Endings
 from omni_grpc.completion.faults import is_final
 from omni_grpc.completion.plain import PlainAttempt
@@ -55,10 +58,11 @@ class Chats:
         warmth: Warmth,
         lease_s: float = HOLD_LEASE_SECONDS,
         reports: CallReports | None = None,
+        classifier: Classifier | None = None,
     ) -> None:
         """`lease_s` is how long a hold outlives the last renewal of its lease.
 
-        Without `reports` no call is reported.
+        Without `reports` no call is reported; without a `classifier` all analysis is local.
         """
         self._router = router
         self._providers = providers
@@ -67,6 +71,7 @@ class Chats:
         self._health = health
         self._warmth = warmth
         self._endings = Endings(lease_s)
+        self._classifier = classifier
         self._reports = reports or CallReports(None, clock)
 
     async def complete(self, call: Call, request: ChatRequest) -> ChatCompletion:
@@ -171,6 +176,10 @@ class Chats:
 
     async def _plan(self, call: Call, request: ChatRequest) -> Plan:
         context = route_context(call, request)
+        if self._classifier is not None:
+            with suppress(UnclassifiedError):
+                said = await self._classifier.analysis(call, request, self.complete)
+                context = msgspec.structs.replace(context, analysis=said)
         if prompt_upper_bound(request) > COUNTED_BYTES_INLINE:
             return await asyncio.to_thread(self._router.plan, request, context)
         return self._router.plan(request, context)

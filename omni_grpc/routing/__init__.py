@@ -1,7 +1,13 @@
 """Routing: which models can serve a request, and in which order to try them."""
 
+from omni_grpc.routing.analysis import view_of
 from omni_grpc.routing.breakers import BreakerState
-from omni_grpc.routing.choosing import Chooser
+from omni_grpc.routing.choosing import ROUTED, Chooser
+from omni_grpc.routing.classifier import (
+    classification_request,
+    classifier_offer,
+    read_classification,
+)
 from omni_grpc.routing.experiment import Experiment
 from omni_grpc.routing.experiment_report import ExperimentReport
 from omni_grpc.routing.experiment_statistics import Interval
@@ -30,6 +36,7 @@ from omni_grpc.routing.warmth import Warmth
 
 __all__ = [
     "AUTO",
+    "ROUTED",
     "Attempt",
     "Baseline",
     "BreakerState",
@@ -57,10 +64,14 @@ __all__ = [
     "SpeedStore",
     "Warmth",
     "Written",
+    "classification_request",
+    "classifier_offer",
     "is_scope",
     "parse_policies",
     "prompt_tokens",
     "prompt_upper_bound",
     "read",
+    "read_classification",
     "shared_judge",
+    "view_of",
 ]

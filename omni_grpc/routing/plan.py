@@ -17,11 +17,13 @@ class RouteContext(msgspec.Struct, frozen=True, kw_only=True):
         scopes: whose policies and aliases hold, the nearest first: `orgs/acme`, `global`.
         unit: what keeps its arm in an experiment: the caller's end user, or its key.
         seed: the call's own name: what is drawn by chance follows from it.
+        analysis: what an operator's classifier said of the request; None leaves it to this machine.
     """
 
     scopes: tuple[str, ...] = ("global",)
     unit: str = ""
     seed: str = ""
+    analysis: Analysis | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True):

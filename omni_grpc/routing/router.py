@@ -118,8 +118,9 @@ class Router:
                 f"server knows {', '.join(ROUTED)}.",
                 field="model",
             )
-        look = self._chooser.look(request) if is_routed or self._policies.takes_named else None
-        chosen = None
+        look = chosen = None
+        if is_routed or self._policies.takes_named:
+            look = self._chooser.look(request, context.analysis)
         if look is not None:
             chosen = self._policies.for_call(context, request.model, look.analysis, request.tags)
         if look is not None and (is_routed or chosen is not None):

@@ -8,6 +8,9 @@ from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.money import Price, Rate, Unit
 from omni_grpc.core.task import Task
 from omni_grpc.routing import AUTO, Chooser, Health, RouteContext, Router, Warmth, shared_judge
+from omni_grpc.routing.analysis import Analyst
+from omni_grpc.routing.judging import Judge, Look
+from omni_grpc.routing.learned import shared_encoder
 
 GREETING = "hey, how are you?"
 PROOF = (
@@ -38,7 +41,19 @@ def offer(name: str, usd_per_mtok: int) -> Offer:
     )  # fmt: skip
 
 
-def routed(ratings: dict[str, float]) -> Router:
+class NothingIsKnown(Judge):
+    """Finds every prompt unlike all that predictions rest on, whatever they were trained on."""
+
+    def escalates(self, _look: Look, _premium_model: str) -> bool:
+        return True
+
+
+@pytest.fixture(scope="module")
+def judge() -> NothingIsKnown:
+    return NothingIsKnown(shared_judge().quality, Analyst(encoder_kind=shared_encoder().kind))
+
+
+def routed(ratings: dict[str, float], judge: Judge) -> Router:
     """Routes between a dear premium model, a good cheap one and a poor one of no price."""
     offers = (offer("premium", 20), offer("good", 2), offer("poor", 1))
     stated: dict[str, dict[Task | None, Rating]] = {
@@ -51,7 +66,7 @@ def routed(ratings: dict[str, float]) -> Router:
         lambda: snapshot,
         frozenset({"here"}),
         lambda _provider, _request: None,
-        chooser=Chooser(shared_judge()),
+        chooser=Chooser(judge),
         policies=NoPolicies(),
         health=Health(clock),
         warmth=Warmth(clock),
@@ -73,23 +88,24 @@ RATED = {"premium": 80.0, "good": 72.0, "poor": 20.0}
 @pytest.mark.parametrize(
     "text", [GREETING, "Hello", "Thanks!", "When did WW2 end?", "Traduis en japonais : « Merci »"]
 )
-def test_a_plain_prompt_goes_to_the_cheapest_of_the_well_rated(text: str) -> None:
-    model, reason = chosen(routed(RATED), TextPart(text=text))
+def test_a_plain_prompt_goes_to_the_cheapest_of_the_well_rated(text: str, judge: Judge) -> None:
+    model, reason = chosen(routed(RATED, judge), TextPart(text=text))
     assert model == "good"
     assert "but plain: ratings decide" in reason
 
 
 @pytest.mark.parametrize("text", [PROOF, "zzxq " * 40])
-def test_a_hard_or_strange_one_goes_to_the_premium_model(text: str) -> None:
-    model, reason = chosen(routed(RATED), TextPart(text=text))
+def test_a_hard_or_strange_one_goes_to_the_premium_model_and_the_reason_says_why(
+    text: str, judge: Judge
+) -> None:
+    model, reason = chosen(routed(RATED, judge), TextPart(text=text))
     assert model == "premium"
-    assert "ratings decide" not in reason
-
-
-def test_the_reason_says_that_nothing_is_known_and_that_the_prompt_is_not_plain() -> None:
-    _, reason = chosen(routed(RATED), TextPart(text="zzxq " * 40))
     assert "unlike anything" in reason
     assert "not plain" in reason
+
+
+def test_with_what_ships_a_greeting_does_not_go_to_the_premium_model() -> None:
+    assert chosen(routed(RATED, shared_judge()), TextPart(text=GREETING))[0] == "good"
 
 
 @pytest.mark.parametrize(
@@ -97,12 +113,14 @@ def test_the_reason_says_that_nothing_is_known_and_that_the_prompt_is_not_plain(
     [{"premium": 80.0}, {"good": 72.0, "poor": 70.0}, {"premium": 80.0, "poor": 20.0}],
     ids=["no cheap one is rated", "the premium one is not rated", "the rated one is poor"],
 )
-def test_without_a_capable_rated_model_the_premium_one_stays(ratings: dict[str, float]) -> None:
-    assert chosen(routed(ratings), TextPart(text=GREETING))[0] == "premium"
+def test_without_a_capable_rated_model_the_premium_one_stays(
+    ratings: dict[str, float], judge: Judge
+) -> None:
+    assert chosen(routed(ratings, judge), TextPart(text=GREETING))[0] == "premium"
 
 
-def test_media_tools_and_length_make_a_greeting_less_than_plain() -> None:
-    router = routed(RATED)
+def test_media_tools_and_length_make_a_greeting_less_than_plain(judge: Judge) -> None:
+    router = routed(RATED, judge)
     text = TextPart(text=GREETING)
     picture = ImagePart(url="data:image/png;base64,AAAA")
     assert "ratings decide" not in chosen(router, text, picture)[1]
