@@ -27,8 +27,8 @@ minutes, and 8 statements a minute."""
 OFFERS_AT_ONCE_MAX: Final = 500
 """Offers told by one statement; what is left is told at the next turn."""
 
-OFFERS_LEARNED_MAX: Final = 5_000
-"""Offers learned by one statement, those that answered last first: more than a catalog has."""
+OFFERS_LEARNED_MAX: Final = 1_000
+"""Offers learned by one statement, those that answered last first: each decision looks at each."""
 
 KNOWN_HOURS: Final = 24
 """What no call measured for so long is forgotten."""
