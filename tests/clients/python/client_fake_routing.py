@@ -126,7 +126,9 @@ class UsageFake:
             return billing_pb.SummarizeUsageResponse(
                 usage_summaries=map(usage_summary, numbers),
                 next_page_token=token,
-                total=billing_pb.UsageSums(call_count=6, cost_nanousd=3, saved_nanousd=-3),
+                total=billing_pb.UsageSums(
+                    call_count=6, cost_nanousd=2_500_000, saved_nanousd=-500_000
+                ),
             )
 
         return await self.fake.unary(request, context, "SummarizeUsage", answer)

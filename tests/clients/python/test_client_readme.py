@@ -46,6 +46,12 @@ async def test_every_sample_runs_as_printed(service, tmp_path):
     assert "It is 21 degrees in Paris in Paris." in printed
     assert "{'city': 'Paris', 'country': 'France'}" in printed
     assert "4.5 of 5" in printed
+    assert "openai/gpt-4o-mini about 0.000001 at most 9000" in printed
+    assert "a/2 It calls no tools." in printed
+    assert "0 0.0025 saved -0.0005" in printed
+    assert "mini costs less." in printed
+    assert "models.dev fetching 10" in printed
+    assert "1 new, 0 with another price" in printed
     assert printed.endswith("# imported False\n"), "the client must not need the server"
 
 

@@ -51,7 +51,7 @@ async def test_usage_is_summed_by_time_and_what_is_named(omni, service):
 
 async def test_a_total_is_one_answer(omni, service):
     total = await omni.usage_total("acme", start_time=MOMENT)
-    assert (total.calls, total.cost_nanousd, total.saved_nanousd) == (6, 3, -3)
+    assert (total.calls, total.cost_nanousd, total.saved_nanousd) == (6, 2_500_000, -500_000)
     (request,) = service.requests("SummarizeUsage")
     assert (request.bucket, request.page_size) == (pb.USAGE_BUCKET_WHOLE, 1)
 
