@@ -11,6 +11,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
+
 from omni_grpc.billing import (
     AttemptCharge,
     AttemptOutcome,
@@ -32,6 +34,8 @@ from omni_grpc.core.errors import Interrupted
 from omni_grpc.core.usage import Usage
 from omni_grpc.providers import ChatProvider, ProviderFault, UpstreamCall
 from omni_grpc.routing import Attempt
+
+log = structlog.get_logger(__name__)
 
 PROVIDER_SECONDS_MORE: Final = 1.0
 """How much longer than its caller's deadline a provider's call may take: the deadline stops it
@@ -129,6 +133,13 @@ class Running:
         """Ends an attempt, and waits until its charge can be looked up, as after an answer."""
         blame_provider(fault, self._came, self._call.due - self._clock.monotonic())
         self._watch.failed(fault)
+        log.info(
+            "attempt_failed",
+            call_id=self._call.name,
+            model=self._watch.offer.id,
+            cause=fault.message,
+            status=fault.status,
+        )
 
         async def end() -> None:
             self.is_unresolved = not await end_attempt(

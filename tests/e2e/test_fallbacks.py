@@ -178,6 +178,13 @@ def recorded(rig: Rig, tenant: Tenant, call_id: str) -> UsageRecord:
         return omni.usage(call_id)
 
 
+def logged_cause(rig: Rig, call_id: str) -> str:
+    """Why the first attempt of a call failed, as operators read it."""
+    told = [json.loads(line) for line in rig.gateway.log().splitlines() if call_id in line]
+    (failed,) = [one for one in told if one["event"] == "attempt_failed"]
+    return str(failed["cause"])
+
+
 def check_bill(rig: Rig, tenant: Tenant, attempts: list[AttemptRecord]) -> None:
     """The account paid for these attempts, each at its model's price, and for nothing else."""
     charged = []
@@ -232,6 +239,7 @@ def test_where_the_first_provider_fails_the_next_answers_and_the_bill_is_right(
             (f"{expected.provider}/{name}", expected.outcome),
             (f"spare/{name}", "answered"),
         ], way
+        assert logged_cause(rig, found.call_id).startswith(f"{expected.provider}: ")
         attempts += record.attempts
     check_bill(rig, tenant, attempts)
 
