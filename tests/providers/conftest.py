@@ -17,12 +17,20 @@ from omni_grpc.providers import (
     Timeouts,
     UpstreamCall,
 )
+from omni_grpc.simulator import Simulator
 
 Start = Callable[..., Awaitable[tuple[ChatProvider, RawProvider]]]
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    """A simulator that asks for the key of `make_spec`'s provider."""
+    async with Simulator(key=KEY) as simulator:
+        yield simulator
 
 
 @pytest.fixture

@@ -1,20 +1,17 @@
 """The dialect against the simulator over a socket: what a right provider does, and each fault."""
 
-import asyncio
 import json
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 import pytest
 from provider_calls import KEY, make_spec
 from pydantic import SecretStr
+from streamed import cancelled_at_random, last_record, read
 
 from omni_grpc.catalog import tokens
 from omni_grpc.core.chat import (
-    Answer,
     Message,
-    ReasoningBlock,
     ResponseFormat,
     Sampling,
     TextPart,
@@ -32,7 +29,6 @@ from omni_grpc.providers import (
     ProviderFault,
     Providers,
     ProviderSettings,
-    ProviderStream,
     RateLimited,
     Rejected,
     StreamError,
@@ -41,7 +37,7 @@ from omni_grpc.providers import (
     Truncated,
     Unreachable,
 )
-from omni_grpc.simulator import CallRecord, Simulator
+from omni_grpc.simulator import Simulator
 
 SCHEMA = (
     '{"type":"object","properties":{"city":{"type":"string"}},"required":["city"],'
@@ -51,12 +47,6 @@ WEATHER = Tool(name="get_weather", description="The weather.", parameters_json=S
 TIME = Tool(name="get_time", parameters_json='{"type": "object", "properties": {}}')
 
 Connect = Callable[..., Awaitable[ChatProvider]]
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator(key=KEY) as simulator:
-        yield simulator
 
 
 @pytest.fixture
@@ -87,55 +77,6 @@ def behave(call):
         return call(**{"model": "fast", "messages": (Message(role="user", content=text),), **more})
 
     return behave
-
-
-class Whole:
-    """A stream read to its end and put together."""
-
-    def __init__(self) -> None:
-        self.text = self.reasoning = ""
-        self.blocks: tuple[ReasoningBlock, ...] = ()
-        self.calls: dict[int, list[str]] = {}
-        self.finish: str | None = None
-        self.stop_sequence: str | None = None
-
-    def add(self, delta) -> None:
-        assert self.finish is None, "nothing comes after the finish reason"
-        self.text += delta.text
-        self.reasoning += delta.reasoning
-        self.blocks += delta.reasoning_blocks
-        for call in delta.tool_calls:
-            if call.index not in self.calls:
-                self.calls[call.index] = [call.id, call.name, ""]
-            self.calls[call.index][2] += call.arguments_json
-        self.finish = delta.finish_reason
-        self.stop_sequence = delta.stop_sequence
-
-    def answer(self) -> Answer:
-        return Answer(
-            text=self.text or None,
-            reasoning=self.reasoning or None,
-            reasoning_blocks=self.blocks,
-            tool_calls=tuple(
-                ToolCall(id=call_id, name=name, arguments_json=arguments)
-                for call_id, name, arguments in self.calls.values()
-            ),
-        )
-
-
-async def read(stream: ProviderStream) -> Whole:
-    whole = Whole()
-    async for deltas in await stream:
-        for delta in deltas:
-            whole.add(delta)
-    return whole
-
-
-async def last_record(simulator: Simulator) -> CallRecord:
-    async with asyncio.timeout(3):
-        while simulator.log[-1].outcome == "running":
-            await asyncio.sleep(0.001)
-    return simulator.log[-1]
 
 
 # --- plain and streamed say the same ------------------------------------------------------------
@@ -202,7 +143,7 @@ async def test_an_answer_is_the_same_plain_and_streamed(simulator, reach, call, 
     request = call(**{"model": "fast", "output_tokens_max": 4000, **REQUESTS[name]})
     plain = await provider.complete(request, dispatched)
     record = await last_record(simulator)
-    stream = provider.open_stream(request, dispatched)
+    stream = await provider.open_stream(request, dispatched)
     streamed = await read(stream)
     assert stream.ended
     assert stream.usage.prompt == plain.usage.prompt == record.prompt_tokens
@@ -272,7 +213,7 @@ async def test_vertex_answers_at_its_own_paths(simulator, reach, call, dispatche
     )
     request = call(model="claude-opus-4-5@20251101")
     plain = await provider.complete(request, dispatched)
-    streamed = await read(provider.open_stream(request, dispatched))
+    streamed = await read(await provider.open_stream(request, dispatched))
     assert streamed.text == plain.choices[0].answer.text != ""
     assert [record.model for record in simulator.log] == ["claude-opus-4-5@20251101"] * 2
 
@@ -288,7 +229,7 @@ async def test_thinking_carries_through_a_loop_of_tools(
     more = {"model": "reasoner", "tools": (WEATHER,), "output_tokens_max": 4000, **asked}
     first = call(messages=messages, **more)
     if streams:
-        answer = (await read(provider.open_stream(first, dispatched))).answer()
+        answer = (await read(await provider.open_stream(first, dispatched))).answer()
     else:
         answer = (await provider.complete(first, dispatched)).choices[0].answer
     said = Message(
@@ -336,7 +277,7 @@ async def test_what_is_written_to_the_cache_is_counted_by_its_life(
     for model, share in (("fast", 0), ("cached", 50)):
         request = call(model=model, messages=messages)
         usage = (await provider.complete(request, dispatched)).usage
-        stream = provider.open_stream(request, dispatched)
+        stream = await provider.open_stream(request, dispatched)
         await read(stream)
         assert stream.usage == usage
         assert simulator.log[-1].seen["cache_marks"] == 2
@@ -347,7 +288,7 @@ async def test_what_is_written_to_the_cache_is_counted_by_its_life(
 
 @pytest.mark.parametrize("way", ["right", "twice", "every", "corrected", "over"])
 async def test_the_last_usage_counts(simulator, reach, behave, dispatched, way):
-    stream = (await reach()).open_stream(behave(f"usage={way},tokens=9"), dispatched)
+    stream = await (await reach()).open_stream(behave(f"usage={way},tokens=9"), dispatched)
     await read(stream)
     assert stream.usage.completion == (207 if way == "over" else 9)
 
@@ -355,7 +296,7 @@ async def test_the_last_usage_counts(simulator, reach, behave, dispatched, way):
 @pytest.mark.parametrize("way", ["none", "null", "early", "half", "zero"])
 async def test_what_was_not_counted_is_not_known(simulator, reach, behave, dispatched, way):
     provider = await reach()
-    stream = provider.open_stream(behave(f"usage={way}"), dispatched)
+    stream = await provider.open_stream(behave(f"usage={way}"), dispatched)
     await read(stream)
     assert stream.ended
     if way in {"none", "null"}:
@@ -378,7 +319,7 @@ async def test_what_was_not_counted_is_not_known(simulator, reach, behave, dispa
      "ping_ms=1,delay_ms=2,tokens=5"],
 )  # fmt: skip
 async def test_the_way_of_writing_changes_nothing(simulator, reach, behave, dispatched, behaviour):
-    stream = (await reach()).open_stream(behave(f"say=Hello,{behaviour}"), dispatched)
+    stream = await (await reach()).open_stream(behave(f"say=Hello,{behaviour}"), dispatched)
     assert (await read(stream)).text == "Hello"
     assert stream.ended
 
@@ -390,7 +331,7 @@ async def test_refusals_stops_and_models_are_told(simulator, reach, behave, disp
     stopping = behave("say=one two three", sampling=Sampling(stop=("zzz", " two")))
     plain = (await provider.complete(stopping, dispatched)).choices[0]
     assert (plain.answer.text, plain.finish_reason, plain.stop_sequence) == ("one", "stop", " two")
-    streamed = await read(provider.open_stream(stopping, dispatched))
+    streamed = await read(await provider.open_stream(stopping, dispatched))
     assert (streamed.text, streamed.finish, streamed.stop_sequence) == ("one", "stop", " two")
     other = await provider.complete(behave("as_model=other-2"), dispatched)
     assert other.model == "other-2"
@@ -467,7 +408,7 @@ async def test_retry_advice_is_passed_on(simulator, reach, behave, dispatched):
 async def test_a_provider_that_hangs_times_out(simulator, reach, behave, dispatched):
     provider = await reach(Timeouts(first_byte_s=0.1, between_bytes_s=0.1))
     with pytest.raises(TimedOut):
-        await read(provider.open_stream(behave("hang_after=3"), dispatched))
+        await read(await provider.open_stream(behave("hang_after=3"), dispatched))
     assert (await last_record(simulator)).outcome == "cancelled"
 
 
@@ -479,32 +420,12 @@ async def test_what_cannot_be_said_is_never_sent(simulator, reach, call, dispatc
 
 
 # --- cancelling ---------------------------------------------------------------------------------
-async def test_a_cancelled_stream_is_told_as_it_was_sent(simulator, reach, behave, dispatched):
+async def test_a_cancelled_stream_is_told_as_it_was_sent(simulator, reach, behave):
     provider = await reach()
-    chance = random.Random(11)
-    outcomes: dict[str, int] = {}
-    for _ in range(40):
-        stream = provider.open_stream(behave("delay_ms=1,tokens=15"), dispatched)
-        told: list[str] = []
-
-        async def run(stream=stream, told=told) -> None:
-            try:
-                async for deltas in await stream:
-                    told.extend(delta.text for delta in deltas)
-            except asyncio.CancelledError:
-                told.extend(delta.text for delta in await stream.cancel())
-                raise
-
-        task = asyncio.ensure_future(run())
-        await asyncio.sleep(chance.random() * 0.025)
-        task.cancel()
-        await asyncio.wait({task})
-        await stream.aclose()
-        if not stream._opening.dispatch.started:
-            continue
-        record = await last_record(simulator)
-        assert tokens.count_text("".join(told)) == record.completion_tokens
+    call = behave("delay_ms=1,tokens=15")
+    outcomes: list[str] = []
+    async for stream, record in cancelled_at_random(provider, simulator, call):
         known = stream.usage is not None and stream.usage.completion is not None
         assert known == record.usage_sent
-        outcomes[record.outcome] = outcomes.get(record.outcome, 0) + 1
-    assert outcomes["cancelled"] > 8
+        outcomes.append(record.outcome)
+    assert outcomes.count("cancelled") > 8

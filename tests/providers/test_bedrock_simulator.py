@@ -2,15 +2,14 @@
 
 import asyncio
 import json
-import random
 from collections.abc import AsyncIterator
 
 import pytest
 from pydantic import SecretStr
+from streamed import cancelled_at_random, last_record, read
 
 from omni_grpc.catalog import tokens
 from omni_grpc.core.chat import (
-    ChatDelta,
     FilePart,
     ImagePart,
     Message,
@@ -31,7 +30,6 @@ from omni_grpc.providers import (
     Providers,
     ProviderSettings,
     ProviderSpec,
-    ProviderStream,
     RateLimited,
     Rejected,
     StreamError,
@@ -40,7 +38,7 @@ from omni_grpc.providers import (
     Truncated,
     Unreachable,
 )
-from omni_grpc.simulator import CallRecord, Simulator
+from omni_grpc.simulator import Simulator
 
 KEY = "AKIDEXAMPLE"
 CLAUDE = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -96,46 +94,6 @@ def behave(call):
         return call(**{"model": "fast", "messages": messages, **more})
 
     return behave
-
-
-class Whole:
-    """A stream read to its end and put together."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.reasoning = ""
-        self.blocks: tuple = ()
-        self.calls: dict[int, list[str]] = {}
-        self.finish: str | None = None
-
-    def add(self, delta: ChatDelta) -> None:
-        assert self.finish is None, "nothing comes after the finish reason"
-        self.text += delta.text
-        self.reasoning += delta.reasoning
-        self.blocks += delta.reasoning_blocks
-        for call in delta.tool_calls:
-            if call.index not in self.calls:
-                assert call.id
-                assert call.name
-                self.calls[call.index] = [call.id, call.name, ""]
-            self.calls[call.index][2] += call.arguments_json
-        self.finish = delta.finish_reason
-
-
-async def read(stream: ProviderStream) -> Whole:
-    whole = Whole()
-    async for deltas in stream:
-        for delta in deltas:
-            whole.add(delta)
-    return whole
-
-
-async def last_record(simulator: Simulator) -> CallRecord:
-    for _ in range(500):
-        if simulator.log and simulator.log[-1].ended_ms is not None:
-            break
-        await asyncio.sleep(0.01)
-    return simulator.log[-1]
 
 
 # --- right answers ------------------------------------------------------------------------------
@@ -354,35 +312,14 @@ async def test_a_provider_that_falls_silent_times_out(simulator, client, behave,
 
 
 # --- cancelling ---------------------------------------------------------------------------------
-async def test_a_cancelled_stream_is_told_as_it_was_sent(simulator, client, behave, dispatched):
+async def test_a_cancelled_stream_is_told_as_it_was_sent(simulator, client, behave):
     provider = await client()
-    chance = random.Random(11)
-    outcomes: dict[str, int] = {}
-    for _ in range(40):
-        stream = provider.open_stream(behave("delay_ms=1,tokens=15"), dispatched)
-        told: list[str] = []
-
-        async def run(stream=stream, told=told) -> None:
-            try:
-                await stream
-                async for deltas in stream:
-                    told.extend(delta.text for delta in deltas)
-            except asyncio.CancelledError:
-                told.extend(delta.text for delta in await stream.cancel())
-                raise
-
-        task = asyncio.ensure_future(run())
-        await asyncio.sleep(chance.random() * 0.03)
-        task.cancel()
-        await asyncio.wait({task})
-        await stream.aclose()
-        if not stream._opening.dispatch.started:
-            continue
-        record = await last_record(simulator)
-        assert tokens.count_text("".join(told)) == record.completion_tokens
+    call = behave("delay_ms=1,tokens=15")
+    outcomes: list[str] = []
+    async for stream, record in cancelled_at_random(provider, simulator, call):
         assert (stream.usage is not None) == record.usage_sent
-        outcomes[record.outcome] = outcomes.get(record.outcome, 0) + 1
-    assert outcomes["cancelled"] > 5
+        outcomes.append(record.outcome)
+    assert outcomes.count("cancelled") > 5
 
 
 async def test_a_cancelled_stream_is_read_to_its_usage_where_it_bills_on(

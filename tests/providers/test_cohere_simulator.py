@@ -1,18 +1,15 @@
 """The dialect `cohere` against the simulator over a socket: answers, faults, cancelling."""
 
-import asyncio
 import json
-import random
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 from provider_calls import KEY, make_call, make_spec
 from pydantic import SecretStr
+from streamed import cancelled_at_random, last_record, nothing, read
 
 from omni_grpc.catalog import tokens
 from omni_grpc.core.chat import (
-    ChatDelta,
     ImagePart,
     Message,
     RefusalPart,
@@ -30,7 +27,6 @@ from omni_grpc.providers import (
     ProviderFault,
     Providers,
     ProviderSettings,
-    ProviderStream,
     RateLimited,
     Rejected,
     StreamError,
@@ -39,7 +35,6 @@ from omni_grpc.providers import (
     Truncated,
     Unreachable,
 )
-from omni_grpc.simulator import CallRecord, Simulator
 
 WEATHER = Tool(
     name="get_weather",
@@ -49,12 +44,6 @@ WEATHER = Tool(
 )
 CLOCK = Tool(name="get_time")
 CALL_BOTH = (Message(role="user", content="Call get_weather, then call get_time."),)
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator(key=KEY) as simulator:
-        yield simulator
 
 
 @pytest.fixture
@@ -79,48 +68,6 @@ def behave(behaviour: str = "", **more: object):
     """A call of the model `fast`, refined by a behaviour."""
     said = (Message(role="user", content=f"Hi [sim {behaviour}]"),)
     return make_call(**{"model": "fast", "messages": said, **more})
-
-
-def nothing() -> None:
-    """Nobody counts."""
-
-
-class Whole:
-    """A stream read to its end and put together."""
-
-    def __init__(self) -> None:
-        self.text = self.reasoning = self.refusal = ""
-        self.blocks: list = []
-        self.calls: dict[int, list[str]] = {}
-        self.tokens: list[str] = []
-        self.finish: str | None = None
-
-    def add(self, delta: ChatDelta) -> None:
-        assert self.finish is None, "nothing comes after the finish reason"
-        self.text += delta.text
-        self.reasoning += delta.reasoning
-        self.refusal += delta.refusal
-        self.blocks += delta.reasoning_blocks
-        for call in delta.tool_calls:
-            self.calls.setdefault(call.index, [call.id, call.name, ""])[2] += call.arguments_json
-        if delta.logprobs is not None:
-            self.tokens += [token.token for token in delta.logprobs.content or ()]
-        self.finish = delta.finish_reason
-
-
-async def read(stream: ProviderStream) -> Whole:
-    whole = Whole()
-    async for deltas in stream:
-        (delta,) = deltas
-        whole.add(delta)
-    return whole
-
-
-async def last_record(simulator: Simulator) -> CallRecord:
-    async with asyncio.timeout(3):
-        while simulator.log[-1].outcome == "running":
-            await asyncio.sleep(0.001)
-    return simulator.log[-1]
 
 
 # --- plain and streamed say the same ------------------------------------------------------------
@@ -332,30 +279,9 @@ async def test_a_provider_that_hangs_times_out(simulator, connect):
 
 async def test_a_cancelled_stream_is_told_as_it_was_sent(simulator, connect):
     provider = await connect()
-    chance = random.Random(11)
-    outcomes: dict[str, int] = {}
-    for _ in range(40):
-        stream = provider.open_stream(behave("delay_ms=1,tokens=15"), nothing)
-        told: list[str] = []
-
-        async def run(stream=stream, told=told) -> None:
-            try:
-                await stream
-                async for deltas in stream:
-                    told.extend(delta.text for delta in deltas)
-            except asyncio.CancelledError:
-                told.extend(delta.text for delta in await stream.cancel())
-                raise
-
-        task = asyncio.ensure_future(run())
-        await asyncio.wait({task}, timeout=chance.random() * 0.025)
-        task.cancel()
-        await asyncio.wait({task})
-        await stream.aclose()
-        if not stream._opening.dispatch.started:
-            continue
-        record = await last_record(simulator)
-        assert tokens.count_text("".join(told)) == record.completion_tokens
+    call = behave("delay_ms=1,tokens=15")
+    outcomes: list[str] = []
+    async for stream, record in cancelled_at_random(provider, simulator, call):
         assert (stream.usage is not None) == record.usage_sent
-        outcomes[record.outcome] = outcomes.get(record.outcome, 0) + 1
-    assert outcomes["cancelled"] > 5
+        outcomes.append(record.outcome)
+    assert outcomes.count("cancelled") > 5

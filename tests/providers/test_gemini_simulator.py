@@ -1,22 +1,19 @@
 """Google's dialect against the simulator, over a socket: right answers, each fault, and Vertex."""
 
-import asyncio
 import json
-import random
 from collections.abc import AsyncIterator
 
 import pytest
 from google_tokens import TokenEndpoint, key_file
 from provider_calls import KEY, make_call
 from pydantic import SecretStr
+from streamed import cancelled_at_random, last_record, read_choices
 
 from omni_grpc.catalog import tokens
 from omni_grpc.core.chat import (
-    ChatDelta,
     FilePart,
     ImagePart,
     Message,
-    ReasoningBlock,
     ResponseFormat,
     SafetySetting,
     Sampling,
@@ -35,7 +32,6 @@ from omni_grpc.providers import (
     Providers,
     ProviderSettings,
     ProviderSpec,
-    ProviderStream,
     RateLimited,
     Rejected,
     StreamError,
@@ -45,7 +41,7 @@ from omni_grpc.providers import (
     Unreachable,
     UpstreamCall,
 )
-from omni_grpc.simulator import CallRecord, Simulator
+from omni_grpc.simulator import Simulator
 
 WEATHER = Tool(
     name="get_weather",
@@ -70,12 +66,6 @@ VERTEX = ProviderSpec(
 )
 
 
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator(key=KEY) as simulator:
-        yield simulator
-
-
 async def providers_of(spec: ProviderSpec, settings: ProviderSettings) -> Providers:
     providers = Providers({"p": settings}, specs=(spec,))
     await providers.open()
@@ -95,59 +85,6 @@ def ask(behaviour: str = "", model: str = "fast", **more: object) -> UpstreamCal
     text = f"Hi [sim {behaviour}]" if behaviour else "Hi"
     more.setdefault("messages", (Message(role="user", content=text),))
     return make_call(model=model, **more)
-
-
-class Whole:
-    """A stream read to its end and put together."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.reasoning = ""
-        self.calls: list[ToolCall] = []
-        self.blocks: list[ReasoningBlock] = []
-        self.tokens: list[str] = []
-        self.finish: str | None = None
-
-    def add(self, delta: ChatDelta) -> None:
-        assert self.finish is None, "nothing comes after the finish reason"
-        self.text += delta.text
-        self.reasoning += delta.reasoning
-        self.blocks += delta.reasoning_blocks
-        for call in delta.tool_calls:
-            assert call.index == len(self.calls), "Google's calls come whole"
-            assert call.id
-            assert call.name
-            self.calls.append(
-                ToolCall(id=call.id, name=call.name, arguments_json=call.arguments_json)
-            )
-        if delta.logprobs is not None:
-            self.tokens += [token.token for token in delta.logprobs.content or ()]
-        self.finish = delta.finish_reason
-
-    def turn(self) -> Message:
-        """As it goes back in the next turn."""
-        return Message(
-            role="assistant",
-            content=self.text or None,
-            reasoning=self.reasoning or None,
-            reasoning_blocks=tuple(self.blocks),
-            tool_calls=tuple(self.calls),
-        )
-
-
-async def read(stream: ProviderStream) -> dict[int, Whole]:
-    choices: dict[int, Whole] = {}
-    async for deltas in stream:
-        for delta in deltas:
-            choices.setdefault(delta.choice_index, Whole()).add(delta)
-    return choices
-
-
-async def last_record(simulator: Simulator) -> CallRecord:
-    async with asyncio.timeout(3):
-        while simulator.log[-1].outcome == "running":
-            await asyncio.sleep(0.001)
-    return simulator.log[-1]
 
 
 # --- plain and streamed say the same --------------------------------------------------------------
@@ -225,7 +162,7 @@ async def test_an_answer_is_the_same_plain_and_streamed(simulator, gemini, dispa
     plain = await gemini.complete(request, dispatched)
     record = await last_record(simulator)
     stream = await gemini.open_stream(request, dispatched)
-    streamed = await read(stream)
+    streamed = await read_choices(stream)
     assert stream.ended
     assert stream.usage == plain.usage
     assert plain.usage is not None
@@ -241,7 +178,7 @@ async def test_an_answer_is_the_same_plain_and_streamed(simulator, gemini, dispa
         assert told.finish == choice.finish_reason
         assert told.text == (choice.answer.text or "")
         assert told.reasoning == (choice.answer.reasoning or "")
-        assert [(call.name, call.arguments_json) for call in told.calls] == [
+        assert [(call.name, call.arguments_json) for call in told.answer().tool_calls] == [
             (call.name, call.arguments_json) for call in choice.answer.tool_calls
         ]
         logprobs = choice.logprobs
@@ -370,7 +307,7 @@ async def test_calls_of_another_model_go_to_one_that_demands_signatures(
 
 async def answer_of(gemini, request, dispatched, *, streams: bool) -> Message:
     if streams:
-        return (await read(await gemini.open_stream(request, dispatched)))[0].turn()
+        return (await read_choices(await gemini.open_stream(request, dispatched)))[0].turn()
     answer = (await gemini.complete(request, dispatched)).choices[0].answer
     return Message(
         role="assistant",
@@ -385,7 +322,7 @@ async def answer_of(gemini, request, dispatched, *, streams: bool) -> Message:
 @pytest.mark.parametrize("way", ["right", "twice", "every", "corrected"])
 async def test_the_last_usage_counts(simulator, gemini, dispatched, way):
     stream = await gemini.open_stream(ask(f"usage={way},delay_ms=1,tokens=9"), dispatched)
-    await read(stream)
+    await read_choices(stream)
     record = await last_record(simulator)
     assert stream.usage.completion == record.completion_tokens == 9
 
@@ -396,7 +333,7 @@ async def test_the_last_usage_counts(simulator, gemini, dispatched, way):
 )
 async def test_a_zero_is_a_zero_and_nothing_is_nothing(gemini, dispatched, way, usage):
     stream = await gemini.open_stream(ask(f"usage={way}"), dispatched)
-    await read(stream)
+    await read_choices(stream)
     assert stream.usage == usage
     assert (await gemini.complete(ask(f"usage={way}"), dispatched)).usage == usage
 
@@ -406,7 +343,7 @@ async def test_usage_that_does_not_cover_the_answer_counts_the_prompt_alone(
     simulator, gemini, dispatched, way
 ):
     stream = await gemini.open_stream(ask(f"usage={way},tokens=9"), dispatched)
-    await read(stream)
+    await read_choices(stream)
     assert stream.ended
     assert stream.usage.prompt == (await last_record(simulator)).prompt_tokens
     assert stream.usage.completion is None
@@ -415,7 +352,7 @@ async def test_usage_that_does_not_cover_the_answer_counts_the_prompt_alone(
 async def test_a_stream_that_was_cut_knows_what_came_until_then(gemini, dispatched):
     stream = await gemini.open_stream(ask("cut_after=5"), dispatched)
     with pytest.raises(Truncated):
-        await read(stream)
+        await read_choices(stream)
     assert stream.usage.completion == 5
     assert not stream.ended
 
@@ -426,7 +363,7 @@ async def test_a_stream_that_was_cut_knows_what_came_until_then(gemini, dispatch
 )
 async def test_the_way_of_writing_changes_nothing(gemini, dispatched, behaviour):
     stream = await gemini.open_stream(ask(f"say=Hello%20world,{behaviour}"), dispatched)
-    assert (await read(stream))[0].text == "Hello world"
+    assert (await read_choices(stream))[0].text == "Hello world"
     assert stream.ended
 
 
@@ -509,42 +446,20 @@ async def test_a_provider_that_hangs_times_out(simulator, dispatched):
         ("hang_after=3", "between_bytes"),
     ):
         with pytest.raises(TimedOut) as caught:
-            await read(await providers.get("p").open_stream(ask(behaviour), dispatched))
+            await read_choices(await providers.get("p").open_stream(ask(behaviour), dispatched))
         assert caught.value.wait == wait
         assert (await last_record(simulator)).outcome == "cancelled"
     await providers.close()
 
 
-async def test_a_cancelled_stream_is_told_as_it_was_sent(simulator, gemini, dispatched):
-    chance = random.Random(11)
-    outcomes: dict[str, int] = {}
-    for _ in range(40):
-        stream = gemini.open_stream(ask("delay_ms=1,tokens=15"), dispatched)
-        told: list[str] = []
-
-        async def run(stream=stream, told=told) -> None:
-            try:
-                await stream
-                async for deltas in stream:
-                    told.extend(delta.text for delta in deltas)
-            except asyncio.CancelledError:
-                told.extend(delta.text for delta in await stream.cancel())
-                raise
-
-        task = asyncio.ensure_future(run())
-        await asyncio.sleep(chance.random() * 0.025)
-        task.cancel()
-        await asyncio.wait({task})
-        await stream.aclose()
-        if not stream._opening.dispatch.started:
-            continue
-        record = await last_record(simulator)
-        sent = tokens.count_text("".join(told))
-        assert sent == record.completion_tokens
-        if sent:
+async def test_a_cancelled_stream_is_told_as_it_was_sent(simulator, gemini):
+    call = ask("delay_ms=1,tokens=15")
+    outcomes: list[str] = []
+    async for stream, record in cancelled_at_random(gemini, simulator, call):
+        if sent := record.completion_tokens:
             assert stream.usage.completion == sent, "each event tells the usage so far"
-        outcomes[record.outcome] = outcomes.get(record.outcome, 0) + 1
-    assert outcomes["cancelled"] > 5
+        outcomes.append(record.outcome)
+    assert outcomes.count("cancelled") > 5
 
 
 # --- what it cannot do ----------------------------------------------------------------------------
@@ -587,7 +502,7 @@ async def test_vertex_is_asked_by_a_token_of_a_service_account(endpoint, dispatc
         providers = await vertex_of(simulator, endpoint, tmp_path)
         provider = providers.get("p")
         plain = await provider.complete(ask(), dispatched)
-        streamed = await read(await provider.open_stream(ask(), dispatched))
+        streamed = await read_choices(await provider.open_stream(ask(), dispatched))
         assert streamed[0].text == plain.choices[0].answer.text
         assert endpoint.asked == 1
         await providers.close()

@@ -1,16 +1,13 @@
 """The dialect against the simulator, both ways: what a right provider does, and each fault."""
 
-import asyncio
 import json
-import random
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+from streamed import cancelled_at_random, last_record, read_choices
 
 from omni_grpc.catalog import tokens
 from omni_grpc.core.chat import (
-    ChatDelta,
     Message,
     ResponseFormat,
     Sampling,
@@ -24,7 +21,6 @@ from omni_grpc.providers import (
     Misconfigured,
     Overloaded,
     ProviderFault,
-    ProviderStream,
     RateLimited,
     Rejected,
     StreamError,
@@ -33,7 +29,6 @@ from omni_grpc.providers import (
     Truncated,
     Unreachable,
 )
-from omni_grpc.simulator import CallRecord, Simulator
 
 WEATHER = Tool(
     name="get_weather",
@@ -41,12 +36,6 @@ WEATHER = Tool(
     parameters_json='{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}',
 )
 TIME = Tool(name="get_time", parameters_json='{"type": "object", "properties": {}}')
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator() as simulator:
-        yield simulator
 
 
 @pytest.fixture
@@ -58,51 +47,6 @@ def behave(call):
         return call(**{"model": "fast", "extra": extra, **more})
 
     return behave
-
-
-class Whole:
-    """A stream read to its end and put together."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.reasoning = ""
-        self.refusal = ""
-        self.calls: dict[int, list[str]] = {}
-        self.tokens: list[str] = []
-        self.finish: str | None = None
-
-    def add(self, delta: ChatDelta) -> None:
-        assert self.finish is None, "nothing comes after the finish reason"
-        self.text += delta.text
-        self.reasoning += delta.reasoning
-        self.refusal += delta.refusal
-        for call in delta.tool_calls:
-            if call.index not in self.calls:
-                assert call.id
-                assert call.name
-                self.calls[call.index] = [call.id, call.name, ""]
-            else:
-                assert call.id is None
-                assert call.name is None
-            self.calls[call.index][2] += call.arguments_json
-        if delta.logprobs is not None:
-            self.tokens += [token.token for token in delta.logprobs.content or ()]
-        self.finish = delta.finish_reason
-
-
-async def read(stream: ProviderStream) -> dict[int, Whole]:
-    choices: dict[int, Whole] = {}
-    async for deltas in stream:
-        for delta in deltas:
-            choices.setdefault(delta.choice_index, Whole()).add(delta)
-    return choices
-
-
-async def last_record(simulator: Simulator) -> CallRecord:
-    async with asyncio.timeout(3):
-        while simulator.log[-1].outcome == "running":
-            await asyncio.sleep(0.001)
-    return simulator.log[-1]
 
 
 # --- plain and streamed say the same ------------------------------------------------------------
@@ -163,7 +107,7 @@ async def test_an_answer_is_the_same_plain_and_streamed(simulator, connect, call
     plain = await provider.complete(request, dispatched)
     record = await last_record(simulator)
     stream = await provider.open_stream(request, dispatched)
-    streamed = await read(stream)
+    streamed = await read_choices(stream)
     assert stream.ended
     assert stream.usage == plain.usage
     assert plain.usage is not None
@@ -219,7 +163,7 @@ async def test_the_request_can_be_found_in_the_providers_log(simulator, connect,
 async def test_a_refusal_is_told(simulator, connect, behave, dispatched):
     provider = await connect(simulator.base_url)
     plain = await provider.complete(behave("refusal"), dispatched)
-    streamed = await read(await provider.open_stream(behave("refusal"), dispatched))
+    streamed = await read_choices(await provider.open_stream(behave("refusal"), dispatched))
     assert plain.choices[0].answer.refusal == streamed[0].refusal != ""
     assert plain.choices[0].answer.text is None
 
@@ -229,7 +173,7 @@ async def test_a_refusal_is_told(simulator, connect, behave, dispatched):
 async def test_the_last_usage_counts(simulator, connect, behave, dispatched, way):
     provider = await connect(simulator.base_url)
     stream = await provider.open_stream(behave(f"usage={way},delay_ms=1,tokens=9"), dispatched)
-    await read(stream)
+    await read_choices(stream)
     record = await last_record(simulator)
     assert stream.usage.completion == record.completion_tokens == 9
 
@@ -247,7 +191,7 @@ async def test_a_zero_is_a_zero_and_nothing_is_nothing(simulator, connect, behav
         ),
     ):  # fmt: skip
         stream = await provider.open_stream(behave(f"usage={way}"), dispatched)
-        await read(stream)
+        await read_choices(stream)
         assert stream.usage == usage
         assert (await provider.complete(behave(f"usage={way}"), dispatched)).usage == usage
 
@@ -262,7 +206,7 @@ async def test_the_way_of_writing_changes_nothing(
     provider = await connect(simulator.base_url)
     whole = await provider.complete(behave(), dispatched)
     stream = await provider.open_stream(behave(behaviour), dispatched)
-    assert (await read(stream))[0].text == whole.choices[0].answer.text
+    assert (await read_choices(stream))[0].text == whole.choices[0].answer.text
     assert stream.ended
 
 
@@ -343,40 +287,19 @@ async def test_a_provider_that_hangs_times_out(
     timeouts = Timeouts(first_byte_s=0.1, between_bytes_s=0.1)
     provider = await connect(simulator.base_url, timeouts)
     with pytest.raises(TimedOut) as caught:
-        await read(await provider.open_stream(behave(behaviour), dispatched))
+        await read_choices(await provider.open_stream(behave(behaviour), dispatched))
     assert caught.value.wait == wait
     assert (await last_record(simulator)).outcome == "cancelled"
 
 
 # --- cancelling ---------------------------------------------------------------------------------
-async def test_a_cancelled_stream_is_told_as_it_was_sent(simulator, connect, behave, dispatched):
+async def test_a_cancelled_stream_is_told_as_it_was_sent(simulator, connect, behave):
     provider = await connect(simulator.base_url)
-    chance = random.Random(11)
-    outcomes: dict[str, int] = {}
-    for _ in range(100):
-        stream = provider.open_stream(behave("delay_ms=1,tokens=15"), dispatched)
-        told: list[str] = []
-
-        async def run(stream=stream, told=told) -> None:
-            try:
-                await stream
-                async for deltas in stream:
-                    told.extend(delta.text for delta in deltas)
-            except asyncio.CancelledError:
-                told.extend(delta.text for delta in await stream.cancel())
-                raise
-
-        task = asyncio.ensure_future(run())
-        await asyncio.sleep(chance.random() * 0.025)
-        task.cancel()
-        await asyncio.wait({task})
-        await stream.aclose()
-        if not stream._opening.dispatch.started:
-            continue
-        record = await last_record(simulator)
-        assert tokens.count_text("".join(told)) == record.completion_tokens
+    call = behave("delay_ms=1,tokens=15")
+    outcomes: list[str] = []
+    async for stream, record in cancelled_at_random(provider, simulator, call, count=100):
         assert (stream.usage is not None) == record.usage_sent
         if record.notice_ms is not None:
             assert record.notice_ms < 50
-        outcomes[record.outcome] = outcomes.get(record.outcome, 0) + 1
-    assert outcomes["cancelled"] > 20
+        outcomes.append(record.outcome)
+    assert outcomes.count("cancelled") > 20
