@@ -214,9 +214,10 @@ class BalancedUpstream(Upstream):
                     request, dispatch, call_id, due, first_byte_s
                 )
             except ProviderFault as fault:
+                if dispatch.forbidden:
+                    raise  # its caller left, which is no fault of the endpoint
                 self._failed(place, fault, call_id)
-                bills_on = self.spec.bills_after_cancel
-                if dispatch.forbidden or not _may_move(fault, bills_on=bills_on):
+                if not _may_move(fault, bills_on=self.spec.bills_after_cancel):
                     raise  # as it is: what it means for the call's hold is no other fault's
                 faults.append(fault)
                 place = self._balance.next(self._others(place, fault, untried))

@@ -21,6 +21,7 @@ from omni_grpc.providers.cohere import CohereChat
 from omni_grpc.providers.cohere_media import CohereMedia
 from omni_grpc.providers.credentials import Credentials, KeyHeader, NoCredentials
 from omni_grpc.providers.dialect import Dialect
+from omni_grpc.providers.errors import ProviderFault
 from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.gemini import GeminiChat
 from omni_grpc.providers.gemini_media import GeminiMedia
@@ -165,12 +166,18 @@ class Providers:
             KeyError: no such provider is configured, or it keeps no records.
             ProviderFault: the provider could not be asked, or its answer is no record.
         """
-        *others, last = self._records[provider_id]
-        for one in others:  # each account knows its own generations alone
-            usage = await one.usage(generation_id)
+        unasked: ProviderFault | None = None
+        for one in self._records[provider_id]:  # each account knows its own generations alone
+            try:
+                usage = await one.usage(generation_id)
+            except ProviderFault as fault:
+                unasked = fault
+                continue
             if usage is not None:
                 return usage
-        return await last.usage(generation_id)
+        if unasked is not None:
+            raise unasked
+        return None
 
     async def probe(self, provider_id: str) -> bool:
         """Whether a provider is there, by a request that costs nothing; answers within seconds.

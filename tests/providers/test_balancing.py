@@ -1,6 +1,7 @@
 """Several endpoints of a provider: by weight, around those that fail, and never none."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,9 +22,11 @@ from raw_provider import (
 from structlog.testing import capture_logs
 
 from omni_grpc.cli.opening import provider_variables
+from omni_grpc.core.media import EmbeddingRequest
 from omni_grpc.providers import (
     EndpointSettings,
     EndpointSpec,
+    MediaCall,
     Misconfigured,
     Overloaded,
     Providers,
@@ -405,6 +408,37 @@ async def test_many_calls_at_once_over_simulators_lose_none(call):
 
 async def _result(one):
     return await one
+
+
+async def test_what_is_no_chat_goes_around_a_failing_endpoint_too(rig):
+    vectors = b'{"data":[{"index":0,"embedding":[1.0]}],"usage":{"prompt_tokens":1}}'
+    scripts = [Script(LIMITED), Script(plain(vectors))]
+    await rig.provider(*await rig.at(*scripts))
+    media = rig.providers[0].media("p")
+    asked = MediaCall(
+        request=EmbeddingRequest(model="m", inputs=("w",)),
+        model="m",
+        call_id="c",
+        seconds_left=5.0,
+        retries=False,
+    )
+    found = await media.ask(asked, Dispatched(), lambda _name: None)
+    assert found.usage.prompt == 1
+    assert [len(script.keys) for script in scripts] == [1, 1]
+
+
+async def test_a_generation_is_looked_for_at_every_account(rig):
+    record = {"native_tokens_prompt": 3, "native_tokens_completion": 5, "total_cost": 1}
+    found = plain(json.dumps({"data": record}).encode())
+    scripts = [Script(status(404, b"{}")), Script(status(401, b"{}")), Script(found)]
+    await rig.provider(*await rig.at(*scripts), records="openrouter")
+    usage = await rig.providers[0].lookup("p", "gen-1")
+    assert (usage.prompt, usage.completion) == (3, 5)
+    scripts[2].reply = status(404, b"{}")
+    with pytest.raises(Misconfigured):  # one account could not be asked: it may have it
+        await rig.providers[0].lookup("p", "gen-1")
+    scripts[1].reply = status(404, b"{}")
+    assert await rig.providers[0].lookup("p", "gen-1") is None
 
 
 # --- secrets --------------------------------------------------------------------------------------
