@@ -1,11 +1,14 @@
 """What nobody knows, brought to an end: by the API, by commands, by providers' own records."""
 
+import io
 import re
 import uuid
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import psycopg
 import pytest
@@ -36,6 +39,21 @@ from omni_grpc.storage import EmbeddedPostgres
 CREDITS = 10**9
 PROMPT_PRICE, COMPLETION_PRICE = 150, 600
 """Nano-USD a token of sim/fast."""
+
+PER_IMAGE, PER_CHARACTER, PER_SECOND = 40_000_000, 15_000, 100_000
+CUT = "[sim cut=rst,cut_after=headers] Hello"
+"""Of an answer nothing came but its status: nobody knows what it cost."""
+
+
+def sound(seconds: int) -> bytes:
+    """A silent recording."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as made:
+        made.setnchannels(1)
+        made.setsampwidth(2)
+        made.setframerate(8_000)
+        made.writeframes(bytes(seconds * 16_000))
+    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -296,6 +314,51 @@ def test_commands_settle_void_and_write_off(
         failed = reconcile(gateway, *words)
         assert failed.code == 1
         assert told in failed.err
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "counts", "cost"),
+    [
+        ("images/generations", {"model": "sim/image", "prompt": CUT}, ("--images", "1"), PER_IMAGE),
+        (
+            "audio/speech",
+            {"model": "sim/voice", "voice": "alloy", "input": CUT},
+            ("--characters", "7"),
+            7 * PER_CHARACTER,
+        ),
+        ("audio/transcriptions", None, ("--seconds", "2"), 2 * PER_SECOND),
+    ],
+)
+def test_media_are_settled_by_the_units_that_they_are_sold_by(
+    gateway: Gateway,
+    tenant: Tenant,
+    omni: Omni,
+    admin: Omni,
+    path: str,
+    body: dict[str, str] | None,
+    counts: tuple[str, str],
+    cost: int,
+) -> None:
+    form = {"model": "sim/scribe", "prompt": CUT}
+    files = None if body else {"file": ("a.wav", sound(3), "audio/wav")}
+    key = {"authorization": f"Bearer {tenant.api_key}"}
+    answer = httpx.post(
+        f"{gateway.rest}/v1/{path}",
+        json=body,
+        data=None if body else form,
+        files=files,
+        headers=key,
+        timeout=30,
+    )
+    assert answer.status_code >= 400, answer.text
+    assert eventually(lambda: any(admin.unresolved_attempts(tenant.account)))
+    (found,) = admin.unresolved_attempts(tenant.account)
+    nothing = reconcile(gateway, "settle", attempt_id(found))
+    assert nothing.code == 1
+    assert "--images, --seconds or --characters" in nothing.err
+    settled = reconcile(gateway, "settle", attempt_id(found), *counts, "--json")
+    assert (settled.code, settled.json["charged_nanousd"]) == (0, cost), settled.err
+    assert omni.balance().available_nanousd == CREDITS - cost
 
 
 def test_a_lookup_settles_by_the_providers_own_record(
