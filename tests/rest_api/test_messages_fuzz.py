@@ -42,15 +42,19 @@ WHOLE: Any = {
     "messages": [
         {"role": "user", "content": [
             {"type": "image", "source": {"type": "url", "url": "https://x"}},
+            {"type": "image", "source": {"type": "file", "file_id": "f"}},
+            {"type": "document", "source": {"type": "url", "url": "https://x"}},
             {"type": "document", "title": "T", "source": {
                 "type": "content", "content": [{"type": "text", "text": "in"}]}},
         ]},
         {"role": "assistant", "content": [
             {"type": "thinking", "thinking": "hm", "signature": "omni1.AAAA"},
             {"type": "redacted_thinking", "data": "x"},
+            {"type": "text", "text": "w"},
             {"type": "tool_use", "id": "t", "name": "f", "input": {"a": [1, {}]}},
+            {"type": "thinking", "thinking": "so", "signature": "sig"},
         ]},
-        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", **MARK,
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", **MARK, "is_error": True,
                                       "content": [{"type": "text", "text": "r"}]}]},
     ],
     "tools": [{"name": "f", "input_schema": {"type": "object"}, **MARK}],
@@ -122,6 +126,8 @@ BLOCK = st.builds(
     text=TEXT,
     signature=st.none() | st.just("c2ln"),
     data=st.none() | st.just("ZGF0YQ"),
+    text_before=st.integers(0, 9),
+    calls_before=st.integers(0, 3),
 )
 FRAGMENT = st.builds(
     ToolCallDelta,
