@@ -15,6 +15,7 @@ import structlog
 from yarl import URL
 
 from omni_grpc.core.clock import Clock
+from omni_grpc.providers.conversations import Homes
 from omni_grpc.providers.credentials import Credentials
 from omni_grpc.providers.dialect import WireRequest
 from omni_grpc.providers.dispatch import Dispatch
@@ -45,6 +46,10 @@ REFUSED_SECONDS: Final = 60.0
 
 ADVICE_SECONDS_MAX: Final = 300.0
 """Longest time that an endpoint is left alone because it said so (Retry-After)."""
+
+AHEAD_TURNS_MAX: Final = 20
+"""Turns that conversations took out of turn and that others make up for: spread over many
+conversations it is exact, and one that goes on for hours owes no more than that."""
 
 _OF_THE_MODEL: Final = frozenset({404, 405, 410})
 """Refusals that may be about one model alone, such as a deployment that is only elsewhere: they
@@ -97,11 +102,29 @@ class Balance:
             self._credits[found] -= sum(weights)
         return found
 
-    def first(self) -> int:
-        """The place for a new call; where all are set aside, the one that is back the soonest."""
+    def first(self, home: int | None = None) -> int:
+        """The place for a new call; where all are set aside, the one that is back the soonest.
+
+        `home` is taken out of its turn, where it has some and is not set aside.
+        """
+        if home is not None and self._weights[home] and not self._is_aside(home):
+            self._take_out_of_turn(home)
+            return home
         places = range(len(self._weights))
         found = self.next(places)
         return min(places, key=self._aside_until.__getitem__) if found is None else found
+
+    def _is_aside(self, place: int) -> bool:
+        return self._clock.monotonic() < self._aside_until[place]
+
+    def _take_out_of_turn(self, home: int) -> None:
+        """As if its turn had been due; within a bound, the next turns are the others'."""
+        whole = sum(self._weights)
+        for place, weight in enumerate(self._weights):
+            most = AHEAD_TURNS_MAX * weight
+            self._credits[place] = min(self._credits[place] + weight, most)
+        owed = AHEAD_TURNS_MAX * (whole - self._weights[home])
+        self._credits[home] = max(self._credits[home] - whole, -owed)
 
     def failed(self, place: int, fault: ProviderFault) -> float | None:
         """Sets a place aside, where the fault is its own; for how many seconds."""
@@ -179,6 +202,7 @@ class BalancedUpstream(Upstream):
         super().__init__(spec, first.address, first.credentials, faults)
         self.endpoints = tuple(endpoints)
         self.observer: EndpointObserver | None = None
+        self._homes = Homes(clock)
         self._balance = Balance([one.weight for one in endpoints], clock)
         self._clock = clock
 
@@ -204,7 +228,7 @@ class BalancedUpstream(Upstream):
         """One round: the endpoint whose turn it is, then others, until one answers."""
         untried = set(range(len(self.endpoints)))
         faults: list[ProviderFault] = []
-        place: int | None = self._balance.first()
+        place: int | None = self._balance.first(self._homes.of(request))
         while place is not None:
             untried.discard(place)
             upstream = self.endpoints[place].upstream
@@ -226,6 +250,7 @@ class BalancedUpstream(Upstream):
                 dispatch.wait(fault)
             else:
                 self._answered(place, begun_at, call_id)
+                self._homes.answered(request, place)
                 return response
         raise min(faults, key=_hardness)
 

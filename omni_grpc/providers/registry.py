@@ -19,6 +19,7 @@ from omni_grpc.providers.calls import ChatProvider
 from omni_grpc.providers.chat import DialectChat
 from omni_grpc.providers.cohere import CohereChat
 from omni_grpc.providers.cohere_media import CohereMedia
+from omni_grpc.providers.conversations import ConversationDialect
 from omni_grpc.providers.credentials import Credentials, KeyHeader, NoCredentials
 from omni_grpc.providers.dialect import Dialect
 from omni_grpc.providers.errors import ProviderFault
@@ -113,7 +114,10 @@ class Providers:
                 continue
             if upstream is not None:
                 self._upstreams[spec.id] = upstream
-                self._chats[spec.id] = DialectChat(upstream, DIALECTS[spec.dialect]())
+                dialect = DIALECTS[spec.dialect]()
+                if isinstance(upstream, BalancedUpstream):
+                    dialect = ConversationDialect(dialect)
+                self._chats[spec.id] = DialectChat(upstream, dialect)
                 if spec.dialect in _MEDIA_DIALECTS:
                     media = _MEDIA_DIALECTS[spec.dialect](spec)
                     self._media[spec.id] = MediaProvider(upstream, media)

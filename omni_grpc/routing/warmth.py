@@ -6,30 +6,22 @@ worker that does not know of a warm cache merely chooses without it.
 """
 
 from collections import OrderedDict
-from hashlib import blake2b
 from typing import Final
 
 import msgspec
 
 from omni_grpc.catalog import Offer
-from omni_grpc.core.chat import ChatRequest, Message, TextPart
+from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.clock import Clock
+from omni_grpc.core.conversation import BEGINNINGS_MAX, WARM_SECONDS, beginnings
 from omni_grpc.core.money import UNITS_PER_PRICE, Unit
 from omni_grpc.core.usage import Usage
-
-WARM_SECONDS: Final = 300.0
-"""Providers keep a prompt for five minutes from its last use, or longer."""
 
 WARM_TOKENS_MIN: Final = 1_024
 """Providers that keep prompts by themselves begin at this size."""
 
 CONVERSATIONS_MAX: Final = 20_000
 """Some 200 bytes each; the least recently used goes first."""
-
-PREFIXES_MAX: Final = 8
-"""How many turns back a beginning is sought: a client may add several messages at once."""
-
-_DIGEST_BYTES: Final = 16
 
 
 class Warm(msgspec.Struct, frozen=True):
@@ -65,7 +57,7 @@ class Warmth:
         if not self._kept or len(request.messages) < 2:  # noqa: PLR2004 # a first turn continues nothing
             return None
         now = self._clock.monotonic()
-        for digest in reversed(_digests(scope, request, PREFIXES_MAX)[:-1]):
+        for digest in reversed(beginnings(request, BEGINNINGS_MAX, scope)[:-1]):
             found = self._kept.get(digest)
             if found is not None and now < found[2]:
                 return Warm(found[0], found[1])
@@ -76,7 +68,7 @@ class Warmth:
         tokens = _kept_tokens(offer, usage)
         if tokens < WARM_TOKENS_MIN:
             return
-        (digest,) = _digests(scope, request, 1)
+        (digest,) = beginnings(request, 1, scope)
         self._kept[digest] = (offer.id, tokens, self._clock.monotonic() + WARM_SECONDS)
         self._kept.move_to_end(digest)
         while len(self._kept) > CONVERSATIONS_MAX:
@@ -95,29 +87,3 @@ def _kept_tokens(offer: Offer, usage: Usage) -> int:
     if price.priced(Unit.CACHED_WRITE):
         return (usage.cached_read or 0) + (usage.cached_write or 0)
     return usage.prompt or 0
-
-
-def _digests(scope: str, request: ChatRequest, count: int) -> list[bytes]:
-    """The digests of the last `count` beginnings, the whole request last."""
-    hasher = blake2b(digest_size=_DIGEST_BYTES)
-    hasher.update(scope.encode())
-    for tool in request.tools:
-        hasher.update(f"\0{tool.name}\1{tool.parameters_json}".encode("utf-8", "surrogatepass"))
-    first = len(request.messages) - count
-    digests = []
-    for place, message in enumerate(request.messages):
-        hasher.update(_written(message).encode("utf-8", "surrogatepass"))
-        if place >= first:
-            digests.append(hasher.copy().digest())
-    return digests
-
-
-def _written(message: Message) -> str:
-    """A message as text that tells it from others."""
-    content = message.content
-    if isinstance(content, str):
-        return f"\0{message.role}\1{content}"
-    if content is None:
-        return f"\0{message.role}\2{[call.arguments_json for call in message.tool_calls]}"
-    parts = (part.text if isinstance(part, TextPart) else repr(part) for part in content)
-    return f"\0{message.role}\3" + "\4".join(parts)

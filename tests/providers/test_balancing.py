@@ -22,6 +22,8 @@ from raw_provider import (
 from structlog.testing import capture_logs
 
 from omni_grpc.cli.opening import provider_variables
+from omni_grpc.core.chat import Message
+from omni_grpc.core.conversation import WARM_SECONDS
 from omni_grpc.core.media import EmbeddingRequest
 from omni_grpc.providers import (
     EndpointSettings,
@@ -439,6 +441,69 @@ async def test_a_generation_is_looked_for_at_every_account(rig):
         await rig.providers[0].lookup("p", "gen-1")
     scripts[1].reply = status(404, b"{}")
     assert await rig.providers[0].lookup("p", "gen-1") is None
+
+
+# --- conversations --------------------------------------------------------------------------------
+LONG = "Why do the tides follow the moon? " * 150
+
+
+def turn(call, number: int, turns: int, text: str = LONG):
+    """The call of a conversation's turn: all that was said before stands in it again."""
+    said = [Message(role="user", content=f"{number} {text}")]
+    for past in range(1, turns):
+        said += [Message(role="assistant", content="Hm."), Message(role="user", content=f"{past}?")]
+    return call(messages=tuple(said))
+
+
+async def homes(rig, provider, call, numbers, turns, dispatched, text: str = LONG) -> list[str]:
+    before = len(rig.seen.told)
+    for number in numbers:
+        await provider.complete(turn(call, number, turns, text), dispatched)
+    return [endpoint for endpoint, what in rig.seen.told[before:] if what == "answered"]
+
+
+async def test_a_long_conversation_stays_where_its_prompt_is_cached(rig, call, dispatched):
+    provider = await rig.provider(*await rig.at(Script(), Script(), Script()), weights=(2, 1, 1))
+    first = await homes(rig, provider, call, range(8), 1, dispatched)
+    assert [first.count(f"e{n}") for n in range(3)] == [4, 2, 2]
+    for turns in (2, 3):
+        order = [5, 2, 7, 0, 1, 6, 3, 4]
+        again = await homes(rig, provider, call, order, turns, dispatched)
+        assert again == [first[number] for number in order]
+    rig.clock.at += WARM_SECONDS + 1
+    spread = await homes(rig, provider, call, [5] * 4, 4, dispatched)
+    assert len(set(spread)) > 1  # its cache is gone by now
+
+
+async def test_short_and_repeated_prompts_are_spread(rig, call, dispatched):
+    provider = await rig.provider(*await rig.at(Script(), Script()))
+    for text in ("Hi.", LONG):
+        for turns in (1, 2):
+            found = await homes(rig, provider, call, [1] * 6, turns, dispatched, text)
+            if turns == 1 or text != LONG:
+                assert found.count("e0") == 3
+
+
+async def test_a_conversation_moves_where_its_endpoint_fails_and_stays_there(rig, call, dispatched):
+    scripts = [Script(), Script()]
+    provider = await rig.provider(*await rig.at(*scripts))
+    (home,) = await homes(rig, provider, call, [1], 1, dispatched)
+    place = int(home[1:])
+    scripts[place].reply = LIMITED
+    (other,) = await homes(rig, provider, call, [1], 2, dispatched)
+    assert other != home
+    scripts[place].reply = plain(answer())
+    rig.clock.at += 31
+    assert await homes(rig, provider, call, [1], 3, dispatched) == [other]
+
+
+def test_what_one_conversation_took_is_made_up_for_within_a_bound_and_never_by_a_spare():
+    balance = Balance([1, 1, 0], HandClock())
+    assert [balance.first(home=0) for _ in range(500)] == [0] * 500
+    after = turns(balance, 100)
+    assert 20 <= after.count(1) - after.count(0) <= 45
+    assert turns(balance, 100).count(0) == 50
+    assert balance.first(home=2) != 2
 
 
 # --- secrets --------------------------------------------------------------------------------------

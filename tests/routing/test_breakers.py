@@ -4,11 +4,12 @@ import pytest
 from test_router import offer
 
 from omni_grpc.core.chat import ChatRequest, Message
+from omni_grpc.core.conversation import WARM_SECONDS
 from omni_grpc.core.money import Price, Rate, Unit
 from omni_grpc.core.usage import Usage
 from omni_grpc.routing.breakers import FAILURES_IN_ROW, OPEN_SECONDS, OPEN_SECONDS_MAX
 from omni_grpc.routing.health import Health
-from omni_grpc.routing.warmth import WARM_SECONDS, Warmth
+from omni_grpc.routing.warmth import Warmth
 
 
 class SetClock:
