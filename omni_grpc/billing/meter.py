@@ -93,6 +93,7 @@ class Meter:
         short_credits: ShortCredits,
         lease_lost: Callable[[], None],
         request: RequestKey | None = None,
+        hold_price: Price | None = None,
     ) -> AttemptCharge:
         """Reserves the worst case of one attempt; no provider may be called without it.
 
@@ -106,6 +107,8 @@ class Meter:
             short_credits: SHORTEN takes the output limit that the credits cover, if at least 1.
             lease_lost: called when this worker must stop the attempt; see `Leases`.
             request: the caller's own name for the call, the same for all attempts.
+            hold_price: what to reserve by where that is dearer than `price`; no charge is made by
+                it.
 
         Raises:
             RequestRepeated: the call with this request is done; its answer can be recalled.
@@ -115,12 +118,13 @@ class Meter:
             CreditsExhausted, CreditsHeld: the account has no room; nothing is reserved.
             LedgerUnavailable, Busy: nothing is reserved that stays reserved.
         """
+        held_at = hold_price or price
         most = worst_case(
-            prompt_tokens_max, output_tokens_max * choice_count, price, self.markup_ppm
+            prompt_tokens_max, output_tokens_max * choice_count, held_at, self.markup_ppm
         )
         least = most
         if short_credits is ShortCredits.SHORTEN:
-            least = worst_case(prompt_tokens_max, choice_count, price, self.markup_ppm)
+            least = worst_case(prompt_tokens_max, choice_count, held_at, self.markup_ppm)
         op, granted, asked_at = await self._held(model, credential, price, least, most, request)
         covered = output_tokens_max
         if granted < most:
@@ -129,7 +133,7 @@ class Meter:
                     granted,
                     prompt_tokens_max,
                     output_tokens_max * choice_count,
-                    price,
+                    held_at,
                     self.markup_ppm,
                 )
                 // choice_count
@@ -146,6 +150,7 @@ class Meter:
         price: Price,
         lease_lost: Callable[[], None],
         request: RequestKey | None = None,
+        hold_price: Price | None = None,
     ) -> AttemptCharge:
         """Reserves what `most` costs, for an attempt that has no output limit to shorten.
 
@@ -154,7 +159,7 @@ class Meter:
         Raises:
             ValueError: something of `most` has no price.
         """
-        amount = worst_case_of(most, price, self.markup_ppm)
+        amount = worst_case_of(most, hold_price or price, self.markup_ppm)
         op, granted, asked_at = await self._held(model, credential, price, amount, amount, request)
         return self._charge(op, granted, price, most.completion or 0, asked_at, lease_lost)
 

@@ -207,6 +207,7 @@ class Chats:
             model=attempt.offer.id,
             credential="house",
             price=attempt.price,
+            hold_price=attempt.offer.hold_price,
             prompt_tokens_max=attempt.prompt_tokens_max,
             output_tokens_max=attempt.output_tokens_max,
             choice_count=request.sampling.choice_count or 1,

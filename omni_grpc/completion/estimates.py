@@ -120,7 +120,7 @@ class Estimates:
         most = worst_case(
             first.prompt_tokens_max,
             first.output_tokens_max * choices,
-            first.price,
+            first.offer.hold_price or first.price,
             self._markup_ppm,
         )
         premium = None

@@ -201,6 +201,7 @@ class Media:
                 model=choice.offer.id,
                 credential="house",
                 price=choice.price,
+                hold_price=choice.offer.hold_price,
                 lease_lost=lease,
                 request=key,
             )

@@ -11,7 +11,7 @@ from omni_grpc.billing import AttemptCharge, AttemptOutcome, Meter
 from omni_grpc.core.chat import ShortCredits
 from omni_grpc.core.errors import CreditsExhausted, CreditsHeld
 from omni_grpc.core.ids import AccountId
-from omni_grpc.core.money import Price, output_tokens_covered, worst_case
+from omni_grpc.core.money import Price, Rate, output_tokens_covered, worst_case
 from omni_grpc.core.usage import Usage
 
 Rows = list[tuple[object, ...]]
@@ -32,12 +32,14 @@ async def hold(
     choices: int = 1,
     short: ShortCredits = ShortCredits.REFUSE,
     price: Price = UNIT_PRICE,
+    hold_price: Price | None = None,
     lease_lost: Callable[[], None] = lambda: None,
 ) -> AttemptCharge:
     return await meter.hold(
         model="sim/one",
         credential="house",
         price=price,
+        hold_price=hold_price,
         prompt_tokens_max=prompt,
         output_tokens_max=output,
         choice_count=choices,
@@ -143,6 +145,27 @@ async def test_a_usage_record_keeps_what_the_provider_said_and_the_pinned_price(
     (found,) = record.attempts
     assert (found.number, found.outcome, found.price_version) == (1, "answered", 2)
     assert found.usage == usage  # a zero stays a zero, what was not said stays None
+
+
+@pytest.mark.parametrize(
+    ("output", "held", "covered"),
+    [(50, 400, 50), (500, 1_000, 200)],  # what the credits cover is a matter of the hold as well
+)
+async def test_a_hold_is_made_at_the_dearer_price_and_charged_at_the_pinned_one(
+    worker: Worker, rig: Rig, output: int, held: int, covered: int
+) -> None:
+    meter = worker.meter()
+    dearer = Price(
+        9, tuple(Rate(one.unit, 0, 2 * one.nanousd_per_mtok) for one in UNIT_PRICE.rates)
+    )
+    attempt = await hold(meter, output=output, short=ShortCredits.SHORTEN, hold_price=dearer)
+    assert (await balance(worker), attempt.output_tokens_max) == ((1_000, held, 0), covered)
+    attempt.dispatched()
+    assert attempt.settle(Usage(prompt=100, completion=50), AttemptOutcome.ANSWERED) == 200
+    await idle(worker)
+    record = await rig.store.usage(meter.call_id)
+    assert record is not None
+    assert record.attempts[0].price_version == UNIT_PRICE.version
 
 
 async def test_a_free_model_holds_nothing_and_still_tells_the_balance(worker: Worker) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from gateway import KEY_HASH_SECRET, Gateway, running
+from gateway import KEY_HASH_SECRET, Gateway, bearer, refusal, running
 from omni.catalog.v1 import catalog_service_pb2 as pb
 from omni.catalog.v1 import catalog_service_pb2_grpc as pb_grpc
+from omni.router.v1 import router_service_pb2 as router
+from omni.router.v1 import router_service_pb2_grpc as router_grpc
 from typer.testing import CliRunner, Result
 
 from omni_grpc.cli.app import app
@@ -51,6 +53,27 @@ def gateway(url: str, tmp_path: Path) -> Iterator[Gateway]:
         yield started
 
 
+def needed_nanousd(channel: grpc.Channel, api_key: str) -> int:
+    """What a short call would have to be held for; an estimate says the same."""
+    stub = router_grpc.RouterServiceStub(channel)
+    prompt = router.ChatPrompt(
+        model="sim/house",
+        messages=[router.Message(role=router.ROLE_USER, parts=[router.Part(text="Hi")])],
+        max_output_token_count=1,
+    )
+    refused = refusal(
+        lambda: stub.CompleteChat(
+            router.CompleteChatRequest(prompt=prompt), metadata=bearer(api_key), timeout=10
+        )
+    )
+    assert refused.reason == "CREDITS_EXHAUSTED"
+    needed = int(refused.metadata["needed_nanousd"])
+    asked = router.EstimateChatRequest(prompt=prompt)
+    estimate = stub.EstimateChat(asked, metadata=bearer(api_key), timeout=10).estimate
+    assert estimate.cost_max_nanousd == needed
+    return needed
+
+
 def test_a_gateway_syncs_by_itself_and_by_call(gateway: Gateway, url: str, tmp_path: Path):
     key = (("x-api-key", gateway.admin_key),)
     with grpc.insecure_channel(gateway.grpc) as channel:
@@ -83,6 +106,16 @@ def test_a_gateway_syncs_by_itself_and_by_call(gateway: Gateway, url: str, tmp_p
         assert [one.stage for one in last.report.sources] == [pb.SYNC_STAGE_READ] * 2
         assert (last.report.repriced_count, last.report.added_count) == (1, 0)
         assert last.report.changes[0].new_value == "completion=2 prompt=9"
+
+        # While a price waits, calls are held for at the dearer of the two.
+        penniless = gateway.tenant(0)
+        before = needed_nanousd(channel, penniless.api_key)
+        (tmp_path / "own.yaml").write_text(OWN.format(prompt=18))
+        *_, last = stub.SyncCatalog(pb.SyncCatalogRequest(), metadata=key)
+        assert (last.report.waiting_price_count, last.report.repriced_count) == (1, 0)
+        one_token_out = 2_000
+        after = needed_nanousd(channel, penniless.api_key)
+        assert after - one_token_out == 2 * (before - one_token_out) > 0
 
         with pytest.raises(grpc.RpcError) as caught:
             list(stub.SyncCatalog(pb.SyncCatalogRequest(sources=["/etc/passwd"]), metadata=key))
