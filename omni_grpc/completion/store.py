@@ -45,15 +45,18 @@ DELETE FROM stored_response WHERE id IN (
 """
 
 
+# The update changes nothing: it waits for whoever writes the same step now, and returns its row,
+# which the statement's own snapshot does not have.
 _ADD_STEP: Final = """
 WITH added AS (
   INSERT INTO agent_step (org_id, run_id, call_id, cost_nanousd, saved_nanousd)
   VALUES (%(org)s, %(run)s, %(call)s, %(cost)s, %(saved)s)
-  ON CONFLICT DO NOTHING RETURNING cost_nanousd, saved_nanousd)
+  ON CONFLICT (org_id, run_id, call_id) DO UPDATE SET call_id = EXCLUDED.call_id
+  RETURNING call_id, cost_nanousd, saved_nanousd)
 SELECT count(*), sum(cost_nanousd)::bigint, sum(saved_nanousd)::bigint
-  FROM (SELECT cost_nanousd, saved_nanousd FROM agent_step
+  FROM (SELECT call_id, cost_nanousd, saved_nanousd FROM agent_step
          WHERE org_id = %(org)s AND run_id = %(run)s
-        UNION ALL SELECT * FROM added) step
+        UNION SELECT * FROM added) step
 """
 _FORGET_STEPS: Final = """
 DELETE FROM agent_step WHERE (org_id, run_id, call_id) IN (
