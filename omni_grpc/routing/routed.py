@@ -226,7 +226,9 @@ class RoutedPlanner:
         attempts = [terms.attempt(table.offers[first.row], reason)]
         if request.preferences.fallbacks:
             named = self._named.fallbacks(request, context, needs, terms.size, {first.offer_id})
-            attempts += [terms.attempt(one, "a fallback that the request names") for one in named]
+            wanted = (terms.attempt(one, "a fallback that the request names") for one in named)
+            # Of one whose prompt alone may cost more than the request allows, no token is covered.
+            attempts += [one for one in wanted if one.output_tokens_max > 0]
             return tuple(attempts[:ATTEMPT_COUNT_MAX])
         rest = ordered[1:]
         if rest:

@@ -7,6 +7,7 @@ from omni_grpc.core.chat import (
     FilePart,
     ImagePart,
     Message,
+    Preferences,
     ResponseFormat,
     TextPart,
     Tool,
@@ -20,7 +21,7 @@ from omni_grpc.core.errors import (
     ModelUnpriced,
     NoCapableModel,
 )
-from omni_grpc.core.money import Price, Rate, Unit
+from omni_grpc.core.money import Price, Rate, Unit, worst_case
 from omni_grpc.routing import (
     AUTO,
     Chooser,
@@ -200,6 +201,21 @@ def test_the_worst_case_is_bounded_by_window_and_limits() -> None:
         router(offer("here/a")).plan(request("here/a", output_tokens_max=7), CONTEXT).attempts
     )
     assert attempt.output_tokens_max == 7
+
+
+@pytest.mark.parametrize("asked", [AUTO, "here/a"])
+def test_a_fallback_above_the_highest_cost_of_a_request_is_no_attempt(asked: str) -> None:
+    """What asks for at most some cost is never held for more, whichever attempt it is."""
+    allowed = 200_000
+    wished = Preferences(cost_max_nanousd=allowed, fallbacks=("here/dear", "here/b"))
+    offers = (offer("here/a"), offer("here/b", 2), offer("here/dear", 9_000))
+    plan = router(*offers).plan(request(asked, preferences=wished), CONTEXT)
+    assert "here/dear" not in ids(plan)
+    assert "here/b" in ids(plan)
+    for one in plan.attempts:
+        assert one.output_tokens_max > 0
+        most = worst_case(one.prompt_tokens_max, one.output_tokens_max, one.price, 0)
+        assert most <= allowed
 
 
 @pytest.mark.parametrize("where", ["part", "tool"])
