@@ -13,15 +13,21 @@ from omni_grpc.evaluation.training import RECIPE, RECIPES, Recipe
 CHANGES: Final[dict[str, dict[str, float | bool]]] = {
     "as shipped": {},
     "trained without other wrappers": {"rewritten": False},
+    "other wrappers may change a prediction (steadiness 0)": {"steadiness": 0.0},
+    "habits are not taken off": {"habits": 0, "form_habits": 0},
     "8 regions": {"regions": 8},
     "100 landmarks": {"landmarks": 100},
-    "600 landmarks": {"landmarks": 600},
+    "300 landmarks": {"landmarks": 300},
+    "1,000 landmarks": {"landmarks": 1_000},
     "models differ as freely as prompts (penalty 10)": {"difference_penalty": 10.0},
-    "models differ less (penalty 1000)": {"difference_penalty": 1000.0},
+    "the same, penalty 100": {"difference_penalty": 100.0},
+    "the same, penalty 400": {"difference_penalty": 400.0},
+    "the same, penalty 1,000": {"difference_penalty": 1000.0},
     "no guard": {"likeness_share": 0.0, "form_share": 0.0},
     "guard by meaning alone": {"form_share": 0.0},
     "guard by form alone": {"likeness_share": 0.0},
-    "guard twice as wide": {"likeness_share": 0.06, "form_share": 0.16},
+    "wider guard (6 % and 12 %)": {"likeness_share": 0.06, "form_share": 0.12},
+    "narrower guard (1 % and 2 %)": {"likeness_share": 0.01, "form_share": 0.02},
 }
 
 

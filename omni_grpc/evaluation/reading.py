@@ -12,10 +12,13 @@ from omni_grpc.evaluation.training import FINE_FOLDS, SEED, Places, Seen
 from omni_grpc.evaluation.wrappers import TRAINING, rewritten
 from omni_grpc.routing.learned.basis import Numbers, Stack
 from omni_grpc.routing.learned.encoder import Encoder
-from omni_grpc.routing.learned.features import read_features
+from omni_grpc.routing.learned.features import Features, read_features
 
 DUPLICATE_LIKENESS: Final = 0.97
 """Prompts whose vectors are nearer than this are one question; they stay in one fold."""
+
+REWRITINGS: Final = 3
+"""In how many other wrappers each prompt is seen."""
 
 _CHUNK: Final = 2_000
 
@@ -51,13 +54,15 @@ def read_library(pools: Sequence[PoolData], encoder: Encoder, progress: Progress
     for pool in pools:
         for row in pool.rows:
             place_of.setdefault(row.prompt, len(place_of))
-    plain, other = [], []
+    plain: list[Features] = []
+    other: list[list[Features]] = [[] for _ in range(REWRITINGS)]
     for number, prompt in enumerate(place_of):
         if number % _CHUNK == 0:
             progress(f"reading prompts: {number:,} of {len(place_of):,}")
         plain.append(read_features(prompt, encoder))
-        other.append(read_features(rewritten(prompt, TRAINING), encoder))
-    seen = Seen(Stack.of(plain), Stack.of(other))
+        for seed, one in enumerate(other):
+            one.append(read_features(rewritten(prompt, TRAINING, seed), encoder))
+    seen = Seen(Stack.of(plain), tuple(Stack.of(one) for one in other))
     return Library(seen, _folds(seen.plain.whole), place_of)
 
 

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from omni_grpc.evaluation.data import Amounts, DataError
-from omni_grpc.evaluation.training import SEED, Recipe, train_basis
+from omni_grpc.evaluation.training import SEED, Mixing, Recipe, Seen, train_basis
 from omni_grpc.routing.learned.basis import Numbers, Stack
 from omni_grpc.routing.learned.encoder import Encoder
 from omni_grpc.routing.learned.features import read_features
@@ -23,7 +23,7 @@ REPEATS: Final = 10
 PENALTY: Final = 100.0
 NEAR: Final = 0.9
 _CHUNK: Final = 2_000
-RECIPE: Final = Recipe(regions=32, landmarks=200)
+RECIPE: Final = Recipe(regions=32, landmarks=200, habits=0, form_habits=0)
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -95,11 +95,13 @@ def _nearest(asked: Numbers, known: Numbers) -> Numbers:
 
 def _gains(known: Stack, grades: Amounts, asked: Stack) -> Amounts:
     """How much better the strong model is predicted to be."""
-    basis = train_basis(known, RECIPE)
+    basis = train_basis(Seen(known, ()), RECIPE)
+    mixing = Mixing.of(basis)
 
     def coordinates(stack: Stack) -> Amounts:
         place = basis.place(stack)
-        return np.asarray(basis.coordinates(stack, place, basis.likeness(place)), dtype=np.float64)
+        found = mixing.mixed(basis.coordinates(stack, place, basis.likeness(place)))
+        return found.astype(np.float64)
 
     ours, gain = coordinates(known), grades[:, 1] - grades[:, 0]
     free = np.eye(ours.shape[1])

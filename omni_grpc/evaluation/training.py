@@ -26,16 +26,22 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         penalty: of the ridge for how hard a prompt is, and for output tokens.
         difference_penalty: for how models differ on it: larger, for there is less to be learned.
         rewritten: whether each prompt is also seen in other wrappers.
+        steadiness: what it weighs that other wrappers leave a prediction as it is.
+        habits: directions of meaning that are taken off, for other wrappers move prompts in them.
+        form_habits: the same of form.
         likeness_share: of known prompts, how many may count as unlike them in meaning.
         form_share: the same for the form.
         forms: known forms that are kept.
     """
 
     regions: int = 32
-    landmarks: int = 300
+    landmarks: int = 600
     penalty: float = 10.0
     difference_penalty: float = 200.0
     rewritten: bool = True
+    steadiness: float = 10.0
+    habits: int = 8
+    form_habits: int = 2
     likeness_share: float = 0.02
     form_share: float = 0.05
     forms: int = 400
@@ -43,11 +49,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 RECIPE: Final = Recipe()
 RECIPES: Final = {
-    "A": Recipe(likeness_share=0.03, form_share=0.08),
-    "B": Recipe(likeness_share=0.01, form_share=0.03, difference_penalty=400.0),
+    "A": Recipe(difference_penalty=100.0, likeness_share=0.02, form_share=0.03),
+    "B": Recipe(difference_penalty=400.0, likeness_share=0.025, form_share=0.02, form_habits=4),
 }
-"""By pool, where that differs. A's premium model is far above its cheap ones on hard maths, so its
-guard is wide; B has 11 models and few prompts, so differences between models count for less."""
+"""By pool, where that differs: B has 11 models and few prompts, so that differences between models
+count for less; the shares of the guard follow from what sources left out of training lose."""
 
 FOLDS: Final = 5
 FINE_FOLDS: Final = 20
@@ -59,47 +65,87 @@ SEED: Final = 20_260_101
 _REGION_ROUNDS: Final = 20
 _LANDMARK_ROUNDS: Final = 8
 _EIGENVALUE_MIN: Final = 1e-3
+LANDMARK_SCALE: Final = 4.0
+"""How much the landmarks weigh in the ridge, beside regions and form."""
+
 _POOL_PROMPTS_PER_LANDMARK: Final = 2
 _REGION_PROMPTS_MIN: Final = 50
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """Prompts as features: as they are, and in other wrappers."""
+    """Prompts as features: as they are, and in other wrappers, several times."""
 
     plain: Stack
-    rewritten: Stack
+    rewritten: tuple[Stack, ...]
 
     def rows(self, chosen: Flags | Places) -> "Seen":
         """Some of the prompts."""
-        return Seen(self.plain.rows(chosen), self.rewritten.rows(chosen))
+        return Seen(self.plain.rows(chosen), tuple(one.rows(chosen) for one in self.rewritten))
 
 
-def train_basis(stack: Stack, recipe: Recipe = RECIPE) -> Basis:
-    """Finds regions and landmarks among prompts; looks at no outcome."""
+class Mixing(msgspec.Struct, frozen=True):
+    """Makes the landmarks' kernel values uncorrelated, so that one penalty fits all coordinates.
+
+    This is the Nyström approximation. Only training needs it: heads that were solved in mixed
+    coordinates are brought back to those of the basis, and a decision is spared the product.
+    """
+
+    matrix: Numbers
+    plain: int
+
+    @classmethod
+    def of(cls, basis: Basis) -> "Mixing":
+        """From the kernel between the landmarks."""
+        kernel = np.exp(LANDMARK_SHARPNESS * (basis.landmarks @ basis.landmarks.T - 1.0))
+        values, vectors = np.linalg.eigh(kernel.astype(np.float64))
+        kept = values > _EIGENVALUE_MIN
+        matrix = (LANDMARK_SCALE * vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
+        return cls(matrix, 1 + len(basis.form_mean) + len(basis.regions))
+
+    def mixed(self, coordinates: Numbers) -> Numbers:
+        """Coordinates of prompts, mixed: `[prompts, n]`."""
+        kernel = coordinates[:, self.plain :] @ self.matrix
+        return np.hstack([coordinates[:, : self.plain], kernel])
+
+    def unmixed(self, heads: NDArray[np.floating]) -> Numbers:
+        """Heads `[n, models]` on mixed coordinates as heads on those of the basis."""
+        kernel = self.matrix.astype(np.float64) @ heads[self.plain :]
+        return np.vstack([heads[: self.plain], kernel]).astype(np.float32)
+
+
+def train_basis(seen: Seen, recipe: Recipe = RECIPE) -> Basis:
+    """Finds regions and landmarks among prompts, and habits; looks at no outcome."""
+    stack = seen.plain
     empty = np.zeros((1, 1), dtype=np.float32)
+    deviation = stack.form.std(axis=0) + np.float32(1e-6)
+    moved = [
+        (one.whole - stack.whole, one.stem - stack.stem, (one.form - stack.form) / deviation)
+        for one in seen.rewritten
+    ]
+    whole, stem, form = zip(*moved, strict=True) if moved else ((), (), ())
     start = Basis(
         whole_mean=stack.whole.mean(axis=0),
         stem_mean=stack.stem.mean(axis=0),
         form_mean=stack.form.mean(axis=0),
-        form_deviation=stack.form.std(axis=0) + np.float32(1e-6),
+        form_deviation=deviation,
+        whole_habits=_habits(whole, recipe.habits, stack.whole.shape[1]),
+        stem_habits=_habits(stem, recipe.habits, stack.stem.shape[1]),
+        form_habits=_habits(form, recipe.form_habits, stack.form.shape[1]),
         regions=empty,
         landmarks=empty,
-        mixing=empty,
     )
     place = start.place(stack)
     regions = centres(place, recipe.regions, _REGION_ROUNDS)
     landmarks = centres(place, recipe.landmarks, _LANDMARK_ROUNDS)
-    whole = msgspec.structs.replace(start, regions=regions, landmarks=landmarks)
-    return msgspec.structs.replace(whole, mixing=_mixing(whole))
+    return msgspec.structs.replace(start, regions=regions, landmarks=landmarks)
 
 
-def _mixing(basis: Basis) -> Numbers:
-    """Makes the landmarks' kernel values uncorrelated: the Nyström approximation."""
-    kernel = np.exp(LANDMARK_SHARPNESS * (basis.landmarks @ basis.landmarks.T - 1.0))
-    values, vectors = np.linalg.eigh(kernel.astype(np.float64))
-    kept = values > _EIGENVALUE_MIN
-    mixing: Numbers = (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
-    return mixing
+def _habits(moved: Sequence[Numbers], count: int, dimensions: int) -> Numbers:
+    """The directions in which prompts move most when they are rewritten, `[count, dimensions]`."""
+    spread = sum((one.astype(np.float64).T @ one for one in moved), np.zeros((dimensions,) * 2))
+    _, vectors = np.linalg.eigh(spread)
+    found: Numbers = vectors[:, dimensions - count :].T.astype(np.float32)
+    return found
 
 
 def centres(place: Numbers, count: int, rounds: int) -> Numbers:
@@ -143,7 +189,7 @@ def recorded_output_tokens(data: PoolData) -> Amounts:
 
 
 class Solved(msgspec.Struct, frozen=True):
-    """Heads of one fit: see `Pool`."""
+    """Heads of one fit, on the basis's coordinates: see `Pool`."""
 
     quality: Numbers
     tokens: Numbers
@@ -157,13 +203,19 @@ class Moments(msgspec.Struct, frozen=True):
     cross: Amounts
 
     @classmethod
-    def of(cls, coordinates: Sequence[Numbers], targets: Amounts) -> "Moments":
-        """The sums over prompts, the mean over the ways in which they are written."""
+    def of(cls, coordinates: Sequence[Numbers], targets: Amounts, steadiness: float) -> "Moments":
+        """The sums over prompts, the mean over the ways in which they are written.
+
+        The first way is the prompt as it is; `steadiness` is what the squared change of a
+        prediction by another way weighs beside its squared error.
+        """
         ways = [np.asarray(one, dtype=np.float64) for one in coordinates]
-        return cls(
-            sum((one.T @ one for one in ways), start=np.zeros(())) / len(ways),
-            sum((one.T @ targets for one in ways), start=np.zeros(())) / len(ways),
-        )
+        gram = sum((one.T @ one for one in ways), start=np.zeros(())) / len(ways)
+        for one in ways[1:]:
+            moved = one - ways[0]
+            gram = gram + steadiness / (len(ways) - 1) * (moved.T @ moved)
+        cross = sum((one.T @ targets for one in ways), start=np.zeros(())) / len(ways)
+        return cls(gram, cross)
 
     def without(self, other: "Moments") -> "Moments":
         """The sums without those of some prompts."""
@@ -171,7 +223,12 @@ class Moments(msgspec.Struct, frozen=True):
 
 
 def solve(
-    moments: Moments, plain: Numbers, targets: Targets, recipe: Recipe, output_tokens: Amounts
+    moments: Moments,
+    mixing: Mixing,
+    plain: Numbers,
+    targets: Targets,
+    recipe: Recipe,
+    output_tokens: Amounts,
 ) -> Solved:
     """Solves the two ridges. `plain` and `output_tokens` set the scale of predicted tokens.
 
@@ -184,8 +241,8 @@ def solve(
     differences = np.linalg.solve(
         moments.gram + recipe.difference_penalty * free, moments.cross[:, 1 : 1 + models]
     )
-    quality = (common[:, :1] + differences).astype(np.float32)
-    tokens = common[:, 1 + models :].astype(np.float32)
+    quality = mixing.unmixed(common[:, :1] + differences)
+    tokens = mixing.unmixed(common[:, 1 + models :])
     scale = output_tokens.mean(axis=0) / np.exp(plain @ tokens).mean(axis=0)
     return Solved(quality, tokens, scale.astype(np.float32))
 
@@ -215,33 +272,39 @@ def train_pool(data: PoolData, seen: Seen, folds: Places, recipe: Recipe = RECIP
         folds: by prompt; near duplicates share one.
         recipe: of the training.
     """
-    basis = train_basis(seen.plain, recipe)
+    basis = train_basis(seen, recipe)
     place = basis.place(seen.plain)
     likeness = basis.likeness(place)
     plain = basis.coordinates(seen.plain, place, likeness)
+    form_place = basis.form_place(seen.plain)
+    forms = [form_place]
     ways = [plain]
     if recipe.rewritten:
-        other = basis.place(seen.rewritten)
-        ways.append(basis.coordinates(seen.rewritten, other, basis.likeness(other)))
-    form_place = basis.form_place(seen.plain)
+        for one in seen.rewritten:
+            other = basis.place(one)
+            ways.append(basis.coordinates(one, other, basis.likeness(other)))
+            forms.append(basis.form_place(one))
+    mixing = Mixing.of(basis)
+    ways = [mixing.mixed(way) for way in ways]
     targets, tokens = Targets.of(data), recorded_output_tokens(data)
-    moments = Moments.of(ways, targets.values)
+    moments = Moments.of(ways, targets.values, recipe.steadiness)
     count, models = data.quality.shape
     held = Held(
         np.zeros((count, models)), np.zeros((count, models)), np.zeros(count), np.zeros(count)
     )
     for fold in np.unique(folds):
         out = folds == fold
-        off = Moments.of([way[out] for way in ways], targets.values[out])
-        solved = solve(moments.without(off), plain[~out], targets, recipe, tokens[~out])
-        draft = _pool(basis, data.take(~out), likeness[~out], form_place[~out], solved, recipe)
+        off = Moments.of([way[out] for way in ways], targets.values[out], recipe.steadiness)
+        solved = solve(moments.without(off), mixing, plain[~out], targets, recipe, tokens[~out])
+        known = [form[~out] for form in forms]
+        draft = _pool(basis, data.take(~out), likeness[~out], known, solved, recipe)
         held.quality[out] = draft.qualities(plain[out])
         held.output_tokens[out] = draft.output_tokens(plain[out])
         held.likeness[out] = likeness[out][:, draft.landmarks].max(axis=1)
         held.form_distance[out] = form_distances(form_place[out], draft.forms)
-    solved = solve(moments, plain, targets, recipe, tokens)
+    solved = solve(moments, mixing, plain, targets, recipe, tokens)
     pool = msgspec.structs.replace(
-        _pool(basis, data, likeness, form_place, solved, recipe),
+        _pool(basis, data, likeness, forms, solved, recipe),
         likeness_min=float(np.quantile(held.likeness, recipe.likeness_share)),
         form_distance_max=float(np.quantile(held.form_distance, 1.0 - recipe.form_share)),
         doubt=_doubt(basis, place, data, held),
@@ -264,13 +327,14 @@ def _pool(
     basis: Basis,
     data: PoolData,
     likeness: Numbers,
-    form_place: Numbers,
+    forms: Sequence[Numbers],
     solved: Solved,
     recipe: Recipe,
 ) -> Pool:
     nearest = np.bincount(likeness.argmax(axis=1), minlength=len(basis.landmarks))
     rng = np.random.default_rng(SEED)
-    sample = rng.choice(len(form_place), min(recipe.forms, len(form_place)), replace=False)
+    known = np.concatenate(forms)
+    sample = rng.choice(len(known), min(recipe.forms, len(known)), replace=False)
     return Pool(
         basis=basis,
         name=data.meta.pool,
@@ -289,7 +353,7 @@ def _pool(
         tokens_scale=solved.tokens_scale,
         mean_quality=data.quality.mean(axis=0).astype(np.float32),
         landmarks=np.flatnonzero(nearest >= _POOL_PROMPTS_PER_LANDMARK).astype(np.int32),
-        forms=form_place[np.sort(sample)],
+        forms=known[np.sort(sample)],
     )
 
 

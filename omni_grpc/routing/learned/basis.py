@@ -25,7 +25,6 @@ FORM_WEIGHT: Final = 1.2
 REGION_SHARPNESS: Final = 8.0
 REGION_SCALE: Final = 2.0
 LANDMARK_SHARPNESS: Final = 4.0
-LANDMARK_SCALE: Final = 4.0
 FORM_SCALE: Final = 0.05
 
 
@@ -51,24 +50,29 @@ class Stack(msgspec.Struct, frozen=True):
 
 
 class Basis(msgspec.Struct, frozen=True, kw_only=True):
-    """What training found about prompts as such, without looking at any outcome."""
+    """What training found about prompts as such, without looking at any outcome.
+
+    Habits are the directions in which a prompt moves when the same question is put in another
+    wrapper; what lies along them is taken off, since it says nothing about the question.
+    """
 
     whole_mean: Numbers
     stem_mean: Numbers
     form_mean: Numbers
     form_deviation: Numbers
+    whole_habits: Numbers
+    stem_habits: Numbers
+    form_habits: Numbers
     regions: Numbers
     landmarks: Numbers
-    mixing: Numbers
 
     def place(self, features: Features | Stack) -> Numbers:
         """Unit vectors of both meanings and the form together."""
-        form = (features.form - self.form_mean) / self.form_deviation
-        form = np.clip(form, -FORM_CLIP, FORM_CLIP) * (FORM_WEIGHT / form.shape[-1] ** 0.5)
+        form = np.clip(self._form(features), -FORM_CLIP, FORM_CLIP)
         parts = (
-            _units(features.whole - self.whole_mean),
-            _units(features.stem - self.stem_mean),
-            form,
+            _units(_without(features.whole - self.whole_mean, self.whole_habits)),
+            _units(_without(features.stem - self.stem_mean, self.stem_habits)),
+            form * (FORM_WEIGHT / form.shape[-1] ** 0.5),
         )
         return _units(np.concatenate(parts, axis=-1))
 
@@ -78,21 +82,30 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True):
         return cosines
 
     def coordinates(self, features: Features | Stack, place: Numbers, likeness: Numbers) -> Numbers:
-        """What heads are linear in: a one, the form, the regions, the landmarks."""
-        form = (features.form - self.form_mean) / self.form_deviation
-        form = np.clip(form, -FORM_CLIP, FORM_CLIP) * FORM_SCALE
+        """What heads are linear in: a one, the form, the regions, the landmarks' kernel values."""
+        form: Numbers = np.clip(self._form(features), -FORM_CLIP, FORM_CLIP) * FORM_SCALE
         near = np.exp(REGION_SHARPNESS * (place @ self.regions.T))
         near = near / near.sum(axis=-1, keepdims=True) * REGION_SCALE
-        kernel = np.exp(LANDMARK_SHARPNESS * (likeness - 1.0)) @ self.mixing * LANDMARK_SCALE
+        kernel = np.exp(LANDMARK_SHARPNESS * (likeness - 1.0))
         one = np.ones((*form.shape[:-1], 1), dtype=np.float32)
         joined: Numbers = np.concatenate([one, form, near, kernel], axis=-1, dtype=np.float32)
         return joined
 
     def form_place(self, features: Features | Stack) -> Numbers:
         """The form alone, in standard deviations."""
-        form = (features.form - self.form_mean) / self.form_deviation
-        clipped: Numbers = np.clip(form, -NOVEL_FORM_CLIP, NOVEL_FORM_CLIP)
+        clipped: Numbers = np.clip(self._form(features), -NOVEL_FORM_CLIP, NOVEL_FORM_CLIP)
         return clipped
+
+    def _form(self, features: Features | Stack) -> Numbers:
+        form: Numbers = (features.form - self.form_mean) / self.form_deviation
+        return _without(form, self.form_habits)
+
+
+def _without(vectors: Numbers, directions: Numbers) -> Numbers:
+    """Vectors without what they have of some orthonormal directions, `[directions, n]`."""
+    along: Numbers = vectors @ directions.T
+    rest: Numbers = vectors - along @ directions
+    return rest
 
 
 def _units(vectors: Numbers) -> Numbers:
