@@ -73,19 +73,22 @@ class Conversation:
     def _add(self, role: str, blocks: list[Json]) -> None:
         if not blocks:
             return
-        if self._turns and self._turns[-1][0] != role:
+        turns = self._turns
+        if turns and turns[-1][0] != role:
             self._end_turn()
-        if self._turns and self._turns[-1][0] == role:
-            self._turns[-1][1].extend(blocks)
+        if turns and turns[-1][0] == role:
+            turns[-1][1].extend(blocks)
         else:
-            self._turns.append((role, blocks))
+            turns.append((role, blocks))
 
     def _end_turn(self) -> None:
+        if not self._turns:
+            return
         # "The final block in an assistant message cannot be `thinking`."
-        said = self._turns[-1][1] if self._turns else []
+        said = self._turns[-1][1]
         while said and said[-1]["type"] in _THINKING:
             said.pop()
-        if self._turns and not said:
+        if not said:
             self._turns.pop()
 
     # --- messages -----------------------------------------------------------------------------
@@ -107,10 +110,12 @@ class Conversation:
             }
             for place, call in enumerate(message.tool_calls)
         ]
-        thoughts = [one for one in message.reasoning_blocks if one.format == FORMAT]
-        if is_interleaved(thoughts) and is_text(message.content):
-            return self._in_order(message, thoughts, calls, field)
-        blocks = [block for one in thoughts if (block := _reasoning(one)) is not None]
+        blocks: list[Json] = []
+        if message.reasoning_blocks:
+            thoughts = [one for one in message.reasoning_blocks if one.format == FORMAT]
+            if is_interleaved(thoughts) and is_text(message.content):
+                return self._in_order(message, thoughts, calls, field)
+            blocks = [block for one in thoughts if (block := _reasoning(one)) is not None]
         blocks += self._blocks(message, field)
         if message.refusal:
             blocks.append({"type": "text", "text": message.refusal})

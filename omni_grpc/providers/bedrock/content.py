@@ -138,10 +138,12 @@ class Turns:
             )
             use = {"toolUseId": _tool_id(call.id), "name": call.name, "input": arguments}
             calls.append({"toolUse": use})
-        thoughts = [one for one in message.reasoning_blocks if one.format == FORMAT]
-        if is_interleaved(thoughts) and is_text(message.content):
-            return self._in_order(message, thoughts, calls, field)
-        blocks = [block for one in thoughts if (block := _reasoning(one)) is not None]
+        blocks: list[Json] = []
+        if message.reasoning_blocks:
+            thoughts = [one for one in message.reasoning_blocks if one.format == FORMAT]
+            if is_interleaved(thoughts) and is_text(message.content):
+                return self._in_order(message, thoughts, calls, field)
+            blocks = [block for one in thoughts if (block := _reasoning(one)) is not None]
         blocks += self._parts(message.content, field)
         _add_text(blocks, message.refusal or "", None)
         return blocks + calls
