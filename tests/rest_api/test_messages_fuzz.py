@@ -54,8 +54,9 @@ WHOLE: Any = {
             {"type": "tool_use", "id": "t", "name": "f", "input": {"a": [1, {}]}},
             {"type": "thinking", "thinking": "so", "signature": "sig"},
         ]},
-        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", **MARK, "is_error": True,
-                                      "content": [{"type": "text", "text": "r"}]}]},
+        {"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "t", **MARK, "is_error": True,
+             "content": [{"type": "text", "text": "r"}]}]},
     ],
     "tools": [{"name": "f", "input_schema": {"type": "object"}, **MARK}],
     "tool_choice": {"type": "tool", "name": "f", "disable_parallel_tool_use": True},
