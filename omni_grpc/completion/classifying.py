@@ -40,6 +40,9 @@ can bring about (nonsense, no credits, a request id of something else) does not 
 REST_SECONDS: Final = 30.0
 """That while: a classifier that is down costs each caller the time limit only now and then."""
 
+DUE_SECONDS_MORE: Final = 5.0
+"""How much later than its time limit a question is over as a call, so that the limit ends it."""
+
 REQUEST_ID_SUFFIX: Final = "#task"
 
 Complete = Callable[[Call, ChatRequest], Awaitable[ChatCompletion]]
@@ -70,6 +73,7 @@ class Classifier:
 
         Raises:
             UnclassifiedError: it is not asked, or does not say; the local analysis holds.
+            Deadline: the caller's time is over.
         """
         principal = call.principal
         if principal is None or request.model not in ROUTED:
@@ -85,7 +89,11 @@ class Classifier:
         async def ask() -> Analysis:
             return await self._asked(call, principal, question, complete)
 
-        return await self._known.get(key, ask)
+        try:
+            async with asyncio.timeout(call.seconds_left(self._clock)):
+                return await self._known.get(key, ask)
+        except TimeoutError:
+            raise UnclassifiedError from None
 
     async def _asked(
         self, call: Call, principal: Principal, question: ChatRequest, complete: Complete
@@ -93,11 +101,24 @@ class Classifier:
         if self._clock.monotonic() < self._rests_until:
             raise UnclassifiedError
         is_down = False
+        asking = Call(
+            id=new_call_id(),
+            create_time=call.create_time,
+            # Not the caller's: others may wait for the same question, and it has the limit below.
+            due=self._clock.monotonic() + self._seconds + DUE_SECONDS_MORE,
+            principal=principal,
+            request_id=_request_id(call),
+        )
         try:
             async with asyncio.timeout(self._seconds):
-                said = await self._answer(call, principal, question, complete)
+                said = await self._answer(asking, principal, question, complete)
         except TimeoutError:
             fault, is_down = f"no answer within {self._seconds:g} s", True
+        except asyncio.CancelledError:
+            if asking.cancelled_by is None:
+                raise
+            fault = asking.cancelled_by.reason  # the question alone was stopped, as by its lease
+            _go_on()
         except OmniError as error:
             fault, is_down = error.reason, isinstance(error, ProviderUnavailable)
         else:
@@ -110,16 +131,9 @@ class Classifier:
         raise UnclassifiedError
 
     async def _answer(
-        self, call: Call, principal: Principal, question: ChatRequest, complete: Complete
+        self, asking: Call, principal: Principal, question: ChatRequest, complete: Complete
     ) -> str | None:
         """The text of the answer, from a call of the question's own."""
-        asking = Call(
-            id=new_call_id(),
-            create_time=call.create_time,
-            due=call.due,
-            principal=principal,
-            request_id=_request_id(call),
-        )
         meter = self._ledger.meter(asking.id, principal.account_id, principal.key_id)
         asking.meter = meter
         try:
@@ -140,6 +154,13 @@ class Classifier:
 
 class UnclassifiedError(Exception):
     """The classifier says nothing of a request."""
+
+
+def _go_on() -> None:
+    """Takes back the stop that the service made of this task."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
 
 
 def _request_id(call: Call) -> str | None:

@@ -2,6 +2,7 @@
 too long, and never in the way of an answer."""
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,6 +154,35 @@ def test_nonsense_and_silence_leave_it_to_the_local_analysis_and_then_nobody_is_
     routed = reports(failing, tenant, "omni/auto", failed + 1)
     assert all(tasks(routed))
     assert "agent_step" not in tasks(routed)
+
+
+def test_a_caller_whose_time_ends_does_not_end_the_question_for_another(
+    failing: Gateway, simulator: SimulatorThread
+) -> None:
+    """Both wait for one question, which brings nothing: one has no time left, one an answer."""
+    tenant = failing.tenant()
+    text = asking("hang_after=request,once=shared-question")
+    answers: list[HttpAnswer] = []
+
+    def hurry() -> None:
+        with HttpConnection(failing, tenant.api_key) as http:
+            answers.append(
+                http.ask(
+                    "/v1/chat/completions",
+                    chat_body("omni/auto", text),
+                    x_omni_timeout_ms=str(int(SECONDS * 600)),
+                )
+            )
+
+    hurried = threading.Thread(target=hurry)
+    hurried.start()
+    eventually(lambda: simulator.record_asked("shared-question"))
+    patient = ask(failing, tenant, text)
+    hurried.join(30)
+    assert patient.status == 200
+    (refused,) = answers
+    assert refused.status == 504, refused.body
+    assert tasks(reports(failing, tenant, "omni/auto", 1)) != [""]
 
 
 @pytest.mark.parametrize("value", ["", "gpt-4o-mini", "model:", "model: ", "model:omni/auto"])
