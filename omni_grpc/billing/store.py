@@ -121,7 +121,6 @@ _DEAD_LETTERS = """
 SELECT id, target, operation, sqlstate, cause, create_time, replay_time FROM dead_letter
  WHERE replay_time IS NULL AND id > %s ORDER BY id LIMIT %s
 """
-_DEAD_LETTER_COUNT = "SELECT count(*) FROM dead_letter WHERE replay_time IS NULL"
 _DEAD_LETTER_REPLAYED = "UPDATE dead_letter SET replay_time = clock_timestamp() WHERE id = %s"
 _ANSWER = "SELECT sealed FROM request_answer WHERE call_id = %s"
 _DUE_LOTS = """
@@ -293,11 +292,6 @@ class LedgerStore:
         """Those that wait to be sent again, oldest first."""
         rows = await self._database.fetch_all(_DEAD_LETTERS, [after, limit], row=tuple_row)
         return [DeadLetter(*row) for row in rows]
-
-    async def dead_letter_count(self) -> int:
-        """How many wait."""
-        row = await self._database.fetch_one(_DEAD_LETTER_COUNT, [], row=tuple_row)
-        return 0 if row is None else int(row[0])
 
     async def dead_letter_replayed(self, number: int) -> None:
         """Notes that one was applied at last."""

@@ -10,7 +10,6 @@ beside 33 MB of mapped file, `cl100k_base` another 16 ms and 16 MB. 750 characte
 a megabyte 7 to 30 ms.
 """
 
-import asyncio
 import functools
 import importlib
 import importlib.machinery
@@ -33,7 +32,6 @@ __all__ = (
     "count_answer",
     "count_message",
     "count_text",
-    "count_text_async",
     "count_tool",
     "exceeds",
     "image_tokens",
@@ -107,16 +105,6 @@ def count_text(text: str, model: str = DEFAULT_MODEL) -> int:
     if len(text) <= SLICE_CHARS:
         return _count(tokenizer, text)
     return sum(_count(tokenizer, part) for part in _slices(text))
-
-
-async def count_text_async(text: str, model: str = DEFAULT_MODEL) -> int:
-    """The same number as `count_text`, giving way to the event loop after each slice."""
-    tokenizer = _tokenizer(model)
-    total = 0
-    for part in _slices(text):
-        total += _count(tokenizer, part)
-        await asyncio.sleep(0)
-    return total
 
 
 def exceeds(text: str, limit: int, model: str = DEFAULT_MODEL) -> bool:

@@ -58,7 +58,6 @@ class WireOmni(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     end_user: Annotated[str, msgspec.Meta(max_length=END_USER_CHARS_MAX)] = ""
 
 
-NO_WISHES: Final = WireOmni()
 NO_NAMES: Final[Mapping[str, str]] = {}
 _NOTHING: Final[frozenset[str]] = frozenset()
 

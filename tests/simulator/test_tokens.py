@@ -1,4 +1,3 @@
-import asyncio
 import random
 import subprocess
 import sys
@@ -101,22 +100,6 @@ def test_counting_in_slices_changes_nothing(model: str) -> None:
         assert tokens.count_text(text, model) == whole
         assert tokens.exceeds(text, whole - 1, model)
         assert not tokens.exceeds(text, whole, model)
-
-
-async def test_a_long_count_gives_way_to_the_event_loop() -> None:
-    text = "hello there, this is a long prompt. " * 30_000
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(others())
-    assert await tokens.count_text_async(text) == tokens.count_text(text)
-    task.cancel()
-    assert turns > 10
 
 
 def test_texts_without_a_place_to_cut_are_counted_to_within_a_few_tokens() -> None:
