@@ -1,4 +1,4 @@
-"""All SQL of the catalog.
+"""The SQL of offers, price versions and aliases.
 
 Every write happens in one transaction that begins by locking the one row of `catalog_state` and,
 if anything changed, ends by raising its version (`writing`). Every method raises LedgerUnavailable
@@ -56,6 +56,7 @@ FROM offer o CROSS JOIN LATERAL (
 ) AS v (version) JOIN price_rate r ON r.price_version = v.version
 """
 HOLDING_RATES_OF_OFFER: Final = HOLDING_RATES + "WHERE o.id = %s"
+ORIGINS_OF_OFFER: Final = "SELECT origins FROM offer WHERE id = %s"
 BENCHMARK_SCORES: Final = """
 SELECT model, benchmark, score::float8, source, score_date FROM benchmark_score
 """
@@ -123,6 +124,11 @@ class CatalogStore:
             RATES_OF_VERSIONS, (list(versions),), row=args_row(reader.add)
         )
         return reader.prices()
+
+    async def origins(self, offer_id: str) -> dict[str, str]:
+        """The sources of an offer's facts, by field; what is not named is of the offer's own."""
+        found = await self._database.fetch_one(ORIGINS_OF_OFFER, (offer_id,), row=scalar_row)
+        return {field: str(source) for field, source in (found or {}).items()}
 
     async def aliases(self) -> tuple[Alias, ...]:
         """Every alias of every scope, ordered by scope and name; the winning one comes later."""

@@ -12,6 +12,7 @@ from omni_grpc.catalog import (
     Alias,
     Catalog,
     CatalogSnapshot,
+    CatalogStore,
     Offer,
     Rating,
     Words,
@@ -35,8 +36,6 @@ _NOT_ROWS: Final = frozenset(
     {"model", "sources", "ratings", "rates", "prompt_usd_per_mtok", "completion_usd_per_mtok"}
 )
 """What a card shows in rows of its own kind, or twice."""
-
-ORIGINS: Final = "SELECT origins FROM offer WHERE id = %s"
 
 
 def run_catalog_list(place: Place, filter_: str, limit: int, *, as_json: bool) -> None:
@@ -331,11 +330,8 @@ def _facts(
 
 async def _sources(database: Database, snapshot: CatalogSnapshot, offer: Offer) -> dict[str, str]:
     """Where each fact comes from, by its name in `_facts`: what is not named is the source's."""
-    from psycopg.rows import scalar_row
-
     named = {"context_tokens_max": "context_tokens", "output_tokens_max": "output_tokens"}
-    origins = await database.fetch_one(ORIGINS, (offer.id,), row=scalar_row)
-    found = {field: str(source) for field, source in (origins or {}).items()}
+    found = await CatalogStore(database).origins(offer.id)
     for field, word in snapshot.words(offer.id).items():
         found[field] = f"{LAYER_NAMES[word.layer]} ({word.pattern})"
     found = {named.get(field, field): source for field, source in found.items()}

@@ -1,4 +1,4 @@
-"""Where the catalog's facts come from: the packages that ship with the product, offline."""
+"""Where the catalog's facts come from: packages of the release, public lists, operators' own."""
 
 import datetime as dt
 
