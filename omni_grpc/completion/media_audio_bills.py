@@ -10,8 +10,8 @@ import msgspec
 
 from omni_grpc.catalog import Modality, Mode, Offer
 from omni_grpc.catalog.tokens import count_text, upper_bound
-from omni_grpc.completion.media_audio import pcm_seconds
 from omni_grpc.completion.media_bill import Bill, Brought
+from omni_grpc.core.audio import pcm_seconds
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.core.media import SpeechRequest, Transcript, TranscriptionRequest
 from omni_grpc.core.money import Price, Unit

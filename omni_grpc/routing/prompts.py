@@ -4,11 +4,13 @@ The bound reads no tokenizer: a token is at least one byte of text, and media ha
 The count is that of `catalog.tokens`, which an estimate is charged by.
 """
 
+import base64
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Final
 
 from omni_grpc.catalog import tokens
+from omni_grpc.core.audio import pcm_seconds
 from omni_grpc.core.chat import (
     AudioPart,
     ChatRequest,
@@ -25,9 +27,15 @@ IMAGE_TOKENS_BOUND: Final = 48_169
 IMAGE_TOKENS_BOUND_LOW: Final = 2_833
 """An image at low detail in the same scheme."""
 
-AUDIO_CHARS_PER_TOKEN: Final = 100
-"""Providers count about 10 tokens a second, which even as 8 kbit/s speech is over 1,300 base64
-characters; a tenth of that leaves room for denser schemes."""
+AUDIO_TOKENS_PER_SECOND: Final = 40
+"""Google's scheme has 32, OpenAI's 10."""
+
+AUDIO_CHARS_PER_SECOND_MIN: Final = 1_000
+"""Base64 of speech at 6 kbit/s, the lowest rate of the codecs that are taken: below it there is
+silence alone, as in a transcription."""
+
+_AUDIO_HEAD_CHARS: Final = 4_096
+"""How much of a file is decoded for its length: a WAV's format and data begin within it."""
 
 UNBOUNDED: Final = 2**40
 """A document may fill any context window, so the window itself is the bound."""
@@ -35,6 +43,10 @@ UNBOUNDED: Final = 2**40
 _MESSAGE_BOUND: Final = 8
 _PROMPT_BOUND: Final = 32
 _TOOL_BOUND: Final = 16
+
+_EXPLAINED_BOUND: Final = 600
+"""What a provider says to its model of tools, or of a schema, in a prompt of its own: Anthropic's
+has 346 tokens today and had 530."""
 
 
 class PromptSize:
@@ -80,8 +92,11 @@ def prompt_upper_bound(request: ChatRequest) -> int:
             for text in (tool.name, tool.description or "", tool.parameters_json or "")
         )
     form = request.response_format
-    if form is not None and form.schema_json is not None:
-        bound += tokens.upper_bound(form.schema_json) + _TOOL_BOUND
+    schema = None if form is None else form.schema_json
+    if schema is not None:
+        bound += tokens.upper_bound(schema) + _TOOL_BOUND
+    if request.tools or schema is not None:
+        bound += _EXPLAINED_BOUND
     return bound
 
 
@@ -117,9 +132,19 @@ def _part_bound(part: TextPart | ImagePart | AudioPart | FilePart | RefusalPart)
         case ImagePart():
             return IMAGE_TOKENS_BOUND
         case AudioPart(data=data):
-            return len(data) // AUDIO_CHARS_PER_TOKEN + 1
+            return _audio_bound(data)
         case FilePart():
             return UNBOUNDED
+
+
+def _audio_bound(data: str) -> int:
+    """By the length that a WAV's own rate gives it; of anything else by its size."""
+    try:
+        head = base64.b64decode(data[:_AUDIO_HEAD_CHARS])
+    except ValueError:  # its provider will say so
+        head = b""
+    seconds = pcm_seconds(head, len(data) * 3 // 4) or len(data) // AUDIO_CHARS_PER_SECOND_MIN + 1
+    return seconds * AUDIO_TOKENS_PER_SECOND
 
 
 def _texts(message: Message) -> Iterator[str]:

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_grpc.catalog.tokens import count_text
-from omni_grpc.completion.media_audio import pcm_seconds
 from omni_grpc.completion.media_audio_bills import SpeechBill, TranscriptionBill
 from omni_grpc.completion.media_bill import Brought
 from omni_grpc.completion.media_bills import Counted, bill_of
 from omni_grpc.completion.media_image_bill import ImageBill
 from omni_grpc.completion.media_text_bills import EmbeddingBill, ModerationBill
+from omni_grpc.core.audio import pcm_seconds
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.core.media import (
     EmbeddingRequest,

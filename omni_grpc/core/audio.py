@@ -18,8 +18,13 @@ _PLAIN: Final = frozenset({1, 3})
 """Integer and floating-point samples."""
 
 
-def pcm_seconds(content: bytes) -> int | None:
-    """Whole seconds, rounded up, of a WAV file of plain samples; None for any other content."""
+def pcm_seconds(content: bytes, size_bytes: int | None = None) -> int | None:
+    """Whole seconds, rounded up, of a WAV file of plain samples; None for any other content.
+
+    Args:
+        content: the file, or its beginning.
+        size_bytes: of the whole file, where `content` is its beginning.
+    """
     if len(content) < _HEAD.size or _HEAD.unpack_from(content)[::2] != (b"RIFF", b"WAVE"):
         return None
     at, bytes_per_second = _HEAD.size, 0
@@ -30,7 +35,7 @@ def pcm_seconds(content: bytes) -> int | None:
         at += _CHUNK.size
         if kind == b"data":
             # A stream's writer did not know its size: then all that follows is sound.
-            left = len(content) - at
+            left = (len(content) if size_bytes is None else size_bytes) - at
             return -(-left // bytes_per_second) or 1 if bytes_per_second else None
         if kind == b"fmt ":
             if size < _FORMAT.size or at + size > len(content):
