@@ -5,7 +5,7 @@
     scripts/train_router.py --data DIR --ablations
 
 Only `pool_*_dev.jsonl` is read. The same data on the same machine give the same bytes; one thread
-of linear algebra, about a minute.
+of linear algebra, about half a minute.
 """
 
 import argparse
