@@ -194,7 +194,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         priority: what matters most; the names `omni/cheap`, ... say the same.
         latency: how much speed matters.
-        cost_max_nanousd: no attempt may cost more, in its predicted cost.
+        cost_max_nanousd: no attempt may cost more: answers are cut where they would.
         providers: only these may be chosen; empty is all.
         providers_denied: never these.
         models: only these models or offers may be chosen; empty is all.

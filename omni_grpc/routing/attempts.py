@@ -47,8 +47,8 @@ class Terms:
     def output_tokens_max(self, offer: Offer) -> int:
         """The output limit: the request's own, else the service's or the model's.
 
-        Where the request sets a cost that no attempt may exceed, it is what this covers; 0 where
-        it does not even cover the prompt.
+        Where the request sets a cost that no attempt may exceed, it is what this covers at the
+        price that holds are made at; 0 where it does not even cover the prompt.
         """
         limit = self._request.output_tokens_max
         if limit is None:
@@ -59,6 +59,10 @@ class Terms:
         choices = self._request.sampling.choice_count or 1
         prompt = self.prompt_tokens_max(offer)
         covered = output_tokens_covered(
-            NanoUsd(most), prompt, limit * choices, offer.price, self._markup_ppm
+            NanoUsd(most),
+            prompt,
+            limit * choices,
+            offer.hold_price or offer.price,
+            self._markup_ppm,
         )
         return covered // choices

@@ -208,13 +208,15 @@ def test_a_fallback_above_the_highest_cost_of_a_request_is_no_attempt(asked: str
     """What asks for at most some cost is never held for more, whichever attempt it is."""
     allowed = 200_000
     wished = Preferences(cost_max_nanousd=allowed, fallbacks=("here/dear", "here/b"))
-    offers = (offer("here/a"), offer("here/b", 2), offer("here/dear", 9_000))
+    disputed = offer("here/b", 2, hold_price=offer("here/b", 7).price)
+    offers = (offer("here/a"), disputed, offer("here/dear", 9_000))
     plan = router(*offers).plan(request(asked, preferences=wished), CONTEXT)
     assert "here/dear" not in ids(plan)
     assert "here/b" in ids(plan)
     for one in plan.attempts:
         assert one.output_tokens_max > 0
-        most = worst_case(one.prompt_tokens_max, one.output_tokens_max, one.price, 0)
+        held_at = one.offer.hold_price or one.price
+        most = worst_case(one.prompt_tokens_max, one.output_tokens_max, held_at, 0)
         assert most <= allowed
 
 
