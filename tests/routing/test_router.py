@@ -208,7 +208,7 @@ def test_a_fallback_above_the_highest_cost_of_a_request_is_no_attempt(asked: str
     """What asks for at most some cost is never held for more, whichever attempt it is."""
     allowed = 200_000
     wished = Preferences(cost_max_nanousd=allowed, fallbacks=("here/dear", "here/b"))
-    disputed = offer("here/b", 2, hold_price=offer("here/b", 7).price)
+    disputed = offer("here/b", 2, hold_price=offer("here/b", 3).price)
     offers = (offer("here/a"), disputed, offer("here/dear", 9_000))
     plan = router(*offers).plan(request(asked, preferences=wished), CONTEXT)
     assert "here/dear" not in ids(plan)
