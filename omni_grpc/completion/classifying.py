@@ -15,7 +15,7 @@ import structlog
 
 from omni_grpc.billing import Ledger
 from omni_grpc.completion.call import Call
-from omni_grpc.core.chat import ChatCompletion, ChatRequest
+from omni_grpc.core.chat import ChatCompletion, ChatRequest, Preferences
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import OmniError, ProviderUnavailable
 from omni_grpc.core.ids import new_call_id
@@ -82,7 +82,10 @@ class Classifier:
         if view.tool_results or not view.text:  # both are plain to see without asking
             raise UnclassifiedError
         question = msgspec.structs.replace(
-            classification_request(view, self._offer), tags=request.tags, end_user=request.end_user
+            classification_request(view, self._offer),
+            tags=request.tags,
+            end_user=request.end_user,
+            preferences=_limits(request.preferences),
         )
         key = msgspec.msgpack.encode((str(principal.account_id), question.messages))
 
@@ -154,6 +157,17 @@ class Classifier:
 
 class UnclassifiedError(Exception):
     """The classifier says nothing of a request."""
+
+
+def _limits(wished: Preferences) -> Preferences:
+    """Whom the caller rules out: nobody of those sees the prompt, also not for its question."""
+    return Preferences(
+        providers=wished.providers,
+        providers_denied=wished.providers_denied,
+        models=wished.models,
+        models_denied=wished.models_denied,
+        region=wished.region,
+    )
 
 
 def _go_on() -> None:

@@ -139,6 +139,19 @@ def test_a_request_that_names_its_model_is_not_asked_about(gateway: Gateway) -> 
     assert reports(gateway, tenant, ASKED, 0) == []
 
 
+def test_a_prompt_is_not_shown_to_a_classifier_that_its_caller_rules_out(
+    gateway: Gateway,
+) -> None:
+    tenant = gateway.tenant()
+    text = asking(labelled("translation", complexity=0.2))
+    with HttpConnection(gateway, tenant.api_key) as http:
+        limited = chat_body("omni/auto", text, omni={"denied_models": [ASKED]})
+        answer = http.ask("/v1/chat/completions", limited)
+    assert answer.status == 200, answer.body
+    assert len(reports(gateway, tenant, "omni/auto", 1)) == 1
+    assert reports(gateway, tenant, ASKED, 0) == []
+
+
 def test_nonsense_and_silence_leave_it_to_the_local_analysis_and_then_nobody_is_asked(
     failing: Gateway,
 ) -> None:
