@@ -232,9 +232,8 @@ def test_any_row_of_blocks_goes_back_as_far_as_a_turn_may_end_so(
     dialect: Name, row: list[Block]
 ) -> None:
     wanted = joined(row)
-    if dialect == "anthropic":
-        while wanted and wanted[-1][0] in ("thinking", "hidden"):
-            wanted.pop()
+    while wanted and wanted[-1][0] in ("thinking", "hidden"):
+        wanted.pop()
     assert sent(dialect, decoded(dialect, row)) == wanted
 
 
@@ -277,15 +276,12 @@ def test_a_blank_text_between_two_thoughts_is_left_out() -> None:
     assert sent("anthropic", decoded("anthropic", row)) == [row[0], row[2], row[3]]
 
 
-def test_a_turn_that_only_thought_is_left_out() -> None:
-    turn = Message(
-        role="assistant",
-        reasoning_blocks=(
-            ReasoningBlock(kind="text", format="anthropic", text="x", signature="s"),
-        ),
-    )
+@DIALECTS_HERE
+def test_a_turn_that_only_thought_is_left_out(dialect: Name) -> None:
+    thought = ReasoningBlock(kind="text", format=dialect, text="x", signature="s")
+    turn = Message(role="assistant", reasoning_blocks=(thought,))
     call = make_call(messages=(ASKED, turn, Message(role="user", content="And?")))
-    body = json.loads(DIALECTS["anthropic"]().encode(call, make_spec(), stream=False).body)
+    body = json.loads(DIALECTS[dialect]().encode(call, make_spec(), stream=False).body)
     (asked,) = body["messages"]
     assert [block["text"] for block in asked["content"]] == ["Hi", "And?"]
 

@@ -116,16 +116,29 @@ class Turns:
             blocks = self._blocks(message, f"messages[{place}]")
             if not blocks:  # what Converse refuses as empty is left out
                 continue
+            if self._turns and self._turns[-1][0] != role:
+                self._end_turn()
             if self._turns and self._turns[-1][0] == role:
                 self._turns[-1][1].extend(blocks)
             else:
                 self._turns.append((role, blocks))
+        self._end_turn()
         if not self._turns:
             raise FieldInvalid(
                 "There must be at least one message with content beside system prompts.",
                 field="messages",
             )
         return [{"role": role, "content": blocks} for role, blocks in self._turns]
+
+    def _end_turn(self) -> None:
+        """Leaves out reasoning that nothing follows: Claude takes no turn that ends with it."""
+        if not self._turns:
+            return
+        said = self._turns[-1][1]
+        while said and "reasoningContent" in said[-1]:
+            said.pop()
+        if not said:
+            self._turns.pop()
 
     def _blocks(self, message: Message, field: str) -> list[Json]:
         if message.role == "tool":
