@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
 from omni_grpc.evaluation.data import CHARS_PER_TOKEN
 from omni_grpc.routing.learned import Guard, Quality
-from omni_grpc.routing.scoring import Candidate, Scored, balanced, rank
+from omni_grpc.routing.scoring import balanced, ranking, reference_cost, score_parts
 
 
 class Seller(msgspec.Struct, frozen=True):
@@ -42,36 +43,35 @@ def decide(quality: Quality, sellers: Sequence[Seller], prompt_id: str, prompt: 
     encoded = quality.encode(prompt)
     premium = sellers[0]
     heads = [seller.head for seller in sellers]
-    predictions = quality.predict(encoded, heads)
+    known = quality.predict(encoded, heads)
+    predictions = [known[head] for head in heads]
     tokens = quality.output_tokens(encoded, heads)
     prompt_tokens = max(1, len(prompt) // CHARS_PER_TOKEN)
-    candidates = [
-        Candidate(
-            id=seller.name,
-            model=seller.head,
-            cost_nanousd=1e9
-            * (prompt_tokens * seller.prompt_usd + tokens[seller.head] * seller.output_usd),
-            prediction=predictions[seller.head],
-            is_premium=seller is premium,
-        )
-        for seller in sellers
-    ]
+    cost = np.array(
+        [
+            1e9 * (prompt_tokens * one.prompt_usd + tokens[one.head] * one.output_usd)
+            for one in sellers
+        ]
+    )
     typical = quality.typical_tokens(premium.head)
+    typical_nanousd = 1e9 * (typical[0] * premium.prompt_usd + typical[1] * premium.output_usd)
     escalate = Guard(quality).escalates(encoded, premium.head)
-    scored: list[Scored] = rank(
-        candidates,
+    parts = score_parts(
         balanced(quality.cost_weight(premium.head)),
-        typical_nanousd=1e9 * (typical[0] * premium.prompt_usd + typical[1] * premium.output_usd),
-        escalate=escalate,
+        cost_nanousd=cost,
+        reference_nanousd=reference_cost(cost[0], typical_nanousd),
+        quality=np.array([one.mean for one in predictions]),
+        doubt=np.array([one.doubt for one in predictions]),
+        premium=0,
     )
     considered = tuple(
         Considered(
-            one.candidate.id,
-            one.score,
-            one.candidate.prediction.mean,
-            one.candidate.cost_nanousd / 1e9,
-            one.too_poor,
+            sellers[place].name,
+            float(parts.total[place]),
+            predictions[place].mean,
+            float(cost[place]) / 1e9,
+            bool(parts.too_poor[place]),
         )
-        for one in scored
+        for place in ranking(parts, escalate_to=0 if escalate else None).tolist()
     )
     return Decision(prompt_id, considered[0].model, escalate, considered)

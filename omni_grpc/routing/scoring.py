@@ -7,14 +7,11 @@ Pure and deterministic. The same functions score one request's offers and, in ev
 offers of many requests at once: arrays have the shape `[..., offers]`.
 """
 
-from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-
-from omni_grpc.routing.learned.heads import Prediction
 
 Amounts: TypeAlias = NDArray[np.float64]
 
@@ -41,9 +38,6 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     quality_floor: float | None = QUALITY_FLOOR
 
 
-DEFAULT_WEIGHTS: Final = Weights(cost=0.4, latency=0.3, task=0.3, quality_floor=None)
-"""For offers that are compared by ratings alone, where nothing was trained."""
-
 CHEAP_FACTOR: Final = 4.0
 CHEAP_FLOOR: Final = 0.15
 FAST_LATENCY: Final = 0.2
@@ -69,36 +63,6 @@ def best() -> Weights:
 def fast(cost_weight: float) -> Weights:
     """As balanced, and quick."""
     return Weights(cost=cost_weight, latency=FAST_LATENCY, task=0.5, quality=0.5)
-
-
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """An offer that can do the request, with what is predicted for it.
-
-    `latency_ms` is None where nobody knows. `quality_weight` is the operator's; 1 is neutral.
-    """
-
-    id: str
-    model: str
-    cost_nanousd: float
-    prediction: Prediction
-    latency_ms: float | None = None
-    is_premium: bool = False
-    quality_weight: float = 1.0
-
-
-class Scored(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate with its score; the parts are weighted, and sum to it.
-
-    `too_poor` says that its quality is below the floor; such candidates come after all others.
-    """
-
-    candidate: Candidate
-    score: float
-    cost: float
-    latency: float
-    task: float
-    quality: float
-    too_poor: bool
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -183,64 +147,3 @@ def ranking(parts: Parts, *, escalate_to: int | None = None) -> NDArray[np.intp]
     if escalate_to is None:
         return order
     return np.concatenate([[escalate_to], order[order != escalate_to]])
-
-
-def rank(
-    candidates: Sequence[Candidate],
-    weights: Weights,
-    *,
-    typical_nanousd: float = 0.0,
-    escalate: bool = False,
-) -> list[Scored]:
-    """The candidates, best first, each with the parts of its score.
-
-    Args:
-        candidates: at least one; the first that `is_premium` is the premium model. Without one,
-            costs are measured by the dearest candidate.
-        weights: of the terms.
-        typical_nanousd: the premium model's cost on a typical prompt; 0 leaves it out.
-        escalate: the premium model comes first, whatever its score.
-    """
-    premium = next((place for place, one in enumerate(candidates) if one.is_premium), None)
-    cost = np.array([one.cost_nanousd for one in candidates], dtype=np.float64)
-    latency = np.array(
-        [np.nan if one.latency_ms is None else one.latency_ms for one in candidates],
-        dtype=np.float64,
-    )
-    parts = score_parts(
-        weights,
-        cost_nanousd=cost,
-        reference_nanousd=reference_cost(
-            cost.max() if premium is None else cost[premium], typical_nanousd
-        ),
-        quality=np.array([one.prediction.mean for one in candidates]),
-        doubt=np.array([one.prediction.doubt for one in candidates]),
-        latency_ms=None if bool(np.isnan(latency).all()) else latency,
-        quality_weight=np.array([one.quality_weight for one in candidates]),
-        premium=premium,
-    )
-    order = ranking(parts, escalate_to=premium if escalate else None)
-    terms = zip(
-        parts.total.tolist(),
-        parts.cost.tolist(),
-        parts.latency.tolist(),
-        parts.task.tolist(),
-        parts.quality.tolist(),
-        parts.too_poor.tolist(),
-        strict=True,
-    )
-    scored = [
-        Scored(
-            candidate=one,
-            score=score,
-            cost=cost_part,
-            latency=latency_part,
-            task=task_part,
-            quality=quality_part,
-            too_poor=too_poor,
-        )
-        for one, (score, cost_part, latency_part, task_part, quality_part, too_poor) in zip(
-            candidates, terms, strict=True
-        )
-    ]
-    return [scored[place] for place in order.tolist()]

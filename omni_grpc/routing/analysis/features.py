@@ -21,12 +21,10 @@ from omni_grpc.routing.learned import DIMENSIONS
 
 Numbers = NDArray[np.float32]
 Zones = tuple[set[str], set[str], set[str], set[str]]
+"""The user's words, the first of them, the system prompt's, those of earlier turns."""
 
 DENSE_COUNT: Final = DIMENSIONS + STRUCTURE_COUNT + 1
 """The encoded text, the structure, and a one for the bias."""
-
-ZONES: Final = 4
-"""The user's words, the first of them, the system prompt's, those of earlier turns."""
 
 _ENCODED_SCALE: Final = 1.1
 _FORM_SCALE: Final = 0.18

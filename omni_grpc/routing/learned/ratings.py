@@ -2,8 +2,8 @@
 
 A rating says how often a model does a typical task of the benchmarks well; how much easier recorded
 prompts are than those, and how much harder than typical this prompt is, is known from the models
-with heads. In log-odds they add up. How far such a
-prediction may be off is measured by leaving each trained model out in turn.
+with heads. In log-odds they add up. How far such a prediction may be off is measured by leaving
+each trained model out in turn.
 """
 
 import math
