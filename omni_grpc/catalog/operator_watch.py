@@ -15,6 +15,7 @@ from omni_grpc.catalog.catalog import Catalog
 from omni_grpc.catalog.operator_file import OperatorFileError, read_operator_file
 from omni_grpc.core.errors import OmniError
 from omni_grpc.core.limits import CATALOG_POLL_SECONDS
+from omni_grpc.storage import file_signature
 
 UNMATCHED_COUNT_MAX: Final = 20
 """Most patterns without a match that the log names."""
@@ -53,7 +54,7 @@ class OperatorFileWatch:
         """Follow the file until cancelled. No failure ends it, or changes what holds."""
         while True:
             self._wake.clear()
-            signature = _signature(self._path)
+            signature = file_signature(self._path)
             if signature != self._applied:
                 try:
                     await self.apply()
@@ -86,12 +87,3 @@ class OperatorFileWatch:
             without_match=unmatched[:UNMATCHED_COUNT_MAX],
         )
         return True
-
-
-def _signature(path: Path) -> tuple[int, ...]:
-    """What changes when a file is written or replaced; empty where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return (found.st_mtime_ns, found.st_size, found.st_ino)

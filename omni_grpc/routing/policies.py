@@ -27,7 +27,7 @@ from omni_grpc.routing.policy_file import FileContent, PolicyFileError, read_pol
 from omni_grpc.routing.policy_model import Policy
 from omni_grpc.routing.policy_set import Chosen, PolicySet
 from omni_grpc.routing.store import Content, Item, Kind, PolicyStore, Stored
-from omni_grpc.storage import Database
+from omni_grpc.storage import Database, file_signature
 
 __all__ = ["Chosen", "Entry", "Policies", "Source", "entry_of", "set_of"]
 
@@ -93,7 +93,7 @@ class Policies:
         self._clock = clock
         self._path = file
         self._poll_s = poll_s
-        self._signature = _signature(file)
+        self._signature = file_signature(file)
         self._file = FileContent() if file is None else read_policy_file(file)
         self._content = Content()
         self._wake = asyncio.Event()
@@ -179,7 +179,7 @@ class Policies:
         """Read the file again; returns whether it could be used. A wrong one changes nothing."""
         if self._path is None:
             return True
-        self._signature = _signature(self._path)
+        self._signature = file_signature(self._path)
         try:
             found = await asyncio.to_thread(read_policy_file, self._path)
         except PolicyFileError as error:
@@ -200,7 +200,7 @@ class Policies:
         """Follow database and file until cancelled. No failure ends it, or changes what holds."""
         while True:
             try:
-                if self._wake.is_set() or _signature(self._path) != self._signature:
+                if self._wake.is_set() or file_signature(self._path) != self._signature:
                     self._wake.clear()
                     await self.read_file()
                 await self.refresh()
@@ -258,14 +258,3 @@ def listed(
             key=lambda entry: (entry.item.full_name, entry.source is Source.FILE),
         )
     )
-
-
-def _signature(path: Path | None) -> tuple[int, ...] | None:
-    """What changes when a file is written or replaced; None where there is none."""
-    if path is None:
-        return None
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_mtime_ns, found.st_size, found.st_ino)

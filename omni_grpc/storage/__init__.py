@@ -13,6 +13,7 @@ from omni_grpc.storage.errors import (
     MigrationError,
     StorageError,
 )
+from omni_grpc.storage.file_signature import file_signature
 from omni_grpc.storage.journal import SegmentReader, SegmentWriter
 from omni_grpc.storage.journal_folder import JournalFolder, abandoned, kept, take
 from omni_grpc.storage.journal_frames import Damage
@@ -50,6 +51,7 @@ __all__ = [
     "abandoned",
     "boot_id",
     "connect",
+    "file_signature",
     "kept",
     "make_durable",
     "migrate",
