@@ -1,7 +1,7 @@
 """The analysis on prompts written by hand for these tests; none of them is trained on.
 
-What was changed while looking at the first two files can have learned their habits; the last was
-written before the last change and not looked at for it. docs/task-analysis.md tells the shares.
+What was changed while looking at the first file can have learned its habits; the others were
+written after. docs/task-analysis.md tells the shares.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent
 
 FLOORS = {
     "task_prompts.jsonl": (0.9, 0.8),
-    "task_prompts_fresh.jsonl": (0.75, 0.4),
+    "task_prompts_fresh.jsonl": (0.7, 0.25),
     "task_prompts_last.jsonl": (0.85, 0.7),
 }
 """Shares that must be recognised: of all, and of each task."""
