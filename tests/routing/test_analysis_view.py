@@ -24,7 +24,7 @@ def user(text: str) -> Message:
 def test_a_plain_prompt_is_encoded_as_it_stands() -> None:
     view = view_of(chat(user("What is a monad?")))
     assert view.text == view.user == "What is a monad?"
-    assert (view.turns, view.user_chars, view.prompt_chars) == (1, 16, 16)
+    assert (view.turns, view.user_chars) == (1, 16)
 
 
 def test_a_long_prompt_keeps_its_head_and_its_tail() -> None:

@@ -56,7 +56,6 @@ class PromptView(msgspec.Struct, frozen=True, kw_only=True):
         earlier: the user's turn before, and the head of the answer to it.
         tools: names of the tools offered, with the head of their descriptions.
         user_chars: length of the whole last turn.
-        prompt_chars: length of all texts.
         turns: how often the user spoke.
         tool_count: tools offered; 0 where the request forbids their use.
         tool_results: results of tools among the last `RECENT_MESSAGES` messages.
@@ -73,7 +72,6 @@ class PromptView(msgspec.Struct, frozen=True, kw_only=True):
     earlier: str = ""
     tools: str = ""
     user_chars: int = 0
-    prompt_chars: int = 0
     turns: int = 1
     tool_count: int = 0
     tool_results: int = 0
@@ -108,7 +106,6 @@ def view_of(request: ChatRequest) -> PromptView:
         earlier=earlier,
         tools=tool_words(offered),
         user_chars=user_chars,
-        prompt_chars=said.chars,
         turns=said.turns,
         tool_count=len(offered),
         tool_results=sum(message.role == "tool" for message in messages[-RECENT_MESSAGES:]),
@@ -150,20 +147,16 @@ class _Counts:
     """What is counted over all messages."""
 
     def __init__(self) -> None:
-        self.chars = self.turns = self.images = self.images_before = 0
+        self.turns = self.images = self.images_before = 0
         self.audios = self.files = 0
 
     def add(self, message: Message, *, is_last_turn: bool) -> None:
         if message.role == "user":
             self.turns += 1
-        content = message.content
-        if isinstance(content, str):
-            self.chars += len(content)
+        if not isinstance(message.content, tuple):
             return
-        for part in content or ():
+        for part in message.content:
             match part:
-                case TextPart(text=text):
-                    self.chars += len(text)
                 case ImagePart():
                     self.images += is_last_turn
                     self.images_before += not is_last_turn
