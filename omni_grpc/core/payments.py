@@ -32,6 +32,9 @@ _NETWORKS: Final = {
 }
 """The names of one word that are known, by their CAIP-2 identifiers (or what looks like one)."""
 
+_CHAINS: Final = {chain.lower(): chain for chain in _NETWORKS.values()}
+"""The same identifiers by their letters in lower case: nobody else's differs by its case alone."""
+
 _CAIP_2: Final = re.compile(r"([-a-z0-9]{3,8}):([-_a-zA-Z0-9]{1,32})", re.ASCII)
 _NAME: Final = re.compile(rf"[!-~]{{1,{NAME_CHARS_MAX}}}", re.ASCII)
 _EVM_HASH: Final = re.compile(r"(?:0x)?([0-9a-f]{64})", re.ASCII)
@@ -80,7 +83,8 @@ def _network(text: str) -> str:
             raise ValueError("The network eip155 is named with a chain's number, as eip155:8453.")
         return f"eip155:{int(reference)}"
     # As some write them: solana:devnet.
-    return _NETWORKS.get(f"{namespace}-{reference}", word)
+    known = _NETWORKS.get(f"{namespace}-{reference}".lower())
+    return known or _CHAINS.get(word.lower(), word)
 
 
 def _id(namespace: str, text: str) -> str:

@@ -41,6 +41,13 @@ def test_a_payment_on_solana_has_one_name(names: tuple[str, ...], network: str) 
         assert Payment.named(word, SIGNATURE) == Payment(network, SIGNATURE)
 
 
+@pytest.mark.parametrize("word", ["Stripe", "STRIPE:live", "stripe:LIVE", "Stripe:Live"])
+def test_a_known_network_is_the_same_in_whichever_case(word: str) -> None:
+    assert Payment.named(word, "pi_3aB") == Payment.named("stripe", "pi_3aB")
+    for devnet in ("solana:DEVNET", "SOLANA:etwtrabzayq6imfeyKouRu166VU2xqa1"):
+        assert Payment.named(devnet, SIGNATURE) == Payment.named("solana-devnet", SIGNATURE)
+
+
 def test_letters_of_other_names_tell_payments_apart() -> None:
     assert Payment.named("stripe", "pi_3aB") == Payment.named("stripe:live", "pi_3aB")
     assert Payment.named("stripe", "pi_3aB") != Payment.named("stripe", "pi_3ab")
