@@ -11,18 +11,17 @@ import msgspec
 
 from omni_grpc.billing import AttemptRecord, EntryKind, Ledger, LedgerEntry
 from omni_grpc.completion import Account, Accounts, Call, PageTokens, page_size
-from omni_grpc.core.errors import FieldInvalid, NotFound
+from omni_grpc.core.errors import NotFound
 from omni_grpc.core.ids import CallId
 from omni_grpc.core.money import usd_text
 from omni_grpc.core.usage import Usage, UsageSource
 from omni_grpc.identity import Principal
-from omni_grpc.rest_api.exchange import JSON_HEADERS, Exchange
+from omni_grpc.rest_api.exchange import JSON_HEADERS, Exchange, page_size_asked
 
 BALANCE_PATH: Final = "/v1/balance"
 TRANSACTIONS_PATH: Final = "/v1/transactions"
 CALL_PATH: Final = "/v1/calls/{id}"
 
-_PAGE_SIZE_DIGITS_MAX: Final = 9
 _KINDS: Final = {
     EntryKind.CHARGE: "charge",
     EntryKind.GRANT: "grant",
@@ -63,7 +62,7 @@ class BillingRoutes:
         """
         account = await self._own(call)
         fields = exchange.query()
-        size = page_size(_whole(fields.get("page_size", "0")))
+        size = page_size(page_size_asked(fields))
         query = ("transactions", account.name)
         before = self._tokens.open_number(query, fields.get("page_token", ""))
         entries = await self._ledger.entries(account.id, before, size + 1)
@@ -106,13 +105,6 @@ def _principal(call: Call) -> Principal:
     if call.principal is None:
         raise RuntimeError("the call did not come through the auth gate")
     return call.principal
-
-
-def _whole(text: str) -> int:
-    digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdecimal() and len(digits) <= _PAGE_SIZE_DIGITS_MAX):
-        raise FieldInvalid("The page_size must be a whole number.", field="page_size")
-    return int(text)
 
 
 def _add_amount(body: _JsonObject, name: str, amount: int | None) -> None:

@@ -7,7 +7,7 @@ Nothing is buffered for a slow reader: sending waits.
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -33,6 +33,7 @@ TIMEOUT_HEADER: Final = b"x-omni-timeout-ms"
 REQUEST_ID_HEADER: Final = b"idempotency-key"
 OPTIONAL_HEADER: Final = b"x-omni-optional"
 _TIMEOUT_DIGITS_MAX: Final = 15
+_PAGE_SIZE_DIGITS_MAX: Final = 9
 
 BASE_HEADERS: Final[Headers] = [
     (b"cache-control", b"no-store"),
@@ -316,6 +317,19 @@ class Exchange:
     def _length(self) -> int:
         """The declared length; 0 where none is. The server refuses what is no number."""
         return int(self._headers.get(b"content-length", b"0"))
+
+
+def page_size_asked(fields: Mapping[str, str]) -> int:
+    """The `page_size` of a query; 0 where it has none.
+
+    Raises:
+        FieldInvalid: it is no whole number.
+    """
+    text = fields.get("page_size", "0")
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= _PAGE_SIZE_DIGITS_MAX):
+        raise FieldInvalid("The page_size must be a whole number.", field="page_size")
+    return int(text)
 
 
 def _too_large(bytes_max: int) -> TooLarge:

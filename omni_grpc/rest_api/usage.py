@@ -14,7 +14,7 @@ from omni_grpc.billing.usage import Bucket, Dimension, UsageReports, UsageSummar
 from omni_grpc.completion import Accounts, Call, PageTokens, page_size
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.core.money import usd_text
-from omni_grpc.rest_api.exchange import JSON_HEADERS, Exchange
+from omni_grpc.rest_api.exchange import JSON_HEADERS, Exchange, page_size_asked
 
 USAGE_PATH: Final = "/v1/usage"
 
@@ -22,7 +22,6 @@ _FIELDS: Final = (
     "account", "from", "to", "bucket", "group_by", "time_zone", "page_size", "page_token",
 )  # fmt: skip
 _MOMENT_CHARS_MAX: Final = 40
-_PAGE_SIZE_DIGITS_MAX: Final = 9
 _AMOUNTS: Final = ("cost", "refunded", "premium", "saved", "single", "single_saved")
 _COUNTS: Final = {
     "call_count": "calls",
@@ -78,7 +77,7 @@ class UsageRoutes:
                 )
         account = await self._accounts.named(principal, fields.get("account", ""), field="account")
         bucket, dimensions = _bucket(fields), _dimensions(fields)
-        size = page_size(_whole(fields.get("page_size", "0")))
+        size = page_size(page_size_asked(fields))
         query = await self._usage.query(
             account.id,
             start=_moment(fields, "from"),
@@ -158,10 +157,3 @@ def _dimensions(fields: Mapping[str, str]) -> frozenset[Dimension]:
             f"group_by must be some of {', '.join(Dimension)}, with commas between them.",
             field="group_by",
         ) from None
-
-
-def _whole(text: str) -> int:
-    digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdecimal() and len(digits) <= _PAGE_SIZE_DIGITS_MAX):
-        raise FieldInvalid("The page_size must be a whole number.", field="page_size")
-    return int(text)
