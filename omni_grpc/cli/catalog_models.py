@@ -1,6 +1,5 @@
 """`omni-grpc catalog` about models: what is known of them, and what the operator says."""
 
-import datetime as dt
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -22,6 +21,7 @@ from omni_grpc.catalog import (
     parse_filter,
 )
 from omni_grpc.cli.failures import CommandError
+from omni_grpc.cli.moments import day_of
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.cli.working import Place, console, print_json, table_of, work_in
 from omni_grpc.core.errors import NotFound
@@ -199,10 +199,9 @@ def words_of(options: Mapping[str, Any]) -> Words:  # as the options give it
         cost["discount_ppm"] = options["discount_ppm"]
     try:
         price = own_price(cost) if cost else None
-        date = options["deprecated_from"]
-        deprecation_date = None if date is None else dt.date.fromisoformat(date)
     except ValueError as error:
         raise CommandError(f"{error}.") from None
+    date = options["deprecated_from"]
     return Words(
         enabled=options["enabled"],
         tags=tuple(options["tags"]) or None,
@@ -210,7 +209,7 @@ def words_of(options: Mapping[str, Any]) -> Words:  # as the options give it
         quality_weight_ppm=options["quality_weight_ppm"],
         routing_weight=options["routing_weight"],
         replacement=options["replacement"],
-        deprecation_date=deprecation_date,
+        deprecation_date=None if date is None else day_of("--deprecated-from", date),
         deprecation_reason=options["reason"],
         price=price,
     )

@@ -1,13 +1,12 @@
 """`omni-grpc credits`: grants, refunds and balances, straight on the database."""
 
 import uuid
-from datetime import UTC, datetime
-from typing import Final
 
 from rich.table import Table
 
 from omni_grpc.billing import charge_of_call
 from omni_grpc.cli.failures import CommandError
+from omni_grpc.cli.moments import moment_of
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.cli.working import Place, amount_of, console, print_json, work_in
 from omni_grpc.core.ids import CallId
@@ -16,8 +15,6 @@ from omni_grpc.core.money import usd_text
 from omni_grpc.core.payments import Payment
 from omni_grpc.identity import OPERATOR_SLUG
 from omni_grpc.settings import Settings
-
-EXAMPLE: Final = "2030-12-31 or 2030-12-31T18:00:00+01:00"
 
 
 def run_credits_grant(
@@ -33,7 +30,7 @@ def run_credits_grant(
 ) -> None:
     """Adds credits; `payment` is an outside payment's network and name, or two Nones."""
     amount = amount_of("--usd", usd)
-    expire_time = None if expires is None else _moment(expires)
+    expire_time = None if expires is None else moment_of("--expires", expires)
     _check_reason(reason)
     paid = _payment(*payment)
 
@@ -146,15 +143,6 @@ def run_credits_balance(place: Place, org: str, *, as_json: bool) -> None:
     for name, amount in balance.items():
         table.add_row(name.removesuffix("_nanousd"), usd_text(amount))
     console.print(table)
-
-
-def _moment(text: str) -> datetime:
-    """A moment in UTC; a day is its beginning, and what names no time zone is UTC."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandError(f"--expires: {text[:40]!r} is no time, such as {EXAMPLE}.") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _uuid(option: str, text: str) -> uuid.UUID:

@@ -1,7 +1,7 @@
 """`omni-grpc usage`: what an organisation used, cost and saved, straight on the database."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Final, TypeVar
 
@@ -21,6 +21,7 @@ from omni_grpc.billing.usage import (
     UsageSums,
 )
 from omni_grpc.cli.failures import CommandError
+from omni_grpc.cli.moments import moment_of
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.cli.working import Place, console, print_json, work_in
 from omni_grpc.core.clock import SystemClock
@@ -53,15 +54,16 @@ def run_usage(
     """Shows a report: a picture of what each bucket cost, the rows, and the sums of all."""
     divided = _known(Bucket, "--bucket", bucket)
     dimensions = frozenset(_known(Dimension, "--by", one) for one in by)
-    moments = (_moment("--from", start), _moment("--to", end))
+    since = None if start is None else moment_of("--from", start)
+    until = None if end is None else moment_of("--to", end)
 
     async def work(_: Settings, rooms: Rooms) -> tuple[list[UsageSummary], UsageSums]:
         found = await rooms.identity.get_org(org)
         reports = UsageReports(UsageStore(rooms.database), SystemClock())
         query = await reports.query(
             found.account_id,
-            start=moments[0],
-            end=moments[1],
+            start=since,
+            end=until,
             bucket=divided,
             dimensions=dimensions,
             time_zone=time_zone,
@@ -176,16 +178,3 @@ def _known(kinds: type[K], option: str, text: str) -> K:
         return kinds(text)
     except ValueError:
         raise CommandError(f"{option} must be one of {', '.join(kinds)}.") from None
-
-
-def _moment(option: str, text: str | None) -> datetime | None:
-    """A moment; a day is its beginning, and what names no time zone is UTC."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise CommandError(
-            f"{option}: {text[:40]!r} is no time, such as 2026-01-31 or 2026-01-31T18:00:00+01:00."
-        ) from None
