@@ -142,6 +142,8 @@ def train_basis(seen: Seen, recipe: Recipe = RECIPE) -> Basis:
 
 def _habits(moved: Sequence[Numbers], count: int, dimensions: int) -> Numbers:
     """The directions in which prompts move most when they are rewritten, `[count, dimensions]`."""
+    if count == 0:
+        return np.zeros((0, dimensions), dtype=np.float32)
     spread = sum((one.astype(np.float64).T @ one for one in moved), np.zeros((dimensions,) * 2))
     _, vectors = np.linalg.eigh(spread)
     found: Numbers = vectors[:, dimensions - count :].T.astype(np.float32)
