@@ -7,11 +7,9 @@ long each would take.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-import msgspec
-
 from omni_grpc.core.clock import Clock
 from omni_grpc.routing.breakers import Breaker, BreakerState
-from omni_grpc.routing.speeds import Speed, SpeedMeter, Sums
+from omni_grpc.routing.speeds import SpeedMeter, Sums
 
 T = TypeVar("T")
 
@@ -21,15 +19,6 @@ class HealthObserver(Protocol):
 
     def breaker_changed(self, offer: str, state: BreakerState) -> None:
         """A breaker opened or closed."""
-
-
-class OfferHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one offer."""
-
-    offer: str
-    state: BreakerState
-    cause: str
-    speed: Speed | None
 
 
 class Health:
@@ -68,23 +57,6 @@ class Health:
     def speeds(self) -> Mapping[str, SpeedMeter]:
         """The meters of all offers that were called."""
         return self._meters
-
-    def speed(self, offer: str) -> Speed | None:
-        """How fast an offer answers; None where nothing was measured."""
-        meter = self._meters.get(offer)
-        return None if meter is None else meter.speed
-
-    def known(self) -> tuple[OfferHealth, ...]:
-        """Everything that is known, by offer id."""
-        return tuple(
-            OfferHealth(
-                offer=offer,
-                state=self._state(offer),
-                cause=self._breakers[offer].cause if offer in self._breakers else "",
-                speed=self.speed(offer),
-            )
-            for offer in sorted({*self._breakers, *self._meters})
-        )
 
     # --- told by completion -------------------------------------------------------------------
     def begun(self, offer: str) -> None:

@@ -104,12 +104,12 @@ def test_a_trial_whose_caller_left_leaves_room_for_another(health: Health, clock
 def test_a_speed_follows_what_is_measured_and_forgets(health: Health, clock: SetClock) -> None:
     for _ in range(20):
         answer(health, whole_s=1.5, tokens=100)  # 10 ms a token after half a second
-    speed = health.speed("p/a")
+    speed = health.speeds["p/a"].speed
     assert speed is not None
     assert (round(speed.first_token_ms), round(speed.token_ms or 0)) == (500, 10)
     clock.at += 3 * 3_600
     answer(health, whole_s=4.5, tokens=100)
-    slow = health.speed("p/a")
+    slow = health.speeds["p/a"].speed
     assert slow is not None
     assert slow.token_ms == pytest.approx(40, rel=0.01)
 

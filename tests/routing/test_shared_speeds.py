@@ -91,13 +91,13 @@ async def test_a_fresh_worker_starts_with_what_others_measured(workers):
     await first.share.share()
     await second.share.share()
     await fresh.share.load()
-    speed = fresh.health.speed("p/a")
+    speed = fresh.health.speeds["p/a"].speed
     assert speed.first_token_ms == pytest.approx(600, rel=0.01)  # of all twenty calls
     assert speed.token_ms == pytest.approx(10, rel=0.01)
     assert speed.weight == pytest.approx(20, rel=0.01)
-    assert fresh.health.speed("q/b").weight == pytest.approx(10, rel=0.01)
+    assert fresh.health.speeds["q/b"].speed.weight == pytest.approx(10, rel=0.01)
     await first.share.share()
-    assert first.health.speed("p/a").first_token_ms == pytest.approx(600, rel=0.01)
+    assert first.health.speeds["p/a"].speed.first_token_ms == pytest.approx(600, rel=0.01)
 
 
 async def test_each_call_is_told_once(workers, url):
@@ -107,7 +107,7 @@ async def test_each_call_is_told_once(workers, url):
         await worker.share.share()
         await worker.share.share()
         assert rows(url)["p/a"][1] == pytest.approx(turn, rel=0.01)
-    assert worker.health.speed("p/a").weight == pytest.approx(3, rel=0.01)
+    assert worker.health.speeds["p/a"].speed.weight == pytest.approx(3, rel=0.01)
 
 
 async def test_what_was_measured_since_stays_when_others_are_learned_from(workers):
@@ -117,9 +117,9 @@ async def test_what_was_measured_since_stays_when_others_are_learned_from(worker
     for _ in range(3):
         ours.call("p/a", first_s=0.6)
     await ours.share.load()  # not told yet, and not lost
-    assert ours.health.speed("p/a").first_token_ms == pytest.approx(500, rel=0.01)
+    assert ours.health.speeds["p/a"].speed.first_token_ms == pytest.approx(500, rel=0.01)
     await ours.share.share()
-    assert ours.health.speed("p/a").first_token_ms == pytest.approx(500, rel=0.01)
+    assert ours.health.speeds["p/a"].speed.first_token_ms == pytest.approx(500, rel=0.01)
 
 
 async def test_the_past_fades_and_a_crowd_of_old_calls_weighs_no_more_than_its_bound(workers, url):
@@ -131,11 +131,11 @@ async def test_the_past_fades_and_a_crowd_of_old_calls_weighs_no_more_than_its_b
     for _ in range(int(WEIGHT_MAX)):
         new.call("p/a", token_ms=30)
     await new.share.share()
-    assert new.health.speed("p/a").token_ms == pytest.approx(20, rel=0.01)
+    assert new.health.speeds["p/a"].speed.token_ms == pytest.approx(20, rel=0.01)
     aged(url, 6 * 3_600)
     new.call("p/a", token_ms=30)
     await new.share.share()
-    assert new.health.speed("p/a").token_ms == pytest.approx(30, rel=0.01)
+    assert new.health.speeds["p/a"].speed.token_ms == pytest.approx(30, rel=0.01)
 
 
 async def test_plain_calls_alone_tell_nothing_of_first_tokens(workers):
@@ -143,11 +143,12 @@ async def test_plain_calls_alone_tell_nothing_of_first_tokens(workers):
     plain.health.answered("p/a", first_token_s=None, whole_s=1.0, output_tokens=100)
     await plain.share.share()
     await fresh.share.load()
-    assert (fresh.health.speed("p/a").first_token_ms, fresh.health.speed("p/a").token_ms) == (0, 10)
+    found = fresh.health.speeds["p/a"].speed
+    assert (found.first_token_ms, found.token_ms) == (0, 10)
     streamed.call("p/a")
     await streamed.share.share()
     await fresh.share.load()
-    assert fresh.health.speed("p/a").first_token_ms == pytest.approx(500, rel=0.01)
+    assert fresh.health.speeds["p/a"].speed.first_token_ms == pytest.approx(500, rel=0.01)
 
 
 async def test_what_nobody_called_for_a_day_is_forgotten(workers, url):
@@ -157,11 +158,11 @@ async def test_what_nobody_called_for_a_day_is_forgotten(workers, url):
     await first.share.share()
     aged(url, KNOWN_HOURS * 3_600 + 60)
     await second.share.load()
-    assert second.health.speed("p/old") is None
+    assert "p/old" not in second.health.speeds
     second.call("p/both", token_ms=40)
     await second.share.share()
     assert set(rows(url)) == {"p/both"}
-    assert second.health.speed("p/both").token_ms == pytest.approx(40, rel=0.01)
+    assert second.health.speeds["p/both"].speed.token_ms == pytest.approx(40, rel=0.01)
 
 
 async def test_many_offers_are_told_by_bounded_statements(workers, url):
@@ -204,7 +205,7 @@ async def test_while_the_database_is_away_nothing_fails_and_nothing_is_lost(
     with pytest.raises(LedgerUnavailable):
         await worker.share.share()
     worker.call("p/a")
-    assert worker.health.speed("p/a").weight == pytest.approx(3, rel=0.01)
+    assert worker.health.speeds["p/a"].speed.weight == pytest.approx(3, rel=0.01)
     await asyncio.to_thread(speeds_server.start)
     async with asyncio.timeout(20):
         while await told() < 2.9:
