@@ -73,9 +73,13 @@ def tags(given: Mapping[str, str]) -> dict[str, str]:
         check_no_nul(name, "prompt.tags")
         check_no_nul(value, "prompt.tags")
         if not 1 <= len(name) <= TAG_NAME_CHARS_MAX:
-            raise invalid("prompt.tags", f"has a name that is not of 1 to {TAG_NAME_CHARS_MAX}")
+            raise invalid(
+                "prompt.tags", f"has a name that is not of 1 to {TAG_NAME_CHARS_MAX} characters"
+            )
         if len(value) > TAG_VALUE_CHARS_MAX:
-            raise invalid(f"prompt.tags[{name!r}]", f"is longer than {TAG_VALUE_CHARS_MAX}")
+            raise invalid(
+                f"prompt.tags[{name!r}]", f"is longer than {TAG_VALUE_CHARS_MAX} characters"
+            )
     return dict(given)
 
 
