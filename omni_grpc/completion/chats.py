@@ -168,6 +168,8 @@ class Chats:
 
         Providers that are read on are left after `seconds`, and charged by what came.
         """
+        if self._classifier is not None:
+            await self._classifier.close()
         await self._endings.close(seconds)
 
     # --- one attempt --------------------------------------------------------------------------

@@ -59,6 +59,7 @@ class Classifier:
         self._seconds = seconds
         self._failures = 0
         self._rests_until = 0.0
+        self._asking: set[asyncio.Task[object]] = set()
         self._known: BoundedCache[Analysis] = BoundedCache(
             size_max=CACHED_MAX, ttl_s=CACHE_SECONDS, clock=clock
         )
@@ -90,13 +91,25 @@ class Classifier:
         key = msgspec.msgpack.encode((str(principal.account_id), question.messages))
 
         async def ask() -> Analysis:
-            return await self._asked(call, principal, question, complete)
+            task = asyncio.current_task()
+            if task is None:  # a coroutine always runs in one
+                raise UnclassifiedError
+            self._asking.add(task)
+            try:
+                return await self._asked(call, principal, question, complete)
+            finally:
+                self._asking.discard(task)
 
         try:
             async with asyncio.timeout(call.seconds_left(self._clock)):
                 return await self._known.get(key, ask)
         except TimeoutError:
             raise UnclassifiedError from None
+
+    async def close(self) -> None:
+        """Waits for questions whose callers have left: each is charged, and within its limit."""
+        if self._asking:
+            await asyncio.wait(self._asking)
 
     async def _asked(
         self, call: Call, principal: Principal, question: ChatRequest, complete: Complete
