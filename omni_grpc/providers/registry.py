@@ -26,7 +26,6 @@ from omni_grpc.providers.errors import ProviderFault
 from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.gemini import GeminiChat
 from omni_grpc.providers.gemini_media import GeminiMedia
-from omni_grpc.providers.google_credentials import GoogleCredentials
 from omni_grpc.providers.http import Upstream
 from omni_grpc.providers.media_call import MediaProvider
 from omni_grpc.providers.media_dialect import MediaDialect
@@ -330,7 +329,11 @@ def _google_credentials(settings: ProviderSettings) -> Credentials | None:
     """A service account of Google's by its key file; None where none is named."""
     named = settings.variables.get("credentials")
     path = "" if named is None else named.get_secret_value().strip()
-    return GoogleCredentials(Path(path)) if path else None
+    if not path:
+        return None
+    from omni_grpc.providers.google_credentials import GoogleCredentials  # late: most need none
+
+    return GoogleCredentials(Path(path))
 
 
 def _base_url(provider_id: str, address: str) -> URL:
