@@ -121,6 +121,96 @@ class Settings(BaseModel):
     credits_per_usd: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000
     """How many credits a dollar is, where amounts are shown in credits too."""
 
+    redis_url: SecretStr | None = None
+    """redis:// or rediss://, where rate limits of all servers are counted together; each server counts
+    for itself if unset."""
+
+    oidc_issuer: str = ""
+    """The issuer whose tokens sign users in, an https URL; none if empty."""
+
+    oidc_audience: str = ""
+    """What tokens must be for: their `aud`. Required with an issuer."""
+
+    oidc_jwks_url: str = ""
+    """Where the issuer's keys are; found by its discovery document if empty."""
+
+    oidc_org_claim: str = "org"
+    """Which claim names the organisation, by its id; `a.b` is a claim within a claim."""
+
+    oidc_role_claim: str = "role"
+    """Which claim names the role, or a list of which one does."""
+
+    oidc_roles: dict[str, str] = {}
+    """By a value of the role claim: owner, admin, developer or viewer. Those four mean themselves."""
+
+    wallet_sign_in: bool = False
+    """Whether wallets sign in with SIGN-IN-WITH-X; each wallet has an organisation of its own."""
+
+    wallet_headers: bool = False
+    """Whether they also sign in with x-wallet-address, -signature and -nonce, which are not bound to
+    this host: a signature could be used elsewhere. `dev` turns it on."""
+
+    wallet_domain: str = ""
+    """The host that wallets sign in to; that of the request if empty."""
+
+    sign_up_nanousd: Annotated[int, Field(ge=0, le=10**12)] = 0
+    """Credits that a wallet's new organisation is given, in billionths of a US dollar."""
+
+    address_failures_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 60
+    """How often an address may fail to say who it is in any minute, in one worker; then it is refused
+    before it is asked. 0: as often as it likes."""
+
+    address_requests_per_minute: Annotated[int, Field(ge=0, le=100_000_000)] = 0
+    """How many requests an address may send in any minute, in one worker. 0: any number."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks, comma-separated, whose X-Forwarded-For says who calls."""
+
+    tls_cert_file: Path | None = None
+    """The server's certificate chain, PEM; with `tls_key_file`, for gRPC and REST. Read again when
+    it changes."""
+
+    tls_key_file: Path | None = None
+    """The certificate's private key, PEM."""
+
+    tls_client_ca_file: Path | None = None
+    """Authorities whose certificates clients must have (mTLS), PEM; none must if unset."""
+
+    credential_master_key: SecretStr | None = None
+    """32 bytes in base64 or hex, under which tenants' provider credentials are sealed; none can be
+    stored if unset. Older keys, comma-separated behind it, still open what they sealed."""
+
+    credential_master_key_file: Path | None = None
+    """A file with the same, a key a line, the current one first."""
+
+    webhook_private_hosts: bool = False
+    """Whether webhooks may lead to private addresses, and over http. `dev` turns it on."""
+
+    public_url: str = ""
+    """Where callers reach the REST side, https://host: named in offers and receipts."""
+
+    topup_min_nanousd: Annotated[int, Field(ge=1_000_000)] = 1_000_000_000
+    topup_max_nanousd: Annotated[int, Field(ge=1_000_000, le=10**15)] = 10_000_000_000_000
+
+    x402_facilitator_url: str = ""
+    """Who verifies and settles payments in USDC, an https URL; none are taken if empty."""
+
+    x402_pay_to: str = ""
+    """The wallet that is paid: its Solana address. Required with a facilitator."""
+
+    x402_network: Literal["solana", "solana-devnet"] = "solana"
+
+    x402_rpc_url: str = ""
+    """A Solana node that says what arrived; the facilitator's word is taken if empty."""
+
+    stripe_api_key: SecretStr | None = None
+    """Stripe's secret key; cards are not taken if unset."""
+
+    stripe_webhook_secret: SecretStr | None = None
+    """What Stripe signs its webhooks with. Required with a key."""
+
+    stripe_api_base: str = "https://api.stripe.com"
+
     calls_at_once_max: Annotated[int, Field(ge=1)] = CALLS_AT_ONCE_MAX
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
@@ -199,7 +289,7 @@ class Settings(BaseModel):
             raise ValueError("must be a postgresql:// URL")
         return value
 
-    @field_validator("cors_origins", "catalog_sources", mode="before")
+    @field_validator("cors_origins", "catalog_sources", "trusted_proxies", mode="before")
     @classmethod
     def _origins(cls, value: object) -> object:
         if isinstance(value, str):

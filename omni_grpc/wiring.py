@@ -17,6 +17,8 @@ from typing import Any, Final
 import structlog
 import uvicorn
 
+from omni_grpc.administration import Access, AuditOperations, Operations
+from omni_grpc.audit import AuditLog, AuditStore
 from omni_grpc.billing import (
     CallJournal,
     Housekeeper,
@@ -68,7 +70,7 @@ from omni_grpc.grpc_api import (
     GrpcServer,
     RouterServicer,
 )
-from omni_grpc.identity import Identity
+from omni_grpc.identity import Identity, Subjects
 from omni_grpc.metrics import Metrics, render
 from omni_grpc.providers import EndpointSettings, Providers, ProviderSettings, load_specs
 from omni_grpc.rest_api import REASONING_SEAL_PURPOSE, RestProtocol, build_app
@@ -291,6 +293,7 @@ class Worker:
             self._router, self._ledger, self._clock, markup_ppm=settings.markup_ppm
         )
         self._runs = AgentRuns(AgentRunStore(self._database))
+        operations = self._operations(tokens)
         self._grpc = GrpcServer(
             gates=self._gates,
             router=RouterServicer(
@@ -311,6 +314,7 @@ class Worker:
                 self._catalog, self._snapshot, ids, tokens, self._catalog_sync()
             ),
             admin=AdminServicer(self._identity, PolicyAdmin(self._policies), tokens),
+            operations=operations,
             clock=self._clock,
             observer=self._metrics,
             reflection=settings.reflection,
@@ -327,6 +331,7 @@ class Worker:
             estimates=estimates,
             runs=self._runs,
             usage=usage_reports,
+            operations=operations,
             credits_per_usd=settings.credits_per_usd,
             reasoning_sealer=Sealer(secret, REASONING_SEAL_PURPOSE),
             catalog=self._snapshot,
@@ -350,6 +355,11 @@ class Worker:
                 timeout_graceful_shutdown=int(DRAIN_SECONDS_MAX),
             )
         )
+
+    def _operations(self, tokens: PageTokens) -> Operations:
+        """What is done to organisations, for both transports."""
+        access = Access(self._identity, Subjects(self._database))
+        return Operations(AuditOperations(AuditLog(AuditStore(self._database)), access, tokens))
 
     def _catalog_sync(self) -> CatalogSync:
         """What syncs the catalog: for callers, and by the schedule where one is set."""

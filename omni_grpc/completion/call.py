@@ -26,6 +26,8 @@ class Call:
     due: float
     principal: Principal | None = None
     meter: Meter | None = None
+    peer: str = ""
+    """The caller's network address, without its port."""
     request_id: str | None = None
     """The caller's own name for this call: a repeat under it is not paid twice."""
     cancelled_by: OmniError | None = None

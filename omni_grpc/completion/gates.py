@@ -14,7 +14,7 @@ from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import Busy, Deadline
 from omni_grpc.core.ids import new_call_id
 from omni_grpc.core.limits import CALL_SECONDS_MAX
-from omni_grpc.identity import Identity, Principal, Scope
+from omni_grpc.identity import Identity, Permission, Principal
 
 
 class Gates:
@@ -65,16 +65,17 @@ class Gates:
             raise Deadline("The call's deadline was over when it arrived; nothing was started.")
         call.due = min(call.due, self._clock.monotonic() + seconds)
 
-    async def authenticate(self, call: Call, presented: str | None, scope: Scope) -> Principal:
-        """Auth: who is calling, and may they. `admin` reaches all accounts, so it covers `billing`.
+    async def authenticate(
+        self, call: Call, presented: str | None, permission: Permission
+    ) -> Principal:
+        """Auth: who is calling, and may they.
 
         Raises:
             ApiKeyMissing, ApiKeyInvalid, ScopeMissing, LedgerUnavailable.
         """
         principal = await self._identity.authenticate(presented)
         call.principal = principal
-        if scope is not Scope.BILLING or Scope.ADMIN not in principal.scopes:
-            principal.require(scope)
+        principal.require(permission)
         return principal
 
     @contextmanager

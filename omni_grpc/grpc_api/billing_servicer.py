@@ -5,7 +5,6 @@ from uuid import UUID
 
 import grpc
 from omni.billing.v1 import billing_service_pb2 as pb
-from omni.billing.v1 import billing_service_pb2_grpc as pb_grpc
 
 from omni_grpc.billing import Ledger, Resolver, charge_of_call
 from omni_grpc.billing.usage import UsageReports
@@ -16,12 +15,12 @@ from omni_grpc.grpc_api import billing_request as read
 from omni_grpc.grpc_api import billing_response as show
 from omni_grpc.grpc_api.interceptors import current_call
 from omni_grpc.grpc_api.usage_servicer import UsageRpcs
-from omni_grpc.identity import Principal, Scope
+from omni_grpc.identity import Permission, Principal
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class BillingServicer(UsageRpcs, pb_grpc.BillingServiceServicer):
+class BillingServicer(UsageRpcs):
     """Serves the ledger."""
 
     def __init__(
@@ -273,7 +272,7 @@ def _caller() -> Principal:
 
 def _administrator() -> Principal:
     caller = _caller()
-    caller.require(Scope.ADMIN)
+    caller.require(Permission.OPERATE)
     return caller
 
 

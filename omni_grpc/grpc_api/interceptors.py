@@ -14,36 +14,45 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias, cast
+from urllib.parse import unquote
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
+from omni_grpc.administration import Operations
 from omni_grpc.completion import Call, Gates
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import FieldInvalid, Internal, OmniError
 from omni_grpc.grpc_api.status import code_of, message_of, trailers
-from omni_grpc.identity import Scope
+from omni_grpc.identity import Permission
 
 log = structlog.get_logger(__name__)
 
 OUR_METHODS = "/omni."
 LEDGER_METHODS = "/omni.router."
 
-_SCOPES = {
-    "/omni.router.": Scope.INFERENCE,
-    "/omni.catalog.": Scope.INFERENCE,
-    "/omni.billing.": Scope.BILLING,
-    "/omni.admin.": Scope.ADMIN,
+_PERMISSIONS = {
+    "/omni.router.": Permission.INFER,
+    "/omni.catalog.": Permission.SEE_MODELS,
+    "/omni.billing.": Permission.SEE_MONEY,
+    "/omni.admin.": Permission.OPERATE,
 }
-_METHOD_SCOPES = {
-    f"/omni.billing.v1.BillingService/{method}": Scope.ADMIN
-    for method in ("GrantCredits", "RefundCharge", "ListUnresolvedAttempts", "ResolveAttempt")
-} | {
-    f"/omni.catalog.v1.CatalogService/{method}": Scope.ADMIN
-    for method in ("UpdateModel", "SyncCatalog", "ListModelChanges", "SetAlias", "DeleteAlias")
-}
-"""Methods that need another scope than their service does."""
+_METHOD_PERMISSIONS = (
+    {
+        f"/omni.billing.v1.BillingService/{method}": Permission.OPERATE
+        for method in ("GrantCredits", "RefundCharge", "ListUnresolvedAttempts", "ResolveAttempt")
+    }
+    | {
+        f"/omni.billing.v1.BillingService/{method}": Permission.SPEND
+        for method in ("CreateHold", "SettleHold", "ReleaseHold")
+    }
+    | {
+        f"/omni.catalog.v1.CatalogService/{method}": Permission.OPERATE
+        for method in ("UpdateModel", "SyncCatalog", "ListModelChanges", "SetAlias", "DeleteAlias")
+    }
+)
+"""Methods that ask for another permission than their service does. Operations say their own."""
 
 # What grpc.aio hands to a handler; its own types leave requests and responses open.
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -231,9 +240,10 @@ class DeadlineInterceptor(_Interceptor):
 class AuthInterceptor(_Interceptor):
     """Asks who is calling, and whether they may."""
 
-    def __init__(self, gates: Gates) -> None:
+    def __init__(self, gates: Gates, operations: Operations) -> None:
         super().__init__()
         self._gates = gates
+        self._operations = operations
 
     async def around(self, method: str, request: Any, context: Context, inner: Behaviour) -> Any:
         """Reads `authorization: Bearer …` or `x-api-key`."""
@@ -244,10 +254,23 @@ class AuthInterceptor(_Interceptor):
                 presented = rest.strip() if kind.lower() == "bearer" else value
             elif key == "x-api-key" and isinstance(value, str) and presented is None:
                 presented = value
-        service = method[: method.index(".", len(OUR_METHODS)) + 1]
-        scope = _METHOD_SCOPES.get(method) or _SCOPES[service]
-        await self._gates.authenticate(current_call(), presented, scope)
+        call = current_call()
+        call.peer = peer_address(context.peer())
+        await self._gates.authenticate(call, presented, self._permission(method))
         return await inner(request, context)
+
+    def _permission(self, method: str) -> Permission:
+        operation = self._operations.get(method.rpartition("/")[2])
+        if operation is not None:
+            return operation.permission
+        service = method[: method.index(".", len(OUR_METHODS)) + 1]
+        return _METHOD_PERMISSIONS.get(method) or _PERMISSIONS[service]
+
+
+def peer_address(peer: str) -> str:
+    """The network address in what grpc calls a peer (`ipv4:10.0.0.1:5000`), without its port."""
+    kind, _, rest = unquote(peer).partition(":")
+    return rest.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
 
 
 class AdmissionInterceptor(_Interceptor):

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import grpc
 from omni.admin.v1 import admin_service_pb2 as pb
-from omni.admin.v1 import admin_service_pb2_grpc as pb_grpc
 
 from omni_grpc.completion import PageTokens, page_size
 from omni_grpc.core.errors import FieldInvalid
@@ -28,7 +27,7 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 _FORM: Final = "`parent` must be global, orgs/{org}, or of a team or an environment of it."
 
 
-class PolicyServicer(pb_grpc.AdminServiceServicer):
+class PolicyServicer:
     """Serves routing policies and experiments."""
 
     def __init__(self, policies: PolicyAdmin, identity: Identity, tokens: PageTokens) -> None:

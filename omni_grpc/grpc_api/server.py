@@ -9,11 +9,12 @@ from google.protobuf import descriptor_pb2, descriptor_pool, text_format
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection as reflection_v1alpha
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from omni.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
-from omni.billing.v1 import billing_service_pb2, billing_service_pb2_grpc
+from omni.admin.v1 import admin_service_pb2
+from omni.billing.v1 import billing_service_pb2
 from omni.catalog.v1 import catalog_service_pb2, catalog_service_pb2_grpc
 from omni.router.v1 import router_service_pb2, router_service_pb2_grpc
 
+from omni_grpc.administration import Operations
 from omni_grpc.completion import Gates
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.limits import CALLS_AT_ONCE_MAX, METADATA_BYTES_MAX, REQUEST_BYTES_MAX
@@ -22,6 +23,7 @@ from omni_grpc.grpc_api.admin_servicer import AdminServicer
 from omni_grpc.grpc_api.billing_servicer import BillingServicer
 from omni_grpc.grpc_api.catalog_servicer import CatalogServicer
 from omni_grpc.grpc_api.interceptors import CallObserver
+from omni_grpc.grpc_api.operation_methods import add_service
 from omni_grpc.grpc_api.router_servicer import RouterServicer
 
 SERVICES = tuple(
@@ -53,6 +55,7 @@ class GrpcServer:
         billing: BillingServicer,
         catalog: CatalogServicer,
         admin: AdminServicer,
+        operations: Operations,
         clock: Clock,
         observer: CallObserver,
         reflection: bool,
@@ -65,7 +68,7 @@ class GrpcServer:
                 interceptors.ErrorsInterceptor(),
                 interceptors.ContextInterceptor(gates),
                 interceptors.DeadlineInterceptor(gates),
-                interceptors.AuthInterceptor(gates),
+                interceptors.AuthInterceptor(gates, operations),
                 interceptors.AdmissionInterceptor(gates),
                 interceptors.LedgerInterceptor(gates),
             ),
@@ -86,9 +89,19 @@ class GrpcServer:
             ),
         )
         router_service_pb2_grpc.add_RouterServiceServicer_to_server(router, self._server)
-        billing_service_pb2_grpc.add_BillingServiceServicer_to_server(billing, self._server)
         catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(catalog, self._server)
-        admin_service_pb2_grpc.add_AdminServiceServicer_to_server(admin, self._server)
+        add_service(
+            self._server,
+            billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"],
+            billing,
+            operations,
+        )
+        add_service(
+            self._server,
+            admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
+            admin,
+            operations,
+        )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflection:

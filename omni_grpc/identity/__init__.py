@@ -11,7 +11,9 @@ from omni_grpc.identity.model import (
     ApiKeyPage,
     NewKey,
     Org,
+    Permission,
     Principal,
+    Role,
     Scope,
 )
 from omni_grpc.identity.names import (
@@ -20,6 +22,7 @@ from omni_grpc.identity.names import (
     parse_key_name,
     parse_org_name,
 )
+from omni_grpc.identity.subject_store import Subjects
 
 __all__ = [
     "OPERATOR_SLUG",
@@ -29,8 +32,11 @@ __all__ = [
     "Identity",
     "NewKey",
     "Org",
+    "Permission",
     "Principal",
+    "Role",
     "Scope",
+    "Subjects",
     "format_key_name",
     "format_org_name",
     "parse_key_name",

@@ -6,12 +6,13 @@ All are frozen. Only `NewKey` ever holds a secret, and it does not show it when 
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 import msgspec
 
 from omni_grpc.core.errors import FieldInvalid, ScopeMissing
 from omni_grpc.core.ids import AccountId, KeyId, OrgId
+from omni_grpc.core.tenancy import BudgetRef, RateRule
 from omni_grpc.identity.names import format_key_name, format_org_name
 
 OPERATOR_SLUG = "operator"
@@ -25,10 +26,69 @@ class Scope(StrEnum):
     """Chat, and look at models."""
 
     BILLING = "billing"
-    """See balance, entries and usage; make, settle and release holds."""
+    """See balance, entries and usage; make, settle and release holds; add credits."""
+
+    VIEWING = "viewing"
+    """See all of one's organisation: also its keys, limits, budgets and audit log."""
+
+    MANAGEMENT = "management"
+    """See and change what an organisation has, its owners apart."""
 
     ADMIN = "admin"
-    """Make organisations and keys, and grant credits, for all organisations."""
+    """All of that, and more, for all organisations."""
+
+
+class Role(StrEnum):
+    """What a user may do in an organisation."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    DEVELOPER = "developer"
+    VIEWER = "viewer"
+
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        """What a key would need to do the same; that an owner may change owners is the role's."""
+        return _SCOPES_OF_ROLE[self]
+
+
+_SCOPES_OF_ROLE = {
+    Role.OWNER: frozenset({Scope.INFERENCE, Scope.BILLING, Scope.VIEWING, Scope.MANAGEMENT}),
+    Role.ADMIN: frozenset({Scope.INFERENCE, Scope.BILLING, Scope.VIEWING, Scope.MANAGEMENT}),
+    Role.DEVELOPER: frozenset({Scope.INFERENCE, Scope.BILLING, Scope.VIEWING}),
+    Role.VIEWER: frozenset({Scope.VIEWING}),
+}
+
+
+class Permission(Enum):
+    """What an RPC or a route asks of its caller: one of these scopes.
+
+    A scope that reaches all organisations covers what it covers in one.
+    """
+
+    INFER = (Scope.INFERENCE,)
+    """Call models."""
+
+    SEE_MODELS = (Scope.INFERENCE, Scope.VIEWING, Scope.MANAGEMENT, Scope.ADMIN)
+    """Look at the catalog."""
+
+    SPEND = (Scope.BILLING, Scope.ADMIN)
+    """Hold credits, and buy them."""
+
+    SEE_MONEY = (Scope.BILLING, Scope.VIEWING, Scope.MANAGEMENT, Scope.ADMIN)
+    """See balance, entries, usage and top-ups."""
+
+    SEE = (Scope.VIEWING, Scope.MANAGEMENT, Scope.ADMIN)
+    """See what an organisation has."""
+
+    MANAGE = (Scope.MANAGEMENT, Scope.ADMIN)
+    """Change what an organisation has."""
+
+    OPERATE = (Scope.ADMIN,)
+    """Run the service."""
+
+    SIGNED_IN = tuple(Scope)
+    """Be known; every scope is enough."""
 
 
 SCOPES_DEFAULT = frozenset({Scope.INFERENCE, Scope.BILLING})
@@ -108,21 +168,44 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     org_slug: str
     account_id: AccountId
     scopes: frozenset[Scope]
+    team_id: int | None = None
+    team_slug: str | None = None
+    environment_id: int | None = None
+    environment_slug: str | None = None
+    user_name: str | None = None
+    """`orgs/{org}/users/{user}` of who signed in by token, signature or session."""
+    user_id: int | None = None
+    role: Role | None = None
+    """Of who signed in; None for an API key."""
+    models: tuple[str, ...] = ()
+    """The only models that may be called: ids, or `provider/*`; all if empty."""
+    rate_rules: tuple[RateRule, ...] = ()
+    """Of the key, its environment, team and organisation."""
+    budgets: tuple[BudgetRef, ...] = ()
+    """Likewise."""
+    has_credentials: bool = False
+    """Whether its environment, team or organisation has credentials of a provider."""
 
     @property
     def key_name(self) -> str:
         """`orgs/{org}/apiKeys/{prefix}`."""
         return format_key_name(self.org_slug, self.key_prefix)
 
-    def require(self, scope: Scope) -> None:
+    @property
+    def actor(self) -> str:
+        """Who is calling, as the audit log names it."""
+        return self.user_name or self.key_name
+
+    def require(self, permission: Permission) -> None:
         """Go on only if the caller may.
 
         Raises:
-            ScopeMissing: naming the scope that the key lacks.
+            ScopeMissing: naming the scope that it lacks.
         """
-        if scope not in self.scopes:
+        if self.scopes.isdisjoint(permission.value):
+            needed = permission.value[0]
             raise ScopeMissing(
-                f"The API key {self.key_prefix} lacks the scope `{scope}`, which this call needs. "
+                f"The API key {self.key_prefix} lacks the scope `{needed}`, which this call needs. "
                 "Use a key that has it, or ask an administrator for one.",
-                metadata={"scope": scope.value},
+                metadata={"scope": needed.value},
             )

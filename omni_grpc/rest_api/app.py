@@ -7,12 +7,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from omni_grpc.administration import Operations
 from omni_grpc.billing import Ledger
 from omni_grpc.billing.usage import UsageReports
 from omni_grpc.catalog import CatalogSnapshot
 from omni_grpc.completion import (
     Accounts,
     AgentRuns,
+    Call,
     Chats,
     Estimates,
     Gates,
@@ -24,7 +26,7 @@ from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import NotFound, OmniError
 from omni_grpc.core.ids import new_call_id
 from omni_grpc.core.limits import STREAM_PING_SECONDS
-from omni_grpc.identity import Scope as KeyScope
+from omni_grpc.identity import Permission
 from omni_grpc.rest_api import (
     audio,
     billing,
@@ -39,6 +41,7 @@ from omni_grpc.rest_api import (
     responses,
     routes_asked,
 )
+from omni_grpc.rest_api.admin import Found, OperationRoutes
 from omni_grpc.rest_api.anthropic import ANTHROPIC_ERRORS, AnthropicHeads
 from omni_grpc.rest_api.audio import SpeechRoute, TranscriptionsRoute
 from omni_grpc.rest_api.billing import BillingRoutes
@@ -89,6 +92,7 @@ def build_app(
     estimates: Estimates,
     runs: AgentRuns,
     usage: UsageReports,
+    operations: Operations,
     credits_per_usd: int,
     reasoning_sealer: Sealer,
     catalog: Callable[[], CatalogSnapshot],
@@ -113,6 +117,7 @@ def build_app(
         estimates: tells what chats would cost, and why which model.
         runs: sums of agents' runs.
         usage: reports of what was used.
+        operations: what is served by its route alone.
         credits_per_usd: in which unit estimates show credits too.
         reasoning_sealer: seals reasoning that callers carry back.
         catalog: the current snapshot.
@@ -139,56 +144,57 @@ def build_app(
 
     def call(
         path: str,
-        scope: KeyScope,
+        permission: Permission,
         handler: Handler,
         methods: Sequence[str] = _READ,
         errors: ErrorForm = OPENAI_ERRORS,
     ) -> Route:
         async def answer(exchange: Exchange) -> None:
-            await door.enter(exchange, route=label, scope=scope, handler=handler)
+            await door.enter(exchange, route=label, permission=permission, handler=handler)
 
         label = path.replace(":path", "")
         return Route(path, _Endpoint(answer, methods, errors))
 
     def anthropic(path: str, handler: Handler) -> Route:
-        found = call(path, KeyScope.INFERENCE, handler, WRITE, ANTHROPIC_ERRORS)
+        found = call(path, Permission.INFER, handler, WRITE, ANTHROPIC_ERRORS)
         return Route(path, AnthropicHeads(found.app))
 
     routes = [
-        call(models.PATH, KeyScope.INFERENCE, model.list_models),
-        call(models.PATH_ONE, KeyScope.INFERENCE, model.get_model),
-        call(responses.PATH, KeyScope.INFERENCE, made.create, methods=WRITE),
-        call(responses.PATH_ONE, KeyScope.INFERENCE, made.one, methods=("GET", "DELETE")),
-        call(responses.PATH_ITEMS, KeyScope.INFERENCE, made.input_items),
-        call(completions.PATH, KeyScope.INFERENCE, texts, methods=WRITE),
+        call(models.PATH, Permission.SEE_MODELS, model.list_models),
+        call(models.PATH_ONE, Permission.SEE_MODELS, model.get_model),
+        call(responses.PATH, Permission.INFER, made.create, methods=WRITE),
+        call(responses.PATH_ONE, Permission.INFER, made.one, methods=("GET", "DELETE")),
+        call(responses.PATH_ITEMS, Permission.INFER, made.input_items),
+        call(completions.PATH, Permission.INFER, texts, methods=WRITE),
         anthropic(messages.PATH, asked.create),
         anthropic(messages.COUNT_PATH, asked.count_tokens),
-        call(embeddings.PATH, KeyScope.INFERENCE, EmbeddingsRoute(media, gates), WRITE),
-        call(images.PATH, KeyScope.INFERENCE, ImagesRoute(media, gates), WRITE),
-        call(images.EDITS_PATH, KeyScope.INFERENCE, ImageEditsRoute(media, gates), WRITE),
-        call(audio.SPEECH_PATH, KeyScope.INFERENCE, SpeechRoute(media, gates), WRITE),
-        call(audio.PATH, KeyScope.INFERENCE, TranscriptionsRoute(media, gates), WRITE),
-        call(moderations.PATH, KeyScope.INFERENCE, ModerationsRoute(media, gates), WRITE),
-        call(own_chat.CHAT_PATH, KeyScope.INFERENCE, short.chat, WRITE),
-        call(own_chat.STEP_PATH, KeyScope.INFERENCE, short.step, WRITE),
-        call(routes_asked.ESTIMATE_PATH, KeyScope.INFERENCE, routed.estimate, WRITE),
-        call(routes_asked.DEBUG_PATH, KeyScope.INFERENCE, routed.debug, WRITE),
-        call(billing.BALANCE_PATH, KeyScope.BILLING, own.get_balance),
-        call(billing.TRANSACTIONS_PATH, KeyScope.BILLING, own.list_transactions),
-        call(billing.CALL_PATH, KeyScope.BILLING, own.get_call),
-        call(USAGE_PATH, KeyScope.BILLING, used.summarize),
+        call(embeddings.PATH, Permission.INFER, EmbeddingsRoute(media, gates), WRITE),
+        call(images.PATH, Permission.INFER, ImagesRoute(media, gates), WRITE),
+        call(images.EDITS_PATH, Permission.INFER, ImageEditsRoute(media, gates), WRITE),
+        call(audio.SPEECH_PATH, Permission.INFER, SpeechRoute(media, gates), WRITE),
+        call(audio.PATH, Permission.INFER, TranscriptionsRoute(media, gates), WRITE),
+        call(moderations.PATH, Permission.INFER, ModerationsRoute(media, gates), WRITE),
+        call(own_chat.CHAT_PATH, Permission.INFER, short.chat, WRITE),
+        call(own_chat.STEP_PATH, Permission.INFER, short.step, WRITE),
+        call(routes_asked.ESTIMATE_PATH, Permission.INFER, routed.estimate, WRITE),
+        call(routes_asked.DEBUG_PATH, Permission.INFER, routed.debug, WRITE),
+        call(billing.BALANCE_PATH, Permission.SEE_MONEY, own.get_balance),
+        call(billing.TRANSACTIONS_PATH, Permission.SEE_MONEY, own.list_transactions),
+        call(billing.CALL_PATH, Permission.SEE_MONEY, own.get_call),
+        call(USAGE_PATH, Permission.SEE_MONEY, used.summarize),
         Route("/health", _Endpoint(probe.health)),
         Route("/ready", _Endpoint(probe.ready)),
     ]
     if metrics is not None:
         routes.append(Route("/metrics", _Endpoint(MetricsRoute(metrics))))
-    cold = Router(routes, redirect_slashes=False, default=_no_such_route)
+    others = _Operations(OperationRoutes(operations), door)
+    cold = Router(routes, redirect_slashes=False, default=others)
     app: ASGIApp = _HotPath(door, ChatRoute(chats, gates, ping_seconds=ping_seconds), cold)
     if cors_origins:
         app = CORSMiddleware(
             app,
             allow_origins=cors_origins,
-            allow_methods=("GET", "POST", "DELETE"),
+            allow_methods=("GET", "POST", "PATCH", "DELETE"),
             allow_headers=("*",),
             expose_headers=_EXPOSED_HEADERS,
         )
@@ -228,7 +234,7 @@ class _HotPath:
             exchange = Exchange(scope, receive, send)
             if scope["method"] == "POST":
                 await self._door.enter(
-                    exchange, route=chat.PATH, scope=KeyScope.INFERENCE, handler=self._chat_route
+                    exchange, route=chat.PATH, permission=Permission.INFER, handler=self._chat_route
                 )
             else:
                 await _refuse(exchange, _method_not_allowed(scope, WRITE))
@@ -255,6 +261,37 @@ class _Endpoint:
             await self._answer(exchange)
         else:
             await _refuse(exchange, _method_not_allowed(scope, self._methods))
+
+
+class _Operations:
+    """Sends what no other route takes to the operation of its path."""
+
+    def __init__(self, routes: OperationRoutes, door: Door) -> None:
+        self._routes = routes
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        methods = self._routes.methods(scope["path"]) if scope["type"] == "http" else ()
+        if not methods:
+            await _no_such_route(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive, send)
+        found = self._routes.find(scope["method"], scope["path"])
+        if found is None:
+            await _refuse(exchange, _method_not_allowed(scope, methods))
+            return
+        await self._door.enter(
+            exchange,
+            route=found.operation.http.partition(" ")[2],
+            permission=found.operation.permission,
+            handler=self._handler(found),
+        )
+
+    def _handler(self, found: Found) -> Handler:
+        async def handle(exchange: Exchange, call: Call) -> None:
+            await self._routes.serve(exchange, call, found)
+
+        return handle
 
 
 async def _no_such_route(scope: Scope, receive: Receive, send: Send) -> None:

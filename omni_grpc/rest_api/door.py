@@ -15,7 +15,7 @@ from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import Deadline, Internal, Interrupted, OmniError
 from omni_grpc.core.limits import SETTLE_WAIT_SECONDS_MAX
 from omni_grpc.core.patience import Patience
-from omni_grpc.identity import Scope
+from omni_grpc.identity import Permission
 from omni_grpc.rest_api.exchange import ClientGoneError, Exchange
 
 log = structlog.get_logger(__name__)
@@ -47,7 +47,7 @@ class Door:
         self._running: set[asyncio.Task[object]] = set()
 
     async def enter(
-        self, exchange: Exchange, *, route: str, scope: Scope, handler: Handler
+        self, exchange: Exchange, *, route: str, permission: Permission, handler: Handler
     ) -> None:
         """Serves one call, and reports its end once."""
         task = asyncio.current_task()
@@ -57,7 +57,7 @@ class Door:
         began = self._clock.monotonic()
         ended = CANCELLED
         try:
-            ended = await self._serve(exchange, route, scope, handler)
+            ended = await self._serve(exchange, route, permission, handler)
         finally:
             self._running.discard(task)
             self._observer.call_ended("rest", route, ended, self._clock.monotonic() - began)
@@ -70,11 +70,13 @@ class Door:
         if running:
             await asyncio.wait(running, timeout=seconds)
 
-    async def _serve(self, exchange: Exchange, route: str, scope: Scope, handler: Handler) -> str:
+    async def _serve(
+        self, exchange: Exchange, route: str, permission: Permission, handler: Handler
+    ) -> str:
         call = self._gates.open_call(None)
         error: OmniError
         try:
-            await self._pass(exchange, call, scope, handler)
+            await self._pass(exchange, call, permission, handler)
         except ClientGoneError:
             return CANCELLED
         except OmniError as known:
@@ -91,7 +93,9 @@ class Door:
         await exchange.fail(error, call.name)
         return error.reason
 
-    async def _pass(self, exchange: Exchange, call: Call, scope: Scope, handler: Handler) -> None:
+    async def _pass(
+        self, exchange: Exchange, call: Call, permission: Permission, handler: Handler
+    ) -> None:
         seconds = exchange.timeout_s()
         if seconds is not None:
             self._gates.limit(call, seconds)
@@ -99,7 +103,8 @@ class Door:
         patience = Patience(due)
         try:
             with patience:
-                await self._gates.authenticate(call, exchange.presented_key(), scope)
+                call.peer = exchange.peer
+                await self._gates.authenticate(call, exchange.presented_key(), permission)
                 with self._gates.admitted():
                     await handler(exchange, call)
         except TimeoutError:

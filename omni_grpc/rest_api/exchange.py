@@ -100,6 +100,12 @@ class Exchange:
         value: str = self.scope["path_params"]["id"]
         return value
 
+    @property
+    def peer(self) -> str:
+        """The client's network address; empty where the server does not know it."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
+
     def query(self) -> dict[str, str]:
         """The query's fields; of a repeated one the last. Bytes that are no text are replaced."""
         text = self.scope["query_string"].decode("latin-1")

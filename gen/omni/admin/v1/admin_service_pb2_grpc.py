@@ -4,6 +4,12 @@ import grpc
 import warnings
 
 from omni.admin.v1 import admin_service_pb2 as omni_dot_admin_dot_v1_dot_admin__service__pb2
+from omni.admin.v1 import audit_pb2 as omni_dot_admin_dot_v1_dot_audit__pb2
+from omni.admin.v1 import budgets_pb2 as omni_dot_admin_dot_v1_dot_budgets__pb2
+from omni.admin.v1 import provider_credentials_pb2 as omni_dot_admin_dot_v1_dot_provider__credentials__pb2
+from omni.admin.v1 import rate_limits_pb2 as omni_dot_admin_dot_v1_dot_rate__limits__pb2
+from omni.admin.v1 import tenants_pb2 as omni_dot_admin_dot_v1_dot_tenants__pb2
+from omni.admin.v1 import webhooks_pb2 as omni_dot_admin_dot_v1_dot_webhooks__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -26,7 +32,12 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """Administers organisations, their API keys, and how their calls are routed. Scope: `admin`.
+    """Administers organisations: who belongs to them, their keys, limits, budgets and providers'
+    credentials, and how their calls are routed.
+
+    Scope: `viewing` for what gets and lists, `management` for what changes, each for one's own
+    organisation; `admin` for all organisations. What belongs to an organisation that is not yours
+    answers as if it did not exist. Every change is in the audit log.
     """
 
     def __init__(self, channel):
@@ -40,20 +51,250 @@ class AdminServiceStub:
                 request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateOrgRequest.SerializeToString,
                 response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateOrgResponse.FromString,
                 _registered_method=True)
+        self.GetOrg = channel.unary_unary(
+                '/omni.admin.v1.AdminService/GetOrg',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetOrgRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetOrgResponse.FromString,
+                _registered_method=True)
+        self.ListOrgs = channel.unary_unary(
+                '/omni.admin.v1.AdminService/ListOrgs',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListOrgsRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListOrgsResponse.FromString,
+                _registered_method=True)
+        self.UpdateOrg = channel.unary_unary(
+                '/omni.admin.v1.AdminService/UpdateOrg',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateOrgRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateOrgResponse.FromString,
+                _registered_method=True)
+        self.CreateTeam = channel.unary_unary(
+                '/omni.admin.v1.AdminService/CreateTeam',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateTeamRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateTeamResponse.FromString,
+                _registered_method=True)
+        self.GetTeam = channel.unary_unary(
+                '/omni.admin.v1.AdminService/GetTeam',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.GetTeamRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.GetTeamResponse.FromString,
+                _registered_method=True)
+        self.ListTeams = channel.unary_unary(
+                '/omni.admin.v1.AdminService/ListTeams',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.ListTeamsRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.ListTeamsResponse.FromString,
+                _registered_method=True)
+        self.UpdateTeam = channel.unary_unary(
+                '/omni.admin.v1.AdminService/UpdateTeam',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateTeamRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateTeamResponse.FromString,
+                _registered_method=True)
+        self.DeleteTeam = channel.unary_unary(
+                '/omni.admin.v1.AdminService/DeleteTeam',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteTeamRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteTeamResponse.FromString,
+                _registered_method=True)
+        self.CreateEnvironment = channel.unary_unary(
+                '/omni.admin.v1.AdminService/CreateEnvironment',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateEnvironmentRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateEnvironmentResponse.FromString,
+                _registered_method=True)
+        self.GetEnvironment = channel.unary_unary(
+                '/omni.admin.v1.AdminService/GetEnvironment',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.GetEnvironmentRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.GetEnvironmentResponse.FromString,
+                _registered_method=True)
+        self.ListEnvironments = channel.unary_unary(
+                '/omni.admin.v1.AdminService/ListEnvironments',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.ListEnvironmentsRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.ListEnvironmentsResponse.FromString,
+                _registered_method=True)
+        self.UpdateEnvironment = channel.unary_unary(
+                '/omni.admin.v1.AdminService/UpdateEnvironment',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateEnvironmentRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateEnvironmentResponse.FromString,
+                _registered_method=True)
+        self.DeleteEnvironment = channel.unary_unary(
+                '/omni.admin.v1.AdminService/DeleteEnvironment',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteEnvironmentRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteEnvironmentResponse.FromString,
+                _registered_method=True)
+        self.CreateUser = channel.unary_unary(
+                '/omni.admin.v1.AdminService/CreateUser',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateUserRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateUserResponse.FromString,
+                _registered_method=True)
+        self.GetUser = channel.unary_unary(
+                '/omni.admin.v1.AdminService/GetUser',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.GetUserRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.GetUserResponse.FromString,
+                _registered_method=True)
+        self.ListUsers = channel.unary_unary(
+                '/omni.admin.v1.AdminService/ListUsers',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.ListUsersRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.ListUsersResponse.FromString,
+                _registered_method=True)
+        self.UpdateUser = channel.unary_unary(
+                '/omni.admin.v1.AdminService/UpdateUser',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateUserRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateUserResponse.FromString,
+                _registered_method=True)
+        self.DeleteUser = channel.unary_unary(
+                '/omni.admin.v1.AdminService/DeleteUser',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteUserRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteUserResponse.FromString,
+                _registered_method=True)
+        self.CreateSession = channel.unary_unary(
+                '/omni.admin.v1.AdminService/CreateSession',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateSessionRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateSessionResponse.FromString,
+                _registered_method=True)
+        self.EndSession = channel.unary_unary(
+                '/omni.admin.v1.AdminService/EndSession',
+                request_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.EndSessionRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.EndSessionResponse.FromString,
+                _registered_method=True)
         self.CreateApiKey = channel.unary_unary(
                 '/omni.admin.v1.AdminService/CreateApiKey',
                 request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateApiKeyRequest.SerializeToString,
                 response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateApiKeyResponse.FromString,
+                _registered_method=True)
+        self.GetApiKey = channel.unary_unary(
+                '/omni.admin.v1.AdminService/GetApiKey',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetApiKeyRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetApiKeyResponse.FromString,
                 _registered_method=True)
         self.ListApiKeys = channel.unary_unary(
                 '/omni.admin.v1.AdminService/ListApiKeys',
                 request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListApiKeysRequest.SerializeToString,
                 response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListApiKeysResponse.FromString,
                 _registered_method=True)
+        self.RotateApiKey = channel.unary_unary(
+                '/omni.admin.v1.AdminService/RotateApiKey',
+                request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.RotateApiKeyRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.RotateApiKeyResponse.FromString,
+                _registered_method=True)
         self.RevokeApiKey = channel.unary_unary(
                 '/omni.admin.v1.AdminService/RevokeApiKey',
                 request_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.RevokeApiKeyRequest.SerializeToString,
                 response_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.RevokeApiKeyResponse.FromString,
+                _registered_method=True)
+        self.CreateRateLimit = channel.unary_unary(
+                '/omni.admin.v1.AdminService/CreateRateLimit',
+                request_serializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.CreateRateLimitRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.CreateRateLimitResponse.FromString,
+                _registered_method=True)
+        self.GetRateLimit = channel.unary_unary(
+                '/omni.admin.v1.AdminService/GetRateLimit',
+                request_serializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.GetRateLimitRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.GetRateLimitResponse.FromString,
+                _registered_method=True)
+        self.ListRateLimits = channel.unary_unary(
+                '/omni.admin.v1.AdminService/ListRateLimits',
+                request_serializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.ListRateLimitsRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.ListRateLimitsResponse.FromString,
+                _registered_method=True)
+        self.UpdateRateLimit = channel.unary_unary(
+                '/omni.admin.v1.AdminService/UpdateRateLimit',
+                request_serializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.UpdateRateLimitRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.UpdateRateLimitResponse.FromString,
+                _registered_method=True)
+        self.DeleteRateLimit = channel.unary_unary(
+                '/omni.admin.v1.AdminService/DeleteRateLimit',
+                request_serializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.DeleteRateLimitRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.DeleteRateLimitResponse.FromString,
+                _registered_method=True)
+        self.CreateBudget = channel.unary_unary(
+                '/omni.admin.v1.AdminService/CreateBudget',
+                request_serializer=omni_dot_admin_dot_v1_dot_budgets__pb2.CreateBudgetRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_budgets__pb2.CreateBudgetResponse.FromString,
+                _registered_method=True)
+        self.GetBudget = channel.unary_unary(
+                '/omni.admin.v1.AdminService/GetBudget',
+                request_serializer=omni_dot_admin_dot_v1_dot_budgets__pb2.GetBudgetRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_budgets__pb2.GetBudgetResponse.FromString,
+                _registered_method=True)
+        self.ListBudgets = channel.unary_unary(
+                '/omni.admin.v1.AdminService/ListBudgets',
+                request_serializer=omni_dot_admin_dot_v1_dot_budgets__pb2.ListBudgetsRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_budgets__pb2.ListBudgetsResponse.FromString,
+                _registered_method=True)
+        self.UpdateBudget = channel.unary_unary(
+                '/omni.admin.v1.AdminService/UpdateBudget',
+                request_serializer=omni_dot_admin_dot_v1_dot_budgets__pb2.UpdateBudgetRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_budgets__pb2.UpdateBudgetResponse.FromString,
+                _registered_method=True)
+        self.DeleteBudget = channel.unary_unary(
+                '/omni.admin.v1.AdminService/DeleteBudget',
+                request_serializer=omni_dot_admin_dot_v1_dot_budgets__pb2.DeleteBudgetRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_budgets__pb2.DeleteBudgetResponse.FromString,
+                _registered_method=True)
+        self.CreateProviderCredential = channel.unary_unary(
+                '/omni.admin.v1.AdminService/CreateProviderCredential',
+                request_serializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.CreateProviderCredentialRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.CreateProviderCredentialResponse.FromString,
+                _registered_method=True)
+        self.GetProviderCredential = channel.unary_unary(
+                '/omni.admin.v1.AdminService/GetProviderCredential',
+                request_serializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.GetProviderCredentialRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.GetProviderCredentialResponse.FromString,
+                _registered_method=True)
+        self.ListProviderCredentials = channel.unary_unary(
+                '/omni.admin.v1.AdminService/ListProviderCredentials',
+                request_serializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.ListProviderCredentialsRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.ListProviderCredentialsResponse.FromString,
+                _registered_method=True)
+        self.UpdateProviderCredential = channel.unary_unary(
+                '/omni.admin.v1.AdminService/UpdateProviderCredential',
+                request_serializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.UpdateProviderCredentialRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.UpdateProviderCredentialResponse.FromString,
+                _registered_method=True)
+        self.DeleteProviderCredential = channel.unary_unary(
+                '/omni.admin.v1.AdminService/DeleteProviderCredential',
+                request_serializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.DeleteProviderCredentialRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.DeleteProviderCredentialResponse.FromString,
+                _registered_method=True)
+        self.CreateWebhook = channel.unary_unary(
+                '/omni.admin.v1.AdminService/CreateWebhook',
+                request_serializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.CreateWebhookRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.CreateWebhookResponse.FromString,
+                _registered_method=True)
+        self.GetWebhook = channel.unary_unary(
+                '/omni.admin.v1.AdminService/GetWebhook',
+                request_serializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.GetWebhookRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.GetWebhookResponse.FromString,
+                _registered_method=True)
+        self.ListWebhooks = channel.unary_unary(
+                '/omni.admin.v1.AdminService/ListWebhooks',
+                request_serializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.ListWebhooksRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.ListWebhooksResponse.FromString,
+                _registered_method=True)
+        self.UpdateWebhook = channel.unary_unary(
+                '/omni.admin.v1.AdminService/UpdateWebhook',
+                request_serializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.UpdateWebhookRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.UpdateWebhookResponse.FromString,
+                _registered_method=True)
+        self.DeleteWebhook = channel.unary_unary(
+                '/omni.admin.v1.AdminService/DeleteWebhook',
+                request_serializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.DeleteWebhookRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.DeleteWebhookResponse.FromString,
+                _registered_method=True)
+        self.ListWebhookDeliveries = channel.unary_unary(
+                '/omni.admin.v1.AdminService/ListWebhookDeliveries',
+                request_serializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.ListWebhookDeliveriesRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.ListWebhookDeliveriesResponse.FromString,
+                _registered_method=True)
+        self.ReplayWebhookDelivery = channel.unary_unary(
+                '/omni.admin.v1.AdminService/ReplayWebhookDelivery',
+                request_serializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.ReplayWebhookDeliveryRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.ReplayWebhookDeliveryResponse.FromString,
+                _registered_method=True)
+        self.ListAuditEntries = channel.unary_unary(
+                '/omni.admin.v1.AdminService/ListAuditEntries',
+                request_serializer=omni_dot_admin_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
+                _registered_method=True)
+        self.VerifyAuditLog = channel.unary_unary(
+                '/omni.admin.v1.AdminService/VerifyAuditLog',
+                request_serializer=omni_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogRequest.SerializeToString,
+                response_deserializer=omni_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogResponse.FromString,
                 _registered_method=True)
         self.CreateRoutingPolicy = channel.unary_unary(
                 '/omni.admin.v1.AdminService/CreateRoutingPolicy',
@@ -113,11 +354,157 @@ class AdminServiceStub:
 
 
 class AdminServiceServicer:
-    """Administers organisations, their API keys, and how their calls are routed. Scope: `admin`.
+    """Administers organisations: who belongs to them, their keys, limits, budgets and providers'
+    credentials, and how their calls are routed.
+
+    Scope: `viewing` for what gets and lists, `management` for what changes, each for one's own
+    organisation; `admin` for all organisations. What belongs to an organisation that is not yours
+    answers as if it did not exist. Every change is in the audit log.
     """
 
     def CreateOrg(self, request, context):
-        """Creates an organisation with an empty account, `accounts/{org}`.
+        """Creates an organisation with an empty account, `accounts/{org}`. Scope: `admin`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOrg(self, request, context):
+        """Gets an organisation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOrgs(self, request, context):
+        """Lists organisations by id: all of them for `admin`, one's own otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateOrg(self, request, context):
+        """Updates an organisation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateTeam(self, request, context):
+        """Creates a team.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTeam(self, request, context):
+        """Gets a team.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTeams(self, request, context):
+        """Lists an organisation's teams by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateTeam(self, request, context):
+        """Updates a team.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTeam(self, request, context):
+        """Deletes a team that has no environment and no key that is valid.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateEnvironment(self, request, context):
+        """Creates an environment of a team, such as `production`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEnvironment(self, request, context):
+        """Gets an environment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEnvironments(self, request, context):
+        """Lists a team's environments by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateEnvironment(self, request, context):
+        """Updates an environment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteEnvironment(self, request, context):
+        """Deletes an environment that has no key that is valid.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateUser(self, request, context):
+        """Lets a person or a wallet into an organisation, who then signs in by token or signature.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUser(self, request, context):
+        """Gets a user.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUsers(self, request, context):
+        """Lists an organisation's users, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateUser(self, request, context):
+        """Updates a user. Only an owner makes or changes owners, and the last owner stays one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteUser(self, request, context):
+        """Takes a user out of an organisation; its sessions end everywhere within 5 seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSession(self, request, context):
+        """Makes a short-lived token for the user who calls, by an OIDC token or a wallet's signature, so
+        that later calls need neither. Needs no scope.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndSession(self, request, context):
+        """Ends the session whose token calls; it is refused everywhere within 5 seconds. Needs no scope.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,8 +517,22 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetApiKey(self, request, context):
+        """Gets an API key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListApiKeys(self, request, context):
-        """Lists an organisation's API keys, oldest first, revoked ones included.
+        """Lists API keys, oldest first, revoked and expired ones included.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateApiKey(self, request, context):
+        """Makes a key that may do what another may, which goes on for a while, so that nothing stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,6 +540,179 @@ class AdminServiceServicer:
 
     def RevokeApiKey(self, request, context):
         """Revokes an API key; it is refused everywhere within 5 seconds. Repeating it changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateRateLimit(self, request, context):
+        """Creates a rate limit of an organisation, a team, an environment or a key. It holds everywhere
+        within 5 seconds, as every change of one does.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRateLimit(self, request, context):
+        """Gets a rate limit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRateLimits(self, request, context):
+        """Lists rate limits by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRateLimit(self, request, context):
+        """Updates a rate limit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRateLimit(self, request, context):
+        """Deletes a rate limit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateBudget(self, request, context):
+        """Creates a budget of an organisation, a team, an environment or a key. It counts what is spent
+        from now on; calls are held to it everywhere within 5 seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBudget(self, request, context):
+        """Gets a budget with what is spent of its current window.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBudgets(self, request, context):
+        """Lists budgets by id, each with what is spent of its current window.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateBudget(self, request, context):
+        """Updates a budget. A new limit holds at once, also below what is spent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBudget(self, request, context):
+        """Deletes a budget; it limits nothing any more within 5 seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateProviderCredential(self, request, context):
+        """Stores a provider's credential of an organisation, a team or an environment, whose calls to
+        that provider then use it. Its secret is never shown again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProviderCredential(self, request, context):
+        """Gets a provider's credential, without its secret.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListProviderCredentials(self, request, context):
+        """Lists providers' credentials by id, without their secrets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateProviderCredential(self, request, context):
+        """Updates a provider's credential, or replaces its secret.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteProviderCredential(self, request, context):
+        """Deletes a provider's credential; no call uses it any more within 5 seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateWebhook(self, request, context):
+        """Creates a webhook: an address that is told what happens. Its signing secret is in the response
+        and nowhere else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetWebhook(self, request, context):
+        """Gets a webhook.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWebhooks(self, request, context):
+        """Lists an organisation's webhooks by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateWebhook(self, request, context):
+        """Updates a webhook.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteWebhook(self, request, context):
+        """Deletes a webhook with what was not delivered yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWebhookDeliveries(self, request, context):
+        """Lists a webhook's deliveries, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayWebhookDelivery(self, request, context):
+        """Sends a delivery anew: one that was given up, or one that arrived and got lost.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAuditEntries(self, request, context):
+        """Lists the audit log of an organisation, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyAuditLog(self, request, context):
+        """Computes an organisation's audit log anew and compares: whether an entry was changed, taken out
+        or put in.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -231,20 +805,250 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateOrgRequest.FromString,
                     response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateOrgResponse.SerializeToString,
             ),
+            'GetOrg': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOrg,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetOrgRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetOrgResponse.SerializeToString,
+            ),
+            'ListOrgs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOrgs,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListOrgsRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListOrgsResponse.SerializeToString,
+            ),
+            'UpdateOrg': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateOrg,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateOrgRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateOrgResponse.SerializeToString,
+            ),
+            'CreateTeam': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTeam,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateTeamRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateTeamResponse.SerializeToString,
+            ),
+            'GetTeam': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTeam,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.GetTeamRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.GetTeamResponse.SerializeToString,
+            ),
+            'ListTeams': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTeams,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.ListTeamsRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.ListTeamsResponse.SerializeToString,
+            ),
+            'UpdateTeam': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTeam,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateTeamRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateTeamResponse.SerializeToString,
+            ),
+            'DeleteTeam': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTeam,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteTeamRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteTeamResponse.SerializeToString,
+            ),
+            'CreateEnvironment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateEnvironment,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateEnvironmentRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateEnvironmentResponse.SerializeToString,
+            ),
+            'GetEnvironment': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEnvironment,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.GetEnvironmentRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.GetEnvironmentResponse.SerializeToString,
+            ),
+            'ListEnvironments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEnvironments,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.ListEnvironmentsRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.ListEnvironmentsResponse.SerializeToString,
+            ),
+            'UpdateEnvironment': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateEnvironment,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateEnvironmentRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateEnvironmentResponse.SerializeToString,
+            ),
+            'DeleteEnvironment': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteEnvironment,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteEnvironmentRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteEnvironmentResponse.SerializeToString,
+            ),
+            'CreateUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateUser,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateUserRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateUserResponse.SerializeToString,
+            ),
+            'GetUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUser,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.GetUserRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.GetUserResponse.SerializeToString,
+            ),
+            'ListUsers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUsers,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.ListUsersRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.ListUsersResponse.SerializeToString,
+            ),
+            'UpdateUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateUser,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateUserRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateUserResponse.SerializeToString,
+            ),
+            'DeleteUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteUser,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteUserRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteUserResponse.SerializeToString,
+            ),
+            'CreateSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSession,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateSessionRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.CreateSessionResponse.SerializeToString,
+            ),
+            'EndSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndSession,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_tenants__pb2.EndSessionRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_tenants__pb2.EndSessionResponse.SerializeToString,
+            ),
             'CreateApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateApiKey,
                     request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateApiKeyRequest.FromString,
                     response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateApiKeyResponse.SerializeToString,
+            ),
+            'GetApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetApiKey,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetApiKeyRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.GetApiKeyResponse.SerializeToString,
             ),
             'ListApiKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.ListApiKeys,
                     request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListApiKeysRequest.FromString,
                     response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.ListApiKeysResponse.SerializeToString,
             ),
+            'RotateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateApiKey,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.RotateApiKeyRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.RotateApiKeyResponse.SerializeToString,
+            ),
             'RevokeApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeApiKey,
                     request_deserializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.RevokeApiKeyRequest.FromString,
                     response_serializer=omni_dot_admin_dot_v1_dot_admin__service__pb2.RevokeApiKeyResponse.SerializeToString,
+            ),
+            'CreateRateLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRateLimit,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.CreateRateLimitRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.CreateRateLimitResponse.SerializeToString,
+            ),
+            'GetRateLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRateLimit,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.GetRateLimitRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.GetRateLimitResponse.SerializeToString,
+            ),
+            'ListRateLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRateLimits,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.ListRateLimitsRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.ListRateLimitsResponse.SerializeToString,
+            ),
+            'UpdateRateLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRateLimit,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.UpdateRateLimitRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.UpdateRateLimitResponse.SerializeToString,
+            ),
+            'DeleteRateLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRateLimit,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.DeleteRateLimitRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_rate__limits__pb2.DeleteRateLimitResponse.SerializeToString,
+            ),
+            'CreateBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateBudget,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_budgets__pb2.CreateBudgetRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_budgets__pb2.CreateBudgetResponse.SerializeToString,
+            ),
+            'GetBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBudget,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_budgets__pb2.GetBudgetRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_budgets__pb2.GetBudgetResponse.SerializeToString,
+            ),
+            'ListBudgets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgets,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_budgets__pb2.ListBudgetsRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_budgets__pb2.ListBudgetsResponse.SerializeToString,
+            ),
+            'UpdateBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateBudget,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_budgets__pb2.UpdateBudgetRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_budgets__pb2.UpdateBudgetResponse.SerializeToString,
+            ),
+            'DeleteBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBudget,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_budgets__pb2.DeleteBudgetRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_budgets__pb2.DeleteBudgetResponse.SerializeToString,
+            ),
+            'CreateProviderCredential': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateProviderCredential,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.CreateProviderCredentialRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.CreateProviderCredentialResponse.SerializeToString,
+            ),
+            'GetProviderCredential': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProviderCredential,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.GetProviderCredentialRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.GetProviderCredentialResponse.SerializeToString,
+            ),
+            'ListProviderCredentials': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProviderCredentials,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.ListProviderCredentialsRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.ListProviderCredentialsResponse.SerializeToString,
+            ),
+            'UpdateProviderCredential': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateProviderCredential,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.UpdateProviderCredentialRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.UpdateProviderCredentialResponse.SerializeToString,
+            ),
+            'DeleteProviderCredential': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteProviderCredential,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.DeleteProviderCredentialRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_provider__credentials__pb2.DeleteProviderCredentialResponse.SerializeToString,
+            ),
+            'CreateWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWebhook,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.CreateWebhookRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.CreateWebhookResponse.SerializeToString,
+            ),
+            'GetWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWebhook,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.GetWebhookRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.GetWebhookResponse.SerializeToString,
+            ),
+            'ListWebhooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhooks,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.ListWebhooksRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.ListWebhooksResponse.SerializeToString,
+            ),
+            'UpdateWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateWebhook,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.UpdateWebhookRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.UpdateWebhookResponse.SerializeToString,
+            ),
+            'DeleteWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWebhook,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.DeleteWebhookRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.DeleteWebhookResponse.SerializeToString,
+            ),
+            'ListWebhookDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhookDeliveries,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.ListWebhookDeliveriesRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.ListWebhookDeliveriesResponse.SerializeToString,
+            ),
+            'ReplayWebhookDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayWebhookDelivery,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.ReplayWebhookDeliveryRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_webhooks__pb2.ReplayWebhookDeliveryResponse.SerializeToString,
+            ),
+            'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEntries,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.SerializeToString,
+            ),
+            'VerifyAuditLog': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyAuditLog,
+                    request_deserializer=omni_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogRequest.FromString,
+                    response_serializer=omni_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogResponse.SerializeToString,
             ),
             'CreateRoutingPolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateRoutingPolicy,
@@ -310,7 +1114,12 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """Administers organisations, their API keys, and how their calls are routed. Scope: `admin`.
+    """Administers organisations: who belongs to them, their keys, limits, budgets and providers'
+    credentials, and how their calls are routed.
+
+    Scope: `viewing` for what gets and lists, `management` for what changes, each for one's own
+    organisation; `admin` for all organisations. What belongs to an organisation that is not yours
+    answers as if it did not exist. Every change is in the audit log.
     """
 
     @staticmethod
@@ -330,6 +1139,546 @@ class AdminService:
             '/omni.admin.v1.AdminService/CreateOrg',
             omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateOrgRequest.SerializeToString,
             omni_dot_admin_dot_v1_dot_admin__service__pb2.CreateOrgResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOrg(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/GetOrg',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.GetOrgRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.GetOrgResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOrgs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/ListOrgs',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.ListOrgsRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.ListOrgsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateOrg(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/UpdateOrg',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateOrgRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.UpdateOrgResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateTeam(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/CreateTeam',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.CreateTeamRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.CreateTeamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTeam(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/GetTeam',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.GetTeamRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.GetTeamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTeams(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/ListTeams',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.ListTeamsRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.ListTeamsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTeam(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/UpdateTeam',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateTeamRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateTeamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTeam(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/DeleteTeam',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteTeamRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteTeamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateEnvironment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/CreateEnvironment',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.CreateEnvironmentRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.CreateEnvironmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEnvironment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/GetEnvironment',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.GetEnvironmentRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.GetEnvironmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEnvironments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/ListEnvironments',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.ListEnvironmentsRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.ListEnvironmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateEnvironment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/UpdateEnvironment',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateEnvironmentRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateEnvironmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteEnvironment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/DeleteEnvironment',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteEnvironmentRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteEnvironmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/CreateUser',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.CreateUserRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.CreateUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/GetUser',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.GetUserRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.GetUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/ListUsers',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.ListUsersRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.ListUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/UpdateUser',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateUserRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.UpdateUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/DeleteUser',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteUserRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.DeleteUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/CreateSession',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.CreateSessionRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.CreateSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/EndSession',
+            omni_dot_admin_dot_v1_dot_tenants__pb2.EndSessionRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_tenants__pb2.EndSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -368,6 +1717,33 @@ class AdminService:
             _registered_method=True)
 
     @staticmethod
+    def GetApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/GetApiKey',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.GetApiKeyRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.GetApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListApiKeys(request,
             target,
             options=(),
@@ -395,6 +1771,33 @@ class AdminService:
             _registered_method=True)
 
     @staticmethod
+    def RotateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/RotateApiKey',
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.RotateApiKeyRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_admin__service__pb2.RotateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def RevokeApiKey(request,
             target,
             options=(),
@@ -411,6 +1814,654 @@ class AdminService:
             '/omni.admin.v1.AdminService/RevokeApiKey',
             omni_dot_admin_dot_v1_dot_admin__service__pb2.RevokeApiKeyRequest.SerializeToString,
             omni_dot_admin_dot_v1_dot_admin__service__pb2.RevokeApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRateLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/CreateRateLimit',
+            omni_dot_admin_dot_v1_dot_rate__limits__pb2.CreateRateLimitRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_rate__limits__pb2.CreateRateLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRateLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/GetRateLimit',
+            omni_dot_admin_dot_v1_dot_rate__limits__pb2.GetRateLimitRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_rate__limits__pb2.GetRateLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRateLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/ListRateLimits',
+            omni_dot_admin_dot_v1_dot_rate__limits__pb2.ListRateLimitsRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_rate__limits__pb2.ListRateLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRateLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/UpdateRateLimit',
+            omni_dot_admin_dot_v1_dot_rate__limits__pb2.UpdateRateLimitRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_rate__limits__pb2.UpdateRateLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRateLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/DeleteRateLimit',
+            omni_dot_admin_dot_v1_dot_rate__limits__pb2.DeleteRateLimitRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_rate__limits__pb2.DeleteRateLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/CreateBudget',
+            omni_dot_admin_dot_v1_dot_budgets__pb2.CreateBudgetRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_budgets__pb2.CreateBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/GetBudget',
+            omni_dot_admin_dot_v1_dot_budgets__pb2.GetBudgetRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_budgets__pb2.GetBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/ListBudgets',
+            omni_dot_admin_dot_v1_dot_budgets__pb2.ListBudgetsRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_budgets__pb2.ListBudgetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/UpdateBudget',
+            omni_dot_admin_dot_v1_dot_budgets__pb2.UpdateBudgetRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_budgets__pb2.UpdateBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/DeleteBudget',
+            omni_dot_admin_dot_v1_dot_budgets__pb2.DeleteBudgetRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_budgets__pb2.DeleteBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateProviderCredential(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/CreateProviderCredential',
+            omni_dot_admin_dot_v1_dot_provider__credentials__pb2.CreateProviderCredentialRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_provider__credentials__pb2.CreateProviderCredentialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProviderCredential(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/GetProviderCredential',
+            omni_dot_admin_dot_v1_dot_provider__credentials__pb2.GetProviderCredentialRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_provider__credentials__pb2.GetProviderCredentialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProviderCredentials(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/ListProviderCredentials',
+            omni_dot_admin_dot_v1_dot_provider__credentials__pb2.ListProviderCredentialsRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_provider__credentials__pb2.ListProviderCredentialsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateProviderCredential(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/UpdateProviderCredential',
+            omni_dot_admin_dot_v1_dot_provider__credentials__pb2.UpdateProviderCredentialRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_provider__credentials__pb2.UpdateProviderCredentialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteProviderCredential(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/DeleteProviderCredential',
+            omni_dot_admin_dot_v1_dot_provider__credentials__pb2.DeleteProviderCredentialRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_provider__credentials__pb2.DeleteProviderCredentialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/CreateWebhook',
+            omni_dot_admin_dot_v1_dot_webhooks__pb2.CreateWebhookRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_webhooks__pb2.CreateWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/GetWebhook',
+            omni_dot_admin_dot_v1_dot_webhooks__pb2.GetWebhookRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_webhooks__pb2.GetWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/ListWebhooks',
+            omni_dot_admin_dot_v1_dot_webhooks__pb2.ListWebhooksRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_webhooks__pb2.ListWebhooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/UpdateWebhook',
+            omni_dot_admin_dot_v1_dot_webhooks__pb2.UpdateWebhookRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_webhooks__pb2.UpdateWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/DeleteWebhook',
+            omni_dot_admin_dot_v1_dot_webhooks__pb2.DeleteWebhookRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_webhooks__pb2.DeleteWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhookDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/ListWebhookDeliveries',
+            omni_dot_admin_dot_v1_dot_webhooks__pb2.ListWebhookDeliveriesRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_webhooks__pb2.ListWebhookDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayWebhookDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/ReplayWebhookDelivery',
+            omni_dot_admin_dot_v1_dot_webhooks__pb2.ReplayWebhookDeliveryRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_webhooks__pb2.ReplayWebhookDeliveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/ListAuditEntries',
+            omni_dot_admin_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyAuditLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.admin.v1.AdminService/VerifyAuditLog',
+            omni_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogRequest.SerializeToString,
+            omni_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,12 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from omni.admin.v1 import admin_service_pb2 as _admin_service_pb2
+from omni.admin.v1 import audit_pb2 as _audit_pb2
+from omni.admin.v1 import budgets_pb2 as _budgets_pb2
+from omni.admin.v1 import provider_credentials_pb2 as _provider_credentials_pb2
+from omni.admin.v1 import rate_limits_pb2 as _rate_limits_pb2
+from omni.admin.v1 import tenants_pb2 as _tenants_pb2
+from omni.admin.v1 import webhooks_pb2 as _webhooks_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -27,20 +33,130 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """Administers organisations, their API keys, and how their calls are routed. Scope: `admin`."""
+    """Administers organisations: who belongs to them, their keys, limits, budgets and providers'
+    credentials, and how their calls are routed.
+
+    Scope: `viewing` for what gets and lists, `management` for what changes, each for one's own
+    organisation; `admin` for all organisations. What belongs to an organisation that is not yours
+    answers as if it did not exist. Every change is in the audit log.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     CreateOrg: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateOrgRequest, _admin_service_pb2.CreateOrgResponse]
-    """Creates an organisation with an empty account, `accounts/{org}`."""
+    """Creates an organisation with an empty account, `accounts/{org}`. Scope: `admin`."""
+    GetOrg: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetOrgRequest, _admin_service_pb2.GetOrgResponse]
+    """Gets an organisation."""
+    ListOrgs: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListOrgsRequest, _admin_service_pb2.ListOrgsResponse]
+    """Lists organisations by id: all of them for `admin`, one's own otherwise."""
+    UpdateOrg: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateOrgRequest, _admin_service_pb2.UpdateOrgResponse]
+    """Updates an organisation."""
+    CreateTeam: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.CreateTeamRequest, _tenants_pb2.CreateTeamResponse]
+    """Creates a team."""
+    GetTeam: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.GetTeamRequest, _tenants_pb2.GetTeamResponse]
+    """Gets a team."""
+    ListTeams: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.ListTeamsRequest, _tenants_pb2.ListTeamsResponse]
+    """Lists an organisation's teams by id."""
+    UpdateTeam: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.UpdateTeamRequest, _tenants_pb2.UpdateTeamResponse]
+    """Updates a team."""
+    DeleteTeam: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.DeleteTeamRequest, _tenants_pb2.DeleteTeamResponse]
+    """Deletes a team that has no environment and no key that is valid."""
+    CreateEnvironment: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.CreateEnvironmentRequest, _tenants_pb2.CreateEnvironmentResponse]
+    """Creates an environment of a team, such as `production`."""
+    GetEnvironment: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.GetEnvironmentRequest, _tenants_pb2.GetEnvironmentResponse]
+    """Gets an environment."""
+    ListEnvironments: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.ListEnvironmentsRequest, _tenants_pb2.ListEnvironmentsResponse]
+    """Lists a team's environments by id."""
+    UpdateEnvironment: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.UpdateEnvironmentRequest, _tenants_pb2.UpdateEnvironmentResponse]
+    """Updates an environment."""
+    DeleteEnvironment: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.DeleteEnvironmentRequest, _tenants_pb2.DeleteEnvironmentResponse]
+    """Deletes an environment that has no key that is valid."""
+    CreateUser: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.CreateUserRequest, _tenants_pb2.CreateUserResponse]
+    """Lets a person or a wallet into an organisation, who then signs in by token or signature."""
+    GetUser: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.GetUserRequest, _tenants_pb2.GetUserResponse]
+    """Gets a user."""
+    ListUsers: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.ListUsersRequest, _tenants_pb2.ListUsersResponse]
+    """Lists an organisation's users, oldest first."""
+    UpdateUser: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.UpdateUserRequest, _tenants_pb2.UpdateUserResponse]
+    """Updates a user. Only an owner makes or changes owners, and the last owner stays one."""
+    DeleteUser: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.DeleteUserRequest, _tenants_pb2.DeleteUserResponse]
+    """Takes a user out of an organisation; its sessions end everywhere within 5 seconds."""
+    CreateSession: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.CreateSessionRequest, _tenants_pb2.CreateSessionResponse]
+    """Makes a short-lived token for the user who calls, by an OIDC token or a wallet's signature, so
+    that later calls need neither. Needs no scope.
+    """
+    EndSession: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.EndSessionRequest, _tenants_pb2.EndSessionResponse]
+    """Ends the session whose token calls; it is refused everywhere within 5 seconds. Needs no scope."""
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateApiKeyRequest, _admin_service_pb2.CreateApiKeyResponse]
     """Creates an API key. Its secret is in the response and nowhere else."""
+    GetApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetApiKeyRequest, _admin_service_pb2.GetApiKeyResponse]
+    """Gets an API key."""
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListApiKeysRequest, _admin_service_pb2.ListApiKeysResponse]
-    """Lists an organisation's API keys, oldest first, revoked ones included."""
+    """Lists API keys, oldest first, revoked and expired ones included."""
+    RotateApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RotateApiKeyRequest, _admin_service_pb2.RotateApiKeyResponse]
+    """Makes a key that may do what another may, which goes on for a while, so that nothing stops."""
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeApiKeyRequest, _admin_service_pb2.RevokeApiKeyResponse]
     """Revokes an API key; it is refused everywhere within 5 seconds. Repeating it changes nothing."""
+    CreateRateLimit: _grpc.UnaryUnaryMultiCallable[_rate_limits_pb2.CreateRateLimitRequest, _rate_limits_pb2.CreateRateLimitResponse]
+    """Creates a rate limit of an organisation, a team, an environment or a key. It holds everywhere
+    within 5 seconds, as every change of one does.
+    """
+    GetRateLimit: _grpc.UnaryUnaryMultiCallable[_rate_limits_pb2.GetRateLimitRequest, _rate_limits_pb2.GetRateLimitResponse]
+    """Gets a rate limit."""
+    ListRateLimits: _grpc.UnaryUnaryMultiCallable[_rate_limits_pb2.ListRateLimitsRequest, _rate_limits_pb2.ListRateLimitsResponse]
+    """Lists rate limits by id."""
+    UpdateRateLimit: _grpc.UnaryUnaryMultiCallable[_rate_limits_pb2.UpdateRateLimitRequest, _rate_limits_pb2.UpdateRateLimitResponse]
+    """Updates a rate limit."""
+    DeleteRateLimit: _grpc.UnaryUnaryMultiCallable[_rate_limits_pb2.DeleteRateLimitRequest, _rate_limits_pb2.DeleteRateLimitResponse]
+    """Deletes a rate limit."""
+    CreateBudget: _grpc.UnaryUnaryMultiCallable[_budgets_pb2.CreateBudgetRequest, _budgets_pb2.CreateBudgetResponse]
+    """Creates a budget of an organisation, a team, an environment or a key. It counts what is spent
+    from now on; calls are held to it everywhere within 5 seconds.
+    """
+    GetBudget: _grpc.UnaryUnaryMultiCallable[_budgets_pb2.GetBudgetRequest, _budgets_pb2.GetBudgetResponse]
+    """Gets a budget with what is spent of its current window."""
+    ListBudgets: _grpc.UnaryUnaryMultiCallable[_budgets_pb2.ListBudgetsRequest, _budgets_pb2.ListBudgetsResponse]
+    """Lists budgets by id, each with what is spent of its current window."""
+    UpdateBudget: _grpc.UnaryUnaryMultiCallable[_budgets_pb2.UpdateBudgetRequest, _budgets_pb2.UpdateBudgetResponse]
+    """Updates a budget. A new limit holds at once, also below what is spent."""
+    DeleteBudget: _grpc.UnaryUnaryMultiCallable[_budgets_pb2.DeleteBudgetRequest, _budgets_pb2.DeleteBudgetResponse]
+    """Deletes a budget; it limits nothing any more within 5 seconds."""
+    CreateProviderCredential: _grpc.UnaryUnaryMultiCallable[_provider_credentials_pb2.CreateProviderCredentialRequest, _provider_credentials_pb2.CreateProviderCredentialResponse]
+    """Stores a provider's credential of an organisation, a team or an environment, whose calls to
+    that provider then use it. Its secret is never shown again.
+    """
+    GetProviderCredential: _grpc.UnaryUnaryMultiCallable[_provider_credentials_pb2.GetProviderCredentialRequest, _provider_credentials_pb2.GetProviderCredentialResponse]
+    """Gets a provider's credential, without its secret."""
+    ListProviderCredentials: _grpc.UnaryUnaryMultiCallable[_provider_credentials_pb2.ListProviderCredentialsRequest, _provider_credentials_pb2.ListProviderCredentialsResponse]
+    """Lists providers' credentials by id, without their secrets."""
+    UpdateProviderCredential: _grpc.UnaryUnaryMultiCallable[_provider_credentials_pb2.UpdateProviderCredentialRequest, _provider_credentials_pb2.UpdateProviderCredentialResponse]
+    """Updates a provider's credential, or replaces its secret."""
+    DeleteProviderCredential: _grpc.UnaryUnaryMultiCallable[_provider_credentials_pb2.DeleteProviderCredentialRequest, _provider_credentials_pb2.DeleteProviderCredentialResponse]
+    """Deletes a provider's credential; no call uses it any more within 5 seconds."""
+    CreateWebhook: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.CreateWebhookRequest, _webhooks_pb2.CreateWebhookResponse]
+    """Creates a webhook: an address that is told what happens. Its signing secret is in the response
+    and nowhere else.
+    """
+    GetWebhook: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.GetWebhookRequest, _webhooks_pb2.GetWebhookResponse]
+    """Gets a webhook."""
+    ListWebhooks: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.ListWebhooksRequest, _webhooks_pb2.ListWebhooksResponse]
+    """Lists an organisation's webhooks by id."""
+    UpdateWebhook: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.UpdateWebhookRequest, _webhooks_pb2.UpdateWebhookResponse]
+    """Updates a webhook."""
+    DeleteWebhook: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.DeleteWebhookRequest, _webhooks_pb2.DeleteWebhookResponse]
+    """Deletes a webhook with what was not delivered yet."""
+    ListWebhookDeliveries: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.ListWebhookDeliveriesRequest, _webhooks_pb2.ListWebhookDeliveriesResponse]
+    """Lists a webhook's deliveries, newest first."""
+    ReplayWebhookDelivery: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.ReplayWebhookDeliveryRequest, _webhooks_pb2.ReplayWebhookDeliveryResponse]
+    """Sends a delivery anew: one that was given up, or one that arrived and got lost."""
+    ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]
+    """Lists the audit log of an organisation, newest first."""
+    VerifyAuditLog: _grpc.UnaryUnaryMultiCallable[_audit_pb2.VerifyAuditLogRequest, _audit_pb2.VerifyAuditLogResponse]
+    """Computes an organisation's audit log anew and compares: whether an entry was changed, taken out
+    or put in.
+    """
     CreateRoutingPolicy: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateRoutingPolicyRequest, _admin_service_pb2.CreateRoutingPolicyResponse]
     """Creates a routing policy. It holds here at once, and everywhere within 5 seconds; so does every
     change below. What is wrong is refused with all its faults, and changes nothing.
@@ -70,17 +186,127 @@ class AdminServiceStub:
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
-    """Administers organisations, their API keys, and how their calls are routed. Scope: `admin`."""
+    """Administers organisations: who belongs to them, their keys, limits, budgets and providers'
+    credentials, and how their calls are routed.
+
+    Scope: `viewing` for what gets and lists, `management` for what changes, each for one's own
+    organisation; `admin` for all organisations. What belongs to an organisation that is not yours
+    answers as if it did not exist. Every change is in the audit log.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateOrg: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateOrgRequest, _admin_service_pb2.CreateOrgResponse]  # type: ignore[assignment]
-    """Creates an organisation with an empty account, `accounts/{org}`."""
+    """Creates an organisation with an empty account, `accounts/{org}`. Scope: `admin`."""
+    GetOrg: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetOrgRequest, _admin_service_pb2.GetOrgResponse]  # type: ignore[assignment]
+    """Gets an organisation."""
+    ListOrgs: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListOrgsRequest, _admin_service_pb2.ListOrgsResponse]  # type: ignore[assignment]
+    """Lists organisations by id: all of them for `admin`, one's own otherwise."""
+    UpdateOrg: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateOrgRequest, _admin_service_pb2.UpdateOrgResponse]  # type: ignore[assignment]
+    """Updates an organisation."""
+    CreateTeam: _aio.UnaryUnaryMultiCallable[_tenants_pb2.CreateTeamRequest, _tenants_pb2.CreateTeamResponse]  # type: ignore[assignment]
+    """Creates a team."""
+    GetTeam: _aio.UnaryUnaryMultiCallable[_tenants_pb2.GetTeamRequest, _tenants_pb2.GetTeamResponse]  # type: ignore[assignment]
+    """Gets a team."""
+    ListTeams: _aio.UnaryUnaryMultiCallable[_tenants_pb2.ListTeamsRequest, _tenants_pb2.ListTeamsResponse]  # type: ignore[assignment]
+    """Lists an organisation's teams by id."""
+    UpdateTeam: _aio.UnaryUnaryMultiCallable[_tenants_pb2.UpdateTeamRequest, _tenants_pb2.UpdateTeamResponse]  # type: ignore[assignment]
+    """Updates a team."""
+    DeleteTeam: _aio.UnaryUnaryMultiCallable[_tenants_pb2.DeleteTeamRequest, _tenants_pb2.DeleteTeamResponse]  # type: ignore[assignment]
+    """Deletes a team that has no environment and no key that is valid."""
+    CreateEnvironment: _aio.UnaryUnaryMultiCallable[_tenants_pb2.CreateEnvironmentRequest, _tenants_pb2.CreateEnvironmentResponse]  # type: ignore[assignment]
+    """Creates an environment of a team, such as `production`."""
+    GetEnvironment: _aio.UnaryUnaryMultiCallable[_tenants_pb2.GetEnvironmentRequest, _tenants_pb2.GetEnvironmentResponse]  # type: ignore[assignment]
+    """Gets an environment."""
+    ListEnvironments: _aio.UnaryUnaryMultiCallable[_tenants_pb2.ListEnvironmentsRequest, _tenants_pb2.ListEnvironmentsResponse]  # type: ignore[assignment]
+    """Lists a team's environments by id."""
+    UpdateEnvironment: _aio.UnaryUnaryMultiCallable[_tenants_pb2.UpdateEnvironmentRequest, _tenants_pb2.UpdateEnvironmentResponse]  # type: ignore[assignment]
+    """Updates an environment."""
+    DeleteEnvironment: _aio.UnaryUnaryMultiCallable[_tenants_pb2.DeleteEnvironmentRequest, _tenants_pb2.DeleteEnvironmentResponse]  # type: ignore[assignment]
+    """Deletes an environment that has no key that is valid."""
+    CreateUser: _aio.UnaryUnaryMultiCallable[_tenants_pb2.CreateUserRequest, _tenants_pb2.CreateUserResponse]  # type: ignore[assignment]
+    """Lets a person or a wallet into an organisation, who then signs in by token or signature."""
+    GetUser: _aio.UnaryUnaryMultiCallable[_tenants_pb2.GetUserRequest, _tenants_pb2.GetUserResponse]  # type: ignore[assignment]
+    """Gets a user."""
+    ListUsers: _aio.UnaryUnaryMultiCallable[_tenants_pb2.ListUsersRequest, _tenants_pb2.ListUsersResponse]  # type: ignore[assignment]
+    """Lists an organisation's users, oldest first."""
+    UpdateUser: _aio.UnaryUnaryMultiCallable[_tenants_pb2.UpdateUserRequest, _tenants_pb2.UpdateUserResponse]  # type: ignore[assignment]
+    """Updates a user. Only an owner makes or changes owners, and the last owner stays one."""
+    DeleteUser: _aio.UnaryUnaryMultiCallable[_tenants_pb2.DeleteUserRequest, _tenants_pb2.DeleteUserResponse]  # type: ignore[assignment]
+    """Takes a user out of an organisation; its sessions end everywhere within 5 seconds."""
+    CreateSession: _aio.UnaryUnaryMultiCallable[_tenants_pb2.CreateSessionRequest, _tenants_pb2.CreateSessionResponse]  # type: ignore[assignment]
+    """Makes a short-lived token for the user who calls, by an OIDC token or a wallet's signature, so
+    that later calls need neither. Needs no scope.
+    """
+    EndSession: _aio.UnaryUnaryMultiCallable[_tenants_pb2.EndSessionRequest, _tenants_pb2.EndSessionResponse]  # type: ignore[assignment]
+    """Ends the session whose token calls; it is refused everywhere within 5 seconds. Needs no scope."""
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateApiKeyRequest, _admin_service_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
     """Creates an API key. Its secret is in the response and nowhere else."""
+    GetApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetApiKeyRequest, _admin_service_pb2.GetApiKeyResponse]  # type: ignore[assignment]
+    """Gets an API key."""
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListApiKeysRequest, _admin_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
-    """Lists an organisation's API keys, oldest first, revoked ones included."""
+    """Lists API keys, oldest first, revoked and expired ones included."""
+    RotateApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RotateApiKeyRequest, _admin_service_pb2.RotateApiKeyResponse]  # type: ignore[assignment]
+    """Makes a key that may do what another may, which goes on for a while, so that nothing stops."""
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeApiKeyRequest, _admin_service_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
     """Revokes an API key; it is refused everywhere within 5 seconds. Repeating it changes nothing."""
+    CreateRateLimit: _aio.UnaryUnaryMultiCallable[_rate_limits_pb2.CreateRateLimitRequest, _rate_limits_pb2.CreateRateLimitResponse]  # type: ignore[assignment]
+    """Creates a rate limit of an organisation, a team, an environment or a key. It holds everywhere
+    within 5 seconds, as every change of one does.
+    """
+    GetRateLimit: _aio.UnaryUnaryMultiCallable[_rate_limits_pb2.GetRateLimitRequest, _rate_limits_pb2.GetRateLimitResponse]  # type: ignore[assignment]
+    """Gets a rate limit."""
+    ListRateLimits: _aio.UnaryUnaryMultiCallable[_rate_limits_pb2.ListRateLimitsRequest, _rate_limits_pb2.ListRateLimitsResponse]  # type: ignore[assignment]
+    """Lists rate limits by id."""
+    UpdateRateLimit: _aio.UnaryUnaryMultiCallable[_rate_limits_pb2.UpdateRateLimitRequest, _rate_limits_pb2.UpdateRateLimitResponse]  # type: ignore[assignment]
+    """Updates a rate limit."""
+    DeleteRateLimit: _aio.UnaryUnaryMultiCallable[_rate_limits_pb2.DeleteRateLimitRequest, _rate_limits_pb2.DeleteRateLimitResponse]  # type: ignore[assignment]
+    """Deletes a rate limit."""
+    CreateBudget: _aio.UnaryUnaryMultiCallable[_budgets_pb2.CreateBudgetRequest, _budgets_pb2.CreateBudgetResponse]  # type: ignore[assignment]
+    """Creates a budget of an organisation, a team, an environment or a key. It counts what is spent
+    from now on; calls are held to it everywhere within 5 seconds.
+    """
+    GetBudget: _aio.UnaryUnaryMultiCallable[_budgets_pb2.GetBudgetRequest, _budgets_pb2.GetBudgetResponse]  # type: ignore[assignment]
+    """Gets a budget with what is spent of its current window."""
+    ListBudgets: _aio.UnaryUnaryMultiCallable[_budgets_pb2.ListBudgetsRequest, _budgets_pb2.ListBudgetsResponse]  # type: ignore[assignment]
+    """Lists budgets by id, each with what is spent of its current window."""
+    UpdateBudget: _aio.UnaryUnaryMultiCallable[_budgets_pb2.UpdateBudgetRequest, _budgets_pb2.UpdateBudgetResponse]  # type: ignore[assignment]
+    """Updates a budget. A new limit holds at once, also below what is spent."""
+    DeleteBudget: _aio.UnaryUnaryMultiCallable[_budgets_pb2.DeleteBudgetRequest, _budgets_pb2.DeleteBudgetResponse]  # type: ignore[assignment]
+    """Deletes a budget; it limits nothing any more within 5 seconds."""
+    CreateProviderCredential: _aio.UnaryUnaryMultiCallable[_provider_credentials_pb2.CreateProviderCredentialRequest, _provider_credentials_pb2.CreateProviderCredentialResponse]  # type: ignore[assignment]
+    """Stores a provider's credential of an organisation, a team or an environment, whose calls to
+    that provider then use it. Its secret is never shown again.
+    """
+    GetProviderCredential: _aio.UnaryUnaryMultiCallable[_provider_credentials_pb2.GetProviderCredentialRequest, _provider_credentials_pb2.GetProviderCredentialResponse]  # type: ignore[assignment]
+    """Gets a provider's credential, without its secret."""
+    ListProviderCredentials: _aio.UnaryUnaryMultiCallable[_provider_credentials_pb2.ListProviderCredentialsRequest, _provider_credentials_pb2.ListProviderCredentialsResponse]  # type: ignore[assignment]
+    """Lists providers' credentials by id, without their secrets."""
+    UpdateProviderCredential: _aio.UnaryUnaryMultiCallable[_provider_credentials_pb2.UpdateProviderCredentialRequest, _provider_credentials_pb2.UpdateProviderCredentialResponse]  # type: ignore[assignment]
+    """Updates a provider's credential, or replaces its secret."""
+    DeleteProviderCredential: _aio.UnaryUnaryMultiCallable[_provider_credentials_pb2.DeleteProviderCredentialRequest, _provider_credentials_pb2.DeleteProviderCredentialResponse]  # type: ignore[assignment]
+    """Deletes a provider's credential; no call uses it any more within 5 seconds."""
+    CreateWebhook: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.CreateWebhookRequest, _webhooks_pb2.CreateWebhookResponse]  # type: ignore[assignment]
+    """Creates a webhook: an address that is told what happens. Its signing secret is in the response
+    and nowhere else.
+    """
+    GetWebhook: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.GetWebhookRequest, _webhooks_pb2.GetWebhookResponse]  # type: ignore[assignment]
+    """Gets a webhook."""
+    ListWebhooks: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.ListWebhooksRequest, _webhooks_pb2.ListWebhooksResponse]  # type: ignore[assignment]
+    """Lists an organisation's webhooks by id."""
+    UpdateWebhook: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.UpdateWebhookRequest, _webhooks_pb2.UpdateWebhookResponse]  # type: ignore[assignment]
+    """Updates a webhook."""
+    DeleteWebhook: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.DeleteWebhookRequest, _webhooks_pb2.DeleteWebhookResponse]  # type: ignore[assignment]
+    """Deletes a webhook with what was not delivered yet."""
+    ListWebhookDeliveries: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.ListWebhookDeliveriesRequest, _webhooks_pb2.ListWebhookDeliveriesResponse]  # type: ignore[assignment]
+    """Lists a webhook's deliveries, newest first."""
+    ReplayWebhookDelivery: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.ReplayWebhookDeliveryRequest, _webhooks_pb2.ReplayWebhookDeliveryResponse]  # type: ignore[assignment]
+    """Sends a delivery anew: one that was given up, or one that arrived and got lost."""
+    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
+    """Lists the audit log of an organisation, newest first."""
+    VerifyAuditLog: _aio.UnaryUnaryMultiCallable[_audit_pb2.VerifyAuditLogRequest, _audit_pb2.VerifyAuditLogResponse]  # type: ignore[assignment]
+    """Computes an organisation's audit log anew and compares: whether an entry was changed, taken out
+    or put in.
+    """
     CreateRoutingPolicy: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateRoutingPolicyRequest, _admin_service_pb2.CreateRoutingPolicyResponse]  # type: ignore[assignment]
     """Creates a routing policy. It holds here at once, and everywhere within 5 seconds; so does every
     change below. What is wrong is refused with all its faults, and changes nothing.
@@ -109,7 +335,13 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Administers organisations, their API keys, and how their calls are routed. Scope: `admin`."""
+    """Administers organisations: who belongs to them, their keys, limits, budgets and providers'
+    credentials, and how their calls are routed.
+
+    Scope: `viewing` for what gets and lists, `management` for what changes, each for one's own
+    organisation; `admin` for all organisations. What belongs to an organisation that is not yours
+    answers as if it did not exist. Every change is in the audit log.
+    """
 
     @_abc_1.abstractmethod
     def CreateOrg(
@@ -117,7 +349,169 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.CreateOrgRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.CreateOrgResponse, _abc.Awaitable[_admin_service_pb2.CreateOrgResponse]]:
-        """Creates an organisation with an empty account, `accounts/{org}`."""
+        """Creates an organisation with an empty account, `accounts/{org}`. Scope: `admin`."""
+
+    @_abc_1.abstractmethod
+    def GetOrg(
+        self,
+        request: _admin_service_pb2.GetOrgRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.GetOrgResponse, _abc.Awaitable[_admin_service_pb2.GetOrgResponse]]:
+        """Gets an organisation."""
+
+    @_abc_1.abstractmethod
+    def ListOrgs(
+        self,
+        request: _admin_service_pb2.ListOrgsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListOrgsResponse, _abc.Awaitable[_admin_service_pb2.ListOrgsResponse]]:
+        """Lists organisations by id: all of them for `admin`, one's own otherwise."""
+
+    @_abc_1.abstractmethod
+    def UpdateOrg(
+        self,
+        request: _admin_service_pb2.UpdateOrgRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.UpdateOrgResponse, _abc.Awaitable[_admin_service_pb2.UpdateOrgResponse]]:
+        """Updates an organisation."""
+
+    @_abc_1.abstractmethod
+    def CreateTeam(
+        self,
+        request: _tenants_pb2.CreateTeamRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.CreateTeamResponse, _abc.Awaitable[_tenants_pb2.CreateTeamResponse]]:
+        """Creates a team."""
+
+    @_abc_1.abstractmethod
+    def GetTeam(
+        self,
+        request: _tenants_pb2.GetTeamRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.GetTeamResponse, _abc.Awaitable[_tenants_pb2.GetTeamResponse]]:
+        """Gets a team."""
+
+    @_abc_1.abstractmethod
+    def ListTeams(
+        self,
+        request: _tenants_pb2.ListTeamsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.ListTeamsResponse, _abc.Awaitable[_tenants_pb2.ListTeamsResponse]]:
+        """Lists an organisation's teams by id."""
+
+    @_abc_1.abstractmethod
+    def UpdateTeam(
+        self,
+        request: _tenants_pb2.UpdateTeamRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.UpdateTeamResponse, _abc.Awaitable[_tenants_pb2.UpdateTeamResponse]]:
+        """Updates a team."""
+
+    @_abc_1.abstractmethod
+    def DeleteTeam(
+        self,
+        request: _tenants_pb2.DeleteTeamRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.DeleteTeamResponse, _abc.Awaitable[_tenants_pb2.DeleteTeamResponse]]:
+        """Deletes a team that has no environment and no key that is valid."""
+
+    @_abc_1.abstractmethod
+    def CreateEnvironment(
+        self,
+        request: _tenants_pb2.CreateEnvironmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.CreateEnvironmentResponse, _abc.Awaitable[_tenants_pb2.CreateEnvironmentResponse]]:
+        """Creates an environment of a team, such as `production`."""
+
+    @_abc_1.abstractmethod
+    def GetEnvironment(
+        self,
+        request: _tenants_pb2.GetEnvironmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.GetEnvironmentResponse, _abc.Awaitable[_tenants_pb2.GetEnvironmentResponse]]:
+        """Gets an environment."""
+
+    @_abc_1.abstractmethod
+    def ListEnvironments(
+        self,
+        request: _tenants_pb2.ListEnvironmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.ListEnvironmentsResponse, _abc.Awaitable[_tenants_pb2.ListEnvironmentsResponse]]:
+        """Lists a team's environments by id."""
+
+    @_abc_1.abstractmethod
+    def UpdateEnvironment(
+        self,
+        request: _tenants_pb2.UpdateEnvironmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.UpdateEnvironmentResponse, _abc.Awaitable[_tenants_pb2.UpdateEnvironmentResponse]]:
+        """Updates an environment."""
+
+    @_abc_1.abstractmethod
+    def DeleteEnvironment(
+        self,
+        request: _tenants_pb2.DeleteEnvironmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.DeleteEnvironmentResponse, _abc.Awaitable[_tenants_pb2.DeleteEnvironmentResponse]]:
+        """Deletes an environment that has no key that is valid."""
+
+    @_abc_1.abstractmethod
+    def CreateUser(
+        self,
+        request: _tenants_pb2.CreateUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.CreateUserResponse, _abc.Awaitable[_tenants_pb2.CreateUserResponse]]:
+        """Lets a person or a wallet into an organisation, who then signs in by token or signature."""
+
+    @_abc_1.abstractmethod
+    def GetUser(
+        self,
+        request: _tenants_pb2.GetUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.GetUserResponse, _abc.Awaitable[_tenants_pb2.GetUserResponse]]:
+        """Gets a user."""
+
+    @_abc_1.abstractmethod
+    def ListUsers(
+        self,
+        request: _tenants_pb2.ListUsersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.ListUsersResponse, _abc.Awaitable[_tenants_pb2.ListUsersResponse]]:
+        """Lists an organisation's users, oldest first."""
+
+    @_abc_1.abstractmethod
+    def UpdateUser(
+        self,
+        request: _tenants_pb2.UpdateUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.UpdateUserResponse, _abc.Awaitable[_tenants_pb2.UpdateUserResponse]]:
+        """Updates a user. Only an owner makes or changes owners, and the last owner stays one."""
+
+    @_abc_1.abstractmethod
+    def DeleteUser(
+        self,
+        request: _tenants_pb2.DeleteUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.DeleteUserResponse, _abc.Awaitable[_tenants_pb2.DeleteUserResponse]]:
+        """Takes a user out of an organisation; its sessions end everywhere within 5 seconds."""
+
+    @_abc_1.abstractmethod
+    def CreateSession(
+        self,
+        request: _tenants_pb2.CreateSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.CreateSessionResponse, _abc.Awaitable[_tenants_pb2.CreateSessionResponse]]:
+        """Makes a short-lived token for the user who calls, by an OIDC token or a wallet's signature, so
+        that later calls need neither. Needs no scope.
+        """
+
+    @_abc_1.abstractmethod
+    def EndSession(
+        self,
+        request: _tenants_pb2.EndSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.EndSessionResponse, _abc.Awaitable[_tenants_pb2.EndSessionResponse]]:
+        """Ends the session whose token calls; it is refused everywhere within 5 seconds. Needs no scope."""
 
     @_abc_1.abstractmethod
     def CreateApiKey(
@@ -128,12 +522,28 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates an API key. Its secret is in the response and nowhere else."""
 
     @_abc_1.abstractmethod
+    def GetApiKey(
+        self,
+        request: _admin_service_pb2.GetApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.GetApiKeyResponse, _abc.Awaitable[_admin_service_pb2.GetApiKeyResponse]]:
+        """Gets an API key."""
+
+    @_abc_1.abstractmethod
     def ListApiKeys(
         self,
         request: _admin_service_pb2.ListApiKeysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ListApiKeysResponse, _abc.Awaitable[_admin_service_pb2.ListApiKeysResponse]]:
-        """Lists an organisation's API keys, oldest first, revoked ones included."""
+        """Lists API keys, oldest first, revoked and expired ones included."""
+
+    @_abc_1.abstractmethod
+    def RotateApiKey(
+        self,
+        request: _admin_service_pb2.RotateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.RotateApiKeyResponse, _abc.Awaitable[_admin_service_pb2.RotateApiKeyResponse]]:
+        """Makes a key that may do what another may, which goes on for a while, so that nothing stops."""
 
     @_abc_1.abstractmethod
     def RevokeApiKey(
@@ -142,6 +552,208 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.RevokeApiKeyResponse, _abc.Awaitable[_admin_service_pb2.RevokeApiKeyResponse]]:
         """Revokes an API key; it is refused everywhere within 5 seconds. Repeating it changes nothing."""
+
+    @_abc_1.abstractmethod
+    def CreateRateLimit(
+        self,
+        request: _rate_limits_pb2.CreateRateLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rate_limits_pb2.CreateRateLimitResponse, _abc.Awaitable[_rate_limits_pb2.CreateRateLimitResponse]]:
+        """Creates a rate limit of an organisation, a team, an environment or a key. It holds everywhere
+        within 5 seconds, as every change of one does.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRateLimit(
+        self,
+        request: _rate_limits_pb2.GetRateLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rate_limits_pb2.GetRateLimitResponse, _abc.Awaitable[_rate_limits_pb2.GetRateLimitResponse]]:
+        """Gets a rate limit."""
+
+    @_abc_1.abstractmethod
+    def ListRateLimits(
+        self,
+        request: _rate_limits_pb2.ListRateLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rate_limits_pb2.ListRateLimitsResponse, _abc.Awaitable[_rate_limits_pb2.ListRateLimitsResponse]]:
+        """Lists rate limits by id."""
+
+    @_abc_1.abstractmethod
+    def UpdateRateLimit(
+        self,
+        request: _rate_limits_pb2.UpdateRateLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rate_limits_pb2.UpdateRateLimitResponse, _abc.Awaitable[_rate_limits_pb2.UpdateRateLimitResponse]]:
+        """Updates a rate limit."""
+
+    @_abc_1.abstractmethod
+    def DeleteRateLimit(
+        self,
+        request: _rate_limits_pb2.DeleteRateLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rate_limits_pb2.DeleteRateLimitResponse, _abc.Awaitable[_rate_limits_pb2.DeleteRateLimitResponse]]:
+        """Deletes a rate limit."""
+
+    @_abc_1.abstractmethod
+    def CreateBudget(
+        self,
+        request: _budgets_pb2.CreateBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_budgets_pb2.CreateBudgetResponse, _abc.Awaitable[_budgets_pb2.CreateBudgetResponse]]:
+        """Creates a budget of an organisation, a team, an environment or a key. It counts what is spent
+        from now on; calls are held to it everywhere within 5 seconds.
+        """
+
+    @_abc_1.abstractmethod
+    def GetBudget(
+        self,
+        request: _budgets_pb2.GetBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_budgets_pb2.GetBudgetResponse, _abc.Awaitable[_budgets_pb2.GetBudgetResponse]]:
+        """Gets a budget with what is spent of its current window."""
+
+    @_abc_1.abstractmethod
+    def ListBudgets(
+        self,
+        request: _budgets_pb2.ListBudgetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_budgets_pb2.ListBudgetsResponse, _abc.Awaitable[_budgets_pb2.ListBudgetsResponse]]:
+        """Lists budgets by id, each with what is spent of its current window."""
+
+    @_abc_1.abstractmethod
+    def UpdateBudget(
+        self,
+        request: _budgets_pb2.UpdateBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_budgets_pb2.UpdateBudgetResponse, _abc.Awaitable[_budgets_pb2.UpdateBudgetResponse]]:
+        """Updates a budget. A new limit holds at once, also below what is spent."""
+
+    @_abc_1.abstractmethod
+    def DeleteBudget(
+        self,
+        request: _budgets_pb2.DeleteBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_budgets_pb2.DeleteBudgetResponse, _abc.Awaitable[_budgets_pb2.DeleteBudgetResponse]]:
+        """Deletes a budget; it limits nothing any more within 5 seconds."""
+
+    @_abc_1.abstractmethod
+    def CreateProviderCredential(
+        self,
+        request: _provider_credentials_pb2.CreateProviderCredentialRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provider_credentials_pb2.CreateProviderCredentialResponse, _abc.Awaitable[_provider_credentials_pb2.CreateProviderCredentialResponse]]:
+        """Stores a provider's credential of an organisation, a team or an environment, whose calls to
+        that provider then use it. Its secret is never shown again.
+        """
+
+    @_abc_1.abstractmethod
+    def GetProviderCredential(
+        self,
+        request: _provider_credentials_pb2.GetProviderCredentialRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provider_credentials_pb2.GetProviderCredentialResponse, _abc.Awaitable[_provider_credentials_pb2.GetProviderCredentialResponse]]:
+        """Gets a provider's credential, without its secret."""
+
+    @_abc_1.abstractmethod
+    def ListProviderCredentials(
+        self,
+        request: _provider_credentials_pb2.ListProviderCredentialsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provider_credentials_pb2.ListProviderCredentialsResponse, _abc.Awaitable[_provider_credentials_pb2.ListProviderCredentialsResponse]]:
+        """Lists providers' credentials by id, without their secrets."""
+
+    @_abc_1.abstractmethod
+    def UpdateProviderCredential(
+        self,
+        request: _provider_credentials_pb2.UpdateProviderCredentialRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provider_credentials_pb2.UpdateProviderCredentialResponse, _abc.Awaitable[_provider_credentials_pb2.UpdateProviderCredentialResponse]]:
+        """Updates a provider's credential, or replaces its secret."""
+
+    @_abc_1.abstractmethod
+    def DeleteProviderCredential(
+        self,
+        request: _provider_credentials_pb2.DeleteProviderCredentialRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provider_credentials_pb2.DeleteProviderCredentialResponse, _abc.Awaitable[_provider_credentials_pb2.DeleteProviderCredentialResponse]]:
+        """Deletes a provider's credential; no call uses it any more within 5 seconds."""
+
+    @_abc_1.abstractmethod
+    def CreateWebhook(
+        self,
+        request: _webhooks_pb2.CreateWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhooks_pb2.CreateWebhookResponse, _abc.Awaitable[_webhooks_pb2.CreateWebhookResponse]]:
+        """Creates a webhook: an address that is told what happens. Its signing secret is in the response
+        and nowhere else.
+        """
+
+    @_abc_1.abstractmethod
+    def GetWebhook(
+        self,
+        request: _webhooks_pb2.GetWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhooks_pb2.GetWebhookResponse, _abc.Awaitable[_webhooks_pb2.GetWebhookResponse]]:
+        """Gets a webhook."""
+
+    @_abc_1.abstractmethod
+    def ListWebhooks(
+        self,
+        request: _webhooks_pb2.ListWebhooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhooks_pb2.ListWebhooksResponse, _abc.Awaitable[_webhooks_pb2.ListWebhooksResponse]]:
+        """Lists an organisation's webhooks by id."""
+
+    @_abc_1.abstractmethod
+    def UpdateWebhook(
+        self,
+        request: _webhooks_pb2.UpdateWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhooks_pb2.UpdateWebhookResponse, _abc.Awaitable[_webhooks_pb2.UpdateWebhookResponse]]:
+        """Updates a webhook."""
+
+    @_abc_1.abstractmethod
+    def DeleteWebhook(
+        self,
+        request: _webhooks_pb2.DeleteWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhooks_pb2.DeleteWebhookResponse, _abc.Awaitable[_webhooks_pb2.DeleteWebhookResponse]]:
+        """Deletes a webhook with what was not delivered yet."""
+
+    @_abc_1.abstractmethod
+    def ListWebhookDeliveries(
+        self,
+        request: _webhooks_pb2.ListWebhookDeliveriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhooks_pb2.ListWebhookDeliveriesResponse, _abc.Awaitable[_webhooks_pb2.ListWebhookDeliveriesResponse]]:
+        """Lists a webhook's deliveries, newest first."""
+
+    @_abc_1.abstractmethod
+    def ReplayWebhookDelivery(
+        self,
+        request: _webhooks_pb2.ReplayWebhookDeliveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhooks_pb2.ReplayWebhookDeliveryResponse, _abc.Awaitable[_webhooks_pb2.ReplayWebhookDeliveryResponse]]:
+        """Sends a delivery anew: one that was given up, or one that arrived and got lost."""
+
+    @_abc_1.abstractmethod
+    def ListAuditEntries(
+        self,
+        request: _audit_pb2.ListAuditEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.ListAuditEntriesResponse, _abc.Awaitable[_audit_pb2.ListAuditEntriesResponse]]:
+        """Lists the audit log of an organisation, newest first."""
+
+    @_abc_1.abstractmethod
+    def VerifyAuditLog(
+        self,
+        request: _audit_pb2.VerifyAuditLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.VerifyAuditLogResponse, _abc.Awaitable[_audit_pb2.VerifyAuditLogResponse]]:
+        """Computes an organisation's audit log anew and compares: whether an entry was changed, taken out
+        or put in.
+        """
 
     @_abc_1.abstractmethod
     def CreateRoutingPolicy(

@@ -4,6 +4,8 @@ import grpc
 import warnings
 
 from omni.billing.v1 import billing_service_pb2 as omni_dot_billing_dot_v1_dot_billing__service__pb2
+from omni.billing.v1 import statements_pb2 as omni_dot_billing_dot_v1_dot_statements__pb2
+from omni.billing.v1 import top_ups_pb2 as omni_dot_billing_dot_v1_dot_top__ups__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -97,6 +99,46 @@ class BillingServiceStub:
                 '/omni.billing.v1.BillingService/ResolveAttempt',
                 request_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ResolveAttemptRequest.SerializeToString,
                 response_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ResolveAttemptResponse.FromString,
+                _registered_method=True)
+        self.CreateTopUp = channel.unary_unary(
+                '/omni.billing.v1.BillingService/CreateTopUp',
+                request_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.CreateTopUpRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.CreateTopUpResponse.FromString,
+                _registered_method=True)
+        self.GetTopUp = channel.unary_unary(
+                '/omni.billing.v1.BillingService/GetTopUp',
+                request_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.GetTopUpRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.GetTopUpResponse.FromString,
+                _registered_method=True)
+        self.ListTopUps = channel.unary_unary(
+                '/omni.billing.v1.BillingService/ListTopUps',
+                request_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ListTopUpsRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ListTopUpsResponse.FromString,
+                _registered_method=True)
+        self.ConfirmTopUp = channel.unary_unary(
+                '/omni.billing.v1.BillingService/ConfirmTopUp',
+                request_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ConfirmTopUpRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ConfirmTopUpResponse.FromString,
+                _registered_method=True)
+        self.GetAutoTopUp = channel.unary_unary(
+                '/omni.billing.v1.BillingService/GetAutoTopUp',
+                request_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.GetAutoTopUpRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.GetAutoTopUpResponse.FromString,
+                _registered_method=True)
+        self.UpdateAutoTopUp = channel.unary_unary(
+                '/omni.billing.v1.BillingService/UpdateAutoTopUp',
+                request_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.UpdateAutoTopUpRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.UpdateAutoTopUpResponse.FromString,
+                _registered_method=True)
+        self.GetStatement = channel.unary_unary(
+                '/omni.billing.v1.BillingService/GetStatement',
+                request_serializer=omni_dot_billing_dot_v1_dot_statements__pb2.GetStatementRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_statements__pb2.GetStatementResponse.FromString,
+                _registered_method=True)
+        self.GetReceipt = channel.unary_unary(
+                '/omni.billing.v1.BillingService/GetReceipt',
+                request_serializer=omni_dot_billing_dot_v1_dot_statements__pb2.GetReceiptRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_statements__pb2.GetReceiptResponse.FromString,
                 _registered_method=True)
 
 
@@ -210,6 +252,63 @@ class BillingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateTopUp(self, request, context):
+        """Begins to buy credits: answers with where to pay (a card), or with what to sign (x402).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTopUp(self, request, context):
+        """Gets a top-up, after asking whoever takes the payment where its fate is not known yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTopUps(self, request, context):
+        """Lists an account's top-ups, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmTopUp(self, request, context):
+        """Pays for a top-up by x402. A payment is credited once, however often it is presented: again, it
+        gets the first answer. Fails with ABORTED, reason PAYMENT_PENDING, while nobody knows its fate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAutoTopUp(self, request, context):
+        """Gets whether an account tops itself up by card, and how.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateAutoTopUp(self, request, context):
+        """Sets whether an account tops itself up. Scope: `management`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatement(self, request, context):
+        """Gets what an account bought and used in a month, with its opening and closing balance.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReceipt(self, request, context):
+        """Gets the receipt of a top-up that succeeded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BillingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -272,6 +371,46 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.ResolveAttempt,
                     request_deserializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ResolveAttemptRequest.FromString,
                     response_serializer=omni_dot_billing_dot_v1_dot_billing__service__pb2.ResolveAttemptResponse.SerializeToString,
+            ),
+            'CreateTopUp': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTopUp,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.CreateTopUpRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.CreateTopUpResponse.SerializeToString,
+            ),
+            'GetTopUp': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTopUp,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.GetTopUpRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.GetTopUpResponse.SerializeToString,
+            ),
+            'ListTopUps': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTopUps,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ListTopUpsRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ListTopUpsResponse.SerializeToString,
+            ),
+            'ConfirmTopUp': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmTopUp,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ConfirmTopUpRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ConfirmTopUpResponse.SerializeToString,
+            ),
+            'GetAutoTopUp': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAutoTopUp,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.GetAutoTopUpRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.GetAutoTopUpResponse.SerializeToString,
+            ),
+            'UpdateAutoTopUp': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateAutoTopUp,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.UpdateAutoTopUpRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.UpdateAutoTopUpResponse.SerializeToString,
+            ),
+            'GetStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatement,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_statements__pb2.GetStatementRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_statements__pb2.GetStatementResponse.SerializeToString,
+            ),
+            'GetReceipt': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReceipt,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_statements__pb2.GetReceiptRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_statements__pb2.GetReceiptResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -602,6 +741,222 @@ class BillingService:
             '/omni.billing.v1.BillingService/ResolveAttempt',
             omni_dot_billing_dot_v1_dot_billing__service__pb2.ResolveAttemptRequest.SerializeToString,
             omni_dot_billing_dot_v1_dot_billing__service__pb2.ResolveAttemptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateTopUp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/CreateTopUp',
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.CreateTopUpRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.CreateTopUpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTopUp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/GetTopUp',
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.GetTopUpRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.GetTopUpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTopUps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/ListTopUps',
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.ListTopUpsRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.ListTopUpsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmTopUp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/ConfirmTopUp',
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.ConfirmTopUpRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.ConfirmTopUpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAutoTopUp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/GetAutoTopUp',
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.GetAutoTopUpRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.GetAutoTopUpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateAutoTopUp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/UpdateAutoTopUp',
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.UpdateAutoTopUpRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.UpdateAutoTopUpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/GetStatement',
+            omni_dot_billing_dot_v1_dot_statements__pb2.GetStatementRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_statements__pb2.GetStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReceipt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/GetReceipt',
+            omni_dot_billing_dot_v1_dot_statements__pb2.GetReceiptRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_statements__pb2.GetReceiptResponse.FromString,
             options,
             channel_credentials,
             insecure,

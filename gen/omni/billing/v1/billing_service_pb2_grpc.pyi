@@ -6,6 +6,8 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from omni.billing.v1 import billing_service_pb2 as _billing_service_pb2
+from omni.billing.v1 import statements_pb2 as _statements_pb2
+from omni.billing.v1 import top_ups_pb2 as _top_ups_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -86,6 +88,24 @@ class BillingServiceStub:
     HOLD_FINAL, also where the attempt's own worker came back and ended it. An attempt that still
     runs is NOT_FOUND here.
     """
+    CreateTopUp: _grpc.UnaryUnaryMultiCallable[_top_ups_pb2.CreateTopUpRequest, _top_ups_pb2.CreateTopUpResponse]
+    """Begins to buy credits: answers with where to pay (a card), or with what to sign (x402)."""
+    GetTopUp: _grpc.UnaryUnaryMultiCallable[_top_ups_pb2.GetTopUpRequest, _top_ups_pb2.GetTopUpResponse]
+    """Gets a top-up, after asking whoever takes the payment where its fate is not known yet."""
+    ListTopUps: _grpc.UnaryUnaryMultiCallable[_top_ups_pb2.ListTopUpsRequest, _top_ups_pb2.ListTopUpsResponse]
+    """Lists an account's top-ups, newest first."""
+    ConfirmTopUp: _grpc.UnaryUnaryMultiCallable[_top_ups_pb2.ConfirmTopUpRequest, _top_ups_pb2.ConfirmTopUpResponse]
+    """Pays for a top-up by x402. A payment is credited once, however often it is presented: again, it
+    gets the first answer. Fails with ABORTED, reason PAYMENT_PENDING, while nobody knows its fate.
+    """
+    GetAutoTopUp: _grpc.UnaryUnaryMultiCallable[_top_ups_pb2.GetAutoTopUpRequest, _top_ups_pb2.GetAutoTopUpResponse]
+    """Gets whether an account tops itself up by card, and how."""
+    UpdateAutoTopUp: _grpc.UnaryUnaryMultiCallable[_top_ups_pb2.UpdateAutoTopUpRequest, _top_ups_pb2.UpdateAutoTopUpResponse]
+    """Sets whether an account tops itself up. Scope: `management`."""
+    GetStatement: _grpc.UnaryUnaryMultiCallable[_statements_pb2.GetStatementRequest, _statements_pb2.GetStatementResponse]
+    """Gets what an account bought and used in a month, with its opening and closing balance."""
+    GetReceipt: _grpc.UnaryUnaryMultiCallable[_statements_pb2.GetReceiptRequest, _statements_pb2.GetReceiptResponse]
+    """Gets the receipt of a top-up that succeeded."""
 
 @_typing.type_check_only
 class BillingServiceAsyncStub(BillingServiceStub):
@@ -145,6 +165,24 @@ class BillingServiceAsyncStub(BillingServiceStub):
     HOLD_FINAL, also where the attempt's own worker came back and ended it. An attempt that still
     runs is NOT_FOUND here.
     """
+    CreateTopUp: _aio.UnaryUnaryMultiCallable[_top_ups_pb2.CreateTopUpRequest, _top_ups_pb2.CreateTopUpResponse]  # type: ignore[assignment]
+    """Begins to buy credits: answers with where to pay (a card), or with what to sign (x402)."""
+    GetTopUp: _aio.UnaryUnaryMultiCallable[_top_ups_pb2.GetTopUpRequest, _top_ups_pb2.GetTopUpResponse]  # type: ignore[assignment]
+    """Gets a top-up, after asking whoever takes the payment where its fate is not known yet."""
+    ListTopUps: _aio.UnaryUnaryMultiCallable[_top_ups_pb2.ListTopUpsRequest, _top_ups_pb2.ListTopUpsResponse]  # type: ignore[assignment]
+    """Lists an account's top-ups, newest first."""
+    ConfirmTopUp: _aio.UnaryUnaryMultiCallable[_top_ups_pb2.ConfirmTopUpRequest, _top_ups_pb2.ConfirmTopUpResponse]  # type: ignore[assignment]
+    """Pays for a top-up by x402. A payment is credited once, however often it is presented: again, it
+    gets the first answer. Fails with ABORTED, reason PAYMENT_PENDING, while nobody knows its fate.
+    """
+    GetAutoTopUp: _aio.UnaryUnaryMultiCallable[_top_ups_pb2.GetAutoTopUpRequest, _top_ups_pb2.GetAutoTopUpResponse]  # type: ignore[assignment]
+    """Gets whether an account tops itself up by card, and how."""
+    UpdateAutoTopUp: _aio.UnaryUnaryMultiCallable[_top_ups_pb2.UpdateAutoTopUpRequest, _top_ups_pb2.UpdateAutoTopUpResponse]  # type: ignore[assignment]
+    """Sets whether an account tops itself up. Scope: `management`."""
+    GetStatement: _aio.UnaryUnaryMultiCallable[_statements_pb2.GetStatementRequest, _statements_pb2.GetStatementResponse]  # type: ignore[assignment]
+    """Gets what an account bought and used in a month, with its opening and closing balance."""
+    GetReceipt: _aio.UnaryUnaryMultiCallable[_statements_pb2.GetReceiptRequest, _statements_pb2.GetReceiptResponse]  # type: ignore[assignment]
+    """Gets the receipt of a top-up that succeeded."""
 
 class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps each account's prepaid credits in an append-only, double-entry ledger.
@@ -273,5 +311,71 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         HOLD_FINAL, also where the attempt's own worker came back and ended it. An attempt that still
         runs is NOT_FOUND here.
         """
+
+    @_abc_1.abstractmethod
+    def CreateTopUp(
+        self,
+        request: _top_ups_pb2.CreateTopUpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_top_ups_pb2.CreateTopUpResponse, _abc.Awaitable[_top_ups_pb2.CreateTopUpResponse]]:
+        """Begins to buy credits: answers with where to pay (a card), or with what to sign (x402)."""
+
+    @_abc_1.abstractmethod
+    def GetTopUp(
+        self,
+        request: _top_ups_pb2.GetTopUpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_top_ups_pb2.GetTopUpResponse, _abc.Awaitable[_top_ups_pb2.GetTopUpResponse]]:
+        """Gets a top-up, after asking whoever takes the payment where its fate is not known yet."""
+
+    @_abc_1.abstractmethod
+    def ListTopUps(
+        self,
+        request: _top_ups_pb2.ListTopUpsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_top_ups_pb2.ListTopUpsResponse, _abc.Awaitable[_top_ups_pb2.ListTopUpsResponse]]:
+        """Lists an account's top-ups, newest first."""
+
+    @_abc_1.abstractmethod
+    def ConfirmTopUp(
+        self,
+        request: _top_ups_pb2.ConfirmTopUpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_top_ups_pb2.ConfirmTopUpResponse, _abc.Awaitable[_top_ups_pb2.ConfirmTopUpResponse]]:
+        """Pays for a top-up by x402. A payment is credited once, however often it is presented: again, it
+        gets the first answer. Fails with ABORTED, reason PAYMENT_PENDING, while nobody knows its fate.
+        """
+
+    @_abc_1.abstractmethod
+    def GetAutoTopUp(
+        self,
+        request: _top_ups_pb2.GetAutoTopUpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_top_ups_pb2.GetAutoTopUpResponse, _abc.Awaitable[_top_ups_pb2.GetAutoTopUpResponse]]:
+        """Gets whether an account tops itself up by card, and how."""
+
+    @_abc_1.abstractmethod
+    def UpdateAutoTopUp(
+        self,
+        request: _top_ups_pb2.UpdateAutoTopUpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_top_ups_pb2.UpdateAutoTopUpResponse, _abc.Awaitable[_top_ups_pb2.UpdateAutoTopUpResponse]]:
+        """Sets whether an account tops itself up. Scope: `management`."""
+
+    @_abc_1.abstractmethod
+    def GetStatement(
+        self,
+        request: _statements_pb2.GetStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_statements_pb2.GetStatementResponse, _abc.Awaitable[_statements_pb2.GetStatementResponse]]:
+        """Gets what an account bought and used in a month, with its opening and closing balance."""
+
+    @_abc_1.abstractmethod
+    def GetReceipt(
+        self,
+        request: _statements_pb2.GetReceiptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_statements_pb2.GetReceiptResponse, _abc.Awaitable[_statements_pb2.GetReceiptResponse]]:
+        """Gets the receipt of a top-up that succeeded."""
 
 def add_BillingServiceServicer_to_server(servicer: BillingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,22 @@
+-- Providers' credentials of tenants. A secret is sealed with a key of its own, which is sealed with
+-- a master key that the database never sees; docs/credentials.md.
+
+CREATE TABLE provider_credential (
+  id             bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+  org_id         bigint   NOT NULL,
+  subject_kind   "char"   NOT NULL CHECK (subject_kind IN ('o', 't', 'e')),
+  subject_id     bigint   NOT NULL,
+  slug           text     NOT NULL CHECK (slug ~ '^[a-z][a-z0-9-]{0,62}$'),
+  provider       text     NOT NULL,
+  sealed         bytea    NOT NULL,      -- the secret and the variables, under the data key
+  sealed_key     bytea    NOT NULL,      -- the data key, under the master key
+  master_key_id  text     NOT NULL,      -- which master key
+  weight         integer  NOT NULL DEFAULT 1 CHECK (weight BETWEEN 0 AND 1000),
+  fee_ppm        integer  CHECK (fee_ppm BETWEEN 0 AND 1000000),
+  active         boolean  NOT NULL DEFAULT true,
+  hint           text     NOT NULL DEFAULT '' CHECK (char_length(hint) <= 4),
+  revision       bigint   NOT NULL DEFAULT 1,
+  create_time    timestamptz NOT NULL DEFAULT clock_timestamp(),
+  UNIQUE (subject_kind, subject_id, slug)
+);
+CREATE INDEX provider_credential_of_org ON provider_credential (org_id, id);

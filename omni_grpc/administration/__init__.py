@@ -1,0 +1,29 @@
+"""What people and their programs change about organisations: one use case an RPC and a route.
+
+Each use case is an `Operation`: what it asks of its caller, what it takes, what it does. Both
+transports serve the same table and know nothing else of it.
+"""
+
+from omni_grpc.administration.access import Access, Subject, SubjectKind
+from omni_grpc.administration.audit_log import AuditOperations
+from omni_grpc.administration.operation import (
+    Caller,
+    Operation,
+    Page,
+    field_invalid,
+    writable,
+)
+from omni_grpc.administration.operations import Operations
+
+__all__ = [
+    "Access",
+    "AuditOperations",
+    "Caller",
+    "Operation",
+    "Operations",
+    "Page",
+    "Subject",
+    "SubjectKind",
+    "field_invalid",
+    "writable",
+]

@@ -1,0 +1,100 @@
+"""One thing that can be done over the API: its names, its permission, its input, its work.
+
+The input and the output are frozen structs with the contract's field names. gRPC fills and reads
+them by those names from messages, REST from JSON; neither needs code of its own for an operation.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from omni_grpc.audit import Actor
+from omni_grpc.core.errors import FieldInvalid
+from omni_grpc.identity import Permission, Principal, Scope
+
+A = TypeVar("A", bound=msgspec.Struct)
+R = TypeVar("R", bound=msgspec.Struct)
+
+_NOT_CHANGED: Final = frozenset({"name", "etag"})
+"""What names a resource and guards its change, and is no part of the change."""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks, and from where. `peer` is a network address without its port."""
+
+    principal: Principal
+    peer: str
+    call_id: str
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether it reaches all organisations."""
+        return Scope.ADMIN in self.principal.scopes
+
+    @property
+    def actor(self) -> Actor:
+        """The caller, as the audit log names it."""
+        return Actor(name=self.principal.actor, peer=self.peer, call_id=self.call_id)
+
+
+class Page(msgspec.Struct, Generic[R], frozen=True):
+    """Some rows of a list. `next_page_token` is empty on the last page, and only there."""
+
+    items: tuple[R, ...]
+    next_page_token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation(Generic[A]):
+    """One RPC, and its route.
+
+    Attributes:
+        rpc: its name in the contract.
+        http: its method and path, as `POST /v1/admin/{parent=orgs/*}/teams`. A variable is a field
+            of what is asked, by its path; `*` is one segment, and `|` stands between forms.
+        permission: what its caller needs.
+        asked: the type of its input.
+        run: does it. What it returns has the response's field names, or is that of `result`.
+        result: the response's one field that `run` returns, a resource or a Page of them.
+        body: the field of `asked` that is REST's body, where that is not all of it.
+    """
+
+    rpc: str
+    http: str
+    permission: Permission
+    asked: type[A]
+    run: Callable[[Caller, A], Awaitable[msgspec.Struct]]
+    result: str | None = None
+    body: str | None = None
+
+
+def writable(change: msgspec.Struct, update_mask: Iterable[str], field: str) -> dict[str, Any]:
+    """What an update changes: the fields that its mask names, all of them for the empty mask.
+
+    Args:
+        change: the part of the resource that can be changed, with its `name` and `etag`.
+        update_mask: names of its fields.
+        field: the request's name for the resource.
+
+    Raises:
+        FieldInvalid: the mask names what is no field, or cannot be changed.
+    """
+    known = [name for name in change.__struct_fields__ if name not in _NOT_CHANGED]
+    asked = list(update_mask) or known
+    for name in asked:
+        if name not in known:
+            raise FieldInvalid(
+                f"`update_mask` names {name[:64]!r}; of `{field}` these can be changed: "
+                f"{', '.join(known)}.",
+                field="update_mask",
+            )
+    return {name: getattr(change, name) for name in asked}
+
+
+def field_invalid(error: msgspec.ValidationError) -> FieldInvalid:
+    """What is wrong with an input that is not of its type, in the field's name."""
+    why, _, path = str(error).partition(" - at `$")
+    field = path.rstrip("`").lstrip(".") or None
+    return FieldInvalid(f"`{field}`: {why}." if field else f"{why}.", field=field)

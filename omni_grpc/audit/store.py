@@ -1,0 +1,108 @@
+"""The SQL of the audit log (migrations/0014_audit.sql).
+
+`append` is called inside the transaction that makes the change: both are there, or neither is.
+"""
+
+from typing import Any, Final
+
+import msgspec
+from psycopg.rows import class_row, scalar_row
+
+from omni_grpc.audit.model import Actor, AuditEntry, AuditFilter, Change
+from omni_grpc.core.ids import OrgId
+from omni_grpc.storage import Connection, Database
+
+_APPEND: Final = "SELECT audit_append(%s, %s, %s, %s, %s, %s, %s, %s)"
+
+_COLUMNS: Final = """
+org_id, position, create_time, actor, peer, action, resource, old_json, new_json, call_id, hash
+"""
+
+_LIST: Final = f"""
+SELECT {_COLUMNS} FROM audit_entry
+WHERE org_id = %(org_id)s AND position < %(before)s
+  AND (%(start)s::timestamptz IS NULL OR create_time >= %(start)s)
+  AND (%(end)s::timestamptz IS NULL OR create_time < %(end)s)
+  AND (%(actor)s = '' OR actor = %(actor)s) AND (%(action)s = '' OR action = %(action)s)
+  AND (%(resource)s = '' OR resource = %(resource)s
+       OR left(resource, length(%(resource)s) + 1) = %(resource)s || '/')
+ORDER BY position DESC LIMIT %(limit)s
+"""  # noqa: S608 - the columns are ours
+
+_READ_ON: Final = f"""
+SELECT {_COLUMNS} FROM audit_entry
+WHERE org_id = %s AND position > %s ORDER BY position LIMIT %s
+"""  # noqa: S608 - likewise
+
+_HEAD: Final = "SELECT position FROM audit_head WHERE org_id = %s"
+
+POSITION_MAX: Final = 2**63 - 1
+
+
+async def append(connection: Connection, actor: Actor, change: Change) -> None:
+    """Adds one entry, in the connection's transaction. Other writers of the same log wait for it.
+
+    Call it last in the transaction: an organisation's log is locked until the commit.
+    """
+    await connection.execute(
+        _APPEND,
+        (
+            change.org_id,
+            actor.name,
+            actor.peer,
+            change.action,
+            change.resource,
+            _json(change.old),
+            _json(change.new),
+            actor.call_id,
+        ),
+    )
+
+
+class AuditStore:
+    """Reads logs. Every method raises LedgerUnavailable when the database is away."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def entries(
+        self, org_id: OrgId, asked: AuditFilter, before: int | None, limit: int
+    ) -> list[AuditEntry]:
+        """Entries at positions below `before`, newest first."""
+        return await self._database.fetch_all(
+            _LIST,
+            {
+                "org_id": org_id,
+                "before": POSITION_MAX if before is None else before,
+                "start": asked.start_time,
+                "end": asked.end_time,
+                "actor": asked.actor,
+                "action": asked.action,
+                "resource": asked.resource,
+                "limit": limit,
+            },
+            row=class_row(AuditEntry),
+        )
+
+    async def after(self, org_id: OrgId, position: int, limit: int) -> list[AuditEntry]:
+        """Entries at positions above `position`, oldest first."""
+        return await self._database.fetch_all(
+            _READ_ON, (org_id, position, limit), row=class_row(AuditEntry)
+        )
+
+    async def head(self, org_id: OrgId) -> int:
+        """The position of the last entry that was written; 0 where there was none."""
+        found: int | None = await self._database.fetch_one(_HEAD, (org_id,), row=scalar_row)
+        return found or 0
+
+    async def append_alone(self, actor: Actor, change: Change) -> None:
+        """Adds one entry for a change that another system made, such as the ledger's lane."""
+
+        async def work(connection: Connection) -> None:
+            await append(connection, actor, change)
+
+        await self._database.transaction(work)
+
+
+def _json(resource: msgspec.Struct | None) -> Any:  # text or None, as the driver takes it
+    return None if resource is None else msgspec.json.encode(resource, order="sorted").decode()

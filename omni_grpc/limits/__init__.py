@@ -1,0 +1,1 @@
+"""Rate limits: how much may be asked in any minute, and at once."""

@@ -1,0 +1,1 @@
+"""What happens, told to webhooks: signed, sent again, given up."""

@@ -1,0 +1,118 @@
+"""`/v1/admin/…` and other routes that are operations: JSON in and out, by the contract's names.
+
+A path's variables, a read's query and a write's body together are what an operation is asked. A
+list answers as lists do in this API; an update changes the fields that its body names.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from omni_grpc.administration import Caller, Operation, Page, field_invalid
+from omni_grpc.completion import Call
+from omni_grpc.core.errors import FieldInvalid
+from omni_grpc.rest_api.exchange import JSON_HEADERS, Exchange
+from omni_grpc.rest_api.openai.json_body import read_json
+
+_VARIABLE: Final = re.compile(r"\{(?P<field>[a-z_.]+)=(?P<forms>[^}]+)\}")
+_encode: Final = msgspec.json.Encoder(order="deterministic").encode
+_read_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Found(NamedTuple):
+    """An operation that a path leads to, and what its variables are."""
+
+    operation: Operation[Any]
+    variables: dict[str, str]
+
+
+class OperationRoutes:
+    """Which operation a method and a path mean, and its serving."""
+
+    def __init__(self, operations: Iterable[Operation[Any]]) -> None:
+        self._routes = [(_method(one), _pattern(one), one) for one in operations]
+
+    def find(self, method: str, path: str) -> Found | None:
+        """The operation, None where there is none; HEAD is no GET here."""
+        for verb, pattern, operation in self._routes:
+            if verb == method and (match := pattern.fullmatch(path)):
+                return Found(operation, {_field(k): v for k, v in match.groupdict().items()})
+        return None
+
+    def methods(self, path: str) -> tuple[str, ...]:
+        """The methods that a path takes; none where there is no such path."""
+        return tuple(sorted({verb for verb, pattern, _ in self._routes if pattern.fullmatch(path)}))
+
+    async def serve(self, exchange: Exchange, call: Call, found: Found) -> None:
+        """Runs an operation for the caller, who has passed the gates."""
+        if call.principal is None:
+            raise RuntimeError("an operation stands behind the auth gate")
+        asked = await _asked(exchange, found)
+        caller = Caller(call.principal, call.peer, call.name)
+        done = await found.operation.run(caller, asked)
+        headers = [*JSON_HEADERS, (b"x-request-id", call.name.encode())]
+        await exchange.answer(200, headers, _body(done))
+
+
+async def _asked(exchange: Exchange, found: Found) -> Any:
+    operation = found.operation
+    strict = True
+    if _method(operation) in ("GET", "DELETE"):
+        values: dict[str, Any] = dict(exchange.query())
+        strict = False  # a query has only texts
+    else:
+        body = await exchange.body()
+        values = read_json(body, _read_object, {})[0] if body.strip() else {}
+        if operation.body is not None:
+            mask = {"update_mask": list(values)} if operation.rpc.startswith("Update") else {}
+            values = {operation.body: values, **mask}
+    for path, value in found.variables.items():
+        _put(values, path.split("."), value)
+    try:
+        return msgspec.convert(values, operation.asked, strict=strict)
+    except msgspec.ValidationError as error:
+        raise field_invalid(error) from None
+
+
+def _put(values: dict[str, Any], path: list[str], value: str) -> None:
+    for name in path[:-1]:
+        values = values.setdefault(name, {})
+    if values.setdefault(path[-1], value) != value:
+        raise FieldInvalid(f"`{path[-1]}` says something else than the path.", field=path[-1])
+
+
+def _body(done: msgspec.Struct) -> bytes:
+    if isinstance(done, Page):
+        return _encode(
+            {
+                "object": "list",
+                "data": done.items,
+                "has_more": bool(done.next_page_token),
+                "next_page_token": done.next_page_token,
+            }
+        )
+    return _encode(done)
+
+
+def _method(operation: Operation[Any]) -> str:
+    return operation.http.partition(" ")[0]
+
+
+def _pattern(operation: Operation[Any]) -> re.Pattern[str]:
+    """The path as a regular expression, whose groups are the variables."""
+    path = operation.http.partition(" ")[2]
+    text, at = "", 0
+    for match in _VARIABLE.finditer(path):
+        forms = "|".join(
+            re.escape(form).replace(r"\*", "[^/:]+") for form in match["forms"].split("|")
+        )
+        text += re.escape(path[at : match.start()])
+        text += f"(?P<{match['field'].replace('.', '__')}>{forms})"
+        at = match.end()
+    return re.compile(text + re.escape(path[at:]), re.ASCII)
+
+
+def _field(group: str) -> str:
+    return group.replace("__", ".")

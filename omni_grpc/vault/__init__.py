@@ -1,0 +1,1 @@
+"""Providers' credentials of tenants, sealed."""
