@@ -122,8 +122,8 @@ class Settings(BaseModel):
     """How many credits a dollar is, where amounts are shown in credits too."""
 
     redis_url: SecretStr | None = None
-    """redis:// or rediss://, where rate limits of all servers are counted together; each server counts
-    for itself if unset."""
+    """redis:// or rediss://, where rate limits of all servers are counted together; each server
+    counts for itself if unset."""
 
     oidc_issuer: str = ""
     """The issuer whose tokens sign users in, an https URL; none if empty."""
@@ -141,14 +141,14 @@ class Settings(BaseModel):
     """Which claim names the role, or a list of which one does."""
 
     oidc_roles: dict[str, str] = {}
-    """By a value of the role claim: owner, admin, developer or viewer. Those four mean themselves."""
+    """By a value of the role claim: owner, admin, developer or viewer, which mean themselves."""
 
     wallet_sign_in: bool = False
     """Whether wallets sign in with SIGN-IN-WITH-X; each wallet has an organisation of its own."""
 
     wallet_headers: bool = False
-    """Whether they also sign in with x-wallet-address, -signature and -nonce, which are not bound to
-    this host: a signature could be used elsewhere. `dev` turns it on."""
+    """Whether they also sign in with x-wallet-address, -signature and -nonce, which are not bound
+    to this host: a signature could be used elsewhere. `dev` turns it on."""
 
     wallet_domain: str = ""
     """The host that wallets sign in to; that of the request if empty."""
@@ -157,8 +157,8 @@ class Settings(BaseModel):
     """Credits that a wallet's new organisation is given, in billionths of a US dollar."""
 
     address_failures_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 60
-    """How often an address may fail to say who it is in any minute, in one worker; then it is refused
-    before it is asked. 0: as often as it likes."""
+    """How often an address may fail to say who it is in any minute, in one worker; then it is
+    refused before it is asked. 0: as often as it likes."""
 
     address_requests_per_minute: Annotated[int, Field(ge=0, le=100_000_000)] = 0
     """How many requests an address may send in any minute, in one worker. 0: any number."""
