@@ -17,8 +17,6 @@ from typing import Any, Final
 import structlog
 import uvicorn
 
-from omni_grpc.administration import Access, AuditOperations, Operations
-from omni_grpc.audit import AuditLog, AuditStore
 from omni_grpc.billing import (
     CallJournal,
     Housekeeper,
@@ -70,8 +68,9 @@ from omni_grpc.grpc_api import (
     GrpcServer,
     RouterServicer,
 )
-from omni_grpc.identity import Identity, Subjects
+from omni_grpc.identity import Identity
 from omni_grpc.metrics import Metrics, render
+from omni_grpc.operations_wiring import Parts, operations_of
 from omni_grpc.providers import EndpointSettings, Providers, ProviderSettings, load_specs
 from omni_grpc.rest_api import REASONING_SEAL_PURPOSE, RestProtocol, build_app
 from omni_grpc.routing import (
@@ -293,7 +292,16 @@ class Worker:
             self._router, self._ledger, self._clock, markup_ppm=settings.markup_ppm
         )
         self._runs = AgentRuns(AgentRunStore(self._database))
-        operations = self._operations(tokens)
+        operations = operations_of(
+            Parts(
+                settings=settings,
+                database=self._database,
+                identity=self._identity,
+                ledger=self._ledger,
+                clock=self._clock,
+                tokens=tokens,
+            )
+        )
         self._grpc = GrpcServer(
             gates=self._gates,
             router=RouterServicer(
@@ -355,11 +363,6 @@ class Worker:
                 timeout_graceful_shutdown=int(DRAIN_SECONDS_MAX),
             )
         )
-
-    def _operations(self, tokens: PageTokens) -> Operations:
-        """What is done to organisations, for both transports."""
-        access = Access(self._identity, Subjects(self._database))
-        return Operations(AuditOperations(AuditLog(AuditStore(self._database)), access, tokens))
 
     def _catalog_sync(self) -> CatalogSync:
         """What syncs the catalog: for callers, and by the schedule where one is set."""

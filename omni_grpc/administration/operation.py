@@ -27,6 +27,8 @@ class Caller(msgspec.Struct, frozen=True):
     principal: Principal
     peer: str
     call_id: str
+    tool: str = ""
+    """The command, where the operator works without a key."""
 
     @property
     def is_operator(self) -> bool:
@@ -36,7 +38,8 @@ class Caller(msgspec.Struct, frozen=True):
     @property
     def actor(self) -> Actor:
         """The caller, as the audit log names it."""
-        return Actor(name=self.principal.actor, peer=self.peer, call_id=self.call_id)
+        name = self.tool or self.principal.actor
+        return Actor(name=name, peer=self.peer, call_id=self.call_id)
 
 
 class Page(msgspec.Struct, Generic[R], frozen=True):
