@@ -2,12 +2,12 @@
 
     OmniError
     ├── ApiKeyMissing · ApiKeyInvalid                          who are you
-    ├── ScopeMissing                                           you may not
+    ├── ScopeMissing · OrgSuspended · ModelNotAllowed          you may not
     ├── FieldInvalid · ContextTooLong · FeatureUnsupported     what you sent
     ├── TooLarge
     ├── ModelNotFound · ModelUnpriced · NoCapableModel         what you asked for
-    ├── NotFound · AlreadyExists · EtagMismatch · RequestIdReused · RequestInProgress
-    ├── CreditsExhausted · CreditsHeld                         what you have
+    ├── NotFound · AlreadyExists · StillNeeded · EtagMismatch · RequestIdReused · RequestInProgress
+    ├── CreditsExhausted · CreditsHeld · PaymentPending        what you have
     ├── Busy · LedgerUnavailable                               what we cannot do now
     ├── Deadline · Interrupted
     ├── ProviderUnavailable · ProviderRejected                 what the provider said
@@ -81,6 +81,28 @@ class ScopeMissing(OmniError):
     http_status = 403
     openai_type = "permission_error"
     openai_code = "scope_missing"
+
+
+class OrgSuspended(OmniError):
+    """The key is valid, but whoever runs the service has suspended its organisation."""
+
+    reason = "ORG_SUSPENDED"
+    grpc_code = "PERMISSION_DENIED"
+    http_status = 403
+    openai_type = "permission_error"
+    openai_code = "org_suspended"
+    retryable = False
+
+
+class ModelNotAllowed(OmniError):
+    """The key may not call this model: it has a list of models, and this is none of them."""
+
+    reason = "MODEL_NOT_ALLOWED"
+    grpc_code = "PERMISSION_DENIED"
+    http_status = 403
+    openai_type = "permission_error"
+    openai_code = "model_not_allowed"
+    retryable = False
 
 
 class FieldInvalid(OmniError):
@@ -164,6 +186,17 @@ class AlreadyExists(OmniError):
     retryable = False
 
 
+class StillNeeded(OmniError):
+    """What should go is needed by something else, which the message names."""
+
+    reason = "STILL_NEEDED"
+    grpc_code = "FAILED_PRECONDITION"
+    http_status = 409
+    openai_type = "invalid_request_error"
+    openai_code = "still_needed"
+    retryable = False
+
+
 class EtagMismatch(OmniError):
     """The resource was changed since its etag was read: read it again, then change it."""
 
@@ -205,6 +238,16 @@ class HoldFinal(OmniError):
     openai_type = "invalid_request_error"
     openai_code = "hold_final"
     retryable = False
+
+
+class PaymentPending(OmniError):
+    """A payment was sent, and its fate is not known yet: to be asked for, not to be repeated."""
+
+    reason = "PAYMENT_PENDING"
+    grpc_code = "ABORTED"
+    http_status = 409
+    openai_type = "invalid_request_error"
+    openai_code = "payment_pending"
 
 
 class CreditsExhausted(OmniError):

@@ -1,1 +1,40 @@
-"""Credits that are bought: by wallet over x402, by card over Stripe."""
+"""Credits that are bought: by wallet over x402, by card over Stripe.
+
+A method of payment says what a payer needs and what became of a payment; the rest is the same for
+all of them and stands in `top_ups`.
+"""
+
+from omni_grpc.topups.model import (
+    AutoTopUp,
+    Fate,
+    Method,
+    Opened,
+    Paid,
+    Presented,
+    Refused,
+    State,
+    TopUp,
+    Unknown,
+    Unpaid,
+)
+from omni_grpc.topups.store import TopUpStore
+from omni_grpc.topups.top_ups import PaymentMethod, SignedMethod, TopUps, pending_error
+
+__all__ = [
+    "AutoTopUp",
+    "Fate",
+    "Method",
+    "Opened",
+    "Paid",
+    "PaymentMethod",
+    "Presented",
+    "Refused",
+    "SignedMethod",
+    "State",
+    "TopUp",
+    "TopUpStore",
+    "TopUps",
+    "Unknown",
+    "Unpaid",
+    "pending_error",
+]

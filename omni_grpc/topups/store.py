@@ -1,0 +1,277 @@
+"""The SQL of top-ups (migrations/0019_topups.sql).
+
+Each method is one statement or one transaction. Every method raises LedgerUnavailable when the
+database is away.
+"""
+
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from psycopg.errors import UniqueViolation
+from psycopg.rows import kwargs_row
+
+from omni_grpc.core.ids import AccountId, OrgId
+from omni_grpc.notices import enqueue
+from omni_grpc.storage import Connection, Database
+from omni_grpc.topups.model import Method, Opened, Paid, Presented, State, Told, TopUp
+
+_COLUMNS: Final = """
+id, org_id, account_id, method::text, state::text, automatic, amount, credited, reversed, network,
+payment_id, payer, message, reference, checkout_url, offer, return_url, save_card, payment_key,
+presented, check_count, create_time, expire_time, pay_time
+"""
+
+_INSERT: Final = f"""
+INSERT INTO top_up (id, org_id, account_id, method, automatic, amount, request_id, fingerprint,
+                    return_url, save_card, expire_time, check_time)
+VALUES (%(id)s, %(org_id)s, %(account_id)s, %(method)s, %(automatic)s, %(amount)s, %(request_id)s,
+        %(fingerprint)s, %(return_url)s, %(save_card)s,
+        clock_timestamp() + make_interval(secs => %(seconds)s),
+        clock_timestamp() + make_interval(secs => %(check_seconds)s))
+ON CONFLICT (org_id, request_id) DO NOTHING
+RETURNING {_COLUMNS}
+"""  # noqa: S608 - the columns are ours, here and below
+
+_OF_REQUEST: Final = f"""
+SELECT {_COLUMNS}, fingerprint = %s AS same FROM top_up WHERE org_id = %s AND request_id = %s
+"""  # noqa: S608
+
+_OPENED: Final = f"""
+UPDATE top_up SET reference = %(reference)s, checkout_url = %(checkout_url)s, offer = %(offer)s
+WHERE id = %(id)s AND reference = '' AND offer = '' RETURNING {_COLUMNS}
+"""  # noqa: S608
+
+_GET: Final = f"SELECT {_COLUMNS} FROM top_up WHERE id = %s"  # noqa: S608
+
+_LIST: Final = f"""
+SELECT {_COLUMNS} FROM top_up
+WHERE account_id = %s AND (%s::uuid IS NULL OR id < %s) ORDER BY id DESC LIMIT %s
+"""  # noqa: S608
+
+# Only an open one takes a payment, and one payment only: whoever comes second waits here.
+_BEGIN: Final = f"""
+UPDATE top_up SET state = 'P', payment_key = %(key)s, presented = %(text)s, message = '',
+       check_count = 0, check_time = clock_timestamp() + make_interval(secs => %(seconds)s)
+WHERE id = %(id)s AND state = 'O' RETURNING {_COLUMNS}
+"""  # noqa: S608
+
+_OF_PAYMENT: Final = f"SELECT {_COLUMNS} FROM top_up WHERE payment_key = %s"  # noqa: S608
+_OF_REFERENCE: Final = f"SELECT {_COLUMNS} FROM top_up WHERE reference = %s"  # noqa: S608
+_OF_PAID: Final = f"""
+SELECT {_COLUMNS} FROM top_up WHERE network = %s AND payment_id = %s
+"""  # noqa: S608
+
+# Credited is what was booked. One that was given up and paid after all is paid.
+_SUCCEEDED: Final = f"""
+UPDATE top_up SET state = 'S', credited = %(amount)s, network = %(network)s,
+       payment_id = %(payment_id)s, payer = %(payer)s, message = %(message)s, check_time = NULL,
+       pay_time = clock_timestamp(), presented = NULL
+WHERE id = %(id)s AND state NOT IN ('S', 'R') RETURNING {_COLUMNS}
+"""  # noqa: S608
+
+_FAILED: Final = f"""
+UPDATE top_up SET state = %(state)s, message = %(message)s, check_time = NULL, payment_key = NULL,
+       presented = NULL
+WHERE id = %(id)s AND state IN ('O', 'P') RETURNING {_COLUMNS}
+"""  # noqa: S608
+
+_REOPENED: Final = f"""
+UPDATE top_up SET state = 'O', message = %(message)s, payment_key = NULL, presented = NULL,
+       check_count = 0, check_time = expire_time
+WHERE id = %(id)s AND state = 'P' RETURNING {_COLUMNS}
+"""  # noqa: S608
+
+_PENDING: Final = f"""
+UPDATE top_up SET state = 'P', message = %(message)s
+WHERE id = %(id)s AND state IN ('O', 'P') RETURNING {_COLUMNS}
+"""  # noqa: S608
+
+# One of all servers looks at each that is due; the next look is later, should it die over this one.
+_TAKE_DUE: Final = f"""
+UPDATE top_up t SET check_count = t.check_count + 1,
+       check_time = clock_timestamp() + make_interval(
+         secs => least(%(seconds)s * power(2, least(t.check_count, 12)), %(seconds_max)s))
+FROM (SELECT id FROM top_up WHERE check_time <= clock_timestamp() AND state IN ('O', 'P')
+      ORDER BY check_time LIMIT %(limit)s FOR UPDATE SKIP LOCKED) d
+WHERE t.id = d.id RETURNING {_COLUMNS.replace("id,", "t.id,", 1)}
+"""  # noqa: S608
+
+_REVERSE: Final = "SELECT * FROM ledger_reverse_payment(%s, %s, %s, %s, %s, %s)"
+_REVERSED: Final = f"""
+UPDATE top_up SET reversed = %s, state = CASE WHEN %s >= credited THEN 'R' ELSE state END,
+       message = %s
+WHERE network = %s AND payment_id = %s RETURNING {_COLUMNS}
+"""  # noqa: S608
+_TAKEN: Final = """
+SELECT coalesce(sum(v.amount), 0)::bigint FROM payment_reversal v
+JOIN payment y ON y.posting = v.of WHERE y.network = %s AND y.payment_id = %s
+"""
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A top-up to be made. `seconds` is how long it can be paid."""
+
+    id: UUID
+    org_id: OrgId
+    account_id: AccountId
+    method: Method
+    amount: int
+    request_id: str
+    fingerprint: bytes
+    seconds: float
+    check_seconds: float
+    automatic: bool = False
+    return_url: str = ""
+    save_card: bool = False
+
+
+class TopUpStore:
+    """Top-ups in the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def insert(self, draft: Draft) -> tuple[TopUp, bool] | None:
+        """The top-up of the draft's request id, and whether it has the draft's content.
+
+        None where an automatic one is under way already.
+        """
+        try:
+            made = await self._one(_INSERT, msgspec.structs.asdict(draft))
+        except UniqueViolation:
+            return None
+        if made is not None:
+            return made, True
+        return await self._database.fetch_one(
+            _OF_REQUEST,
+            (draft.fingerprint, draft.org_id, draft.request_id),
+            row=kwargs_row(_compared),
+        )
+
+    async def opened(self, top_up: TopUp, opened: Opened) -> TopUp:
+        """Keeps what the payer needs; the first word of several stays."""
+        found = await self._one(_OPENED, {"id": top_up.id, **msgspec.structs.asdict(opened)})
+        return found or await self.must_get(top_up.id)
+
+    async def get(self, top_up_id: UUID) -> TopUp | None:
+        """One by its id."""
+        return await self._one(_GET, (top_up_id,))
+
+    async def must_get(self, top_up_id: UUID) -> TopUp:
+        """One that is known to be there."""
+        found = await self.get(top_up_id)
+        if found is None:
+            raise RuntimeError(f"the top-up {top_up_id} is gone")
+        return found
+
+    async def of_account(
+        self, account_id: AccountId, before: UUID | None, limit: int
+    ) -> list[TopUp]:
+        """Of an account, newest first."""
+        return await self._database.fetch_all(
+            _LIST, (account_id, before, before, limit), row=kwargs_row(_top_up)
+        )
+
+    async def begin(self, top_up: TopUp, presented: Presented, seconds: float) -> TopUp | None:
+        """Takes a signed payment for an open one; None where it is not open, or it pays another."""
+        values = {"id": top_up.id, "key": presented.key, "text": presented.text}
+        try:
+            return await self._one(_BEGIN, {**values, "seconds": seconds})
+        except UniqueViolation:
+            return None
+
+    async def of_payment(self, key: str) -> TopUp | None:
+        """The one that a signed payment is for."""
+        return await self._one(_OF_PAYMENT, (key,))
+
+    async def of_reference(self, reference: str) -> TopUp | None:
+        """The one that a processor calls so."""
+        return await self._one(_OF_REFERENCE, (reference,))
+
+    async def of_paid(self, network: str, payment_id: str) -> TopUp | None:
+        """The one that was paid by a payment."""
+        return await self._one(_OF_PAID, (network, payment_id))
+
+    async def succeeded(self, top_up: TopUp, paid: Paid, message: str, told: Told) -> TopUp | None:
+        """Credited, and told; None where it was before."""
+
+        async def work(connection: Connection) -> TopUp | None:
+            cursor = connection.cursor(row_factory=kwargs_row(_top_up))
+            values = {
+                "id": top_up.id,
+                "amount": paid.amount,
+                "network": paid.payment.network,
+                "payment_id": paid.payment.id,
+                "payer": paid.payer,
+                "message": message,
+            }
+            found = await (await cursor.execute(_SUCCEEDED, values)).fetchone()
+            if found is not None:
+                await enqueue(connection, top_up.org_id, "top_up.succeeded", told)
+            return found
+
+        return await self._database.transaction(work)
+
+    async def failed(self, top_up: TopUp, state: State, message: str, told: Told) -> TopUp | None:
+        """Given up; None where it had ended otherwise. An expiry is not told: nobody tried."""
+
+        async def work(connection: Connection) -> TopUp | None:
+            cursor = connection.cursor(row_factory=kwargs_row(_top_up))
+            values = {"id": top_up.id, "state": state.value, "message": message}
+            found = await (await cursor.execute(_FAILED, values)).fetchone()
+            if found is not None and state is State.FAILED:
+                await enqueue(connection, top_up.org_id, "top_up.failed", told)
+            return found
+
+        return await self._database.transaction(work)
+
+    async def reopened(self, top_up: TopUp, message: str) -> TopUp | None:
+        """A payment was refused, and another may come; None where it had ended otherwise."""
+        return await self._one(_REOPENED, {"id": top_up.id, "message": message})
+
+    async def pending(self, top_up: TopUp, message: str) -> TopUp | None:
+        """Its fate is not known yet; None where it had ended otherwise."""
+        return await self._one(_PENDING, {"id": top_up.id, "message": message})
+
+    async def take_due(self, seconds: float, seconds_max: float, limit: int) -> list[TopUp]:
+        """Those that this server shall look at now; each again later, at growing distances."""
+        return await self._database.fetch_all(
+            _TAKE_DUE,
+            {"seconds": seconds, "seconds_max": seconds_max, "limit": limit},
+            row=kwargs_row(_top_up),
+        )
+
+    async def reverse(
+        self, reversal: UUID, network: str, name: str, payment_id: str, amount: int, why: str
+    ) -> tuple[int, TopUp | None] | None:
+        """Takes back what a payment bought, once for a reversal's name.
+
+        Returns what was taken back now or before, and the top-up; None where no such payment was
+        booked.
+        """
+
+        async def work(connection: Connection) -> tuple[int, TopUp | None] | None:
+            values = (reversal, network, name, payment_id, amount, why)
+            row: Any = await (await connection.execute(_REVERSE, values)).fetchone()
+            if row is None:
+                return None
+            taken: Any = await (await connection.execute(_TAKEN, (network, payment_id))).fetchone()
+            cursor = connection.cursor(row_factory=kwargs_row(_top_up))
+            found = await (
+                await cursor.execute(_REVERSED, (taken[0], taken[0], why, network, payment_id))
+            ).fetchone()
+            return row[2], found
+
+        return await self._database.transaction(work)
+
+    async def _one(self, query: Any, parameters: Any) -> TopUp | None:  # a literal of this file
+        return await self._database.fetch_one(query, parameters, row=kwargs_row(_top_up))
+
+
+def _top_up(*, method: str, state: str, **columns: Any) -> TopUp:  # as the columns are
+    return TopUp(method=Method(method), state=State(state), **columns)
+
+
+def _compared(*, same: bool, **columns: Any) -> tuple[TopUp, bool]:  # likewise
+    return _top_up(**columns), same

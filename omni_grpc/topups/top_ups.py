@@ -1,0 +1,372 @@
+"""Buying credits: one way through for every method of payment.
+
+A top-up is written before anybody is asked to pay, and credited after the payment has settled, by
+what arrived, once: the ledger keeps a payment's name for ever. A payment whose fate is not known is
+asked for until it is; another is never asked for meanwhile. Whatever dies in between, the next look
+at the top-up goes on.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from typing import Final, Protocol
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from omni_grpc.billing import Ledger
+from omni_grpc.core.clock import Clock
+from omni_grpc.core.errors import (
+    AlreadyExists,
+    FeatureUnsupported,
+    FieldInvalid,
+    NotFound,
+    OmniError,
+    PaymentPending,
+    RequestIdReused,
+)
+from omni_grpc.core.ids import AccountId, OrgId, uuid7
+from omni_grpc.core.money import usd_text
+from omni_grpc.topups.model import (
+    Fate,
+    Method,
+    Opened,
+    Paid,
+    Presented,
+    Refused,
+    State,
+    Told,
+    TopUp,
+    Unknown,
+    Unpaid,
+)
+from omni_grpc.topups.store import Draft, TopUpStore
+
+OPEN_SECONDS: Final = 24 * 3_600.0
+"""How long a top-up can be paid: as long as a checkout page lives."""
+
+CHECK_SECONDS: Final = 5.0
+"""How soon a top-up is looked at again; doubled with each look."""
+
+CHECK_SECONDS_MAX: Final = 900.0
+"""The longest time between two looks: a webhook that never came is made up for within it."""
+
+LOOK_SECONDS: Final = 2.0
+"""How often a worker asks whether some are due."""
+
+LOOKED_AT_ONCE: Final = 20
+
+GRANTS_OF: Final = OrgId(0)
+"""Whose request ids the grants have: nobody's, so that no caller's can stand in their way."""
+
+log = structlog.get_logger(__name__)
+
+
+class PaymentMethod(Protocol):
+    """A way to pay. Raises only OmniError, where whoever takes the payment cannot be asked."""
+
+    async def open(self, top_up: TopUp) -> Opened:
+        """What a payer needs. Asked twice for one top-up, it is the same payment."""
+        ...
+
+    async def look(self, top_up: TopUp) -> Fate:
+        """What became of it, as whoever takes the payment says now."""
+        ...
+
+
+class SignedMethod(PaymentMethod, Protocol):
+    """A way to pay by presenting what was signed."""
+
+    def read(self, top_up: TopUp, text: str) -> Presented:
+        """What was presented.
+
+        Raises:
+            FieldInvalid: it is no payment of this kind, or not for this top-up.
+        """
+        ...
+
+    async def settle(self, top_up: TopUp) -> Fate:
+        """Settles the payment that the top-up holds as `presented`, and says what became of it.
+
+        It raises nothing: once a payment may have been sent, what is not known is Unknown.
+        """
+        ...
+
+
+class TopUps:
+    """Top-ups of all accounts. `methods` are those that the operator set up."""
+
+    def __init__(
+        self,
+        store: TopUpStore,
+        ledger: Ledger,
+        clock: Clock,
+        methods: Mapping[Method, PaymentMethod],
+        *,
+        amount_min: int,
+        amount_max: int,
+        signed: SignedMethod | None = None,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._clock = clock
+        self._methods = {**methods, **({} if signed is None else {Method.X402: signed})}
+        self._signed = signed
+        self._amount_min = amount_min
+        self._amount_max = amount_max
+
+    @property
+    def signed(self) -> SignedMethod | None:
+        """How callers pay by wallet, where they can."""
+        return self._signed
+
+    def offers(self, method: Method) -> bool:
+        """Whether this service takes such payments."""
+        return method in self._methods
+
+    async def create(
+        self,
+        *,
+        org_id: OrgId,
+        account_id: AccountId,
+        amount: int,
+        method: Method,
+        request_id: str,
+        return_url: str = "",
+        save_card: bool = False,
+        automatic: bool = False,
+    ) -> TopUp:
+        """Begins one; the same request id with the same content is the same top-up.
+
+        Raises:
+            FieldInvalid: the amount is out of bounds, or not in the method's steps.
+            FeatureUnsupported: this service does not take such payments.
+            RequestIdReused: the request id stood for something else.
+            AlreadyExists: an automatic one is under way.
+        """
+        way = self._way(method)
+        self._check_amount(amount, method)
+        content = msgspec.msgpack.encode([account_id, amount, method, return_url, save_card])
+        found = await self._store.insert(
+            Draft(
+                id=uuid7(),
+                org_id=org_id,
+                account_id=account_id,
+                method=method,
+                amount=amount,
+                request_id=request_id,
+                fingerprint=hashlib.sha256(content).digest(),
+                seconds=OPEN_SECONDS,
+                check_seconds=CHECK_SECONDS,
+                automatic=automatic,
+                return_url=return_url,
+                save_card=save_card,
+            )
+        )
+        if found is None:
+            raise AlreadyExists("An automatic top-up of this account is under way.")
+        top_up, same = found
+        if not same:
+            raise RequestIdReused(
+                f"The request_id {request_id!r} was used for another top-up; use a new one."
+            )
+        if not top_up.reference and not top_up.offer and top_up.state is State.OPEN:
+            top_up = await self._store.opened(top_up, await way.open(top_up))
+        return top_up
+
+    async def get(self, account_id: AccountId, top_up_id: UUID, *, look: bool = True) -> TopUp:
+        """One of an account, after a look at its fate where that is not known.
+
+        Raises:
+            NotFound: the account has none of this id.
+        """
+        found = await self._store.get(top_up_id)
+        if found is None or found.account_id != account_id:
+            raise NotFound(f"There is no top-up {top_up_id}.")
+        if look and not found.is_final:
+            try:
+                found = await self.look(found)
+            except OmniError as error:  # who takes the payment is away: what is known is told
+                log.warning("top_up_not_looked_at", top_up=str(found.id), reason=error.reason)
+        return found
+
+    async def of_account(
+        self, account_id: AccountId, before: UUID | None, limit: int
+    ) -> list[TopUp]:
+        """Of an account, newest first."""
+        return await self._store.of_account(account_id, before, limit)
+
+    async def confirm(self, account_id: AccountId, top_up_id: UUID, text: str) -> TopUp:
+        """Pays for one with a signed payment. The same payment again gets the first answer.
+
+        Raises:
+            NotFound: the account has no such top-up.
+            FieldInvalid: what was presented is no payment for it.
+            PaymentPending: the fate of a payment is not known yet: this one, or one before it.
+            AlreadyExists: the payment is another top-up's.
+        """
+        top_up = await self.get(account_id, top_up_id, look=False)
+        if self._signed is None or top_up.method is not Method.X402:
+            raise FieldInvalid("This top-up is not paid with x402.", field="name")
+        presented = self._signed.read(top_up, text)
+        begun = await self._store.begin(top_up, presented, CHECK_SECONDS)
+        if begun is not None:
+            return await self._ended(begun, await self._signed.settle(begun))
+        known = await self._store.of_payment(presented.key)
+        if known is not None and known.id != top_up.id:
+            raise AlreadyExists(
+                "This payment was presented for another top-up.", field="x402_payment"
+            )
+        top_up = await self.get(account_id, top_up_id)  # looks at what is under way
+        if top_up.state is State.OPEN:
+            raise FieldInvalid(
+                f"The payment was refused: {top_up.message} Nothing was taken; sign a new one.",
+                field="x402_payment",
+            )
+        return top_up
+
+    async def look(self, top_up: TopUp) -> TopUp:
+        """Asks for the fate of one that is not final, and writes down what is found."""
+        way = self._methods.get(top_up.method)
+        if way is None:
+            return top_up  # its method was taken out of the settings; it waits for its return
+        return await self._ended(top_up, await way.look(top_up))
+
+    async def paid(self, top_up: TopUp, fate: Fate) -> TopUp:
+        """Writes down what a processor said of one."""
+        return await self._ended(top_up, fate)
+
+    async def reversed(
+        self, network: str, reversal_id: str, payment_id: str, amount: int, why: str
+    ) -> int | None:
+        """Takes back what a payment bought: a dispute, or the payer's refund; once for its name.
+
+        Returns what was taken back, nano-USD; None where no such payment was ever booked.
+        """
+        found = await self._store.reverse(uuid7(), network, reversal_id, payment_id, amount, why)
+        if found is None:
+            return None
+        log.warning(
+            "payment_reversed", network=network, payment_id=payment_id, taken_nanousd=found[0]
+        )
+        return found[0]
+
+    async def run(self) -> None:
+        """Looks at those that are due, for ever; ends only by cancellation."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self.look_at_due()
+            except OmniError as error:
+                log.warning("top_ups_paused", reason=error.reason)
+
+    async def look_at_due(self) -> int:
+        """Looks at those that are due; returns how many there were."""
+        due = await self._store.take_due(CHECK_SECONDS, CHECK_SECONDS_MAX, LOOKED_AT_ONCE)
+        for top_up in due:
+            try:
+                await self.look(top_up)
+            except OmniError as error:
+                log.warning("top_up_not_looked_at", top_up=str(top_up.id), reason=error.reason)
+        return len(due)
+
+    def _way(self, method: Method) -> PaymentMethod:
+        way = self._methods.get(method)
+        if way is None:
+            known = " or ".join(sorted(one.name.lower() for one in self._methods)) or "no other way"
+            raise FeatureUnsupported(
+                f"This service takes no payments by {method.name.lower()}; it takes {known}.",
+                field="method",
+            )
+        return way
+
+    def _check_amount(self, amount: int, method: Method) -> None:
+        if not self._amount_min <= amount <= self._amount_max:
+            raise FieldInvalid(
+                f"`amount_nanousd` must be {usd_text(self._amount_min)} to "
+                f"{usd_text(self._amount_max)} USD here.",
+                field="amount_nanousd",
+            )
+        step = STEPS[method]
+        if amount % step:
+            raise FieldInvalid(
+                f"`amount_nanousd` must be whole steps of {usd_text(step)} USD for this method.",
+                field="amount_nanousd",
+            )
+
+    async def _ended(self, top_up: TopUp, fate: Fate) -> TopUp:
+        """Writes down a fate. What another wrote first stays."""
+        match fate:
+            case Paid():
+                return await self._credit(top_up, fate)
+            case Unknown(message):
+                done = await self._store.pending(top_up, message)
+            case Refused(message=message, is_final=True):
+                done = await self._store.failed(
+                    top_up, State.FAILED, message, _told(top_up, message)
+                )
+            case Refused(message=message):
+                done = await self._store.reopened(top_up, message)
+            case Unpaid():
+                done = top_up
+                if top_up.state is State.OPEN and self._clock.now() >= top_up.expire_time:
+                    message = "Nobody paid in time."
+                    done = await self._store.failed(
+                        top_up, State.EXPIRED, message, _told(top_up, message)
+                    )
+        return done or await self._store.must_get(top_up.id)
+
+    async def _credit(self, top_up: TopUp, paid: Paid) -> TopUp:
+        """Credits what arrived; again and again changes nothing."""
+        if paid.amount <= 0:
+            raise FieldInvalid("The payment is of nothing.", field="x402_payment")
+        try:
+            await self._ledger.grant(
+                account_id=top_up.account_id,
+                org_id=GRANTS_OF,
+                amount=paid.amount,
+                reason=f"top-up {top_up.id}",
+                request_id=f"top-up {top_up.id}",
+                payment=paid.payment,
+            )
+        except AlreadyExists:
+            message = "The payment had bought credits for another account before."
+            log.error("payment_presented_twice", top_up=str(top_up.id), payment=paid.payment.id)
+            done = await self._store.failed(top_up, State.FAILED, message, _told(top_up, message))
+            return done or await self._store.must_get(top_up.id)
+        message = ""
+        if paid.amount != top_up.amount:
+            message = (
+                f"{usd_text(paid.amount)} USD arrived instead of {usd_text(top_up.amount)} USD, "
+                "and were credited."
+            )
+        told = _told(top_up, message, paid)
+        done = await self._store.succeeded(top_up, paid, message, told)
+        if done is not None:
+            log.info("top_up_succeeded", top_up=str(top_up.id), credited_nanousd=paid.amount)
+        return done or await self._store.must_get(top_up.id)
+
+
+STEPS: Final = {Method.X402: 1_000, Method.CARD: 10_000_000}
+"""Nano-USD in the smallest unit of a method: of USDC a millionth, of a card's dollar a cent."""
+
+
+def pending_error(top_up: TopUp) -> PaymentPending:
+    """What a caller is told whose payment is not final yet."""
+    return PaymentPending(
+        f"The payment for the top-up {top_up.id} was sent and its fate is not known yet. Do not "
+        "pay again: ask for the top-up until it is final.",
+        metadata={"top_up_id": str(top_up.id)},
+        retry_after_s=CHECK_SECONDS,
+    )
+
+
+def _told(top_up: TopUp, message: str, paid: Paid | None = None) -> Told:
+    return Told(
+        top_up=str(top_up.id),
+        amount_nanousd=top_up.amount,
+        credited_nanousd=0 if paid is None else paid.amount,
+        payment_id="" if paid is None else paid.payment.id,
+        message=message,
+    )
