@@ -1,8 +1,8 @@
 """From what a caller presents to who is calling: the part of identity on every call's path.
 
-A warm call touches no database. A key that is believed was read as valid from the database at most
-`KEY_CACHE_SECONDS_MAX` ago, and one that this process revoked is not believed at all. A database
-that does not answer is never taken for a wrong key.
+A warm call touches no database. A key that is believed was read as valid, with all that is known
+of its caller, from the database at most `KEY_CACHE_SECONDS_MAX` ago, and one that this process
+revoked is not believed at all. A database that does not answer is never taken for a wrong key.
 """
 
 import asyncio
@@ -14,7 +14,12 @@ from typing import Final
 import structlog
 
 from omni_grpc.core.clock import Clock
-from omni_grpc.core.errors import ApiKeyInvalid, ApiKeyMissing, LedgerUnavailable
+from omni_grpc.core.errors import (
+    ApiKeyInvalid,
+    ApiKeyMissing,
+    LedgerUnavailable,
+    OrgSuspended,
+)
 from omni_grpc.core.limits import KEY_CACHE_SECONDS_MAX, LEDGER_WAIT_SECONDS_MAX
 from omni_grpc.identity.keys import KeyHasher, key_prefix
 from omni_grpc.identity.model import Principal
@@ -42,6 +47,7 @@ class Authenticator:
     def __init__(self, store: IdentityStore, hasher: KeyHasher, clock: Clock) -> None:
         self._store = store
         self._hasher = hasher
+        self._clock = clock
         self._principals = BoundedCache[Principal | None](
             size_max=PRINCIPALS_KEPT_MAX, ttl_s=PRINCIPAL_TTL_SECONDS, clock=clock
         )
@@ -54,7 +60,8 @@ class Authenticator:
 
         Raises:
             ApiKeyMissing: nothing was presented.
-            ApiKeyInvalid: it is malformed, unknown, wrong or revoked.
+            ApiKeyInvalid: it is malformed, unknown, wrong, expired or revoked.
+            OrgSuspended: its organisation is suspended.
             LedgerUnavailable: the database does not answer, and the key is not in the cache.
         """
         if not presented:
@@ -67,11 +74,8 @@ class Authenticator:
         if digest not in self._refusals:
             principal = await self._principals.get(digest, lambda: self._look_up(prefix, digest))
         if principal is None:
-            raise ApiKeyInvalid(
-                "This API key is not valid: it is unknown, mistyped or revoked. "
-                "Check it, or ask an administrator for a new one."
-            )
-        return principal
+            raise _not_valid()
+        return let_in(principal, self._clock)
 
     async def forget(self, digest: bytes) -> None:
         """Believe a key no longer: also not by a look-up that is under way."""
@@ -88,12 +92,36 @@ class Authenticator:
                 retry_after_s=1.0,
             ) from None
         same = hmac.compare_digest(stored.secret_hash if stored else self._no_hash, digest)
-        if stored and same and not stored.revoked:
+        if stored and same and stored.ended is None:
             return stored.principal
         self._refusals.add(digest)
-        cause = "unknown" if stored is None else "revoked" if same else "wrong_secret"
+        cause = "unknown" if stored is None else stored.ended if same else "wrong_secret"
         log.info("api_key_refused", key_prefix=prefix, cause=cause)
         return None
+
+
+def let_in(principal: Principal, clock: Clock) -> Principal:
+    """The principal, if it may call at this moment: what a cache knows of it may be seconds old.
+
+    Raises:
+        ApiKeyInvalid: its key or session has expired.
+        OrgSuspended: its organisation is suspended.
+    """
+    if principal.expire_time is not None and principal.expire_time <= clock.now():
+        raise _not_valid()
+    if principal.suspended:
+        raise OrgSuspended(
+            f"The organisation `orgs/{principal.org_slug}` is suspended, so nothing is done for "
+            "it. Ask whoever runs this service."
+        )
+    return principal
+
+
+def _not_valid() -> ApiKeyInvalid:
+    return ApiKeyInvalid(
+        "This API key is not valid: it is unknown, mistyped, expired or revoked. "
+        "Check it, or ask an administrator for a new one."
+    )
 
 
 class _Refusals:

@@ -14,6 +14,7 @@ from omni_grpc.core.errors import AlreadyExists, FieldInvalid, NotFound
 from omni_grpc.core.ids import AccountId, KeyId
 from omni_grpc.core.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 from omni_grpc.identity.authenticate import Authenticator
+from omni_grpc.identity.key_store import AdminStore, NewRow
 from omni_grpc.identity.keys import KeyHasher, key_prefix, new_key_text
 from omni_grpc.identity.model import (
     OPERATOR_SLUG,
@@ -33,7 +34,7 @@ from omni_grpc.identity.names import (
     format_org_name,
     parse_key_name,
 )
-from omni_grpc.identity.store import IdentityStore, NewRow
+from omni_grpc.identity.store import IdentityStore
 from omni_grpc.storage import Database
 
 BOOTSTRAP: Final = "bootstrap"
@@ -56,9 +57,11 @@ class Identity:
     def __init__(
         self, database: Database, *, key_hash_secret: bytes, clock: Clock | None = None
     ) -> None:
-        self._store = IdentityStore(database)
+        self._store = AdminStore(database)
         self._hasher = KeyHasher(key_hash_secret)
-        self._authenticator = Authenticator(self._store, self._hasher, clock or SystemClock())
+        self._authenticator = Authenticator(
+            IdentityStore(database), self._hasher, clock or SystemClock()
+        )
 
     async def authenticate(self, presented: str | None) -> Principal:
         """Who holds the presented key; without the database while it is in the cache.

@@ -110,6 +110,11 @@ def parse_scopes(names: Collection[str]) -> frozenset[Scope]:
         raise FieldInvalid(f"`scopes` may hold {known} only.", field="scopes") from None
 
 
+def known_scopes(names: Collection[str]) -> frozenset[Scope]:
+    """Those that this code knows: a newer version may have given others meanwhile."""
+    return frozenset(scope for scope in Scope if scope in names)
+
+
 class Org(msgspec.Struct, frozen=True, kw_only=True):
     """A tenant: it owns keys and one wallet."""
 
@@ -185,6 +190,10 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Likewise."""
     has_credentials: bool = False
     """Whether its environment, team or organisation has credentials of a provider."""
+    expire_time: datetime | None = None
+    """When the key or the session ends by itself."""
+    suspended: bool = False
+    """Whether its organisation is suspended; then nothing is done for it."""
 
     @property
     def key_name(self) -> str:
@@ -204,8 +213,12 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.scopes.isdisjoint(permission.value):
             needed = permission.value[0]
+            who = f"The API key {self.key_prefix}"
+            other = "Use a key that has it, or ask an administrator for one."
+            if self.user_name is not None:
+                who = f"{self.user_name}, {self.role}," if self.role else self.user_name
+                other = "Ask an administrator of the organisation for another role."
             raise ScopeMissing(
-                f"The API key {self.key_prefix} lacks the scope `{needed}`, which this call needs. "
-                "Use a key that has it, or ask an administrator for one.",
+                f"{who} lacks the scope `{needed}`, which this call needs. {other}",
                 metadata={"scope": needed.value},
             )

@@ -73,6 +73,21 @@ def parse_org_name(name: str, *, field: str = "name") -> str:
     return match[1]
 
 
+def format_team_name(slug: str, team: str) -> str:
+    """`orgs/{org}/teams/{team}`."""
+    return f"orgs/{slug}/teams/{team}"
+
+
+def format_environment_name(slug: str, team: str, environment: str) -> str:
+    """`orgs/{org}/teams/{team}/environments/{environment}`."""
+    return f"orgs/{slug}/teams/{team}/environments/{environment}"
+
+
+def format_user_name(slug: str, code: str) -> str:
+    """`orgs/{org}/users/{user}`."""
+    return f"orgs/{slug}/users/{code}"
+
+
 def format_key_name(slug: str, prefix: str) -> str:
     """`orgs/{org}/apiKeys/{prefix}`."""
     return f"orgs/{slug}/apiKeys/{prefix}"

@@ -1,227 +1,196 @@
-"""The SQL of identity: organisations and keys in PostgreSQL (migrations/0002_identity.sql).
+"""The SQL of a caller's context: all that is known of a key or of a user, in one statement.
 
-Each method is one statement or one transaction. Values are checked before they come here. No
-secret ever does: only hashes.
+Limits, budgets and credentials are those of the key itself, of its environment, of its team and of
+its organisation. No secret comes here: only hashes.
 """
 
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from psycopg.errors import UniqueViolation
-from psycopg.rows import class_row, kwargs_row, scalar_row
+from psycopg.rows import kwargs_row
 
 from omni_grpc.core.ids import AccountId, KeyId, OrgId
-from omni_grpc.identity.model import ApiKey, Org, Principal, Scope
-from omni_grpc.storage import Connection, Database
+from omni_grpc.core.tenancy import BudgetRef, BudgetUnit, RateRule
+from omni_grpc.identity.model import Principal, Role, known_scopes
+from omni_grpc.identity.names import (
+    format_environment_name,
+    format_key_name,
+    format_org_name,
+    format_team_name,
+    format_user_name,
+)
+from omni_grpc.storage import Database
 
-_FIND_KEY: Final = """
-SELECT k.secret_hash, k.revoke_time IS NOT NULL AS revoked, k.id AS key_id, k.prefix, k.scopes,
-       o.id AS org_id, o.slug AS org_slug, o.account_id
-FROM api_key k JOIN org o ON o.id = k.org_id
-WHERE k.prefix = %s
+_OF_KEY: Final = """
+SELECT id, org_id, team_id, environment_id, user_id, prefix, secret_hash, scopes, models,
+       expire_time, revoke_time
+FROM api_key WHERE prefix = %(prefix)s
 """
 
-# The id comes first, since the wallet is opened for it. A taken slug undoes both.
-_INSERT_ORG: Final = """
-WITH new AS MATERIALIZED (SELECT nextval(pg_get_serial_sequence('org', 'id')) AS id)
-INSERT INTO org (id, slug, display_name, account_id) OVERRIDING SYSTEM VALUE
-SELECT id, %(slug)s, %(display_name)s, ledger_open_wallet(id) FROM new
-RETURNING id AS org_id, slug, display_name, account_id, create_time
+_OF_USER: Final = """
+SELECT NULL::bigint AS id, org_id, NULL::bigint AS team_id, NULL::bigint AS environment_id,
+       id AS user_id, code AS prefix, ''::bytea AS secret_hash, '{}'::text[] AS scopes,
+       '{}'::text[] AS models, NULL::timestamptz AS expire_time, NULL::timestamptz AS revoke_time
+FROM org_user WHERE issuer = %(issuer)s AND subject = %(subject)s AND delete_time IS NULL
 """
 
-_FIND_ORG: Final = """
-SELECT id AS org_id, slug, display_name, account_id, create_time FROM org WHERE slug = %s
+# What limits a caller belongs to one of these. A session has no limits of its own: its user's id
+# stands in the place of a key's.
+_SUBJECTS: Final = """
+(VALUES ('o'::"char", o.id), ('t', t.id), ('e', e.id),
+        ('k', CASE WHEN k.user_id IS NULL THEN k.id END)) s (kind, id)
 """
 
-_FIND_ORG_OF_ACCOUNT: Final = """
-SELECT id AS org_id, slug, display_name, account_id, create_time FROM org WHERE account_id = %s
-"""
 
-_INSERT_KEY: Final = """
-INSERT INTO api_key (org_id, prefix, secret_hash, display_name, scopes, create_by)
-SELECT id, %(prefix)s, %(secret_hash)s, %(display_name)s, %(scopes)s, %(create_by)s
-FROM org WHERE slug = %(org_slug)s
-RETURNING id AS key_id, %(org_slug)s AS org_slug, prefix, display_name, scopes, create_by,
-          create_time, revoke_time
-"""
+def _context(source: str, last: str = "") -> str:
+    return f"""
+SELECT k.secret_hash, k.id AS key_id, k.prefix, k.scopes, k.models, k.expire_time,
+       CASE WHEN k.revoke_time IS NOT NULL THEN 'revoked'
+            WHEN k.expire_time <= clock_timestamp() THEN 'expired'
+            WHEN k.user_id IS NOT NULL AND u.id IS NULL THEN 'user_deleted' END AS ended,
+       o.id AS org_id, o.slug AS org_slug, o.account_id, o.suspend_time IS NOT NULL AS suspended,
+       t.id AS team_id, t.slug AS team_slug, e.id AS environment_id, e.slug AS environment_slug,
+       u.id AS user_id, u.code AS user_code, u.role,
+       (SELECT json_agg(json_build_array(s.kind, r.id, r.slug, r.models, r.requests_per_minute,
+                                         r.tokens_per_minute, r.concurrent) ORDER BY r.id)
+        FROM {_SUBJECTS} JOIN rate_limit r ON r.subject_kind = s.kind AND r.subject_id = s.id)
+         AS rate_rules,
+       (SELECT json_agg(json_build_array(b.id, b.unit) ORDER BY b.id)
+        FROM {_SUBJECTS} JOIN budget b ON b.subject_kind = s.kind AND b.subject_id = s.id
+        WHERE b.delete_time IS NULL) AS budgets,
+       EXISTS (SELECT FROM {_SUBJECTS} JOIN provider_credential c
+                 ON c.subject_kind = s.kind AND c.subject_id = s.id WHERE c.active)
+         AS has_credentials
+FROM ({source}) k
+JOIN org o ON o.id = k.org_id
+LEFT JOIN team t ON t.id = k.team_id
+LEFT JOIN environment e ON e.id = k.environment_id
+LEFT JOIN org_user u ON u.id = k.user_id AND u.delete_time IS NULL
+{last}"""  # noqa: S608 - its parts are ours
 
-_LOCK_ORG: Final = "SELECT FROM org WHERE slug = %s FOR NO KEY UPDATE"
 
-_ADMIN_KEY_EXISTS: Final = """
-SELECT true FROM api_key k JOIN org o ON o.id = k.org_id
-WHERE o.slug = %s AND k.revoke_time IS NULL AND 'admin' = ANY (k.scopes) LIMIT 1
-"""
+_FIND_KEY: Final = _context(_OF_KEY)
+_FIND_USER: Final = _context(
+    _OF_USER, "WHERE %(org)s = '' OR o.slug = %(org)s ORDER BY o.id LIMIT %(limit)s"
+)
 
-# Compared as a pair: else PostgreSQL may walk the ids of all organisations to find one's few.
-_LIST_KEYS: Final = """
-SELECT id AS key_id, %(org_slug)s AS org_slug, prefix, display_name, scopes, create_by,
-       create_time, revoke_time
-FROM api_key
-WHERE (org_id, id) > (%(org_id)s, %(after)s) AND org_id <= %(org_id)s
-ORDER BY org_id, id LIMIT %(limit)s
-"""
-
-_REVOKE_KEY: Final = """
-UPDATE api_key k SET revoke_time = coalesce(k.revoke_time, clock_timestamp())
-FROM org o WHERE o.id = k.org_id AND o.slug = %s AND k.prefix = %s
-RETURNING k.id AS key_id, o.slug AS org_slug, k.prefix, k.display_name, k.scopes, k.create_by,
-          k.create_time, k.revoke_time, k.secret_hash
-"""
+ORGS_OF_USER_MAX: Final = 100
+"""Organisations of one person that are looked at when the person does not say which."""
 
 
 class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     """What the database knows of a key when it is checked."""
 
     secret_hash: bytes
-    revoked: bool
+    ended: str | None
+    """Why the key is not valid, in a word; None while it is."""
     principal: Principal
 
 
-class NewRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A key to be inserted."""
-
-    prefix: str
-    secret_hash: bytes
-    display_name: str
-    scopes: frozenset[Scope]
-    create_by: str
-
-    @property
-    def scope_names(self) -> list[str]:
-        """In one order, always."""
-        return sorted(scope.value for scope in self.scopes)
-
-    def parameters(self, org_slug: str) -> dict[str, object]:
-        """As the statement takes them."""
-        return {
-            "org_slug": org_slug,
-            "prefix": self.prefix,
-            "secret_hash": self.secret_hash,
-            "display_name": self.display_name,
-            "scopes": self.scope_names,
-            "create_by": self.create_by,
-        }
-
-
 class IdentityStore:
-    """Organisations and keys, each method raising LedgerUnavailable when the database is away."""
+    """Finds callers, each method raising LedgerUnavailable when the database is away."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def find_key(self, prefix: str) -> StoredKey | None:
-        """The key of a prefix, revoked or not."""
-        return await self._database.fetch_one(_FIND_KEY, (prefix,), row=kwargs_row(_stored_key))
-
-    async def insert_org(self, slug: str, display_name: str) -> Org | None:
-        """Make an organisation and its wallet together; None if the slug is taken."""
-        try:
-            return await self._database.fetch_one(
-                _INSERT_ORG, {"slug": slug, "display_name": display_name}, row=class_row(Org)
-            )
-        except UniqueViolation as error:
-            if error.diag.constraint_name == "org_slug_key":
-                return None
-            raise
-
-    async def find_org(self, slug: str) -> Org | None:
-        """The organisation of a slug."""
-        return await self._database.fetch_one(_FIND_ORG, (slug,), row=class_row(Org))
-
-    async def find_org_of_account(self, account_id: AccountId) -> Org | None:
-        """The organisation whose wallet this is."""
+        """The key or the session of a prefix, valid or not."""
         return await self._database.fetch_one(
-            _FIND_ORG_OF_ACCOUNT, (account_id,), row=class_row(Org)
+            _FIND_KEY, {"prefix": prefix}, row=kwargs_row(_stored_key)
         )
 
-    async def insert_key(self, org_slug: str, new: NewRow) -> ApiKey | None:
-        """Make a key; None if there is no such organisation."""
-        return await self._database.fetch_one(
-            _INSERT_KEY, new.parameters(org_slug), row=kwargs_row(_api_key)
+    async def principals_of_user(
+        self, issuer: str, subject: str, *, org_slug: str = ""
+    ) -> list[Principal]:
+        """Who somebody is that an issuer vouches for: one principal for each organisation.
+
+        Args:
+            issuer: as the user's row names it.
+            subject: likewise.
+            org_slug: of one organisation; of all where it is empty, the oldest first.
+        """
+        found = await self._database.fetch_all(
+            _FIND_USER,
+            {"issuer": issuer, "subject": subject, "org": org_slug, "limit": ORGS_OF_USER_MAX},
+            row=kwargs_row(_stored_key),
         )
-
-    async def insert_first_admin_key(self, org_slug: str, new: NewRow) -> ApiKey | None:
-        """Make a key unless the organisation has an admin key that is not revoked; then None."""
-
-        async def work(connection: Connection) -> ApiKey | None:
-            # Whoever comes second waits here, and then sees what the first one did.
-            await connection.execute(_LOCK_ORG, (org_slug,))
-            exists = connection.cursor(row_factory=scalar_row)
-            if await (await exists.execute(_ADMIN_KEY_EXISTS, (org_slug,))).fetchone():
-                return None
-            cursor = connection.cursor(row_factory=kwargs_row(_api_key))
-            return await (await cursor.execute(_INSERT_KEY, new.parameters(org_slug))).fetchone()
-
-        return await self._database.transaction(work)
-
-    async def list_keys(self, org: Org, after: KeyId, limit: int) -> list[ApiKey]:
-        """Keys of an organisation with a greater id than `after`, in the order of ids."""
-        return await self._database.fetch_all(
-            _LIST_KEYS,
-            {"org_id": org.org_id, "org_slug": org.slug, "after": after, "limit": limit},
-            row=kwargs_row(_api_key),
-        )
-
-    async def revoke_key(self, org_slug: str, prefix: str) -> tuple[ApiKey, bytes] | None:
-        """Revoke a key, unless it is revoked already; the key and its hash, None if unknown."""
-        return await self._database.fetch_one(
-            _REVOKE_KEY, (org_slug, prefix), row=kwargs_row(_revoked_key)
-        )
-
-
-def _api_key(
-    *,
-    key_id: int,
-    org_slug: str,
-    prefix: str,
-    display_name: str,
-    scopes: list[str],
-    create_by: str,
-    create_time: datetime,
-    revoke_time: datetime | None,
-) -> ApiKey:
-    return ApiKey(
-        key_id=KeyId(key_id),
-        org_slug=org_slug,
-        prefix=prefix,
-        display_name=display_name,
-        scopes=known_scopes(scopes),
-        create_by=create_by,
-        create_time=create_time,
-        revoke_time=revoke_time,
-    )
-
-
-def _revoked_key(*, secret_hash: bytes, **columns: Any) -> tuple[ApiKey, bytes]:  # as _api_key
-    return _api_key(**columns), secret_hash
+        return [one.principal for one in found]
 
 
 def _stored_key(
     *,
     secret_hash: bytes,
-    revoked: bool,
-    key_id: int,
+    ended: str | None,
+    key_id: int | None,
     prefix: str,
+    scopes: list[str],
+    models: list[str],
+    expire_time: datetime | None,
     org_id: int,
     org_slug: str,
     account_id: int,
-    scopes: list[str],
+    suspended: bool,
+    team_id: int | None,
+    team_slug: str | None,
+    environment_id: int | None,
+    environment_slug: str | None,
+    user_id: int | None,
+    user_code: str | None,
+    role: str | None,
+    rate_rules: list[list[Any]] | None,
+    budgets: list[list[Any]] | None,
+    has_credentials: bool,
 ) -> StoredKey:
+    known_role = None if role is None else Role(role)
+    parents = {"o": format_org_name(org_slug), "k": format_key_name(org_slug, prefix)}
+    if team_slug is not None:
+        parents["t"] = format_team_name(org_slug, team_slug)
+        if environment_slug is not None:
+            parents["e"] = format_environment_name(org_slug, team_slug, environment_slug)
     return StoredKey(
         secret_hash=secret_hash,
-        revoked=revoked,
+        ended=ended,
         principal=Principal(
-            key_id=KeyId(key_id),
+            # The books name a user by its id with a minus sign, in the place of a key's.
+            key_id=KeyId(-user_id if user_id is not None else key_id or 0),
             key_prefix=prefix,
             org_id=OrgId(org_id),
             org_slug=org_slug,
             account_id=AccountId(account_id),
-            scopes=known_scopes(scopes),
+            scopes=known_scopes(scopes) if known_role is None else known_role.scopes,
+            team_id=team_id,
+            team_slug=team_slug,
+            environment_id=environment_id,
+            environment_slug=environment_slug,
+            user_name=None if user_code is None else format_user_name(org_slug, user_code),
+            user_id=user_id,
+            role=known_role,
+            models=tuple(models),
+            rate_rules=tuple(_rate_rule(parents, *row) for row in rate_rules or ()),
+            budgets=tuple(BudgetRef(one, BudgetUnit(unit)) for one, unit in budgets or ()),
+            has_credentials=has_credentials,
+            expire_time=expire_time,
+            suspended=suspended,
         ),
     )
 
 
-def known_scopes(names: list[str]) -> frozenset[Scope]:
-    """Those that this code knows: a newer version may have given others meanwhile."""
-    return frozenset(scope for scope in Scope if scope in names)
+def _rate_rule(
+    parents: dict[str, str],
+    kind: str,
+    rule_id: int,
+    slug: str,
+    models: list[str],
+    requests_per_minute: int | None,
+    tokens_per_minute: int | None,
+    concurrent: int | None,
+) -> RateRule:
+    return RateRule(
+        id=rule_id,
+        name=f"{parents[kind]}/rateLimits/{slug}",
+        models=tuple(models),
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        concurrent=concurrent,
+    )

@@ -10,10 +10,11 @@ import structlog
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.errors import ApiKeyInvalid, ApiKeyMissing, LedgerUnavailable, ScopeMissing
 from omni_grpc.core.limits import KEY_CACHE_SECONDS_MAX
-from omni_grpc.identity import Identity, Scope
+from omni_grpc.identity import Identity, Permission, Scope
 from omni_grpc.identity.authenticate import LOOKUP_SECONDS_MAX, REFUSALS_KEPT_MAX, Authenticator
 from omni_grpc.identity.keys import KeyHasher, new_key_text
-from omni_grpc.identity.store import IdentityStore, known_scopes
+from omni_grpc.identity.model import known_scopes
+from omni_grpc.identity.store import IdentityStore
 from omni_grpc.storage import Database, Timeouts
 
 SERVER_SECRET = b"a server secret for tests, 32 bytes and more"  # as in conftest.py
@@ -45,10 +46,10 @@ async def test_a_key_tells_who_is_calling(identity, acme_key):
 
 async def test_a_missing_scope_is_named(identity, acme_key):
     principal = await identity.authenticate(acme_key.secret)
-    principal.require(Scope.INFERENCE)
-    principal.require(Scope.BILLING)
+    principal.require(Permission.INFER)
+    principal.require(Permission.SPEND)
     with pytest.raises(ScopeMissing, match="`admin`") as caught:
-        principal.require(Scope.ADMIN)
+        principal.require(Permission.OPERATE)
     assert caught.value.metadata == {"scope": "admin"}
 
 
