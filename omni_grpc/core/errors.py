@@ -8,6 +8,7 @@
     ├── ModelNotFound · ModelUnpriced · NoCapableModel         what you asked for
     ├── NotFound · AlreadyExists · StillNeeded · EtagMismatch · RequestIdReused · RequestInProgress
     ├── CreditsExhausted · CreditsHeld · PaymentPending        what you have
+    ├── RateLimited                                            what you may for now
     ├── Busy · LedgerUnavailable                               what we cannot do now
     ├── Deadline · Interrupted
     ├── ProviderUnavailable · ProviderRejected                 what the provider said
@@ -269,6 +270,16 @@ class CreditsHeld(OmniError):
     http_status = 429
     openai_type = "rate_limit_error"
     openai_code = "credits_held"
+
+
+class RateLimited(OmniError):
+    """The caller sends more than it may for the moment."""
+
+    reason = "RATE_LIMITED"
+    grpc_code = "RESOURCE_EXHAUSTED"
+    http_status = 429
+    openai_type = "rate_limit_error"
+    openai_code = "rate_limit_exceeded"
 
 
 class Busy(OmniError):
