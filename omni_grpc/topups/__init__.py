@@ -4,6 +4,8 @@ A method of payment says what a payer needs and what became of a payment; the re
 all of them and stands in `top_ups`.
 """
 
+from omni_grpc.topups.auto_store import AutoStore
+from omni_grpc.topups.card_desk import CardDesk
 from omni_grpc.topups.model import (
     AutoTopUp,
     Fate,
@@ -18,10 +20,14 @@ from omni_grpc.topups.model import (
     Unpaid,
 )
 from omni_grpc.topups.store import TopUpStore
+from omni_grpc.topups.stripe_cards import EVENT_TYPES, StripeCards
 from omni_grpc.topups.top_ups import PaymentMethod, SignedMethod, TopUps, pending_error
 
 __all__ = [
+    "EVENT_TYPES",
+    "AutoStore",
     "AutoTopUp",
+    "CardDesk",
     "Fate",
     "Method",
     "Opened",
@@ -31,6 +37,7 @@ __all__ = [
     "Refused",
     "SignedMethod",
     "State",
+    "StripeCards",
     "TopUp",
     "TopUpStore",
     "TopUps",

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 from psycopg.errors import UniqueViolation
-from psycopg.rows import kwargs_row
+from psycopg.rows import kwargs_row, tuple_row
 
 from omni_grpc.core.ids import AccountId, OrgId
 from omni_grpc.notices import enqueue
@@ -32,6 +32,17 @@ VALUES (%(id)s, %(org_id)s, %(account_id)s, %(method)s, %(automatic)s, %(amount)
 ON CONFLICT (org_id, request_id) DO NOTHING
 RETURNING {_COLUMNS}
 """  # noqa: S608 - the columns are ours, here and below
+
+# Of all servers that saw a low account one makes the top-up: the others wait here, and then see
+# either it under way or what it bought.
+_STILL_LOW: Final = """
+SELECT FROM auto_top_up a JOIN org o ON o.id = a.org_id JOIN account w ON w.id = o.account_id
+WHERE a.org_id = %s AND a.active AND a.payment_method <> ''
+  AND w.credits_posted - w.debits_posted - w.debits_pending < a.threshold
+  AND NOT EXISTS (SELECT FROM top_up t
+                   WHERE t.org_id = a.org_id AND t.automatic AND t.state IN ('O', 'P'))
+"""
+_LOCK_AUTOMATIC: Final = "SELECT FROM auto_top_up WHERE org_id = %s FOR UPDATE"
 
 _OF_REQUEST: Final = f"""
 SELECT {_COLUMNS}, fingerprint = %s AS same FROM top_up WHERE org_id = %s AND request_id = %s
@@ -57,10 +68,6 @@ WHERE id = %(id)s AND state = 'O' RETURNING {_COLUMNS}
 """  # noqa: S608
 
 _OF_PAYMENT: Final = f"SELECT {_COLUMNS} FROM top_up WHERE payment_key = %s"  # noqa: S608
-_OF_REFERENCE: Final = f"SELECT {_COLUMNS} FROM top_up WHERE reference = %s"  # noqa: S608
-_OF_PAID: Final = f"""
-SELECT {_COLUMNS} FROM top_up WHERE network = %s AND payment_id = %s
-"""  # noqa: S608
 
 # Credited is what was booked. One that was given up and paid after all is paid.
 _SUCCEEDED: Final = f"""
@@ -75,6 +82,12 @@ UPDATE top_up SET state = %(state)s, message = %(message)s, check_time = NULL, p
        presented = NULL
 WHERE id = %(id)s AND state IN ('O', 'P') RETURNING {_COLUMNS}
 """  # noqa: S608
+
+# An automatic top-up that failed is the last one, until somebody has looked at the card.
+_STOP_AUTOMATIC: Final = """
+UPDATE auto_top_up SET active = false, fault = %s, revision = revision + 1
+WHERE org_id = %s AND active
+"""
 
 _REOPENED: Final = f"""
 UPDATE top_up SET state = 'O', message = %(message)s, payment_key = NULL, presented = NULL,
@@ -103,6 +116,10 @@ UPDATE top_up SET reversed = %s, state = CASE WHEN %s >= credited THEN 'R' ELSE 
        message = %s
 WHERE network = %s AND payment_id = %s RETURNING {_COLUMNS}
 """  # noqa: S608
+_REVERSAL: Final = """
+SELECT p.wallet, v.amount FROM payment_reversal v JOIN posting p ON p.id = v.posting AND p.n = 0
+WHERE v.network = %s AND v.reversal_id = %s
+"""
 _TAKEN: Final = """
 SELECT coalesce(sum(v.amount), 0)::bigint FROM payment_reversal v
 JOIN payment y ON y.posting = v.of WHERE y.network = %s AND y.payment_id = %s
@@ -132,22 +149,33 @@ class TopUpStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert(self, draft: Draft) -> tuple[TopUp, bool] | None:
-        """The top-up of the draft's request id, and whether it has the draft's content.
-
-        None where an automatic one is under way already.
-        """
-        try:
-            made = await self._one(_INSERT, msgspec.structs.asdict(draft))
-        except UniqueViolation:
-            return None
+    async def insert(self, draft: Draft) -> tuple[TopUp, bool]:
+        """The top-up of the draft's request id, and whether it has the draft's content."""
+        made = await self._one(_INSERT, msgspec.structs.asdict(draft))
         if made is not None:
             return made, True
-        return await self._database.fetch_one(
+        found = await self._database.fetch_one(
             _OF_REQUEST,
             (draft.fingerprint, draft.org_id, draft.request_id),
             row=kwargs_row(_compared),
         )
+        if found is None:
+            raise RuntimeError("a top-up is never deleted")
+        return found
+
+    async def insert_automatic(self, draft: Draft) -> TopUp | None:
+        """The draft's top-up, if its account is still low and has none under way; else None."""
+
+        async def work(connection: Connection) -> TopUp | None:
+            await connection.execute(_LOCK_AUTOMATIC, (draft.org_id,))
+            low = await (await connection.execute(_STILL_LOW, (draft.org_id,))).fetchone()
+            if low is None:
+                return None
+            cursor = connection.cursor(row_factory=kwargs_row(_top_up))
+            await cursor.execute(_INSERT, msgspec.structs.asdict(draft))
+            return await cursor.fetchone()
+
+        return await self._database.transaction(work)
 
     async def opened(self, top_up: TopUp, opened: Opened) -> TopUp:
         """Keeps what the payer needs; the first word of several stays."""
@@ -185,14 +213,6 @@ class TopUpStore:
         """The one that a signed payment is for."""
         return await self._one(_OF_PAYMENT, (key,))
 
-    async def of_reference(self, reference: str) -> TopUp | None:
-        """The one that a processor calls so."""
-        return await self._one(_OF_REFERENCE, (reference,))
-
-    async def of_paid(self, network: str, payment_id: str) -> TopUp | None:
-        """The one that was paid by a payment."""
-        return await self._one(_OF_PAID, (network, payment_id))
-
     async def succeeded(self, top_up: TopUp, paid: Paid, message: str, told: Told) -> TopUp | None:
         """Credited, and told; None where it was before."""
 
@@ -221,6 +241,8 @@ class TopUpStore:
             values = {"id": top_up.id, "state": state.value, "message": message}
             found = await (await cursor.execute(_FAILED, values)).fetchone()
             if found is not None and state is State.FAILED:
+                if top_up.automatic:
+                    await connection.execute(_STOP_AUTOMATIC, (message, top_up.org_id))
                 await enqueue(connection, top_up.org_id, "top_up.failed", told)
             return found
 
@@ -264,6 +286,11 @@ class TopUpStore:
             return row[2], found
 
         return await self._database.transaction(work)
+
+    async def reversal(self, network: str, name: str) -> tuple[AccountId, int] | None:
+        """Whose wallet a reversal took how much from; None where it took nothing."""
+        found: Any = await self._database.fetch_one(_REVERSAL, (network, name), row=tuple_row)
+        return None if found is None else (AccountId(found[0]), found[1])
 
     async def _one(self, query: Any, parameters: Any) -> TopUp | None:  # a literal of this file
         return await self._database.fetch_one(query, parameters, row=kwargs_row(_top_up))

@@ -28,6 +28,7 @@ from omni_grpc.core.errors import (
 )
 from omni_grpc.core.ids import AccountId, OrgId, uuid7
 from omni_grpc.core.money import usd_text
+from omni_grpc.core.payments import Payment
 from omni_grpc.topups.model import (
     Fate,
     Method,
@@ -135,7 +136,6 @@ class TopUps:
         request_id: str,
         return_url: str = "",
         save_card: bool = False,
-        automatic: bool = False,
     ) -> TopUp:
         """Begins one; the same request id with the same content is the same top-up.
 
@@ -143,12 +143,11 @@ class TopUps:
             FieldInvalid: the amount is out of bounds, or not in the method's steps.
             FeatureUnsupported: this service does not take such payments.
             RequestIdReused: the request id stood for something else.
-            AlreadyExists: an automatic one is under way.
         """
-        way = self._way(method)
+        self._way(method)
         self._check_amount(amount, method)
         content = msgspec.msgpack.encode([account_id, amount, method, return_url, save_card])
-        found = await self._store.insert(
+        top_up, same = await self._store.insert(
             Draft(
                 id=uuid7(),
                 org_id=org_id,
@@ -159,21 +158,36 @@ class TopUps:
                 fingerprint=hashlib.sha256(content).digest(),
                 seconds=OPEN_SECONDS,
                 check_seconds=CHECK_SECONDS,
-                automatic=automatic,
                 return_url=return_url,
                 save_card=save_card,
             )
         )
-        if found is None:
-            raise AlreadyExists("An automatic top-up of this account is under way.")
-        top_up, same = found
         if not same:
             raise RequestIdReused(
                 f"The request_id {request_id!r} was used for another top-up; use a new one."
             )
-        if not top_up.reference and not top_up.offer and top_up.state is State.OPEN:
-            top_up = await self._store.opened(top_up, await way.open(top_up))
-        return top_up
+        return await self._opened(top_up)
+
+    async def create_automatic(
+        self, org_id: OrgId, account_id: AccountId, amount: int
+    ) -> TopUp | None:
+        """Charges the saved card of an account that is low; None where it is no longer."""
+        top_up_id = uuid7()
+        made = await self._store.insert_automatic(
+            Draft(
+                id=top_up_id,
+                org_id=org_id,
+                account_id=account_id,
+                method=Method.CARD,
+                amount=amount,
+                request_id=f"automatic {top_up_id}",
+                fingerprint=b"",
+                seconds=OPEN_SECONDS,
+                check_seconds=CHECK_SECONDS,
+                automatic=True,
+            )
+        )
+        return None if made is None else await self.look(await self._opened(made))
 
     async def get(self, account_id: AccountId, top_up_id: UUID, *, look: bool = True) -> TopUp:
         """One of an account, after a look at its fate where that is not known.
@@ -231,11 +245,13 @@ class TopUps:
         way = self._methods.get(top_up.method)
         if way is None:
             return top_up  # its method was taken out of the settings; it waits for its return
+        if top_up.automatic:
+            top_up = await self._opened(top_up)  # whoever made it may have died before the charge
         return await self._ended(top_up, await way.look(top_up))
 
-    async def paid(self, top_up: TopUp, fate: Fate) -> TopUp:
-        """Writes down what a processor said of one."""
-        return await self._ended(top_up, fate)
+    async def find(self, top_up_id: UUID) -> TopUp | None:
+        """One by its id, whosever it is: for a processor's news, never for a caller."""
+        return await self._store.get(top_up_id)
 
     async def reversed(
         self, network: str, reversal_id: str, payment_id: str, amount: int, why: str
@@ -251,6 +267,22 @@ class TopUps:
             "payment_reversed", network=network, payment_id=payment_id, taken_nanousd=found[0]
         )
         return found[0]
+
+    async def reinstated(self, payment: Payment, reversal_id: str) -> None:
+        """Credits again what a reversal took back, once for its name: a dispute that was won."""
+        taken = await self._store.reversal(payment.network, reversal_id)
+        if taken is None:
+            return
+        account_id, amount = taken
+        name = f"{reversal_id} reinstated"
+        await self._ledger.grant(
+            account_id=account_id,
+            org_id=GRANTS_OF,
+            amount=amount,
+            reason="dispute won",
+            request_id=name,
+            payment=Payment.named(payment.network, name.replace(" ", ":")),
+        )
 
     async def run(self) -> None:
         """Looks at those that are due, for ever; ends only by cancellation."""
@@ -270,6 +302,12 @@ class TopUps:
             except OmniError as error:
                 log.warning("top_up_not_looked_at", top_up=str(top_up.id), reason=error.reason)
         return len(due)
+
+    async def _opened(self, top_up: TopUp) -> TopUp:
+        """One for which its payer has what it needs."""
+        if top_up.reference or top_up.offer or top_up.state is not State.OPEN:
+            return top_up
+        return await self._store.opened(top_up, await self._way(top_up.method).open(top_up))
 
     def _way(self, method: Method) -> PaymentMethod:
         way = self._methods.get(method)
