@@ -31,6 +31,7 @@ CREATE TABLE webhook_delivery (
 CREATE INDEX webhook_delivery_due ON webhook_delivery (webhook_id, next_attempt_time)
   WHERE state = 'P';
 CREATE INDEX webhook_delivery_of ON webhook_delivery (webhook_id, id);
+CREATE INDEX webhook_delivery_dead ON webhook_delivery (webhook_id, id) WHERE state = 'X';
 
 -- Tells an organisation's webhooks, each that wants it, and says how many. `p_data` is JSON.
 CREATE FUNCTION webhook_enqueue(p_org bigint, p_event text, p_data text) RETURNS integer
@@ -62,3 +63,10 @@ CREATE TABLE low_balance (
   org_id    bigint PRIMARY KEY,
   tell_time timestamptz NOT NULL
 );
+
+-- When somebody last looked for low balances: one of all workers does.
+CREATE TABLE low_balance_look (
+  one       boolean PRIMARY KEY DEFAULT true CHECK (one),
+  look_time timestamptz NOT NULL
+);
+INSERT INTO low_balance_look VALUES (true, '-infinity');
