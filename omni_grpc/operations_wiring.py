@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 
-from omni_grpc.administration import Access, AuditOperations, Operations
+from omni_grpc.administration import Access, AuditOperations, Operations, WebhookOperations
 from omni_grpc.audit import AuditLog, AuditStore
 from omni_grpc.billing import Ledger
 from omni_grpc.completion import PageTokens
 from omni_grpc.core.clock import Clock
 from omni_grpc.identity import Identity, Subjects
+from omni_grpc.notices import SEAL_PURPOSE as WEBHOOK_SEAL_PURPOSE
+from omni_grpc.notices import WebhookStore
 from omni_grpc.settings import Settings
-from omni_grpc.storage import Database
+from omni_grpc.storage import Database, Sealer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,4 +29,24 @@ class Parts:
 def operations_of(parts: Parts) -> Operations:
     """All that is done to organisations."""
     access = Access(parts.identity, Subjects(parts.database))
-    return Operations(AuditOperations(AuditLog(AuditStore(parts.database)), access, parts.tokens))
+    return Operations(
+        AuditOperations(AuditLog(AuditStore(parts.database)), access, parts.tokens),
+        WebhookOperations(
+            WebhookStore(parts.database),
+            webhook_sealer(parts.settings),
+            access,
+            parts.tokens,
+            private_hosts=parts.settings.webhook_private_hosts,
+        ),
+    )
+
+
+def webhook_sealer(settings: Settings) -> Sealer:
+    """What webhooks' secrets are sealed with.
+
+    Raises:
+        ValueError: the settings have no `key_hash_secret`.
+    """
+    if settings.key_hash_secret is None:
+        raise ValueError("secrets are sealed with a key_hash_secret")
+    return Sealer(settings.key_hash_secret.get_secret_value().encode(), WEBHOOK_SEAL_PURPOSE)

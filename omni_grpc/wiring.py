@@ -70,7 +70,8 @@ from omni_grpc.grpc_api import (
 )
 from omni_grpc.identity import Identity
 from omni_grpc.metrics import Metrics, render
-from omni_grpc.operations_wiring import Parts, operations_of
+from omni_grpc.notices import LowBalanceWatch, OutboxStore, Poster, Sender
+from omni_grpc.operations_wiring import Parts, operations_of, webhook_sealer
 from omni_grpc.providers import EndpointSettings, Providers, ProviderSettings, load_specs
 from omni_grpc.rest_api import REASONING_SEAL_PURPOSE, RestProtocol, build_app
 from omni_grpc.routing import (
@@ -292,6 +293,13 @@ class Worker:
             self._router, self._ledger, self._clock, markup_ppm=settings.markup_ppm
         )
         self._runs = AgentRuns(AgentRunStore(self._database))
+        self._sender = Sender(
+            OutboxStore(self._database),
+            webhook_sealer(settings),
+            Poster(private_hosts=settings.webhook_private_hosts),
+            self._clock,
+            turned_off,
+        )
         operations = operations_of(
             Parts(
                 settings=settings,
@@ -434,6 +442,8 @@ class Worker:
             self._call_log.run(),
             self._roller.run(),
             self._speeds.run(),
+            self._sender.run(),
+            LowBalanceWatch(self._database).run(),
             self._watch(),
             *(() if self._models_file is None else (self._models_file.run(),)),
             *(() if self._schedule is None else (self._schedule.run(),)),

@@ -14,6 +14,7 @@ from omni_grpc.administration.operation import (
     writable,
 )
 from omni_grpc.administration.operations import Operations
+from omni_grpc.administration.webhooks import WebhookOperations, turned_off
 
 __all__ = [
     "Access",
@@ -24,6 +25,8 @@ __all__ = [
     "Page",
     "Subject",
     "SubjectKind",
+    "WebhookOperations",
     "field_invalid",
+    "turned_off",
     "writable",
 ]
