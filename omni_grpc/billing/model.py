@@ -10,6 +10,7 @@ from uuid import UUID
 
 from omni_grpc.billing.operations import Decider, Final, RequestEnd
 from omni_grpc.core.ids import AccountId, CallId, HoldId, call_id_of
+from omni_grpc.core.tenancy import BudgetUnit
 from omni_grpc.core.usage import Usage
 
 
@@ -35,6 +36,7 @@ class EntryKind(StrEnum):
     GRANT = "G"
     REFUND = "R"
     EXPIRY = "E"
+    REVERSAL = "B"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class UnresolvedAttempt:
     markup_ppm: int
     owner: str
     lease_until: datetime
+    token_legs: int = 0
+    """How many of its hold's legs, the first ones, count tokens."""
 
     @property
     def call_id(self) -> CallId:
@@ -121,6 +125,21 @@ class OwnedHold:
     hold_id: HoldId
     account_id: AccountId
     ends: RequestEnd | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowUse:
+    """What is spent of a budget in one window, and what calls hold of it, in the budget's unit.
+
+    `budget` is its name. `amount` is None where it limits nothing; `end_time` where it never ends.
+    """
+
+    budget: str
+    unit: BudgetUnit
+    amount: int | None
+    spent: int
+    held: int
+    end_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

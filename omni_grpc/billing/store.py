@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import tuple_row
+from psycopg.rows import class_row, tuple_row
 
 from omni_grpc.billing.dead_letters import DeadLetter
 from omni_grpc.billing.journal_marks import Mark
@@ -20,6 +20,7 @@ from omni_grpc.billing.model import (
     OwnedHold,
     UnresolvedAttempt,
     UsageRecord,
+    WindowUse,
 )
 from omni_grpc.billing.operations import (
     AttemptOutcome,
@@ -33,6 +34,7 @@ from omni_grpc.core.ids import ATTEMPTS_MAX, AccountId, CallId, HoldId, attempt_
 from omni_grpc.core.usage import COMMON_COUNTS, UsageSource, usage_of
 from omni_grpc.storage import Database
 
+_DEBITS = (EntryKind.CHARGE, EntryKind.EXPIRY, EntryKind.REVERSAL)
 _BALANCE = """
 SELECT a.credits_posted - a.debits_posted, a.debits_pending,
        coalesce((SELECT sum(h.amount) FROM hold h WHERE h.wallet = a.id AND h.state = 'U'), 0),
@@ -83,7 +85,9 @@ SELECT h.id, h.wallet, r.principal, r.request_id
  WHERE h.owner = %s AND h.origin = 'r'
 """
 _UNRESOLVED_COLUMNS = (
-    "id, wallet, amount, model, provider_ref, price_version, markup_ppm, owner, lease_until"
+    "id, wallet, amount, model, provider_ref, price_version, markup_ppm, owner, lease_until,"
+    " (SELECT count(*)::int FROM unnest(legs) l JOIN budget_window w ON w.account_id = l"
+    " JOIN budget b ON b.id = w.budget_id WHERE b.unit = 'tokens')"
 )
 _LOST = """
 SELECT m.ord::int
@@ -131,6 +135,13 @@ _HAS_SNAPSHOT = """
 SELECT EXISTS (SELECT FROM account_snapshot
                 WHERE account = 1 AND day = (clock_timestamp() AT TIME ZONE 'UTC')::date)
 """
+_WINDOW = """
+SELECT budget_name(b) AS budget, b.unit, a.debit_limit AS amount,
+       a.debits_posted - a.credits_posted AS spent, a.debits_pending AS held,
+       nullif(w.end_time, 'infinity') AS end_time
+  FROM budget_window w JOIN budget b ON b.id = w.budget_id JOIN account a ON a.id = w.account_id
+ WHERE w.account_id = %s
+"""
 _OUTCOMES = {outcome.value: outcome.name.lower() for outcome in AttemptOutcome}
 
 
@@ -147,6 +158,10 @@ class LedgerStore:
             return None
         posted, pending, unresolved, read_time = row
         return Balance(posted, pending - int(unresolved), int(unresolved), read_time)
+
+    async def window(self, account_id: int) -> WindowUse | None:
+        """What a budget's window has, by its account; None if it is no window's."""
+        return await self._database.fetch_one(_WINDOW, [account_id], row=class_row(WindowUse))
 
     async def entries(
         self, account_id: AccountId, before: int | None, limit: int
@@ -358,7 +373,7 @@ def _entry(
     return LedgerEntry(
         position=position,
         kind=EntryKind(kind),
-        amount=-amount if kind in (EntryKind.CHARGE, EntryKind.EXPIRY) else amount,
+        amount=-amount if kind in _DEBITS else amount,
         balance_after=balance_after,
         reference=_reference(posting_id, origin, reference),
         create_time=create_time,

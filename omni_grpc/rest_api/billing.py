@@ -27,6 +27,7 @@ _KINDS: Final = {
     EntryKind.GRANT: "grant",
     EntryKind.REFUND: "refund",
     EntryKind.EXPIRY: "expiry",
+    EntryKind.REVERSAL: "reversal",
 }
 _NO_USAGE: Final = Usage()
 

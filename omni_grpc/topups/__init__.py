@@ -20,11 +20,9 @@ from omni_grpc.topups.model import (
     Unpaid,
 )
 from omni_grpc.topups.store import TopUpStore
-from omni_grpc.topups.stripe_cards import EVENT_TYPES, StripeCards
 from omni_grpc.topups.top_ups import PaymentMethod, SignedMethod, TopUps, pending_error
 
 __all__ = [
-    "EVENT_TYPES",
     "AutoStore",
     "AutoTopUp",
     "CardDesk",
@@ -37,7 +35,6 @@ __all__ = [
     "Refused",
     "SignedMethod",
     "State",
-    "StripeCards",
     "TopUp",
     "TopUpStore",
     "TopUps",

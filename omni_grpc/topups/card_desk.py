@@ -1,22 +1,20 @@
 """What Stripe's news and low accounts set in motion: looks, reversals, automatic top-ups."""
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from omni_grpc.core.errors import NotFound, OmniError
 from omni_grpc.topups.auto_store import AutoStore
-from omni_grpc.topups.model import State
-from omni_grpc.topups.stripe_cards import (
-    CATCH_UP_SECONDS,
-    News,
-    Nudge,
-    Reinstatement,
-    Reversal,
-    StripeCards,
-)
+from omni_grpc.topups.model import News, Nudge, Reinstatement, Reversal, State
 from omni_grpc.topups.top_ups import TopUps
+
+if TYPE_CHECKING:  # Stripe's SDK takes 30 MB and an eighth of a second: only where it is used
+    from omni_grpc.topups.stripe_cards import StripeCards
+
+CATCH_UP_SECONDS: Final = 900.0
+"""How often a worker asks for events that no webhook brought."""
 
 LOW_SECONDS: Final = 5.0
 """How often a worker looks for accounts that are low."""
@@ -29,7 +27,7 @@ log = structlog.get_logger(__name__)
 class CardDesk:
     """Run `run()` as a task in each worker; `told` for each event that Stripe sends."""
 
-    def __init__(self, cards: StripeCards, top_ups: TopUps, automatic: AutoStore) -> None:
+    def __init__(self, cards: "StripeCards", top_ups: TopUps, automatic: AutoStore) -> None:
         self._cards = cards
         self._top_ups = top_ups
         self._automatic = automatic

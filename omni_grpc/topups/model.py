@@ -113,6 +113,32 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 Fate = Paid | Unpaid | Unknown | Refused
 
 
+class Nudge(msgspec.Struct, frozen=True):
+    """An event says that this top-up should be looked at."""
+
+    top_up_id: UUID
+
+
+class Reversal(msgspec.Struct, frozen=True, kw_only=True):
+    """Stripe took a payment back, in part or whole. `top_up_id` is what it had paid."""
+
+    payment: Payment
+    reversal_id: str
+    amount: int
+    why: str
+    top_up_id: UUID
+
+
+class Reinstatement(msgspec.Struct, frozen=True, kw_only=True):
+    """A dispute was won: what it took back is there again."""
+
+    payment: Payment
+    reversal_id: str
+
+
+News = Nudge | Reversal | Reinstatement
+
+
 class AutoTopUp(msgspec.Struct, frozen=True, kw_only=True):
     """Whether an organisation buys credits by itself; a row of `auto_top_up`."""
 

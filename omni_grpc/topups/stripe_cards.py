@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-import msgspec
 import stripe
 import structlog
 
@@ -24,7 +23,19 @@ from omni_grpc.core.errors import (
 from omni_grpc.core.ids import OrgId
 from omni_grpc.core.payments import Payment
 from omni_grpc.topups.auto_store import AutoStore
-from omni_grpc.topups.model import Fate, Opened, Paid, Refused, TopUp, Unknown, Unpaid
+from omni_grpc.topups.model import (
+    Fate,
+    News,
+    Nudge,
+    Opened,
+    Paid,
+    Refused,
+    Reinstatement,
+    Reversal,
+    TopUp,
+    Unknown,
+    Unpaid,
+)
 
 NANOUSD_OF_CENT: Final = 10_000_000
 
@@ -49,40 +60,11 @@ EVENT_TYPES: Final = (
 )
 """What to subscribe a webhook to; docs/top-ups.md lists them."""
 
-CATCH_UP_SECONDS: Final = 900.0
-"""How often a worker asks for events that no webhook brought."""
-
 CATCH_UP_BACK_SECONDS: Final = 3 * 24 * 3_600
 """How far back it asks: as long as Stripe goes on sending an event."""
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
-
-
-class Nudge(msgspec.Struct, frozen=True):
-    """An event says that this top-up should be looked at."""
-
-    top_up_id: UUID
-
-
-class Reversal(msgspec.Struct, frozen=True, kw_only=True):
-    """Stripe took a payment back, in part or whole. `top_up_id` is what it had paid."""
-
-    payment: Payment
-    reversal_id: str
-    amount: int
-    why: str
-    top_up_id: UUID
-
-
-class Reinstatement(msgspec.Struct, frozen=True, kw_only=True):
-    """A dispute was won: what it took back is there again."""
-
-    payment: Payment
-    reversal_id: str
-
-
-News = Nudge | Reversal | Reinstatement
 
 
 class StripeCards:

@@ -10,12 +10,22 @@ from omni_grpc.billing.invariants.model import Invariant, Violation
 from omni_grpc.billing.invariants.rows import Entry, Sums, Wallet
 
 ENTRY_MAX: Final = 2**63 - 1
+PAYMENT_REVERSED: Final = "B"
 
 
 class _Book:
     """Where the replay of one wallet stands."""
 
-    __slots__ = ("balance", "credits", "debits", "entry_count", "position", "snapshot", "then")
+    __slots__ = (
+        "balance",
+        "credits",
+        "debits",
+        "entry_count",
+        "position",
+        "reversed",
+        "snapshot",
+        "then",
+    )
 
     def __init__(self, wallet: Wallet) -> None:
         self.entry_count = wallet.entry_count
@@ -23,6 +33,7 @@ class _Book:
         self.then = (0, 0) if self.snapshot == 0 else None
         self.credits = 0
         self.debits = 0
+        self.reversed = 0
         self.position = 0
         self.balance = 0
 
@@ -45,14 +56,17 @@ class Replay:
         else:
             book.debits += entry.amount
             expected -= entry.amount
+            book.reversed += entry.amount if entry.kind == PAYMENT_REVERSED else 0
         if entry.entry != book.position + 1:
             what = "entries are missing before it"
             yield _violation(entry, what, str(book.position + 1), entry.entry)
         elif entry.balance_after != expected:
             what = f"its balance does not follow from {book.balance}"
             yield _violation(entry, what, str(expected), entry.balance_after)
-        if entry.balance_after < 0:
-            yield _violation(entry, "the balance was below zero", "at least 0", entry.balance_after)
+        # Payments that were taken back after they were spent are all that excuses it.
+        if entry.balance_after < -book.reversed:
+            least = f"at least {-book.reversed}"
+            yield _violation(entry, "the balance was below zero", least, entry.balance_after)
         if entry.lot_place not in (None, book.credits):
             what = "a grant that expires has another place among the credits"
             yield _violation(entry, what, str(book.credits), entry.lot_place, Invariant.I2)

@@ -38,11 +38,16 @@ class Entry(NamedTuple):
 
     wallet: int
     entry: int
-    is_credit: bool
+    kind: str
     amount: int
     balance_after: int
     lot_place: int | None
     """Of a grant that expires: all credits up to it, as its lot says."""
+
+    @property
+    def is_credit(self) -> bool:
+        """Whether it raised the balance."""
+        return self.kind in ("G", "R")
 
 
 class Snapshot(NamedTuple):
@@ -174,6 +179,12 @@ FAULT_KINDS: Final = (
         "it takes back what was not granted to its wallet for a time",
         "a lot of wallet {wallet}",
         "{lot_wallet}",
+    ),
+    FaultKind(
+        Invariant.I11,
+        "it takes back another payment than was taken back, or more of it",
+        "what was taken back of a payment of wallet {wallet}",
+        "{amount} of {of}",
     ),
 )
 

@@ -31,7 +31,7 @@ SELECT a.id, a.credits_posted, a.debits_posted, a.debits_pending, a.entry_count,
  ORDER BY a.id
 """
 ENTRIES: Final = """
-SELECT wallet, entry, kind IN ('G', 'R'), amount, balance_after,
+SELECT wallet, entry, kind::text, amount, balance_after,
        CASE kind WHEN 'G' THEN (SELECT credited_after FROM credit_lot l WHERE l.id = p.id) END
   FROM posting p
  WHERE entry IS NOT NULL AND (wallet, entry) > (%s, %s) AND wallet <= %s
@@ -96,7 +96,7 @@ TOTALS: Final = """
 SELECT x.acct, sum(x.credits)::numeric(40), sum(x.debits)::numeric(40), sum(x.entries)::bigint
   FROM posting p CROSS JOIN LATERAL (
     SELECT p.other_account, p.amount::numeric + p.loss, coalesce(p.reversed, 0), 0
-     WHERE p.kind IN ('S', 'W', 'E')
+     WHERE p.kind IN ('S', 'W', 'E', 'B')
     UNION ALL SELECT p.other_account, 0, p.amount, 0 WHERE p.kind IN ('G', 'R')
     UNION ALL SELECT p.loss_account, coalesce(p.reversed, 0), p.loss, 0
     UNION ALL SELECT y.a, CASE p.kind WHEN 'R' THEN y.m ELSE 0 END,
@@ -143,7 +143,9 @@ SELECT id, n, kind, decider, wallet, amount, held, loss, loss_account, of, first
              q.asked <> 1,
              q.asked = 1 AND q.asked_amount IS DISTINCT FROM p.amount,
              (y.wallet, y.amount) <> (p.wallet, p.amount),
-             p.kind = 'E' AND l.wallet IS DISTINCT FROM p.wallet
+             p.kind = 'E' AND l.wallet IS DISTINCT FROM p.wallet,
+             p.kind = 'B' AND (v.amount IS DISTINCT FROM p.amount OR v.wallet <> p.wallet
+                               OR v.taken > v.paid)
            ] AS wrong
       FROM posting p
       LEFT JOIN LATERAL (SELECT kind FROM account WHERE id = p.wallet LIMIT 1) a ON true
@@ -168,6 +170,11 @@ SELECT id, n, kind, decider, wallet, amount, held, loss, loss_account, of, first
       LEFT JOIN LATERAL (SELECT wallet FROM credit_lot WHERE id = p.of LIMIT 1) l ON p.kind = 'E'
       LEFT JOIN LATERAL (
         SELECT wallet, amount FROM payment WHERE posting = p.id LIMIT 1) y ON p.kind = 'G'
+      LEFT JOIN LATERAL (
+        SELECT r.amount, w.wallet, w.amount AS paid,
+               (SELECT sum(o.amount) FROM payment_reversal o WHERE o.of = r.of) AS taken
+          FROM payment_reversal r JOIN payment w ON w.posting = r.of
+         WHERE r.posting = p.id AND r.of = p.of LIMIT 1) v ON p.kind = 'B'
      WHERE p.id > %(after)s AND p.id <= %(upto)s) x
  WHERE true = ANY (wrong)
 """

@@ -51,7 +51,7 @@ class LedgerEntry:
 
     Attributes:
         name: `accounts/{account}/ledgerEntries/{ledger_entry}`.
-        kind: `grant`, `charge`, `refund` or `expiry`; more may come.
+        kind: `grant`, `charge`, `refund`, `expiry` or `reversal`; more may come.
         amount_nanousd: the change; negative when spent or expired.
         balance_after_nanousd: the posted balance after it.
         reference: the call's id, the hold's name, or the reason of a grant or refund.

@@ -20,6 +20,7 @@ class LedgerEntryKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LEDGER_ENTRY_KIND_CHARGE: _ClassVar[LedgerEntryKind]
     LEDGER_ENTRY_KIND_REFUND: _ClassVar[LedgerEntryKind]
     LEDGER_ENTRY_KIND_EXPIRY: _ClassVar[LedgerEntryKind]
+    LEDGER_ENTRY_KIND_REVERSAL: _ClassVar[LedgerEntryKind]
 
 class UsageBucket(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -48,6 +49,7 @@ LEDGER_ENTRY_KIND_GRANT: LedgerEntryKind
 LEDGER_ENTRY_KIND_CHARGE: LedgerEntryKind
 LEDGER_ENTRY_KIND_REFUND: LedgerEntryKind
 LEDGER_ENTRY_KIND_EXPIRY: LedgerEntryKind
+LEDGER_ENTRY_KIND_REVERSAL: LedgerEntryKind
 USAGE_BUCKET_UNSPECIFIED: UsageBucket
 USAGE_BUCKET_HOUR: UsageBucket
 USAGE_BUCKET_DAY: UsageBucket
