@@ -8,6 +8,7 @@
     ├── ModelNotFound · ModelUnpriced · NoCapableModel         what you asked for
     ├── NotFound · AlreadyExists · StillNeeded · EtagMismatch · RequestIdReused · RequestInProgress
     ├── CreditsExhausted · CreditsHeld · PaymentPending        what you have
+    ├── BudgetExhausted · BudgetHeld
     ├── RateLimited                                            what you may for now
     ├── Busy · LedgerUnavailable                               what we cannot do now
     ├── Deadline · Interrupted
@@ -39,7 +40,7 @@ class OmniError(Exception):
     http_status: int
     openai_type: ClassVar[str]
     openai_code: ClassVar[str | None] = None
-    retryable: ClassVar[bool | None] = None
+    retryable: bool | None = None
     """What `x-should-retry` says; None leaves it to the client's own rules."""
 
     def __init__(
@@ -270,6 +271,35 @@ class CreditsHeld(OmniError):
     http_status = 429
     openai_type = "rate_limit_error"
     openai_code = "credits_held"
+
+
+class BudgetExhausted(OmniError):
+    """A budget has less left than the call may take, calls in flight aside.
+
+    `subject` is the budget's name; it stands in the metadata too, with limit, spent, held, needed,
+    unit and reset_time.
+    """
+
+    reason = "BUDGET_EXHAUSTED"
+    grpc_code = "FAILED_PRECONDITION"
+    http_status = 429
+    openai_type = "insufficient_quota"
+    openai_code = "budget_exhausted"
+    retryable = False
+
+    def __init__(self, message: str, *, subject: str, metadata: Mapping[str, str]) -> None:
+        super().__init__(message, metadata=metadata)
+        self.subject = subject
+
+
+class BudgetHeld(OmniError):
+    """A budget has enough left, but calls in flight hold it."""
+
+    reason = "BUDGET_HELD"
+    grpc_code = "RESOURCE_EXHAUSTED"
+    http_status = 429
+    openai_type = "rate_limit_error"
+    openai_code = "budget_held"
 
 
 class RateLimited(OmniError):
