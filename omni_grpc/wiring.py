@@ -17,6 +17,7 @@ from typing import Any, Final
 import structlog
 import uvicorn
 
+from omni_grpc.administration import turned_off
 from omni_grpc.billing import (
     CallJournal,
     Housekeeper,
@@ -29,6 +30,7 @@ from omni_grpc.billing import (
     Resolver,
 )
 from omni_grpc.billing.usage import CallLog, UsageReports, UsageRoller, UsageStore
+from omni_grpc.buying_wiring import buying_of
 from omni_grpc.catalog import (
     Catalog,
     CatalogSnapshot,
@@ -293,13 +295,7 @@ class Worker:
             self._router, self._ledger, self._clock, markup_ppm=settings.markup_ppm
         )
         self._runs = AgentRuns(AgentRunStore(self._database))
-        self._sender = Sender(
-            OutboxStore(self._database),
-            webhook_sealer(settings),
-            Poster(private_hosts=settings.webhook_private_hosts),
-            self._clock,
-            turned_off,
-        )
+        self._buying = buying_of(settings, self._database, self._ledger, self._clock)
         operations = operations_of(
             Parts(
                 settings=settings,
@@ -308,6 +304,7 @@ class Worker:
                 ledger=self._ledger,
                 clock=self._clock,
                 tokens=tokens,
+                buying=self._buying,
             )
         )
         self._grpc = GrpcServer(
@@ -348,6 +345,7 @@ class Worker:
             runs=self._runs,
             usage=usage_reports,
             operations=operations,
+            card_desk=self._buying.cards,
             credits_per_usd=settings.credits_per_usd,
             reasoning_sealer=Sealer(secret, REASONING_SEAL_PURPOSE),
             catalog=self._snapshot,
@@ -370,6 +368,16 @@ class Worker:
                 server_header=False,
                 timeout_graceful_shutdown=int(DRAIN_SECONDS_MAX),
             )
+        )
+
+    def _sender(self) -> Sender:
+        """What sends to webhooks."""
+        return Sender(
+            OutboxStore(self._database),
+            webhook_sealer(self.settings),
+            Poster(private_hosts=self.settings.webhook_private_hosts),
+            self._clock,
+            turned_off,
         )
 
     def _catalog_sync(self) -> CatalogSync:
@@ -442,7 +450,7 @@ class Worker:
             self._call_log.run(),
             self._roller.run(),
             self._speeds.run(),
-            self._sender.run(),
+            self._sender().run(),
             LowBalanceWatch(self._database).run(),
             self._watch(),
             *(() if self._models_file is None else (self._models_file.run(),)),

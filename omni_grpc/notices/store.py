@@ -122,7 +122,8 @@ class WebhookStore:
                     "have. Delete one first.",
                     field="parent",
                 )
-            made = await _one(connection, _INSERT, msgspec.structs.asdict(new))
+            values = msgspec.structs.asdict(new) | {"events": list(new.events)}
+            made = await _one(connection, _INSERT, values)
             await record(connection, None, made)
             return made
 
