@@ -2,10 +2,18 @@
 
 from dataclasses import dataclass
 
-from omni_grpc.administration import Access, AuditOperations, Operations, WebhookOperations
+from omni_grpc.administration import (
+    Access,
+    AuditOperations,
+    AutoTopUpOperations,
+    Operations,
+    TopUpOperations,
+    WebhookOperations,
+)
 from omni_grpc.audit import AuditLog, AuditStore
 from omni_grpc.billing import Ledger
-from omni_grpc.completion import PageTokens
+from omni_grpc.buying_wiring import Buying
+from omni_grpc.completion import Accounts, PageTokens
 from omni_grpc.core.clock import Clock
 from omni_grpc.identity import Identity, Subjects
 from omni_grpc.notices import SEAL_PURPOSE as WEBHOOK_SEAL_PURPOSE
@@ -24,12 +32,17 @@ class Parts:
     ledger: Ledger
     clock: Clock
     tokens: PageTokens
+    buying: Buying
 
 
 def operations_of(parts: Parts) -> Operations:
     """All that is done to organisations."""
     access = Access(parts.identity, Subjects(parts.database))
+    accounts = Accounts(parts.identity, parts.ledger)
+    buying = parts.buying
     return Operations(
+        TopUpOperations(buying.top_ups, accounts, parts.identity, parts.tokens),
+        AutoTopUpOperations(buying.automatic, buying.top_ups, accounts, parts.identity),
         AuditOperations(AuditLog(AuditStore(parts.database)), access, parts.tokens),
         WebhookOperations(
             WebhookStore(parts.database),

@@ -6,6 +6,7 @@ transports serve the same table and know nothing else of it.
 
 from omni_grpc.administration.access import Access, Subject, SubjectKind
 from omni_grpc.administration.audit_log import AuditOperations
+from omni_grpc.administration.auto_top_ups import AutoTopUpOperations
 from omni_grpc.administration.operation import (
     Caller,
     Operation,
@@ -14,17 +15,20 @@ from omni_grpc.administration.operation import (
     writable,
 )
 from omni_grpc.administration.operations import Operations
+from omni_grpc.administration.top_ups import TopUpOperations
 from omni_grpc.administration.webhooks import WebhookOperations, turned_off
 
 __all__ = [
     "Access",
     "AuditOperations",
+    "AutoTopUpOperations",
     "Caller",
     "Operation",
     "Operations",
     "Page",
     "Subject",
     "SubjectKind",
+    "TopUpOperations",
     "WebhookOperations",
     "field_invalid",
     "turned_off",

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from omni_grpc.administration import Caller, Operations, Page
+from omni_grpc.buying_wiring import buying_of
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.cli.working import Place, work_in
 from omni_grpc.completion import PageTokens
@@ -75,13 +76,15 @@ async def desk_of(settings: Settings, rooms: Rooms, tool: str) -> Desk:
     """A desk on open rooms."""
     if settings.key_hash_secret is None:
         raise ValueError("rooms are open, so there is a key_hash_secret")
+    clock = SystemClock()
     operations = operations_of(
         Parts(
             settings=settings,
             database=rooms.database,
             identity=rooms.identity,
             ledger=rooms.ledger,
-            clock=SystemClock(),
+            clock=clock,
+            buying=buying_of(settings, rooms.database, rooms.ledger, clock),
             tokens=PageTokens(settings.key_hash_secret.get_secret_value().encode()),
         )
     )

@@ -40,6 +40,7 @@ from omni_grpc.rest_api import (
     own_chat,
     responses,
     routes_asked,
+    stripe_events,
 )
 from omni_grpc.rest_api.admin import Found, OperationRoutes
 from omni_grpc.rest_api.anthropic import ANTHROPIC_ERRORS, AnthropicHeads
@@ -59,8 +60,10 @@ from omni_grpc.rest_api.operations import MetricsRoute, ProbeRoutes
 from omni_grpc.rest_api.own_chat import OwnChatRoutes
 from omni_grpc.rest_api.responses import ResponseRoutes
 from omni_grpc.rest_api.routes_asked import RouteRoutes
+from omni_grpc.rest_api.stripe_events import StripeEventsRoute
 from omni_grpc.rest_api.usage import USAGE_PATH, UsageRoutes
 from omni_grpc.storage import Sealer
+from omni_grpc.topups import CardDesk
 
 _EXPOSED_HEADERS: Final = (
     "request-id",
@@ -93,6 +96,7 @@ def build_app(
     runs: AgentRuns,
     usage: UsageReports,
     operations: Operations,
+    card_desk: CardDesk | None,
     credits_per_usd: int,
     reasoning_sealer: Sealer,
     catalog: Callable[[], CatalogSnapshot],
@@ -118,6 +122,7 @@ def build_app(
         runs: sums of agents' runs.
         usage: reports of what was used.
         operations: what is served by its route alone.
+        card_desk: takes Stripe's events; None where no cards are taken.
         credits_per_usd: in which unit estimates show credits too.
         reasoning_sealer: seals reasoning that callers carry back.
         catalog: the current snapshot.
@@ -185,6 +190,9 @@ def build_app(
         Route("/health", _Endpoint(probe.health)),
         Route("/ready", _Endpoint(probe.ready)),
     ]
+    if card_desk is not None:
+        events = StripeEventsRoute(card_desk)
+        routes.append(Route(stripe_events.PATH, _Endpoint(events, WRITE)))
     if metrics is not None:
         routes.append(Route("/metrics", _Endpoint(MetricsRoute(metrics))))
     others = _Operations(OperationRoutes(operations), door)

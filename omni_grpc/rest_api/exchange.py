@@ -151,6 +151,10 @@ class Exchange:
             key = self._headers.get(b"x-api-key", authorization)
         return key.strip().decode("latin-1") or None
 
+    def header(self, name: bytes) -> str:
+        """A header by its name in lower case; empty where it was not sent."""
+        return self._headers.get(name, b"").strip(b" \t").decode("latin-1")
+
     @property
     def content_type(self) -> bytes:
         """The body's, as it was sent; empty where it was not."""

@@ -145,7 +145,7 @@ class TopUps:
             RequestIdReused: the request id stood for something else.
         """
         self._way(method)
-        self._check_amount(amount, method)
+        self.check_amount(amount, method)
         content = msgspec.msgpack.encode([account_id, amount, method, return_url, save_card])
         top_up, same = await self._store.insert(
             Draft(
@@ -319,7 +319,12 @@ class TopUps:
             )
         return way
 
-    def _check_amount(self, amount: int, method: Method) -> None:
+    def check_amount(self, amount: int, method: Method) -> None:
+        """Whether such an amount can be bought so.
+
+        Raises:
+            FieldInvalid: it is out of bounds, or not in the method's steps.
+        """
         if not self._amount_min <= amount <= self._amount_max:
             raise FieldInvalid(
                 f"`amount_nanousd` must be {usd_text(self._amount_min)} to "

@@ -14,6 +14,7 @@ from typing import Any, Self
 import uvicorn
 from uvicorn.server import ServerState
 
+from omni_grpc.administration import Operations
 from omni_grpc.billing import AttemptRecord, Balance, EntryKind, LedgerEntry, UsageRecord
 from omni_grpc.billing.usage import UsagePage, UsageQuery, UsageReports, UsageSums
 from omni_grpc.catalog import Alias, CatalogSnapshot, Modality, Mode, Offer
@@ -407,6 +408,8 @@ class Service:
             metrics=lambda: (b"omni_calls 1\n", "text/plain; version=1.0.0"),
             observer=self.endings,
             cors_origins=cors_origins,
+            operations=Operations(),
+            card_desk=None,
             usage=self.usage,
             clock=clock,
             ping_seconds=ping_seconds,

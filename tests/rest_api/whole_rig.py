@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from rest_rig import Endings, HttpServer
 
+from omni_grpc.administration import Operations
 from omni_grpc.billing import CallJournal, Lane, Leases, Ledger, LedgerStore
 from omni_grpc.billing.usage import UsageReports, UsageStore
 from omni_grpc.catalog import Catalog
@@ -171,6 +172,8 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
                     health=health,
                 ),
                 gates=Gates(identity, ledger, clock, CALLS_AT_ONCE_MAX),
+                operations=Operations(),
+                card_desk=None,
                 ledger=ledger,
                 accounts=Accounts(identity, ledger),
                 tokens=PageTokens(SECRET),
