@@ -7,7 +7,8 @@
     ├── TooLarge
     ├── ModelNotFound · ModelUnpriced · NoCapableModel         what you asked for
     ├── NotFound · AlreadyExists · StillNeeded · EtagMismatch · RequestIdReused · RequestInProgress
-    ├── CreditsExhausted · CreditsHeld · PaymentPending        what you have
+    ├── CreditsExhausted · CreditsHeld                         what you have
+    ├── PaymentPending · PaymentRefused · PaymentsUnavailable
     ├── BudgetExhausted · BudgetHeld
     ├── RateLimited                                            what you may for now
     ├── Busy · LedgerUnavailable                               what we cannot do now
@@ -250,6 +251,27 @@ class PaymentPending(OmniError):
     http_status = 409
     openai_type = "invalid_request_error"
     openai_code = "payment_pending"
+
+
+class PaymentRefused(OmniError):
+    """A payment was presented and not taken: nothing was moved, and another may be signed."""
+
+    reason = "PAYMENT_REFUSED"
+    grpc_code = "FAILED_PRECONDITION"
+    http_status = 402
+    openai_type = "invalid_request_error"
+    openai_code = "payment_refused"
+    retryable = False
+
+
+class PaymentsUnavailable(OmniError):
+    """Whoever settles payments cannot be asked; nothing was taken."""
+
+    reason = "PAYMENTS_UNAVAILABLE"
+    grpc_code = "UNAVAILABLE"
+    http_status = 503
+    openai_type = "server_error"
+    openai_code = "payments_unavailable"
 
 
 class CreditsExhausted(OmniError):

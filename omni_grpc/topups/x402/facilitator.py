@@ -4,7 +4,7 @@ Nothing is asked twice here: who asks decides what a missing answer means. A ref
 status than 200 is a refusal all the same where its body says so, as those of some facilitators do.
 """
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ VERIFY_SECONDS_MAX: Final = 15.0
 SETTLE_SECONDS_MAX: Final = 45.0
 """A facilitator waits up to 30 s for the chain itself; giving up sooner only makes work."""
 
+T = TypeVar("T")
 _OK: Final = 200
 
 
@@ -123,7 +124,7 @@ def _asked(
     return {"x402Version": version, "paymentPayload": payment, "paymentRequirements": requirements}
 
 
-def _read(status: int, body: object, kind: type[Any], refusal: str = "") -> Any:
+def _read(status: int, body: object, kind: type[T], refusal: str = "") -> T:
     if status != _OK and not (isinstance(body, dict) and refusal and body.get(refusal) is False):
         raise ServiceAway(f"it answered with the status {status}")
     try:

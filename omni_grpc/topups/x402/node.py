@@ -21,7 +21,7 @@ LISTED_MAX: Final = 1_000
 """Transactions that a node lists at once, at most."""
 
 PAGES_MAX: Final = 10
-"""Lists that are read in search of a payment; ten thousand payments in ten minutes are beyond it."""
+"""Lists that are read in search of a payment: ten thousand payments within minutes are too many."""
 
 EARLIER_SECONDS: Final = 600
 """So much older than its presentation is no transaction that is looked for."""
