@@ -83,7 +83,7 @@ class LowBalanceWatch:
         """Looks until it is cancelled."""
         while True:
             try:
-                if await self._is_my_turn():
+                if await self.is_my_turn():
                     await self.look()
             except OmniError as error:  # the database is away; the next look finds what is low
                 log.warning("low_balances_not_looked_for", reason=error.reason)
@@ -120,7 +120,8 @@ class LowBalanceWatch:
 
         return await self._database.transaction(work)
 
-    async def _is_my_turn(self) -> bool:
+    async def is_my_turn(self) -> bool:
+        """Whether this worker shall look now: one of all of them, once in `look_seconds`."""
         # A little less than the pace, so that a look is not missed by a hair.
         found = await self._database.fetch_one(
             _MY_TURN, (0.9 * self._look_seconds,), row=scalar_row
