@@ -241,7 +241,7 @@ class BalancedUpstream(Upstream):
                 if dispatch.forbidden:
                     raise  # its caller left, which is no fault of the endpoint
                 self._failed(place, fault, call_id)
-                if not _may_move(fault, bills_on=self.spec.bills_after_cancel):
+                if not may_move(fault, bills_on=self.spec.bills_after_cancel):
                     raise  # as it is: what it means for the call's hold is no other fault's
                 faults.append(fault)
                 place = self._balance.next(self._others(place, fault, untried))
@@ -291,7 +291,7 @@ class BalancedUpstream(Upstream):
             self.observer.endpoint_answered(self.spec.id, name)
 
 
-def _may_move(fault: ProviderFault, *, bills_on: bool) -> bool:
+def may_move(fault: ProviderFault, *, bills_on: bool) -> bool:
     """Whether another endpoint may help, and the lost request can have cost nothing."""
     match fault:
         case RateLimited() | Overloaded() | Misconfigured():

@@ -8,7 +8,7 @@ from omni_grpc.core.chat import ChatRequest
 from omni_grpc.providers.answer import HttpAnswer
 from omni_grpc.providers.calls import ProviderAnswer, ProviderStream, UpstreamCall
 from omni_grpc.providers.dialect import Dialect
-from omni_grpc.providers.features import REASONING, Asked, Support, features_of
+from omni_grpc.providers.features import REASONING, Asked, Feature, Support, features_of
 from omni_grpc.providers.http import Upstream
 from omni_grpc.providers.spec import ProviderSpec
 from omni_grpc.providers.stream import HttpStream
@@ -20,12 +20,7 @@ class DialectChat:
     def __init__(self, upstream: Upstream, dialect: Dialect) -> None:
         self._upstream = upstream
         self._dialect = dialect
-        refused = set(upstream.spec.refuses)
-        self._carried = {
-            feature
-            for feature, support in dialect.support.items()
-            if support is not Support.REFUSED and feature.value not in refused
-        }
+        self._carried = carried_features(upstream.spec, dialect)
 
     @property
     def spec(self) -> ProviderSpec:
@@ -34,10 +29,7 @@ class DialectChat:
 
     def refused(self, request: ChatRequest) -> Asked | None:
         """The first thing that this provider cannot do; see `ChatProvider`."""
-        for one in features_of(request):
-            if one.feature not in self._carried and one.field not in request.optional:
-                return one
-        return None
+        return first_refused(self._carried, request)
 
     def fitted(self, request: ChatRequest, *, reasons: bool) -> tuple[ChatRequest, tuple[str, ...]]:
         """The request as this provider takes it, and what was left out; see `ChatProvider`."""
@@ -91,6 +83,24 @@ class DialectChat:
             dispatched=dispatched,
             named=named,
         )
+
+
+def carried_features(spec: ProviderSpec, dialect: Dialect) -> frozenset[Feature]:
+    """What a provider can be asked for, in its dialect."""
+    refused = set(spec.refuses)
+    return frozenset(
+        feature
+        for feature, support in dialect.support.items()
+        if support is not Support.REFUSED and feature.value not in refused
+    )
+
+
+def first_refused(carried: frozenset[Feature], request: ChatRequest) -> Asked | None:
+    """The first thing that a request asks, not as optional, and that is not carried."""
+    for one in features_of(request):
+        if one.feature not in carried and one.field not in request.optional:
+            return one
+    return None
 
 
 def without_optional(request: ChatRequest, refused: tuple[Asked, ...]) -> ChatRequest:

@@ -69,12 +69,16 @@ _WAITS: Final[dict[Wait, str]] = {
 class Faults:
     """Makes faults that name one provider and hold none of its secrets."""
 
-    __slots__ = ("_clock", "_provider", "_secrets")
+    __slots__ = ("_clock", "_owned_by", "_provider", "_secrets")
 
-    def __init__(self, provider: str, secrets: tuple[str, ...], clock: Clock) -> None:
+    def __init__(
+        self, provider: str, secrets: tuple[str, ...], clock: Clock, owned_by: str = ""
+    ) -> None:
+        """`owned_by` names the caller's own credential, where it is not the service's account."""
         self._provider = provider
         self._secrets = secrets
         self._clock = clock
+        self._owned_by = owned_by
 
     # --- faults of the connection -------------------------------------------------------------
     def unreachable(self, why: str, *, dispatched: bool) -> Unreachable:
@@ -137,7 +141,7 @@ class Faults:
         reason = f": {said.message}" if said.message else ""
         return kind(
             self._provider,
-            self._sentence(f"{_VERBS[kind]} ({status}){reason}"),
+            self._sentence(f"{self._verb(kind)} ({status}){reason}"),
             dispatched=True,
             status=status,
             retry_after_s=_first(_retry_after_s(headers, self._clock), _google_delay_s(error)),
@@ -166,7 +170,12 @@ class Faults:
         return scrub(text, self._secrets, chars_max) or None
 
     def _sentence(self, clause: str) -> str:
-        return f"{self._provider}: {scrub(clause, self._secrets)}"
+        # The name stands outside of what is scrubbed: it may look like a key, and is none.
+        whose = f" with your credential {self._owned_by}" if self._owned_by else ""
+        return f"{self._provider}{whose}: {scrub(clause, self._secrets)}"
+
+    def _verb(self, kind: type[ProviderFault]) -> str:
+        return (_OWN_VERBS.get(kind) if self._owned_by else None) or _VERBS[kind]
 
 
 class _Said:
@@ -186,6 +195,11 @@ _VERBS: Final[dict[type[ProviderFault], str]] = {
     RateLimited: "it takes no more requests from us for now",
     Overloaded: "it failed",
 }
+_OWN_VERBS: Final[dict[type[ProviderFault], str]] = {
+    Misconfigured: "it does not accept that key, its quota, region or model name",
+    RateLimited: "it takes no more requests with that key for now",
+}
+"""As above, of an account that is not the service's."""
 
 
 def _class_of(status: int, code: str | None) -> type[ProviderFault]:

@@ -68,23 +68,51 @@ _SUCCESS: Final = 2
 _NO_CONTENT: Final = 204
 
 
+class Pool:
+    """Connections that many accounts at one provider share: nothing of theirs stays on them.
+
+    So thousands of accounts open no more connections than their calls need.
+    """
+
+    def __init__(self, spec: ProviderSpec) -> None:
+        self._spec = spec
+        self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
+
+    def session(self) -> aiohttp.ClientSession | None:
+        """The connections, made with the first call; None once they are closed."""
+        if self._session is None and not self._is_closed:
+            self._session = _session(self._spec, _common_headers(self._spec))
+        return self._session
+
+    async def close(self) -> None:
+        """Close every connection; calls that still run fail."""
+        self._is_closed = True
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
 class Upstream:
     """The connections to one provider. Open it inside the loop, close it at the end."""
 
     def __init__(
-        self, spec: ProviderSpec, base_url: URL, credentials: Credentials, faults: Faults
+        self,
+        spec: ProviderSpec,
+        base_url: URL,
+        credentials: Credentials,
+        faults: Faults,
+        pool: Pool | None = None,
     ) -> None:
+        """With a `pool` its connections are used, and it is not for this to close them."""
         self.spec = spec
         self.faults = faults
         self._base_url = str(base_url).rstrip("/")
         self._credentials = credentials
-        self._headers = {
-            "Accept-Encoding": "identity",
-            "Content-Type": "application/json",
-            "User-Agent": _USER_AGENT,
-            **spec.headers,
-            **credentials.headers,
-        }
+        self._pool = pool
+        self._own_headers = dict(credentials.headers) if pool is not None else {}
+        """What each request carries, since the pool's other users must not."""
+        self._headers = _common_headers(spec) | dict(credentials.headers)
         self._urls: dict[str, URL] = {}
         self._session: aiohttp.ClientSession | None = None
         self._lingering: dict[aiohttp.ClientResponse, asyncio.TimerHandle] = {}
@@ -106,23 +134,11 @@ class Upstream:
 
     async def open(self) -> None:
         """Make the pool; no connection is made yet."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=self.spec.connections_max,
-                keepalive_timeout=KEEPALIVE_SECONDS,
-                ttl_dns_cache=DNS_SECONDS,
-            ),
-            headers=self._headers,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            raise_for_status=False,
-            read_bufsize=READ_BUFFER_BYTES,
-            # The other waits are ours, here and in stream.py: aiohttp's cost a timer a read.
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=self.spec.timeouts.connect_s, sock_connect=None, sock_read=None
-            ),
-        )
+        if self._pool is None:
+            self._session = _session(self.spec, self._headers)
+
+    def _connections(self) -> aiohttp.ClientSession | None:
+        return self._session if self._pool is None else self._pool.session()
 
     async def close(self) -> None:
         """Close every connection; calls that still run fail."""
@@ -204,7 +220,7 @@ class Upstream:
         first_byte_s: float | None,
     ) -> aiohttp.ClientResponse:
         url = self.url(request.path)
-        headers = {CLIENT_REQUEST_ID: call_id, **request.headers}
+        headers = {CLIENT_REQUEST_ID: call_id, **self._own_headers, **request.headers}
         if self._credentials.signs:
             headers |= await self._signed(url, headers, request.body, due)
         for _ in range(CONNECTIONS_TRIED_MAX):
@@ -226,12 +242,12 @@ class Upstream:
         Raises:
             ProviderFault: it did not come with a status of success, or not until `due`.
         """
-        session = self._session
+        session = self._connections()
         if session is None:
             raise self.faults.unreachable("its connections are closed", dispatched=False)
         try:
             with Patience(due):
-                response = await session.get(url, allow_redirects=False)
+                response = await session.get(url, headers=self._own_headers, allow_redirects=False)
         except TimeoutError as error:  # aiohttp's own of a connection is one too
             raise self.faults.timed_out("total", dispatched=False) from error
         except (aiohttp.ClientError, OSError) as error:
@@ -261,7 +277,7 @@ class Upstream:
         first_byte_s: float | None,
     ) -> aiohttp.ClientResponse | None:
         """One try; None where its connection was dead before anything was sent."""
-        session = self._session
+        session = self._connections()
         if session is None:
             raise self.faults.unreachable("its connections are closed", dispatched=False)
         loop = asyncio.get_running_loop()
@@ -369,6 +385,36 @@ class Upstream:
             case _:
                 why = "the connection ended before its answer began"
         return self.faults.unreachable(why, dispatched=dispatched)
+
+
+def _common_headers(spec: ProviderSpec) -> dict[str, str]:
+    """What every request to a provider carries, whoever sends it."""
+    return {
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+        "User-Agent": _USER_AGENT,
+        **spec.headers,
+    }
+
+
+def _session(spec: ProviderSpec, headers: dict[str, str]) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=spec.connections_max,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            ttl_dns_cache=DNS_SECONDS,
+        ),
+        headers=headers,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+        raise_for_status=False,
+        read_bufsize=READ_BUFFER_BYTES,
+        # The other waits are ours, here and in stream.py: aiohttp's cost a timer a read.
+        timeout=aiohttp.ClientTimeout(
+            total=None, connect=spec.timeouts.connect_s, sock_connect=None, sock_read=None
+        ),
+    )
 
 
 def generation_id_of(value: object) -> str | None:

@@ -16,7 +16,7 @@ from omni_grpc.providers.balancing import BalancedUpstream, Endpoint, EndpointOb
 from omni_grpc.providers.bedrock import BedrockChat
 from omni_grpc.providers.bedrock_media import BedrockMedia
 from omni_grpc.providers.calls import ChatProvider
-from omni_grpc.providers.chat import DialectChat
+from omni_grpc.providers.chat import DialectChat, carried_features, first_refused
 from omni_grpc.providers.cohere import CohereChat
 from omni_grpc.providers.cohere_media import CohereMedia
 from omni_grpc.providers.conversations import ConversationDialect
@@ -24,6 +24,7 @@ from omni_grpc.providers.credentials import Credentials, KeyHeader, NoCredential
 from omni_grpc.providers.dialect import Dialect
 from omni_grpc.providers.errors import ProviderFault
 from omni_grpc.providers.faults import Faults
+from omni_grpc.providers.features import Feature
 from omni_grpc.providers.gemini import GeminiChat
 from omni_grpc.providers.gemini_media import GeminiMedia
 from omni_grpc.providers.http import Upstream
@@ -52,7 +53,7 @@ DIALECTS: Final[dict[DialectName, Callable[[], Dialect]]] = {
     "cohere": CohereChat,
     "bedrock": BedrockChat,
 }
-_MEDIA_DIALECTS: Final[dict[DialectName, Callable[[ProviderSpec], MediaDialect]]] = {
+MEDIA_DIALECTS: Final[dict[DialectName, Callable[[ProviderSpec], MediaDialect]]] = {
     "openai": lambda _spec: OpenAIMedia(),
     "responses": lambda _spec: OpenAIMedia(),
     # Vertex AI, which Google's OAuth is for, embeds by another route than the Gemini API.
@@ -101,6 +102,9 @@ class Providers:
             for name in settings
             if name not in known
         ]
+        self._specs = {spec.id: spec for spec in specs}
+        self._carried: dict[str, frozenset[Feature]] = {}
+        self._media_dialects: dict[str, MediaDialect | None] = {}
         self._upstreams: dict[str, Upstream] = {}
         self._chats: dict[str, ChatProvider] = {}
         self._media: dict[str, MediaProvider] = {}
@@ -117,8 +121,8 @@ class Providers:
                 if isinstance(upstream, BalancedUpstream):
                     dialect = ConversationDialect(dialect)
                 self._chats[spec.id] = DialectChat(upstream, dialect)
-                if spec.dialect in _MEDIA_DIALECTS:
-                    media = _MEDIA_DIALECTS[spec.dialect](spec)
+                if spec.dialect in MEDIA_DIALECTS:
+                    media = MEDIA_DIALECTS[spec.dialect](spec)
                     self._media[spec.id] = MediaProvider(upstream, media)
                 if spec.records is not None:
                     self._records[spec.id] = tuple(map(Records, _endpoints(upstream)))
@@ -141,13 +145,28 @@ class Providers:
         """One provider, for everything beside chats; None where it has or is nothing of it."""
         return self._media.get(provider_id)
 
+    def media_dialect(self, provider_id: str) -> MediaDialect | None:
+        """What a provider has beside chats, configured or not; None where that is nothing."""
+        if provider_id not in self._media_dialects:
+            spec = self._specs.get(provider_id)
+            made = None if spec is None else MEDIA_DIALECTS.get(spec.dialect)
+            self._media_dialects[provider_id] = None if spec is None or made is None else made(spec)
+        return self._media_dialects[provider_id]
+
     def refusal(self, provider_id: str, request: ChatRequest) -> tuple[str, str] | None:
         """The feature that a provider cannot do though a request asks it, and by which field.
 
+        It need not be configured: a tenant's own account there can do the same.
+
         Raises:
-            KeyError: the provider is not configured.
+            KeyError: there is no such provider.
         """
-        refused = self._chats[provider_id].refused(request)
+        carried = self._carried.get(provider_id)
+        if carried is None:
+            spec = self._specs[provider_id]
+            carried = carried_features(spec, DIALECTS[spec.dialect]())
+            self._carried[provider_id] = carried
+        refused = first_refused(carried, request)
         return None if refused is None else (refused.feature.value, refused.field)
 
     def keeps_records(self, provider_id: str) -> bool:
