@@ -247,6 +247,9 @@ class FailedAttempts:
         self._faults: list[ProviderFault] = []
         self._is_unresolved = False
 
+    def __len__(self) -> int:
+        return len(self._faults)
+
     def add(self, running: Running, fault: ProviderFault) -> None:
         """One more."""
         self._faults.append(fault)

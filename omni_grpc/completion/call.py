@@ -8,6 +8,7 @@ from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import Deadline, OmniError
 from omni_grpc.core.ids import CallId
 from omni_grpc.identity import Principal
+from omni_grpc.limits import Standings
 
 if TYPE_CHECKING:
     from omni_grpc.completion.call_report import CallReport
@@ -32,6 +33,10 @@ class Call:
     """The caller's own name for this call: a repeat under it is not paid twice."""
     cancelled_by: OmniError | None = None
     """Why the service itself cancelled the call's task; None if its caller did."""
+    is_limited: bool = True
+    """Whether rate limits count it: not what the service itself asks on the way of another call."""
+    limits: Standings | None = None
+    """How the rate limits stand that met it."""
     report: "CallReport | None" = None
     """What usage reports will say of it; set while its attempts are made."""
     name: str = field(init=False)

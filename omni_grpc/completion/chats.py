@@ -19,6 +19,7 @@ from omni_grpc.completion.call_report import CallReport, CallReports
 from omni_grpc.completion.classifying import Classifier, UnclassifiedError
 from omni_grpc.completion.endings import Endings
 from omni_grpc.completion.faults import is_final
+from omni_grpc.completion.limiting import CallLimits
 from omni_grpc.completion.plain import PlainAttempt
 from omni_grpc.completion.repeats import Repeats
 from omni_grpc.completion.stops import LeaseStop
@@ -29,6 +30,7 @@ from omni_grpc.core.chat import ChatCompletion, ChatRequest
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import ContextTooLong
 from omni_grpc.core.limits import HOLD_LEASE_SECONDS
+from omni_grpc.limits import RateLimits
 from omni_grpc.providers import ProviderFault, Providers
 from omni_grpc.routing import (
     Attempt,
@@ -59,10 +61,12 @@ class Chats:
         lease_s: float = HOLD_LEASE_SECONDS,
         reports: CallReports | None = None,
         classifier: Classifier | None = None,
+        limits: RateLimits | None = None,
     ) -> None:
         """`lease_s` is how long a hold outlives the last renewal of its lease.
 
-        Without `reports` no call is reported; without a `classifier` all analysis is local.
+        Without `reports` no call is reported; without a `classifier` all analysis is local; without
+        `limits` no call has any.
         """
         self._router = router
         self._providers = providers
@@ -72,6 +76,7 @@ class Chats:
         self._warmth = warmth
         self._endings = Endings(lease_s)
         self._classifier = classifier
+        self._limits = limits
         self._reports = reports or CallReports(None, clock)
 
     async def complete(self, call: Call, request: ChatRequest) -> ChatCompletion:
@@ -82,15 +87,18 @@ class Chats:
         """
         failed = FailedAttempts()
         key = self._repeats.key(call, request)
-        with self._report(call, request) as report:
+        with self._report(call, request) as report, self._limited(call) as limits:
             plan = report.plan = await self._plan(call, request)
             for attempt in plan.attempts:
+                if not await limits.has_room(attempt.offer.id, _tokens_max(attempt, request)):
+                    continue
                 try:
                     is_last = attempt is plan.attempts[-1]
                     held = await self._begin(call, request, attempt, key, is_last=is_last)
                     running = PlainAttempt(held)
                 except RequestRepeatedError as repeated:
                     return (await self._repeats.recall(repeated.call_id)).completion
+                limits.began(held.charge)
                 report.tried(attempt.offer.id)
                 try:
                     found = await running.complete()
@@ -103,7 +111,7 @@ class Chats:
                 return running.completion(
                     found.choices, found.system_fingerprint, found.service_tier, balance
                 )
-            raise failed.error(call)
+            raise limits.error(failed)
 
     async def stream(self, call: Call, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
         """Streams a chat: ChatStarted, tuples of deltas, then one ChatCompletion.
@@ -117,9 +125,11 @@ class Chats:
         failed = FailedAttempts()
         key = self._repeats.key(call, request)
         last: ChatCompletion | None = None
-        with self._report(call, request) as report:
+        with self._report(call, request) as report, self._limited(call) as limits:
             plan = report.plan = await self._plan(call, request)
             for attempt in plan.attempts:
+                if not await limits.has_room(attempt.offer.id, _tokens_max(attempt, request)):
+                    continue
                 try:
                     is_last = attempt is plan.attempts[-1]
                     held = await self._begin(call, request, attempt, key, is_last=is_last)
@@ -129,6 +139,7 @@ class Chats:
                     for event in kept.events():
                         yield event
                     return
+                limits.began(held.charge)
                 report.tried(attempt.offer.id)
                 try:
                     first = await running.open()
@@ -147,7 +158,7 @@ class Chats:
                 )
                 break
             if last is None:
-                raise failed.error(call)
+                raise limits.error(failed)
         yield last  # outside the report: whoever leaves with it has a whole answer
 
     async def count_prompt(self, call: Call, request: ChatRequest) -> int:
@@ -175,6 +186,9 @@ class Chats:
     # --- one attempt --------------------------------------------------------------------------
     def _report(self, call: Call, request: ChatRequest) -> CallReport:
         return self._reports.open(call, request.model, tags=request.tags, end_user=request.end_user)
+
+    def _limited(self, call: Call) -> CallLimits:
+        return CallLimits(self._limits, call, self._endings)
 
     async def _plan(self, call: Call, request: ChatRequest) -> Plan:
         context = route_context(call, request)
@@ -243,3 +257,9 @@ def route_context(call: Call, request: ChatRequest) -> RouteContext:
         unit=request.end_user or principal.key_prefix,
         seed=call.name,
     )
+
+
+def _tokens_max(attempt: Attempt, request: ChatRequest) -> int:
+    """The most tokens that an attempt may use, of the prompt and of all choices."""
+    choices = request.sampling.choice_count or 1
+    return attempt.prompt_tokens_max + attempt.output_tokens_max * choices

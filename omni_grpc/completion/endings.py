@@ -6,7 +6,7 @@ waits for a caller, and a stopping worker waits for all of it.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 import structlog
@@ -34,7 +34,7 @@ class Endings:
     def __init__(self, lease_s: float) -> None:
         self.drain_s = min(DRAIN_SECONDS_MAX, lease_s * DRAIN_LEASE_SHARE)
         """How long a provider is read on at most."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], AttemptCharge] = {}
         self._readings: set[asyncio.Task[Any]] = set()
         self._is_closed = False
 
@@ -47,9 +47,13 @@ class Endings:
         """Ends a hold in a task of its own, since the caller's may be cancelled at any await."""
         held.hand_over()
         task = asyncio.create_task(_ended(held, work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = held
+        task.add_done_callback(self._tasks.pop)
         return task
+
+    def running(self, charges: Sequence[AttemptCharge]) -> "tuple[asyncio.Task[None], ...]":
+        """The tasks that still have to end some of these."""
+        return tuple(task for task, held in self._tasks.items() if held in charges)
 
     async def read_on(self, reading: "asyncio.Task[Any]", lease: LeaseStop) -> bool:
         """Waits for a reading; whether it came to its end, by itself, in time.

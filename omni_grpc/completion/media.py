@@ -16,6 +16,7 @@ from omni_grpc.completion.call import Call
 from omni_grpc.completion.call_report import CallReports
 from omni_grpc.completion.endings import Endings
 from omni_grpc.completion.faults import is_final
+from omni_grpc.completion.limiting import CallLimits
 from omni_grpc.completion.media_attempt import HeldMedia, MediaAttempt, PlainMedia, SpeechAttempt
 from omni_grpc.completion.media_bill import Bill
 from omni_grpc.completion.media_bills import bill_of
@@ -42,6 +43,7 @@ from omni_grpc.core.media import (
     Transcript,
     TranscriptionRequest,
 )
+from omni_grpc.limits import RateLimits
 from omni_grpc.providers import ProviderFault, Providers
 from omni_grpc.routing import Health
 
@@ -64,10 +66,11 @@ class Media:
         health: Health,
         lease_s: float = HOLD_LEASE_SECONDS,
         reports: CallReports | None = None,
+        limits: RateLimits | None = None,
     ) -> None:
         """`lease_s` is how long a hold outlives the last renewal of its lease.
 
-        Without `reports` no call is reported.
+        Without `reports` no call is reported, and without `limits` none has any.
         """
         self._router = router
         self._providers = providers
@@ -76,6 +79,7 @@ class Media:
         self._health = health
         self._endings = Endings(lease_s)
         self._reports = reports or CallReports(None, clock)
+        self._limits = limits
 
     async def embed(self, call: Call, request: EmbeddingRequest) -> MediaCompletion[Embeddings]:
         """Turns texts into vectors.
@@ -108,11 +112,17 @@ class Media:
         failed = FailedAttempts()
         bill = bill_of(request)
         last: MediaCompletion[Spoken] | None = None
-        with self._reports.open(call, request.model) as report:
+        with (
+            self._reports.open(call, request.model) as report,
+            CallLimits(self._limits, call, self._endings) as limits,
+        ):
             plan, key = await self._plan(call, request, bill)
             for choice in plan:
+                if not await limits.has_room(choice.offer.id, _tokens_max(choice)):
+                    continue
                 is_last = choice is plan[-1]
                 held = await self._begin(call, request, bill, choice, key, is_last=is_last)
+                limits.began(held.charge)
                 report.tried(choice.offer.id)
                 running = SpeechAttempt(held)
                 try:
@@ -136,7 +146,7 @@ class Media:
                 last = await self._completion(call, running, spoken)
                 break
             if last is None:
-                raise failed.error(call)
+                raise limits.error(failed)
         yield last  # outside the report: whoever leaves with it has a whole answer
 
     async def drain(self, seconds: float = 0.0) -> None:
@@ -147,11 +157,17 @@ class Media:
     async def _ask(self, call: Call, request: MediaRequest, kind: type[A]) -> MediaCompletion[A]:
         failed = FailedAttempts()
         bill = bill_of(request)
-        with self._reports.open(call, request.model) as report:
+        with (
+            self._reports.open(call, request.model) as report,
+            CallLimits(self._limits, call, self._endings) as limits,
+        ):
             plan, key = await self._plan(call, request, bill)
             for choice in plan:
+                if not await limits.has_room(choice.offer.id, _tokens_max(choice)):
+                    continue
                 is_last = choice is plan[-1]
                 held = await self._begin(call, request, bill, choice, key, is_last=is_last)
+                limits.began(held.charge)
                 report.tried(choice.offer.id)
                 running = PlainMedia(held)
                 try:
@@ -164,7 +180,7 @@ class Media:
                 if not isinstance(answer, kind):
                     raise Internal("The provider's answer is of another kind.")
                 return await self._completion(call, running, answer)
-            raise failed.error(call)
+            raise limits.error(failed)
 
     async def _plan(
         self, call: Call, request: MediaRequest, bill: Bill
@@ -241,3 +257,8 @@ class Media:
 
 def _offer_id(choice: Choice) -> str:
     return choice.offer.id
+
+
+def _tokens_max(choice: Choice) -> int:
+    """The most tokens that an attempt may use; 0 of what is not sold by tokens."""
+    return (choice.most.prompt or 0) + (choice.most.completion or 0)

@@ -77,7 +77,7 @@ class RateLimits:
 class Admission:
     """What one call is counted with. Its places end with `leave`, its tokens with `settle`."""
 
-    __slots__ = ("_held", "_lease", "_limits", "_org_id", "_rules", "standings")
+    __slots__ = ("_held", "_lease", "_limits", "_org_id", "rules", "standings")
 
     def __init__(
         self, limits: RateLimits, org_id: OrgId, rules: tuple[RateRule, ...], lease: str
@@ -86,7 +86,7 @@ class Admission:
         """How the limits stand since they were last asked; None if none met the call."""
         self._limits = limits
         self._org_id = org_id
-        self._rules = rules
+        self.rules = rules
         self._lease = lease
         self._held: list[_Held] = []
 
@@ -149,7 +149,7 @@ class Admission:
         limits = self._limits
         returns: list[Return] = []
         unused: dict[int, int] = {}
-        for rule in self._rules:
+        for rule in self.rules:
             used = _used(rule, spent)
             unused[rule.id] = self._reserved(rule.id) - used
         for one in reversed(self._held):
@@ -169,7 +169,7 @@ class Admission:
     # --- claims -------------------------------------------------------------------------------
     def _claims(self, model: str, tokens: int, spent: Sequence[Spent]) -> list[Claim]:
         claims: list[Claim] = []
-        for rule in self._rules:
+        for rule in self.rules:
             if not model_matches(rule.models, model):
                 continue
             reserved = 0
