@@ -62,6 +62,7 @@ class Operation(Generic[A]):
         run: does it. What it returns has the response's field names, or is that of `result`.
         result: the response's one field that `run` returns, a resource or a Page of them.
         body: the field of `asked` that is REST's body, where that is not all of it.
+        also: further methods and paths that do the same.
     """
 
     rpc: str
@@ -71,6 +72,7 @@ class Operation(Generic[A]):
     run: Callable[[Caller, A], Awaitable[msgspec.Struct]]
     result: str | None = None
     body: str | None = None
+    also: tuple[str, ...] = ()
 
 
 def writable(change: msgspec.Struct, update_mask: Iterable[str], field: str) -> dict[str, Any]:

@@ -32,7 +32,11 @@ class OperationRoutes:
     """Which operation a method and a path mean, and its serving."""
 
     def __init__(self, operations: Iterable[Operation[Any]]) -> None:
-        self._routes = [(_method(one), _pattern(one), one) for one in operations]
+        self._routes = [
+            (_method(http), _pattern(http), one)
+            for one in operations
+            for http in (one.http, *one.also)
+        ]
 
     def find(self, method: str, path: str) -> Found | None:
         """The operation, None where there is none; HEAD is no GET here."""
@@ -59,7 +63,7 @@ class OperationRoutes:
 async def _asked(exchange: Exchange, found: Found) -> Any:
     operation = found.operation
     strict = True
-    if _method(operation) in ("GET", "DELETE"):
+    if _method(operation.http) in ("GET", "DELETE"):
         values: dict[str, Any] = dict(exchange.query())
         strict = False  # a query has only texts
     else:
@@ -96,13 +100,13 @@ def _body(done: msgspec.Struct) -> bytes:
     return _encode(done)
 
 
-def _method(operation: Operation[Any]) -> str:
-    return operation.http.partition(" ")[0]
+def _method(http: str) -> str:
+    return http.partition(" ")[0]
 
 
-def _pattern(operation: Operation[Any]) -> re.Pattern[str]:
+def _pattern(http: str) -> re.Pattern[str]:
     """The path as a regular expression, whose groups are the variables."""
-    path = operation.http.partition(" ")[2]
+    path = http.partition(" ")[2]
     text, at = "", 0
     for match in _VARIABLE.finditer(path):
         forms = "|".join(
