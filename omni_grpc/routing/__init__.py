@@ -1,6 +1,7 @@
 """Routing: which models can serve a request, and in which order to try them."""
 
 from omni_grpc.routing.analysis import view_of
+from omni_grpc.routing.attempts import markup_of
 from omni_grpc.routing.breakers import BreakerState
 from omni_grpc.routing.choosing import ROUTED, Chooser
 from omni_grpc.routing.classifier import (
@@ -19,6 +20,7 @@ from omni_grpc.routing.plan import (
     Baseline,
     Considered,
     Explanation,
+    OwnAccess,
     Plan,
     RouteContext,
 )
@@ -52,6 +54,7 @@ __all__ = [
     "Interval",
     "Kind",
     "Metric",
+    "OwnAccess",
     "Plan",
     "Policies",
     "Policy",
@@ -67,6 +70,7 @@ __all__ = [
     "classification_request",
     "classifier_offer",
     "is_scope",
+    "markup_of",
     "parse_policies",
     "prompt_tokens",
     "prompt_upper_bound",

@@ -6,9 +6,9 @@ from omni_grpc.catalog import Offer
 from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.errors import ModelUnpriced
 from omni_grpc.core.limits import OUTPUT_TOKENS_DEFAULT
-from omni_grpc.core.money import NanoUsd, output_tokens_covered
+from omni_grpc.core.money import PPM, NanoUsd, output_tokens_covered
 from omni_grpc.routing.offer_table import window_of
-from omni_grpc.routing.plan import Attempt
+from omni_grpc.routing.plan import Attempt, OwnAccess, RouteContext
 from omni_grpc.routing.prompts import PromptSize
 
 ATTEMPT_COUNT_MAX: Final = 3
@@ -18,9 +18,12 @@ ATTEMPT_COUNT_MAX: Final = 3
 class Terms:
     """On which terms one request is sent to an offer. `markup_ppm` is what callers pay on top."""
 
-    def __init__(self, request: ChatRequest, size: PromptSize, *, markup_ppm: int) -> None:
+    def __init__(
+        self, request: ChatRequest, size: PromptSize, context: RouteContext, *, markup_ppm: int
+    ) -> None:
         self.size = size
         self._request = request
+        self._context = context
         self._markup_ppm = markup_ppm
 
     def attempt(self, offer: Offer, reason: str) -> Attempt:
@@ -31,12 +34,14 @@ class Terms:
         """
         if offer.price is None:
             raise ModelUnpriced(f"{offer.id} has no price.", field="model")
+        own = self._context.own_at(offer.provider)
         return Attempt(
             offer=offer,
             price=offer.price,
             prompt_tokens_max=self.prompt_tokens_max(offer),
             output_tokens_max=self.output_tokens_max(offer),
-            reason=reason,
+            reason=reason if own is None else f"{reason}; {_words(own)}",
+            own=own,
         )
 
     def prompt_tokens_max(self, offer: Offer) -> int:
@@ -63,6 +68,23 @@ class Terms:
             prompt,
             limit * choices,
             offer.hold_price or offer.price,
-            self._markup_ppm,
+            markup_of(self._context.own_at(offer.provider), self._markup_ppm),
         )
         return covered // choices
+
+
+def markup_of(own: OwnAccess | None, markup_ppm: int) -> int:
+    """What is paid on top of the price: with an account of the caller's own, by its terms."""
+    return markup_ppm if own is None or own.markup_ppm is None else own.markup_ppm
+
+
+def _words(own: OwnAccess) -> str:
+    if own.markup_ppm is None:
+        return "with the caller's own credential there"
+    return f"with the caller's own credential there, at {fee_text(own.markup_ppm)} of the price"
+
+
+def fee_text(markup_ppm: int) -> str:
+    """What a markup leaves of a price, in words: -950000 is `5 %`."""
+    percent = f"{(PPM + markup_ppm) // 10_000}.{(PPM + markup_ppm) % 10_000:04d}"
+    return f"{percent.rstrip('0').rstrip('.')} %"

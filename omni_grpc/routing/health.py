@@ -47,11 +47,21 @@ class Health:
             return f"its breaker is open after failures: {breaker.cause}"
         return None
 
-    def healthy_first(self, plan: Sequence[T], offer_of: Callable[[T], str]) -> tuple[T, ...]:
-        """What is to be tried, those last whose offers should not be called now."""
+    def healthy_first(
+        self, plan: Sequence[T], offer_of: Callable[[T], str | None]
+    ) -> tuple[T, ...]:
+        """What is to be tried, those last whose offers should not be called now.
+
+        `offer_of` is None for what this knows nothing of, such as a caller's own account.
+        """
         if not self._tripped:
             return tuple(plan)
-        return tuple(sorted(plan, key=lambda one: self.fault(offer_of(one)) is not None))
+
+        def is_away(one: T) -> bool:
+            offer = offer_of(one)
+            return offer is not None and self.fault(offer) is not None
+
+        return tuple(sorted(plan, key=is_away))
 
     @property
     def speeds(self) -> Mapping[str, SpeedMeter]:

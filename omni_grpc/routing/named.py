@@ -59,10 +59,10 @@ class NamedPlanner:
         """
         offers, warning = self.offers(request.model, context)
         needs, size = Needs.of(request), PromptSize(request)
-        able = self._able(offers, request, needs, size, ATTEMPT_COUNT_MAX)
+        able = self._able(offers, request, context, needs, size, ATTEMPT_COUNT_MAX)
         if not able:
             raise self._unable(offers, request, needs, size)
-        terms = Terms(request, size, markup_ppm=self._markup_ppm)
+        terms = Terms(request, size, context, markup_ppm=self._markup_ppm)
         attempts = [
             terms.attempt(offer, _reason(request.model, place)) for place, offer in enumerate(able)
         ]
@@ -85,11 +85,10 @@ class NamedPlanner:
             ModelNotFound: there is none.
         """
         snapshot = self._snapshot()
+        providers = context.callable_at(self._providers)
         resolved = snapshot.resolve(name, context.scopes)
-        meant, warning = replaced(
-            snapshot, resolved, providers=self._providers, scopes=context.scopes
-        )
-        here = [one for one in meant if one.provider in self._providers and one.enabled]
+        meant, warning = replaced(snapshot, resolved, providers=providers, scopes=context.scopes)
+        here = [one for one in meant if one.provider in providers and one.enabled]
         if not here:
             raise self._not_found(name, resolved)
         return here, warning
@@ -106,7 +105,7 @@ class NamedPlanner:
         found: list[Offer] = []
         for name in request.preferences.fallbacks:
             offers = [one for one in self.offers(name, context)[0] if one.id not in tried]
-            able = self._able(offers, request, needs, size, 1)
+            able = self._able(offers, request, context, needs, size, 1)
             found += able
             tried = tried | {one.id for one in able}
         return found
@@ -115,6 +114,7 @@ class NamedPlanner:
         self,
         offers: Iterable[Offer],
         request: ChatRequest,
+        context: RouteContext,
         needs: Needs,
         size: PromptSize,
         count: int,
@@ -122,7 +122,11 @@ class NamedPlanner:
         """The first `count` offers that can do a request, those that failed lately last."""
         limits = Limits.of(request.preferences)
         found: list[Offer] = []
-        for offer in sorted(offers, key=lambda one: self._health.fault(one.id) is not None):
+
+        def is_away(one: Offer) -> bool:
+            return context.own_at(one.provider) is None and self._health.fault(one.id) is not None
+
+        for offer in sorted(offers, key=is_away):
             if limits.fault(offer) is None and self._can(offer, request, needs, size):
                 found.append(offer)
                 if len(found) == count:

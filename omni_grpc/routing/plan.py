@@ -10,6 +10,17 @@ from omni_grpc.core.money import Price
 from omni_grpc.core.task import Analysis
 
 
+class OwnAccess(msgspec.Struct, frozen=True):
+    """A provider at which the caller has accounts of its own, which alone are called for it.
+
+    `markup_ppm` is what its calls cost on top of the price, in millionths, by the dearest of them:
+    below 0 for a fee in the price's place; None is what everybody pays.
+    """
+
+    provider: str
+    markup_ppm: int | None = None
+
+
 class RouteContext(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks, as far as routing cares.
 
@@ -18,22 +29,37 @@ class RouteContext(msgspec.Struct, frozen=True, kw_only=True):
         unit: what keeps its arm in an experiment: the caller's end user, or its key.
         seed: the call's own name: what is drawn by chance follows from it.
         analysis: what an operator's classifier said of the request; None leaves it to this machine.
+        own: where the caller has accounts of its own; what is known of offers there from calls
+            with the service's account says nothing of those.
     """
 
     scopes: tuple[str, ...] = ("global",)
     unit: str = ""
     seed: str = ""
     analysis: Analysis | None = None
+    own: tuple[OwnAccess, ...] = ()
+
+    def callable_at(self, providers: frozenset[str]) -> frozenset[str]:
+        """The providers that can be called for the caller, of which the service has `providers`."""
+        return providers.union(one.provider for one in self.own) if self.own else providers
+
+    def own_at(self, provider: str) -> OwnAccess | None:
+        """The caller's own access to a provider, where it has one."""
+        return next((one for one in self.own if one.provider == provider), None)
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One offer to try. `prompt_tokens_max` and `output_tokens_max` are what is held for."""
+    """One offer to try. `prompt_tokens_max` and `output_tokens_max` are what is held for.
+
+    `own` is set where it is called with an account of the caller's own.
+    """
 
     offer: Offer
     price: Price
     prompt_tokens_max: int
     output_tokens_max: int
     reason: str
+    own: OwnAccess | None = None
 
 
 class Baseline(msgspec.Struct, frozen=True):

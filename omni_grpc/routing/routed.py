@@ -5,6 +5,7 @@ scores put them in order, and a policy may order them otherwise. Nothing here wa
 a few array operations and some hundred comparisons.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -29,6 +30,10 @@ from omni_grpc.routing.warmth import Warmth
 
 CHARS_PER_TOKEN: Final = 4
 """Bytes of a prompt's bound that are about one token: enough to compare prices."""
+
+OWN_TABLES_MAX: Final = 16
+"""Tables kept of callers who reach more providers than the service: one for each selection of
+providers, of which few are usual; some megabyte each."""
 
 CAUSES_SHOWN_MAX: Final = 5
 """Reasons that an error lists; an explanation has all."""
@@ -60,6 +65,7 @@ class RoutedPlanner:
         self._premium_model = premium_model
         self._markup_ppm = markup_ppm
         self._table = OfferTable(CatalogSnapshot(), providers)
+        self._own_tables: OrderedDict[frozenset[str], OfferTable] = OrderedDict()
 
     def decide(
         self,
@@ -75,7 +81,7 @@ class RoutedPlanner:
         Raises:
             NoCapableModel: none of the models that may be chosen can.
         """
-        table = self._current_table()
+        table = self._current_table(context)
         needs, size = Needs.of(request), PromptSize(request)
         narrowing = Narrowing(
             request,
@@ -85,12 +91,12 @@ class RoutedPlanner:
             refusal=self._refusal,
         )
         mask = narrowing.mask(table)
-        terms = Terms(request, size, markup_ppm=self._markup_ppm)
+        terms = Terms(request, size, context, markup_ppm=self._markup_ppm)
         dropped: dict[str, str] = {}
         self._drop_unaffordable(table, mask, terms, request.preferences, dropped)
-        self._drop_unhealthy(table, mask, dropped)
+        self._drop_unhealthy(table, mask, context, dropped)
         if not mask.any():
-            raise self._incapable(narrowing, dropped)
+            raise self._incapable(narrowing, context, dropped)
         prompt_tokens = max(1, size.bound // CHARS_PER_TOKEN)
         output_tokens = self._chooser.output_tokens(look, table, request)
         costs = self._costs(table, request, context, prompt_tokens, output_tokens)
@@ -128,15 +134,23 @@ class RoutedPlanner:
         )
         considered: tuple[Considered, ...] = ()
         if explain:
-            considered = self._considered(narrowing, ordered, dropped)
-        return Explanation(plan=plan, reason=reason, considered=considered)
+            considered = self._considered(narrowing, context, ordered, dropped)
+        return Explanation(plan=plan, reason=attempts[0].reason, considered=considered)
 
     # --- what is left out -----------------------------------------------------------------------
-    def _current_table(self) -> OfferTable:
+    def _current_table(self, context: RouteContext) -> OfferTable:
         snapshot = self._snapshot()
         if self._table.version != snapshot.version:
             self._table = OfferTable(snapshot, self._providers)
-        return self._table
+            self._own_tables.clear()
+        providers = context.callable_at(self._providers)
+        if providers == self._providers:
+            return self._table
+        table = self._own_tables.pop(providers, None) or OfferTable(snapshot, providers)
+        self._own_tables[providers] = table  # the latest used stands last
+        if len(self._own_tables) > OWN_TABLES_MAX:
+            self._own_tables.popitem(last=False)
+        return table
 
     def _drop_unaffordable(
         self,
@@ -155,13 +169,16 @@ class RoutedPlanner:
                 mask[row] = False
                 dropped[offer.id] = "it may cost more than the request's max_cost allows"
 
-    def _drop_unhealthy(self, table: OfferTable, mask: Mask, dropped: dict[str, str]) -> None:
+    def _drop_unhealthy(
+        self, table: OfferTable, mask: Mask, context: RouteContext, dropped: dict[str, str]
+    ) -> None:
         """Leaves out offers whose breakers are open, unless nothing else is left."""
         faults = {
             row: fault
             for offer_id in self._health.tripped
             if (row := table.row_of.get(offer_id)) is not None
             and mask[row]
+            and context.own_at(table.offers[row].provider) is None
             and (fault := self._health.fault(offer_id)) is not None
         }
         if faults and len(faults) < int(mask.sum()):
@@ -169,9 +186,12 @@ class RoutedPlanner:
                 mask[row] = False
                 dropped[table.offers[row].id] = fault
 
-    def _incapable(self, narrowing: Narrowing, dropped: dict[str, str]) -> NoCapableModel:
+    def _incapable(
+        self, narrowing: Narrowing, context: RouteContext, dropped: dict[str, str]
+    ) -> NoCapableModel:
         counts: dict[str, int] = {}
-        for offer, fault in narrowing.faults(self._snapshot(), self._providers):
+        providers = context.callable_at(self._providers)
+        for offer, fault in narrowing.faults(self._snapshot(), providers):
             why = fault or dropped.get(offer.id)
             if why is not None:
                 counts[why] = counts.get(why, 0) + 1
@@ -255,11 +275,16 @@ class RoutedPlanner:
         return None if row is None else _baseline(table.offers[row])
 
     def _considered(
-        self, narrowing: Narrowing, ordered: Sequence[Ranked], dropped: dict[str, str]
+        self,
+        narrowing: Narrowing,
+        context: RouteContext,
+        ordered: Sequence[Ranked],
+        dropped: dict[str, str],
     ) -> tuple[Considered, ...]:
         kept = {one.offer_id for one in ordered}
         left_out = []
-        for offer, fault in narrowing.faults(self._snapshot(), self._providers):
+        providers = context.callable_at(self._providers)
+        for offer, fault in narrowing.faults(self._snapshot(), providers):
             why = fault or dropped.get(offer.id)
             if why is not None and offer.id not in kept:
                 left_out.append(Considered(offer=offer.id, excluded=why))
