@@ -1,12 +1,24 @@
 """Puts together how credits are bought, by what the operator set."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from omni_grpc.billing import Ledger
 from omni_grpc.core.clock import Clock
-from omni_grpc.settings import Settings
+from omni_grpc.settings import Settings, SettingsError
 from omni_grpc.storage import Database
-from omni_grpc.topups import AutoStore, CardDesk, Method, PaymentMethod, TopUps, TopUpStore
+from omni_grpc.topups import (
+    AutoStore,
+    CardDesk,
+    Method,
+    PaymentMethod,
+    TopUps,
+    TopUpStore,
+    WalletDesk,
+)
+
+if TYPE_CHECKING:
+    from omni_grpc.topups.x402 import X402Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +28,7 @@ class Buying:
     top_ups: TopUps
     automatic: AutoStore
     cards: CardDesk | None
+    wallets: WalletDesk | None = None
 
 
 def buying_of(settings: Settings, database: Database, ledger: Ledger, clock: Clock) -> Buying:
@@ -34,6 +47,7 @@ def buying_of(settings: Settings, database: Database, ledger: Ledger, clock: Clo
             cards=automatic,
             clock=clock,
         )
+    x402 = x402_of(settings, clock)
     top_ups = TopUps(
         TopUpStore(database),
         ledger,
@@ -41,9 +55,54 @@ def buying_of(settings: Settings, database: Database, ledger: Ledger, clock: Clo
         methods,
         amount_min=settings.topup_min_nanousd,
         amount_max=settings.topup_max_nanousd,
+        signed=x402,
     )
     return Buying(
         top_ups=top_ups,
         automatic=automatic,
         cards=None if stripe is None else CardDesk(stripe, top_ups, automatic),
+        wallets=None
+        if x402 is None
+        else WalletDesk(
+            top_ups,
+            x402,
+            amount_min=settings.topup_min_nanousd,
+            amount_max=settings.topup_max_nanousd,
+        ),
+    )
+
+
+def x402_of(settings: Settings, clock: Clock) -> "X402Method | None":
+    """Payments in USDC; None where no facilitator is set.
+
+    Raises:
+        SettingsError: what is set cannot be.
+    """
+    if not settings.x402_facilitator_url or settings.key_hash_secret is None:
+        return None
+    from omni_grpc.topups.x402 import (
+        FacilitatorClient,
+        JsonService,
+        Quotes,
+        SolanaNode,
+        Terms,
+        X402Method,
+    )
+
+    try:
+        terms = Terms(
+            network=settings.x402_network,
+            pay_to=settings.x402_pay_to,
+            public_url=settings.public_url or f"http://{settings.rest_addr}",
+        )
+    except ValueError as error:
+        raise SettingsError([str(error)]) from None
+    service = JsonService()
+    node = SolanaNode(service, settings.x402_rpc_url, terms) if settings.x402_rpc_url else None
+    return X402Method(
+        terms,
+        FacilitatorClient(service, settings.x402_facilitator_url),
+        clock,
+        Quotes(settings.key_hash_secret.get_secret_value().encode()),
+        node=node,
     )

@@ -184,7 +184,8 @@ class TopUpOperations:
             PaymentPending: its fate is not known yet.
         """
         account, top_up_id = await self._named(caller, asked.name)
-        top_up = await self._top_ups.confirm(account.id, top_up_id, asked.x402_payment)
+        org_id = await self._org_of(caller, account)
+        top_up = await self._top_ups.confirm(org_id, account.id, top_up_id, asked.x402_payment)
         if top_up.state is State.PENDING:
             raise pending_error(top_up)
         return shown(account.name, top_up)

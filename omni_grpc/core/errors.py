@@ -24,6 +24,8 @@ Messages say what happened, why, and what to do; none carries a secret or anothe
 from collections.abc import Mapping
 from typing import ClassVar
 
+from omni_grpc.core.payments import PaymentOffer
+
 
 class OmniError(Exception):
     """Base of all errors that may reach a caller.
@@ -34,6 +36,7 @@ class OmniError(Exception):
         field: the offending field in the contract's names, where there is one.
         retry_after_s: when a repeat may succeed; None where a repeat is useless.
         charged_nanousd: what the failed call cost all the same.
+        offer: how credits can be bought at once, where that would help.
     """
 
     reason: ClassVar[str]
@@ -58,6 +61,7 @@ class OmniError(Exception):
         self.retry_after_s = retry_after_s
         self.metadata: dict[str, str] = dict(metadata or {})
         self.charged_nanousd = 0
+        self.offer: PaymentOffer | None = None
 
 
 class ApiKeyMissing(OmniError):
@@ -298,8 +302,8 @@ class CreditsHeld(OmniError):
 class BudgetExhausted(OmniError):
     """A budget has less left than the call may take, calls in flight aside.
 
-    `subject` is the budget's name; it stands in the metadata too, with limit, spent, held, needed,
-    unit and reset_time.
+    The metadata say which `budget`, its `unit`, `limit`, `spent` and `held`, what is `needed`, and
+    the `reset_time` of one that resets.
     """
 
     reason = "BUDGET_EXHAUSTED"
@@ -308,10 +312,6 @@ class BudgetExhausted(OmniError):
     openai_type = "insufficient_quota"
     openai_code = "budget_exhausted"
     retryable = False
-
-    def __init__(self, message: str, *, subject: str, metadata: Mapping[str, str]) -> None:
-        super().__init__(message, metadata=metadata)
-        self.subject = subject
 
 
 class BudgetHeld(OmniError):

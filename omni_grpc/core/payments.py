@@ -65,6 +65,14 @@ class Payment:
         return cls(chain, _id(chain.partition(":")[0], payment_id))
 
 
+@dataclass(frozen=True, slots=True)
+class PaymentOffer:
+    """What x402 tells who has not paid: in version 1 a body, in version 2 a header, both JSON."""
+
+    v1: bytes
+    v2: bytes
+
+
 def _network(text: str) -> str:
     word = text.strip()
     known = _NETWORKS.get(word.lower())

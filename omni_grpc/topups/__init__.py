@@ -21,6 +21,7 @@ from omni_grpc.topups.model import (
 )
 from omni_grpc.topups.store import TopUpStore
 from omni_grpc.topups.top_ups import PaymentMethod, SignedMethod, TopUps, pending_error
+from omni_grpc.topups.wallet_desk import WalletDesk
 
 __all__ = [
     "AutoStore",
@@ -40,5 +41,6 @@ __all__ = [
     "TopUps",
     "Unknown",
     "Unpaid",
+    "WalletDesk",
     "pending_error",
 ]

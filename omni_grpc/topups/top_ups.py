@@ -79,6 +79,14 @@ class PaymentMethod(Protocol):
 class SignedMethod(PaymentMethod, Protocol):
     """A way to pay by presenting what was signed."""
 
+    def amount_quoted(self, account_id: AccountId, top_up_id: UUID, text: str) -> int | None:
+        """The amount of the quote that a payment answers, where it is one for that account.
+
+        Raises:
+            FieldInvalid: it is no payment of this kind.
+        """
+        ...
+
     def read(self, top_up: TopUp, text: str) -> Presented:
         """What was presented.
 
@@ -136,8 +144,11 @@ class TopUps:
         request_id: str,
         return_url: str = "",
         save_card: bool = False,
+        top_up_id: UUID | None = None,
     ) -> TopUp:
         """Begins one; the same request id with the same content is the same top-up.
+
+        `top_up_id` is the id of one that was quoted.
 
         Raises:
             FieldInvalid: the amount is out of bounds, or not in the method's steps.
@@ -149,7 +160,7 @@ class TopUps:
         content = msgspec.msgpack.encode([account_id, amount, method, return_url, save_card])
         top_up, same = await self._store.insert(
             Draft(
-                id=uuid7(),
+                id=top_up_id or uuid7(),
                 org_id=org_id,
                 account_id=account_id,
                 method=method,
@@ -211,8 +222,12 @@ class TopUps:
         """Of an account, newest first."""
         return await self._store.of_account(account_id, before, limit)
 
-    async def confirm(self, account_id: AccountId, top_up_id: UUID, text: str) -> TopUp:
+    async def confirm(
+        self, org_id: OrgId, account_id: AccountId, top_up_id: UUID, text: str
+    ) -> TopUp:
         """Pays for one with a signed payment. The same payment again gets the first answer.
+
+        One that was only quoted is written now.
 
         Raises:
             NotFound: the account has no such top-up.
@@ -220,7 +235,10 @@ class TopUps:
             PaymentPending: the fate of a payment is not known yet: this one, or one before it.
             AlreadyExists: the payment is another top-up's.
         """
-        top_up = await self.get(account_id, top_up_id, look=False)
+        try:
+            top_up = await self.get(account_id, top_up_id, look=False)
+        except NotFound:
+            top_up = await self._of_quote(org_id, account_id, top_up_id, text)
         if self._signed is None or top_up.method is not Method.X402:
             raise FieldInvalid("This top-up is not paid with x402.", field="name")
         presented = self._signed.read(top_up, text)
@@ -302,6 +320,28 @@ class TopUps:
             except OmniError as error:
                 log.warning("top_up_not_looked_at", top_up=str(top_up.id), reason=error.reason)
         return len(due)
+
+    async def _of_quote(
+        self, org_id: OrgId, account_id: AccountId, top_up_id: UUID, text: str
+    ) -> TopUp:
+        """The top-up of a quote, written now.
+
+        Raises:
+            NotFound: it was not quoted to this account, or too long ago.
+        """
+        amount = None
+        if self._signed is not None:
+            amount = self._signed.amount_quoted(account_id, top_up_id, text)
+        if amount is None:
+            raise NotFound(f"There is no top-up {top_up_id}.")
+        return await self.create(
+            org_id=org_id,
+            account_id=account_id,
+            amount=amount,
+            method=Method.X402,
+            request_id=f"x402 {top_up_id}",
+            top_up_id=top_up_id,
+        )
 
     async def _opened(self, top_up: TopUp) -> TopUp:
         """One for which its payer has what it needs."""

@@ -78,6 +78,10 @@ class FacilitatorClient:
         self._service = service
         self._url = url.rstrip("/")
 
+    async def close(self) -> None:
+        """Closes the connections, which it may share."""
+        await self._service.close()
+
     async def supported(self) -> Supported:
         """What it settles.
 

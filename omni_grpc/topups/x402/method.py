@@ -70,6 +70,14 @@ class X402Method:
         self._seen_seconds = seen_seconds
         self._supported: Supported | None = None
 
+    async def close(self) -> None:
+        """Closes the connections to the facilitator and the node."""
+        await self._facilitator.close()
+
+    def network_of(self, version: int) -> str:
+        """The chain's name in a version of x402."""
+        return self._terms.network_of(version)
+
     # --- offers -------------------------------------------------------------------------------
     async def run(self) -> None:
         """Keeps what the facilitator settles known, for ever; ends only by cancellation."""
@@ -111,7 +119,7 @@ class X402Method:
             raise RuntimeError("the facilitator is known by now")
         return found
 
-    def amount_quoted(self, account_id: int, text: str) -> int | None:
+    def amount_quoted(self, account_id: int, top_up_id: UUID, text: str) -> int | None:
         """The amount of the quote that a payment answers, in nano-USD; None where it is none.
 
         Raises:
@@ -119,8 +127,7 @@ class X402Method:
         """
         signed = read_signed(text)
         signed.check(self._terms)
-        top_up_id = signed.top_up_id
-        if top_up_id is None:
+        if signed.top_up_id != top_up_id:
             return None
         amounts = {signed.units}
         if signed.version != 1:
