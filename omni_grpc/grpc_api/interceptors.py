@@ -26,6 +26,7 @@ from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import FieldInvalid, Internal, OmniError
 from omni_grpc.grpc_api.status import code_of, message_of, trailers
 from omni_grpc.identity import Permission
+from omni_grpc.limits import openai_headers
 
 log = structlog.get_logger(__name__)
 
@@ -186,7 +187,11 @@ class ErrorsInterceptor(_Interceptor):
     async def _abort(self, context: Context, error: OmniError) -> None:
         # grpc insists on seeing the very exception that `abort` raises, so the reason goes aside.
         _aborted_for.set(error.reason)
-        await context.abort(code_of(error), message_of(error), trailers(error, _call_id()))
+        call = _current.get(None)
+        limits = None if call is None else call.limits
+        told = () if limits is None else openai_headers(limits)
+        sent = (*trailers(error, _call_id()), *told)
+        await context.abort(code_of(error), message_of(error), sent)
 
 
 class _Undecoded:
@@ -297,8 +302,14 @@ class LedgerInterceptor(_Interceptor):
         """Meters the router's methods; the others move no credits by themselves."""
         if not method.startswith(LEDGER_METHODS):
             return await inner(request, context)
-        with self._gates.metered(current_call()):
-            return await inner(request, context)
+        call = current_call()
+        with self._gates.metered(call):
+            answer = await inner(request, context)
+        if call.limits is not None:
+            context.set_trailing_metadata(
+                (("x-request-id", call.name), *openai_headers(call.limits))
+            )
+        return answer
 
 
 def _behaviour_of(handler: Handler) -> Behaviour:

@@ -11,11 +11,13 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from omni_grpc.core.errors import (
+    BudgetExhausted,
     CreditsExhausted,
     FieldInvalid,
     Interrupted,
     ModelNotFound,
     OmniError,
+    RateLimited,
 )
 
 DOMAIN = "omni"
@@ -66,6 +68,7 @@ def _details(
     | error_details_pb2.BadRequest
     | error_details_pb2.RetryInfo
     | error_details_pb2.PreconditionFailure
+    | error_details_pb2.QuotaFailure
     | error_details_pb2.ResourceInfo
 ]:
     metadata = dict(error.metadata)
@@ -78,6 +81,7 @@ def _details(
         | error_details_pb2.BadRequest
         | error_details_pb2.RetryInfo
         | error_details_pb2.PreconditionFailure
+        | error_details_pb2.QuotaFailure
         | error_details_pb2.ResourceInfo
     ] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
     if isinstance(error, FieldInvalid) and error.field:
@@ -96,6 +100,21 @@ def _details(
                 violations=[
                     error_details_pb2.PreconditionFailure.Violation(
                         type="CREDITS", subject="account", description=message_of(error)
+                    )
+                ]
+            )
+        )
+    if isinstance(error, BudgetExhausted | RateLimited):
+        subject = (
+            error.subject
+            if isinstance(error, BudgetExhausted)
+            else error.metadata.get("rate_limit", "address")
+        )
+        details.append(
+            error_details_pb2.QuotaFailure(
+                violations=[
+                    error_details_pb2.QuotaFailure.Violation(
+                        subject=subject, description=message_of(error)
                     )
                 ]
             )

@@ -1,5 +1,11 @@
 """Rate limits: requests and tokens a minute, and calls at once, in memory or in Redis."""
 
+from omni_grpc.limits.headers import (
+    ANTHROPIC_NAMES,
+    OPENAI_NAMES,
+    anthropic_headers,
+    openai_headers,
+)
 from omni_grpc.limits.limiter import Admission, LimitsObserver, RateLimits, Spent
 from omni_grpc.limits.local import LocalLimits
 from omni_grpc.limits.model import (
@@ -14,7 +20,9 @@ from omni_grpc.limits.model import (
 from omni_grpc.limits.shared import RedisObserver, SharedLimits
 
 __all__ = [
+    "ANTHROPIC_NAMES",
     "BUCKET_COUNT",
+    "OPENAI_NAMES",
     "WINDOW_SECONDS",
     "Admission",
     "Claim",
@@ -28,4 +36,6 @@ __all__ = [
     "Standing",
     "Standings",
     "Verdict",
+    "anthropic_headers",
+    "openai_headers",
 ]

@@ -27,6 +27,7 @@ from omni_grpc.core.errors import NotFound, OmniError
 from omni_grpc.core.ids import new_call_id
 from omni_grpc.core.limits import STREAM_PING_SECONDS
 from omni_grpc.identity import Permission
+from omni_grpc.limits import ANTHROPIC_NAMES, OPENAI_NAMES
 from omni_grpc.rest_api import (
     audio,
     billing,
@@ -77,6 +78,8 @@ _EXPOSED_HEADERS: Final = (
     "x-should-retry",
     "retry-after",
     "retry-after-ms",
+    *OPENAI_NAMES,
+    *ANTHROPIC_NAMES,
 )
 _QUOTED_CHARS_MAX: Final = 200
 _READ: Final = ("GET", "HEAD")

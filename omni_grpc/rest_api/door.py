@@ -73,7 +73,7 @@ class Door:
     async def _serve(
         self, exchange: Exchange, route: str, permission: Permission, handler: Handler
     ) -> str:
-        call = self._gates.open_call(None)
+        call = exchange.call = self._gates.open_call(None)
         error: OmniError
         try:
             await self._pass(exchange, call, permission, handler)

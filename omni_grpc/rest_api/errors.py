@@ -4,12 +4,14 @@ All four of OpenAI's keys are always there. Beside them `omni` has the reason an
 texts, and `request_id` stands beside `error`.
 """
 
+import base64
 import math
 from typing import Final, Protocol
 
 import msgspec
 
 from omni_grpc.core.errors import ApiKeyMissing, Interrupted, OmniError
+from omni_grpc.limits import Standings, openai_headers
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -43,6 +45,8 @@ def error_facts(error: OmniError) -> dict[str, str]:
 def error_body(error: OmniError, call_id: str) -> bytes:
     """The JSON of an error in OpenAI's form."""
     field = error.field
+    # A client of x402 version 1 looks for these two in whatever body a 402 has.
+    offer = {} if error.offer is None else _read_offer(error.offer.v1)
     return _encode(
         {
             "error": {
@@ -54,11 +58,17 @@ def error_body(error: OmniError, call_id: str) -> bytes:
             },
             "request_id": call_id,
         }
+        | offer
     )
 
 
+def _read_offer(body: bytes) -> dict[str, msgspec.Raw]:
+    found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    return {name: found[name] for name in ("x402Version", "accepts")}
+
+
 class ErrorForm(Protocol):
-    """How one of the REST APIs writes errors."""
+    """How one of the REST APIs writes errors, and names its limits."""
 
     def body(self, error: OmniError, call_id: str) -> bytes:
         """The JSON of an answer that is an error."""
@@ -66,6 +76,10 @@ class ErrorForm(Protocol):
 
     def event(self, error: OmniError, call_id: str) -> bytes:
         """The last event of a stream that failed, framed."""
+        ...
+
+    def limit_headers(self, limits: Standings, now_s: float) -> Headers:
+        """How rate limits stand. `now_s` is in Unix seconds."""
         ...
 
 
@@ -80,6 +94,10 @@ class OpenAIErrors:
         """The same as data."""
         return b"data: %b\n\n" % error_body(error, call_id)
 
+    def limit_headers(self, limits: Standings, now_s: float) -> Headers:  # noqa: ARG002 - the form's
+        """OpenAI's names and durations."""
+        return [(name.encode(), value.encode()) for name, value in openai_headers(limits)]
+
 
 OPENAI_ERRORS: Final = OpenAIErrors()
 
@@ -92,6 +110,8 @@ def error_headers(error: OmniError) -> Headers:
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after_s)))
         headers.append((b"retry-after-ms", b"%d" % math.ceil(error.retry_after_s * 1000)))
+    if error.offer is not None:
+        headers.append((b"payment-required", base64.b64encode(error.offer.v2)))
     if isinstance(error, ApiKeyMissing):
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowed):

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Message, Receive, Scope, Send
 
-from omni_grpc.completion import checked_request_id
+from omni_grpc.completion import Call, checked_request_id
 from omni_grpc.core.errors import Deadline, FieldInvalid, OmniError, TooLarge
 from omni_grpc.core.limits import REQUEST_BYTES_MAX
 from omni_grpc.rest_api.errors import OPENAI_ERRORS, ErrorForm, Headers, error_headers
@@ -64,6 +64,7 @@ class Exchange:
         "_started",
         "_unread",
         "_watcher",
+        "call",
         "client_gone",
         "errors",
         "last_sent_s",
@@ -88,6 +89,8 @@ class Exchange:
         self._ended = False
         self._has_events = True
         self._watcher: asyncio.Task[None] | None = None
+        self.call: Call | None = None
+        """The call that it is, once that is open."""
         self.client_gone = False
         """Whether the task was cancelled because the client went away."""
         self.last_sent_s = 0.0
@@ -232,7 +235,11 @@ class Exchange:
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [*headers, (b"content-length", b"%d" % len(body))],
+                "headers": [
+                    *headers,
+                    *self._limit_headers(),
+                    (b"content-length", b"%d" % len(body)),
+                ],
             }
         )
         await self._send({"type": "http.response.body", "body": body})
@@ -244,7 +251,7 @@ class Exchange:
             {
                 "type": "http.response.start",
                 "status": 200,
-                "headers": [*headers, *_EVENT_STREAM_HEADERS],
+                "headers": [*headers, *self._limit_headers(), *_EVENT_STREAM_HEADERS],
             }
         )
 
@@ -255,7 +262,14 @@ class Exchange:
         """
         self._has_events = False
         self._started = True
+        headers = [*headers, *self._limit_headers()]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    def _limit_headers(self) -> Headers:
+        call = self.call
+        if call is None or call.limits is None:
+            return []
+        return self.errors.limit_headers(call.limits, call.create_time)
 
     async def send_events(self, events: bytes) -> None:
         """Sends some whole events; waits while the client does not read."""

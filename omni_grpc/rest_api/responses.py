@@ -14,7 +14,8 @@ from omni_grpc.core.chat import ChatCompletion, ChatRequest, ChatStarted
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid, NotFound, OmniError
 from omni_grpc.core.ids import AccountId, CallId
-from omni_grpc.rest_api.errors import OPENAI_ERRORS
+from omni_grpc.limits import Standings
+from omni_grpc.rest_api.errors import OPENAI_ERRORS, Headers
 from omni_grpc.rest_api.exchange import JSON_HEADERS, Exchange
 from omni_grpc.rest_api.responses_wire import (
     Order,
@@ -220,6 +221,10 @@ class _CallersErrors:
         if self.writer is None:
             return OPENAI_ERRORS.event(told, call_id)
         return self.writer.fail(told, call_id)
+
+    def limit_headers(self, limits: Standings, now_s: float) -> Headers:
+        """OpenAI's."""
+        return OPENAI_ERRORS.limit_headers(limits, now_s)
 
 
 def _account(call: Call) -> AccountId:

@@ -9,7 +9,8 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from omni_grpc.core.errors import ContextTooLong, Interrupted, OmniError
-from omni_grpc.rest_api.errors import error_facts
+from omni_grpc.limits import Standings, anthropic_headers
+from omni_grpc.rest_api.errors import Headers, error_facts
 from omni_grpc.rest_api.openai.chat_chunks import on_one_line
 
 OVERLOADED: Final = 529
@@ -58,6 +59,11 @@ class AnthropicErrors:
     def event(self, error: OmniError, call_id: str) -> bytes:
         """The same as an event."""
         return on_one_line(b"event: error\ndata: %b\n\n" % self.body(error, call_id))
+
+    def limit_headers(self, limits: Standings, now_s: float) -> Headers:
+        """Anthropic's names and times."""
+        found = anthropic_headers(limits, now_s)
+        return [(name.encode(), value.encode()) for name, value in found]
 
 
 ANTHROPIC_ERRORS: Final = AnthropicErrors()
