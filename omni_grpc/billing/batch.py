@@ -64,9 +64,6 @@ _HOLD_COLUMNS: _Columns[HoldOp] = (
     ("h_wallet", "bigint[]", lambda op: str(op.wallet)),
     ("h_min", "bigint[]", lambda op: str(op.amount_min)),
     ("h_max", "bigint[]", lambda op: str(op.amount_max)),
-    ("h_legs", "text[]", lambda op: _numbers(leg.account for leg in op.legs)),
-    ("h_leg_mins", "text[]", lambda op: _numbers(leg.amount_min for leg in op.legs)),
-    ("h_leg_maxs", "text[]", lambda op: _numbers(leg.amount_max for leg in op.legs)),
     ("h_seconds", "integer[]", lambda op: str(op.seconds)),
     ("h_key", "bigint[]", lambda op: str(op.key_id)),
     ("h_model", "text[]", lambda op: _text(op.model)),
@@ -74,6 +71,12 @@ _HOLD_COLUMNS: _Columns[HoldOp] = (
     ("h_price_version", "bigint[]", lambda op: _number(op.price_version)),
     ("h_markup_ppm", "integer[]", lambda op: _number(op.markup_ppm)),
 )
+_LEG_COLUMNS: _Columns[HoldOp] = (
+    ("h_legs", "text[]", lambda op: _numbers(leg.account for leg in op.legs)),
+    ("h_leg_mins", "text[]", lambda op: _numbers(leg.amount_min for leg in op.legs)),
+    ("h_leg_maxs", "text[]", lambda op: _numbers(leg.amount_max for leg in op.legs)),
+)
+"""Sent only where a hold of the batch has budgets."""
 _TRANSFER_COLUMNS: _Columns[TransferOp] = (
     ("t_network", "text[]", lambda op: _text(op.payment.network if op.payment else None)),
     ("t_payment", "text[]", lambda op: _text(op.payment.id if op.payment else None)),
@@ -109,6 +112,9 @@ _END_COLUMNS: _Columns[_Ended] = (
     ("r_answer", "bytea[]", lambda row: "NULL" if row[1].sealed is None else _bytes(row[1].sealed)),
 )
 
+_VALUES = {"h_legs": "ledger_windows(%s::text[])"}
+"""What is sent and what the function takes: budgets are sent, and their current windows taken."""
+
 Row = tuple[str, int, int, UUID, int | None, int | None, int | None, int | None, Any]
 
 
@@ -126,15 +132,17 @@ def statement(
     ended: list[_Ended] = [(None, op.ends) for op in groups.finals if op.ends is not None]
     ended += [(position, op.ends) for position, op in enumerate(groups.ends, 1)]
     rare = groups.finals if any(rare_counts(_usage(op)) for op in groups.finals) else []
+    budgeted = groups.holds if any(op.legs for op in groups.holds) else []
     columns = [
         *_written(_FINAL_COLUMNS, groups.finals),
         *_written(_RARE_COLUMNS, rare),
         *_written(_HOLD_COLUMNS, groups.holds),
+        *_written(_LEG_COLUMNS, budgeted),
         *_written(_TRANSFER_COLUMNS, groups.transfers),
         *_written(_REQUEST_COLUMNS, keyed),
         *_written(_END_COLUMNS, ended),
     ]
-    present = (groups.finals, rare, groups.holds, groups.transfers, keyed, ended)
+    present = (groups.finals, rare, groups.holds, budgeted, groups.transfers, keyed, ended)
     return _text_of(tuple(map(bool, present))), [owner, epoch, lane, *columns]
 
 
@@ -148,12 +156,13 @@ def _text_of(present: tuple[bool, ...]) -> str:
         _FINAL_COLUMNS,
         _RARE_COLUMNS,
         _HOLD_COLUMNS,
+        _LEG_COLUMNS,
         _TRANSFER_COLUMNS,
         _REQUEST_COLUMNS,
         _END_COLUMNS,
     )
     named = [
-        f"{name} => %s::{kind}"
+        f"{name} => {_VALUES.get(name, '%s')}::{kind}"
         for columns, is_there in zip(tables, present, strict=True)
         if is_there
         for name, kind, _ in columns

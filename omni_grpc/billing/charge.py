@@ -12,6 +12,7 @@ from typing import Final as Constant
 
 import structlog
 
+from omni_grpc.billing.legs import leg_costs
 from omni_grpc.billing.operations import (
     AttemptOutcome,
     Final,
@@ -180,6 +181,7 @@ class AttemptCharge:
             origin=Origin.ROUTER,
             wallet=self._hold.wallet,
             cost=cost,
+            leg_costs=leg_costs(self._hold, usage),
             outcome=outcome,
             usage=usage,
             provider_ref=self._provider_ref,

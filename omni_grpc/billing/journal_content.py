@@ -17,6 +17,7 @@ from omni_grpc.billing.journal_records import (
     Replayed,
     decode,
 )
+from omni_grpc.billing.legs import leg_costs
 from omni_grpc.billing.operations import (
     POSTED,
     AttemptOutcome,
@@ -67,6 +68,7 @@ class Attempt:
             end,
             kind=Final.SETTLE,
             cost=cost,
+            leg_costs=leg_costs(hold, usage),
             outcome=AttemptOutcome.CANCELLED,
             usage=msgspec.structs.replace(usage, source=UsageSource.ESTIMATE),
         )

@@ -115,6 +115,8 @@ class Lane:
         self.was_cut = False
         """Whether the database went away once in this worker's life."""
         self.lease_s = lease_s
+        self.charged_budgets: set[int] = set()
+        """Budgets that this worker's calls were charged to; whoever looks at them empties it."""
         self._number = 0
         self._session = LedgerSession(connect, statement_s)
         self._clock = clock
@@ -355,6 +357,8 @@ class Lane:
                 return
             self._acknowledge(op)
             self._last_ends.note(op, outcome)
+            if op.hold is not None and op.hold.legs and op.kind is Final.SETTLE:
+                self.charged_budgets.update(leg.account for leg in op.hold.legs)
             if op.kind is Final.SETTLE and outcome.code not in (Code.DONE, Code.ALREADY):
                 log.error(
                     "settle_refused", id=str(op.id), code=outcome.code.name, cost_nanousd=op.cost
@@ -395,24 +399,29 @@ class Lane:
         log.error("ledger_lost_a_hold", id=str(op.id), cost_nanousd=op.cost)
         self._unsettled += 1
         self._idle.clear()
-        given = self._enqueue(replace(op.hold, amount_min=0))
-        given.add_done_callback(lambda done: self._given_back(op, result, done))
+        legs = tuple(replace(leg, amount_min=leg.amount_max) for leg in op.hold.legs)
+        self._restore(op, result, replace(op.hold, amount_min=0, legs=legs))
         return True
 
-    def _given_back(self, op: FinalOp, result: Result, given: Result) -> None:
-        if given.cancelled() or given.exception() is not None:  # the connection was lost again
-            self._queue_or_park(Waiting(op, result))
-            return
-        if op.hold is not None and given.result().code in _OF_REQUESTS:
+    def _restore(self, op: FinalOp, result: Result, hold: HoldOp) -> None:
+        given = self._enqueue(hold)
+        given.add_done_callback(lambda done: self._given_back(op, result, hold, done))
+
+    def _given_back(self, op: FinalOp, result: Result, hold: HoldOp, given: Result) -> None:
+        if given.cancelled() or isinstance(given.exception(), LedgerUnavailable):
+            self._queue_or_park(Waiting(op, result))  # the connection was lost again
+        elif given.exception() is not None:  # it names what this database does not know
+            if hold.legs:
+                self._restore(op, result, replace(hold, legs=()))
+            else:
+                self._queue_or_park(Waiting(replace(op, hold=None), result))
+        elif given.result().code in _OF_REQUESTS:
             # Its request id stands for another call by now; the money is owed all the same.
-            self._unsettled += 1
-            self._queue_or_park(
-                Waiting(
-                    replace(op.hold, amount_min=0, request=None),
-                    asyncio.get_running_loop().create_future(),
-                )
-            )
-        self._queue_or_park(Waiting(replace(op, hold=None), result))
+            self._restore(op, result, replace(hold, request=None))
+        elif given.result().code is Code.SHORT and hold.legs:  # and so it is where a budget is full
+            self._restore(op, result, replace(hold, legs=()))
+        else:
+            self._queue_or_park(Waiting(replace(op, hold=None), result))
 
     def _done(self) -> None:
         self._unsettled -= 1

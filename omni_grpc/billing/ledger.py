@@ -5,6 +5,7 @@ Every change goes through the lane; every read comes from the primary database.
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final as Constant
@@ -15,6 +16,7 @@ from omni_grpc.billing.dead_letters import DeadLetter
 from omni_grpc.billing.journal import Journal
 from omni_grpc.billing.lane import Lane
 from omni_grpc.billing.leases import Leases
+from omni_grpc.billing.legs import legs_of, tokens_of
 from omni_grpc.billing.meter import Meter
 from omni_grpc.billing.model import (
     Balance,
@@ -41,8 +43,9 @@ from omni_grpc.billing.operations import (
     TransferOp,
 )
 from omni_grpc.billing.requests import reused
+from omni_grpc.billing.shortages import Shortages
 from omni_grpc.billing.store import LedgerStore
-from omni_grpc.billing.waits import short_error, wait_for_hold
+from omni_grpc.billing.waits import wait_for_hold
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import (
     AlreadyExists,
@@ -55,6 +58,7 @@ from omni_grpc.core.ids import AccountId, CallId, HoldId, KeyId, OrgId, new_hold
 from omni_grpc.core.limits import LEDGER_WAIT_SECONDS_MAX
 from omni_grpc.core.money import usd_text
 from omni_grpc.core.payments import Payment
+from omni_grpc.core.tenancy import BudgetRef
 from omni_grpc.core.usage import Usage
 
 
@@ -100,6 +104,7 @@ class Ledger:
         self._leases = leases
         self._journal = journal
         self._store = store
+        self._shortages = Shortages(store)
         self._clock = clock
         self._markup_ppm = markup_ppm
 
@@ -108,8 +113,14 @@ class Ledger:
         """Whether holds can be made now."""
         return self._lane.connected
 
-    def meter(self, call_id: CallId, account_id: AccountId, key_id: KeyId) -> Meter:
-        """Opens the meter of a call; no database work yet."""
+    def meter(
+        self,
+        call_id: CallId,
+        account_id: AccountId,
+        key_id: KeyId,
+        budgets: Sequence[BudgetRef] = (),
+    ) -> Meter:
+        """Opens the meter of a call that must fit into `budgets`; no database work yet."""
         return Meter(
             lane=self._lane,
             leases=self._leases,
@@ -118,6 +129,8 @@ class Ledger:
             call_id=call_id,
             account_id=account_id,
             key_id=key_id,
+            budgets=budgets,
+            shortages=self._shortages,
             markup_ppm=self._markup_ppm,
         )
 
@@ -160,30 +173,32 @@ class Ledger:
         amount: int,
         seconds: int,
         request_id: str,
+        budgets: Sequence[BudgetRef] = (),
     ) -> Hold:
         """Sets `amount` aside for `seconds`; it is freed by itself after that.
 
+        It counts in those of `budgets` that count dollars: nobody knows of tokens.
+
         Raises:
             CreditsExhausted, CreditsHeld: the account has no room.
+            BudgetExhausted, BudgetHeld: a budget has none.
             RequestIdReused: the request id stood for something else.
             LedgerUnavailable: not known whether it was made; the same request id finds out.
         """
-        outcome = await wait_for_hold(
-            self._lane.hold(
-                HoldOp(
-                    id=new_hold_id(),
-                    origin=Origin.API,
-                    wallet=account_id,
-                    amount_min=amount,
-                    amount_max=amount,
-                    seconds=seconds,
-                    key_id=key_id,
-                    request=_key(org_id, request_id, Requested.HOLD, account_id, amount, seconds),
-                )
-            )
+        op = HoldOp(
+            id=new_hold_id(),
+            origin=Origin.API,
+            wallet=account_id,
+            amount_min=amount,
+            amount_max=amount,
+            legs=legs_of(budgets, (amount, amount)),
+            seconds=seconds,
+            key_id=key_id,
+            request=_key(org_id, request_id, Requested.HOLD, account_id, amount, seconds),
         )
+        outcome = await wait_for_hold(self._lane.hold(op))
         if outcome.code is Code.SHORT:
-            raise short_error(outcome, amount)
+            raise await self._shortages.error(op, outcome)
         _refuse_reused(outcome, request_id)
         return Hold(outcome.target, HoldState.OPEN, amount, expire_time=outcome.until)
 
@@ -372,6 +387,9 @@ class Ledger:
                 decider=Decider.OPERATOR,
                 wallet=attempt.account_id,
                 cost=resolution.cost,
+                leg_costs=()
+                if resolution.usage is None
+                else (tokens_of(resolution.usage),) * attempt.token_legs,
                 outcome=resolution.outcome,
                 usage=resolution.usage,
                 provider_ref=attempt.provider_ref,

@@ -6,13 +6,14 @@ never sent is voided, one whose outcome nobody stated is left to be resolved.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from omni_grpc.billing.charge import AttemptCharge
 from omni_grpc.billing.journal import Journal
 from omni_grpc.billing.lane import Lane
 from omni_grpc.billing.leases import Leases
+from omni_grpc.billing.legs import granted_legs, legs_of, tokens_of
 from omni_grpc.billing.operations import (
     AttemptOutcome,
     ChatEnd,
@@ -20,6 +21,7 @@ from omni_grpc.billing.operations import (
     Final,
     FinalOp,
     HoldOp,
+    Leg,
     Origin,
     Outcome,
     RequestEnd,
@@ -27,7 +29,8 @@ from omni_grpc.billing.operations import (
     RequestKey,
 )
 from omni_grpc.billing.requests import REQUEST_ERRORS
-from omni_grpc.billing.waits import short_error, wait_for_hold
+from omni_grpc.billing.shortages import Shortages
+from omni_grpc.billing.waits import wait_for_hold
 from omni_grpc.core.chat import AttemptUsage, ShortCredits
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import Internal
@@ -39,6 +42,7 @@ from omni_grpc.core.money import (
     worst_case,
     worst_case_of,
 )
+from omni_grpc.core.tenancy import BudgetRef, BudgetUnit
 from omni_grpc.core.usage import Usage
 
 
@@ -55,6 +59,8 @@ class Meter:
         call_id: CallId,
         account_id: AccountId,
         key_id: KeyId,
+        budgets: Sequence[BudgetRef],
+        shortages: Shortages,
         markup_ppm: int,
     ) -> None:
         self.attempts: list[AttemptUsage] = []
@@ -67,6 +73,8 @@ class Meter:
         self._clock = clock
         self._account_id = account_id
         self._key_id = key_id
+        self._budgets = budgets
+        self._shortages = shortages
         self.markup_ppm = markup_ppm
         self._charges: list[AttemptCharge] = []
         self._holds_asked = 0
@@ -116,30 +124,32 @@ class Meter:
             Interrupted: it ended early, or nobody knows yet how; what it cost stands with it.
             RequestIdReused: the request id stood for something else.
             CreditsExhausted, CreditsHeld: the account has no room; nothing is reserved.
+            BudgetExhausted, BudgetHeld: a budget has none; nothing is reserved.
             LedgerUnavailable, Busy: nothing is reserved that stays reserved.
         """
         held_at = hold_price or price
-        most = worst_case(
-            prompt_tokens_max, output_tokens_max * choice_count, held_at, self.markup_ppm
-        )
+        output_max = output_tokens_max * choice_count
+        most = worst_case(prompt_tokens_max, output_max, held_at, self.markup_ppm)
+        tokens_most = tokens_least = prompt_tokens_max + output_max
         least = most
         if short_credits is ShortCredits.SHORTEN:
             least = worst_case(prompt_tokens_max, choice_count, held_at, self.markup_ppm)
-        op, granted, asked_at = await self._held(model, credential, price, least, most, request)
-        covered = output_tokens_max
+            if least < most:  # what costs nothing is not shortened: a grant is told in dollars
+                tokens_least = prompt_tokens_max + choice_count
+        legs = legs_of(self._budgets, (least, most), (tokens_least, tokens_most))
+        op, granted, asked_at = await self._held(
+            model, credential, price, least, most, legs, request
+        )
+        covered = output_max
         if granted < most:
-            covered = (
-                output_tokens_covered(
-                    granted,
-                    prompt_tokens_max,
-                    output_tokens_max * choice_count,
-                    held_at,
-                    self.markup_ppm,
-                )
-                // choice_count
+            covered = output_tokens_covered(
+                granted, prompt_tokens_max, output_max, held_at, self.markup_ppm
             )
-            op = replace(op, amount_max=granted)
-        return self._charge(op, granted, price, covered, asked_at, lease_lost)
+            op = replace(op, amount_max=granted, legs=granted_legs(op, granted))
+            for leg in op.legs:
+                if leg.unit is BudgetUnit.TOKENS:
+                    covered = min(covered, leg.amount_max - prompt_tokens_max)
+        return self._charge(op, granted, price, covered // choice_count, asked_at, lease_lost)
 
     async def hold_for(
         self,
@@ -160,7 +170,11 @@ class Meter:
             ValueError: something of `most` has no price.
         """
         amount = worst_case_of(most, hold_price or price, self.markup_ppm)
-        op, granted, asked_at = await self._held(model, credential, price, amount, amount, request)
+        tokens = tokens_of(most)
+        legs = legs_of(self._budgets, (amount, amount), (tokens, tokens))
+        op, granted, asked_at = await self._held(
+            model, credential, price, amount, amount, legs, request
+        )
         return self._charge(op, granted, price, most.completion or 0, asked_at, lease_lost)
 
     async def _held(
@@ -170,6 +184,7 @@ class Meter:
         price: Price,
         least: NanoUsd,
         most: NanoUsd,
+        legs: tuple[Leg, ...],
         request: RequestKey | None,
     ) -> tuple[HoldOp, NanoUsd, float]:
         """The hold that was made, what it got, and when it was asked for."""
@@ -181,6 +196,7 @@ class Meter:
             wallet=self._account_id,
             amount_min=least,
             amount_max=most,
+            legs=legs,
             seconds=round(self._lane.lease_s),
             key_id=self._key_id,
             model=model,
@@ -204,7 +220,7 @@ class Meter:
         self._request = request
         if outcome.code is Code.SHORT:
             self._holds_asked -= 1  # nothing was made under this id
-            raise short_error(outcome, least)
+            raise await self._shortages.error(op, outcome)
         if outcome.code not in (Code.DONE, Code.ALREADY) or outcome.amount is None:
             raise Internal("The hold of this call was decided by somebody else.")
         return op, NanoUsd(outcome.amount), asked_at

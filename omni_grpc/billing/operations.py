@@ -12,6 +12,7 @@ from uuid import UUID
 
 from omni_grpc.core.ids import AccountId, CallId, HoldId, KeyId
 from omni_grpc.core.payments import Payment
+from omni_grpc.core.tenancy import BudgetUnit
 from omni_grpc.core.usage import Usage
 
 
@@ -122,16 +123,23 @@ class RequestEnd:
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """A further account (a budget window) that a hold reserves on, in that account's unit."""
+    """What a hold reserves on a budget, in the budget's unit.
 
-    account: AccountId
+    `account` is the budget's id: the database finds the account of its window of the moment.
+    """
+
+    account: int
     amount_min: int
     amount_max: int
+    unit: BudgetUnit = BudgetUnit.NANOUSD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldOp:
-    """Reserves between `amount_min` and `amount_max` of a wallet, and of each leg in step."""
+    """Reserves between `amount_min` and `amount_max` of a wallet, and of each leg in step.
+
+    Legs that count tokens stand before all others.
+    """
 
     id: HoldId
     origin: Origin
@@ -152,7 +160,8 @@ class HoldOp:
 class FinalOp:
     """Ends a hold. `cost` is uncapped: what is above the hold becomes the operator's loss.
 
-    Of a write-off, `cost` is the loss. `provider_ref` is the provider's name of its answer. `hold`
+    Of a write-off, `cost` is the loss. `leg_costs` are those of the hold's first legs; the others
+    count the charge. `provider_ref` is the provider's name of its answer. `hold`
     is what the hold was, with what was granted as its most: a database that lost it is given it
     back. `ends` is the end of the chat's request, where this is the last word on it.
     """

@@ -1,8 +1,8 @@
 """Rows that another session sits on: what needs them is set aside, and holds up nobody else.
 
-A forgotten transaction that locked a wallet's row, a hold's or a request's would stop every batch
-that names it. What concerns such a row waits here instead, finals without bound, until the row is
-free again.
+A forgotten transaction that locked a wallet's row, a budget's, a hold's or a request's would stop
+every batch that names it. What concerns such a row waits here instead, finals without bound, until
+the row is free again. To a budget belong the accounts of its windows, to a hold those of its legs.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from omni_grpc.billing.operations import FinalOp, HoldOp, Operation, RequestEndOp
+from omni_grpc.billing.operations import FinalOp, HoldOp, Operation, RequestEndOp, TransferOp
 from omni_grpc.billing.queue import Waiting
 from omni_grpc.billing.session import LedgerSession
 
@@ -21,20 +21,49 @@ PROBE_SECONDS: Final = 0.5
 """How often it is looked whether a parked row is free; statements that wait for nothing."""
 
 Row = int | UUID | tuple[int, str]
-"""An account by its id, a hold by its id, a request by its principal and request id."""
+"""An account or a budget by its id, which no two of them share; a hold by its id; a request by its
+principal and request id."""
 
-_ROWS: Final = {
-    "account": "SELECT id FROM account WHERE id = ANY (%s::bigint[])",
-    "hold": "SELECT id FROM hold WHERE id = ANY (%s::uuid[])",
+_THERE: Final = {
+    "account": "SELECT id FROM account WHERE id = ANY (%s::bigint[])"
+    " UNION SELECT id FROM budget WHERE id = ANY (%s::bigint[])",
+    "hold": "SELECT id FROM hold WHERE id = ANY (%s::uuid[])"
+    " UNION SELECT id FROM posting WHERE id = ANY (%s::uuid[]) AND legs IS NOT NULL",
     "request": "SELECT principal, request_id FROM request"
     " WHERE (principal, request_id) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))",
 }
 _FREE: Final = {
-    "account": " FOR NO KEY UPDATE SKIP LOCKED",
-    "hold": " FOR UPDATE SKIP LOCKED",
-    "request": " FOR UPDATE SKIP LOCKED",
+    "account": """
+WITH own AS MATERIALIZED (
+  SELECT id FROM account WHERE id = ANY (%s::bigint[]) FOR NO KEY UPDATE SKIP LOCKED),
+limits AS MATERIALIZED (
+  SELECT id FROM budget WHERE id = ANY (%s::bigint[]) FOR NO KEY UPDATE SKIP LOCKED),
+windows AS MATERIALIZED (
+  SELECT account_id, budget_id FROM budget_window WHERE budget_id IN (SELECT id FROM limits)),
+free AS MATERIALIZED (
+  SELECT id FROM account WHERE id IN (SELECT account_id FROM windows)
+     FOR NO KEY UPDATE SKIP LOCKED)
+SELECT id FROM own WHERE id NOT IN (SELECT id FROM limits)
+UNION ALL
+SELECT id FROM limits l
+ WHERE NOT EXISTS (SELECT FROM windows w
+                    WHERE w.budget_id = l.id AND w.account_id NOT IN (SELECT id FROM free))
+""",
+    "hold": """
+WITH own AS MATERIALIZED (
+  SELECT id, legs FROM hold WHERE id = ANY (%s::uuid[]) FOR UPDATE SKIP LOCKED),
+named AS MATERIALIZED (
+  SELECT id, legs FROM own
+  UNION ALL
+  SELECT id, legs FROM posting WHERE id = ANY (%s::uuid[]) AND legs IS NOT NULL AND n = 0),
+free AS MATERIALIZED (
+  SELECT id FROM account WHERE id IN (SELECT unnest(legs) FROM named)
+     FOR NO KEY UPDATE SKIP LOCKED)
+SELECT id FROM named WHERE legs IS NULL OR legs <@ ARRAY(SELECT id FROM free)
+""",
+    "request": _THERE["request"] + " FOR UPDATE SKIP LOCKED",
 }
-"""The locks that the ledger itself takes."""
+"""Those that can be locked as the ledger itself locks them."""
 
 
 def rows_of(op: Operation) -> Iterator[Row]:
@@ -45,6 +74,8 @@ def rows_of(op: Operation) -> Iterator[Row]:
     yield op.id
     if op.wallet is not None:
         yield op.wallet
+    if isinstance(op, TransferOp) and op.of is not None:
+        yield op.of
     if op.request is not None:
         yield (op.request.principal, op.request.request_id)
     if isinstance(op, FinalOp) and op.ends is not None:
@@ -116,12 +147,11 @@ class Parking:
     async def _found(self, rows: set[Row], *, free: bool = False) -> set[Row]:
         """Those rows that are there, or only those that are `free`: that nobody else has locked."""
         found: set[Row] = set()
-        for table, sql in _ROWS.items():
+        for table, sql in (_FREE if free else _THERE).items():
             keys = [row for row in rows if _table(row) == table]
             if keys:
-                columns = map(list, zip(*keys, strict=True)) if table == "request" else [keys]
-                lock = _FREE[table] if free else ""
-                for key in await self._session.execute(sql + lock, [*columns]):
+                columns = map(list, zip(*keys, strict=True)) if table == "request" else [keys, keys]
+                for key in await self._session.execute(sql, [*columns]):
                     found.add(tuple(key) if table == "request" else key[0])
         return found
 

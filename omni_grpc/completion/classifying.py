@@ -124,6 +124,7 @@ class Classifier:
             due=self._clock.monotonic() + self._seconds + DUE_SECONDS_MORE,
             principal=principal,
             request_id=_request_id(call),
+            is_limited=False,
         )
         try:
             async with asyncio.timeout(self._seconds):
@@ -150,7 +151,9 @@ class Classifier:
         self, asking: Call, principal: Principal, question: ChatRequest, complete: Complete
     ) -> str | None:
         """The text of the answer, from a call of the question's own."""
-        meter = self._ledger.meter(asking.id, principal.account_id, principal.key_id)
+        meter = self._ledger.meter(
+            asking.id, principal.account_id, principal.key_id, principal.budgets
+        )
         asking.meter = meter
         try:
             completion = await complete(asking, question)

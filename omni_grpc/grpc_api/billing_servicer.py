@@ -169,6 +169,7 @@ class BillingServicer(UsageRpcs):
             amount=amount,
             seconds=seconds,
             request_id=request_id,
+            budgets=caller.budgets,
         )
         return pb.CreateHoldResponse(hold=show.hold(account.name, hold))
 

@@ -51,7 +51,7 @@ WALLETS = (1000, 1001, 1002, 1003)
 """Wallets of the organisations 1 to 4, without credits."""
 
 BUDGETS = (2001, 2002, 2003)
-"""Budget windows of organisation 1, without a limit."""
+"""Budgets of organisation 1 without end, and the accounts of their windows, without a limit."""
 
 PRICE_BOOK: Mapping[int, Price] = {
     1: Price(1, (Rate(Unit.PROMPT, 0, 1_000_000), Rate(Unit.COMPLETION, 0, 2_000_000))),
@@ -81,7 +81,27 @@ def fill_template(url: str) -> None:
             found = connection.execute("SELECT ledger_open_wallet(%s)", [org]).fetchone()
             assert found == (wallet,)
         for budget in BUDGETS:
-            connection.execute("INSERT INTO account (id, kind, org_id) VALUES (%s, 2, 1)", [budget])
+            open_budget(connection, budget)
+
+
+def open_budget(
+    connection: psycopg.Connection, budget: int, *, org: int = 1, limit: int | None = None
+) -> None:
+    """A budget without end, whose window has an account of the same id."""
+    connection.execute(
+        "INSERT INTO account (id, kind, org_id, debit_limit) VALUES (%s, 2, %s, %s)",
+        [budget, org, limit],
+    )
+    connection.execute(
+        "INSERT INTO budget (id, org_id, subject_kind, subject_id, slug, unit, amount, period)"
+        " VALUES (%s, %s, 'o', %s, 'budget-' || %s::text, 'nanousd', 0, 'total')",
+        [budget, org, org, budget],
+    )
+    connection.execute(
+        "INSERT INTO budget_window (budget_id, start_time, end_time, account_id)"
+        " VALUES (%s, '-infinity', 'infinity', %s)",
+        [budget, budget],
+    )
 
 
 class HandClock:

@@ -60,6 +60,7 @@ def balance(sql: psycopg.Connection, account: int) -> tuple[int, int]:
 _MIGRATION = (migrations_folder() / "0001_ledger.sql").read_text()
 _SIGNATURE = _MIGRATION.partition("CREATE FUNCTION ledger_apply(")[2].partition(") RETURNS")[0]
 _BEFORE = re.findall(r'\b([pfhtq]_\w+) ("char"\[\]|\w+\[\]|\w+)', _SIGNATURE)
+_SENT = re.compile(r"(\w+) => (?:ledger_windows\()?%s")
 _BEFORE_SQL = (
     "SELECT grp::text, ord, rc, target, amount, posted, pending, short_account, until"
     f" FROM ledger_apply({', '.join(f'%s::{kind}' for _, kind in _BEFORE)})"
@@ -70,7 +71,7 @@ def apply_as_before(sql: psycopg.Connection, batch: Sequence[Operation]) -> list
     """One call of the function as the code of the version before makes it."""
     assert all(is_of_before(op) for op in batch)
     text, values = statement(OWNER, EPOCH, 0, batch)
-    named = dict(zip(re.findall(r"(\w+) => %s", text), values, strict=True))
+    named = dict(zip(_SENT.findall(text), values, strict=True))
     sent = [named.get(name, "{}") for name, _ in _BEFORE]
     cursor = sql.execute(_BEFORE_SQL, sent, prepare=True, binary=True)
     return outcomes(batch, cursor.fetchall())
@@ -79,7 +80,8 @@ def apply_as_before(sql: psycopg.Connection, batch: Sequence[Operation]) -> list
 def apply_as_last(sql: psycopg.Connection, batch: Sequence[Operation]) -> list[Outcome]:
     """One call as the code made it that knew no payments: the same names, but for theirs."""
     text, values = statement(OWNER, EPOCH, 0, batch)
-    names = re.findall(r"(\w+) => %s", text)
+    names = _SENT.findall(text)
+    text = text.replace("ledger_windows(%s::text[])", "%s")
     text = re.sub(r", t_(network|payment) => (%s|'{}')::text\[\]", "", text)
     sent = [
         value

@@ -28,10 +28,16 @@ NOBODY = 7_777_777_777
 
 
 async def _window(play: Play, limit: int | None) -> int:
-    """A budget window of the tenant's organisation."""
+    """A budget of the tenant's organisation, whose only window has an account of the same id."""
     row = await play.world.database.fetch_one(
-        "INSERT INTO account (id, kind, org_id, debit_limit)"
-        " VALUES (nextval('account_id'), 2, %s, %s) RETURNING id",
+        "WITH a AS ("
+        "  INSERT INTO account (id, kind, org_id, debit_limit)"
+        "  VALUES (nextval('account_id'), 2, %s, %s) RETURNING id, org_id),"
+        " b AS ("
+        "  INSERT INTO budget (id, org_id, subject_kind, subject_id, slug, unit, amount, period)"
+        "  SELECT id, org_id, 'o', org_id, 'budget-' || id, 'nanousd', 0, 'total' FROM a)"
+        " INSERT INTO budget_window (budget_id, start_time, end_time, account_id)"
+        " SELECT id, '-infinity', 'infinity', id FROM a RETURNING account_id",
         [play.tenant.org_id, limit],
         row=tuple_row,
     )
