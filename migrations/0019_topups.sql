@@ -67,10 +67,11 @@ CREATE TABLE payment_reversal (
 );
 CREATE INDEX payment_reversal_of ON payment_reversal (of);
 
-ALTER TABLE posting DROP CONSTRAINT posting_kind_check;
+ALTER TABLE posting DROP CONSTRAINT posting_kind_check, DROP CONSTRAINT posting_of;
 ALTER TABLE posting
   ADD CONSTRAINT posting_kind_check
-  CHECK (kind IN ('S', 'V', 'W', 'G', 'R', 'E', 'B')) NOT VALID;  -- B: a payment taken back
+  CHECK (kind IN ('S', 'V', 'W', 'G', 'R', 'E', 'B')) NOT VALID,  -- B: a payment taken back
+  ADD CONSTRAINT posting_of CHECK ((of IS NULL) = (kind NOT IN ('R', 'E', 'B'))) NOT VALID;
 
 -- Takes back what a payment bought, spent or not: the one movement that may leave a wallet below
 -- zero. At most what is left of it; nothing where nothing is. One row: done (false: it was before),

@@ -32,6 +32,10 @@ class CardDesk:
         self._top_ups = top_ups
         self._automatic = automatic
 
+    async def close(self) -> None:
+        """Closes the connections to Stripe."""
+        await self._cards.close()
+
     async def told(self, payload: bytes, signature: str) -> None:
         """Takes one event.
 

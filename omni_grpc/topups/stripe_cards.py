@@ -89,16 +89,21 @@ class StripeCards:
         cards: AutoStore,
         clock: Clock,
     ) -> None:
+        self._http = stripe.AIOHTTPClient(timeout=ASK_SECONDS_MAX)
         self._client = stripe.StripeClient(
             api_key,
             base_addresses={"api": api_base},
-            http_client=stripe.HTTPXClient(timeout=ASK_SECONDS_MAX),
+            http_client=self._http,
             max_network_retries=2,
         )
         self._webhook_secret = webhook_secret
         self._public_url = public_url
         self._cards = cards
         self._clock = clock
+
+    async def close(self) -> None:
+        """Closes the connections to Stripe."""
+        await self._http.close_async()  # type: ignore[no-untyped-call]  # as the SDK is
 
     async def open(self, top_up: TopUp) -> Opened:
         """A checkout page; of an automatic top-up, the charge of the saved card.
@@ -217,7 +222,7 @@ class StripeCards:
 
     # --- what Stripe says -----------------------------------------------------------------------
     async def _news_of(self, event: stripe.Event) -> list[News]:
-        kind, thing = event.type, event.data.object
+        kind, thing = event.type, event.data.object.to_dict()
         if kind.startswith(("checkout.session.", "payment_intent.")):
             top_up_id = _top_up_of(thing.get("metadata"))
             return [] if top_up_id is None else [Nudge(top_up_id)]

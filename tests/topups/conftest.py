@@ -1,0 +1,52 @@
+"""Rooms on a database of their own, for top-ups; the books are checked at the end."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from omni_grpc.billing.invariants import check
+from omni_grpc.catalog import CatalogStore
+from omni_grpc.cli.opening import Rooms, rooms_of
+from omni_grpc.identity import Org
+from omni_grpc.settings import Settings
+from omni_grpc.storage import EmbeddedPostgres, migrate
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def topup_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("topups"), settings={"fsync": "off"}) as server:
+        migrate(server.create_database("topups_template"))
+        yield server
+
+
+@pytest.fixture
+def topup_url(topup_server: EmbeddedPostgres) -> Iterator[str]:
+    name = f"topups_{next(_numbers)}"
+    yield topup_server.create_database(name, template="topups_template")
+    topup_server.drop_database(name)
+
+
+@pytest.fixture
+async def rooms(topup_url: str) -> AsyncIterator[Rooms]:
+    """Identity and ledger."""
+    settings = Settings(database_url=SecretStr(topup_url), key_hash_secret=SecretStr("k" * 32))
+    async with rooms_of(settings) as opened:
+        yield opened
+        found = await check(opened.database, prices=CatalogStore(opened.database).prices)
+        assert found == []
+
+
+@pytest.fixture
+async def org(rooms: Rooms) -> Org:
+    await rooms.database.execute(
+        """
+        WITH new AS MATERIALIZED (SELECT nextval(pg_get_serial_sequence('org', 'id')) AS id)
+        INSERT INTO org (id, slug, display_name, account_id) OVERRIDING SYSTEM VALUE
+        SELECT id, 'acme', 'Acme', ledger_open_wallet(id) FROM new
+        """
+    )
+    return await rooms.identity.get_org("acme")
