@@ -16,6 +16,11 @@ CREATE TABLE audit_entry (
   PRIMARY KEY (org_id, position)
 );
 
+-- What lists are filtered by; the key itself serves whole logs and times.
+CREATE INDEX audit_entry_actor ON audit_entry (org_id, actor, position);
+CREATE INDEX audit_entry_action ON audit_entry (org_id, action, position);
+CREATE INDEX audit_entry_resource ON audit_entry (org_id, resource COLLATE "C", position);
+
 -- The end of each chain, which its writers lock.
 CREATE TABLE audit_head (
   org_id   bigint PRIMARY KEY,

@@ -1,7 +1,7 @@
 """The values of the audit log, and the hash that chains them: pure, no I/O."""
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -10,6 +10,9 @@ from omni_grpc.core.ids import OrgId
 
 FIRST_HASH: Final = bytes(32)
 """What stands for the entry before the first."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +55,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
         Each field is its length in bytes, a colon and its UTF-8; `-` stands for none.
         """
-        micros = int(self.create_time.timestamp()) * 1_000_000 + self.create_time.microsecond
+        micros = (self.create_time - _EPOCH) // _MICROSECOND
         fields = (
             str(self.org_id),
             str(self.position),
@@ -67,6 +70,14 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
         )
         text = before + b"".join(map(_framed, fields))
         return hashlib.sha256(text).digest()
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of an organisation's chain, as its writers left it."""
+
+    org_id: OrgId
+    position: int
+    hash: bytes
 
 
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from psycopg.rows import class_row, scalar_row
 
-from omni_grpc.audit.model import Actor, AuditEntry, AuditFilter, Change
+from omni_grpc.audit.model import Actor, AuditEntry, AuditFilter, Change, Head
 from omni_grpc.core.ids import OrgId
 from omni_grpc.storage import Connection, Database
 
@@ -24,8 +24,9 @@ WHERE org_id = %(org_id)s AND position < %(before)s
   AND (%(start)s::timestamptz IS NULL OR create_time >= %(start)s)
   AND (%(end)s::timestamptz IS NULL OR create_time < %(end)s)
   AND (%(actor)s = '' OR actor = %(actor)s) AND (%(action)s = '' OR action = %(action)s)
-  AND (%(resource)s = '' OR resource = %(resource)s
-       OR left(resource, length(%(resource)s) + 1) = %(resource)s || '/')
+  AND (%(resource)s = '' OR resource COLLATE "C" = %(resource)s
+       OR (resource COLLATE "C" > %(resource)s || '/'
+           AND resource COLLATE "C" < %(resource)s || '0'))
 ORDER BY position DESC LIMIT %(limit)s
 """  # noqa: S608 - the columns are ours
 
@@ -34,7 +35,22 @@ SELECT {_COLUMNS} FROM audit_entry
 WHERE org_id = %s AND position > %s ORDER BY position LIMIT %s
 """  # noqa: S608 - likewise
 
-_HEAD: Final = "SELECT position FROM audit_head WHERE org_id = %s"
+_HEAD: Final = "SELECT org_id, position, hash FROM audit_head WHERE org_id = %s"
+_HEADS: Final = """
+SELECT org_id, position, hash FROM audit_head WHERE org_id > %s ORDER BY org_id LIMIT %s
+"""
+_HEADLESS: Final = """
+SELECT org_id FROM audit_entry e WHERE position = 1
+  AND NOT EXISTS (SELECT FROM audit_head h WHERE h.org_id = e.org_id) ORDER BY org_id LIMIT %s
+"""
+_OPEN: Final = """
+INSERT INTO audit_head VALUES (%s, 0, decode(repeat('00', 32), 'hex')) ON CONFLICT DO NOTHING
+"""
+_LOCK_HEAD: Final = "SELECT FROM audit_head WHERE org_id = %s FOR UPDATE"
+_IS_THERE: Final = """
+SELECT true FROM audit_entry
+WHERE org_id = %s AND resource COLLATE "C" = %s AND action = %s LIMIT 1
+"""
 
 POSITION_MAX: Final = 2**63 - 1
 
@@ -90,16 +106,32 @@ class AuditStore:
             _READ_ON, (org_id, position, limit), row=class_row(AuditEntry)
         )
 
-    async def head(self, org_id: OrgId) -> int:
-        """The position of the last entry that was written; 0 where there was none."""
-        found: int | None = await self._database.fetch_one(_HEAD, (org_id,), row=scalar_row)
-        return found or 0
+    async def head(self, org_id: OrgId) -> Head | None:
+        """The end of a log; None where nothing was ever written."""
+        return await self._database.fetch_one(_HEAD, (org_id,), row=class_row(Head))
+
+    async def heads(self, after: OrgId, limit: int) -> list[Head]:
+        """The ends of logs of organisations with a greater id than `after`."""
+        return await self._database.fetch_all(_HEADS, (after, limit), row=class_row(Head))
+
+    async def headless(self, limit: int) -> list[OrgId]:
+        """Organisations whose logs have entries and no end."""
+        return await self._database.fetch_all(_HEADLESS, (limit,), row=scalar_row)
 
     async def append_alone(self, actor: Actor, change: Change) -> None:
-        """Adds one entry for a change that another system made, such as the ledger's lane."""
+        """Adds one entry for a change that another system made, such as the ledger's lane.
+
+        It adds none where there is one of this action and this resource: a change that is made
+        once, however often it is asked for, is told once.
+        """
 
         async def work(connection: Connection) -> None:
-            await append(connection, actor, change)
+            await connection.execute(_OPEN, (change.org_id,))
+            await connection.execute(_LOCK_HEAD, (change.org_id,))
+            cursor = connection.cursor(row_factory=scalar_row)
+            known = (change.org_id, change.resource, change.action)
+            if await (await cursor.execute(_IS_THERE, known)).fetchone() is None:
+                await append(connection, actor, change)
 
         await self._database.transaction(work)
 

@@ -1,0 +1,38 @@
+"""A migrated database on an embedded server, with empty logs for each test."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import psycopg
+import pytest
+
+from omni_grpc.storage import Database, EmbeddedPostgres, migrate
+
+DATABASE = "audit_tests"
+
+
+@pytest.fixture(scope="session")
+def audit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    folder = tmp_path_factory.mktemp("audit")
+    with EmbeddedPostgres(folder, settings={"fsync": "off"}) as server:
+        migrate(server.create_database(DATABASE))
+        yield server
+
+
+@pytest.fixture
+def database_url(audit_server: EmbeddedPostgres) -> str:
+    url = audit_server.url(DATABASE)
+    with psycopg.connect(url) as connection:
+        connection.execute("TRUNCATE audit_entry, audit_head, org, account")
+    return url
+
+
+@pytest.fixture
+def sql(database_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    async with Database(database_url, application_name="audit tests") as database:
+        yield database
