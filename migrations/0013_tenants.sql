@@ -43,6 +43,7 @@ CREATE TABLE org_user (
   delete_time  timestamptz
 );
 CREATE UNIQUE INDEX org_user_subject ON org_user (issuer, subject, org_id) WHERE delete_time IS NULL;
+CREATE INDEX org_user_taken_out ON org_user (issuer, subject, org_id) WHERE delete_time IS NOT NULL;
 CREATE INDEX org_user_of_org ON org_user (org_id, id);
 
 -- A key with a user is a session of that user: it lives shortly, has no scopes of its own, and may

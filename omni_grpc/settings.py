@@ -4,6 +4,7 @@ Every fault is told at once, by the name that the operator set, with what would 
 print as stars. Nothing reads the environment anywhere else.
 """
 
+import ipaddress
 import os
 import re
 import secrets
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -41,6 +43,10 @@ SECRET_BYTES_MIN: Final = 32
 _PROVIDER: Final = re.compile(r"OMNI_PROVIDER_([A-Z][A-Z0-9_]*)_(?:(BASE_URL)|BILLS_AFTER_CANCEL)")
 """A provider's id stands there in capitals, and with `_` for `-`."""
 
+ROLES: Final = ("owner", "admin", "developer", "viewer")
+"""What a value of the role claim can mean."""
+
+_HOST: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?")
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
 
 
@@ -141,17 +147,20 @@ class Settings(BaseModel):
     """Which claim names the role, or a list of which one does."""
 
     oidc_roles: dict[str, str] = {}
-    """By a value of the role claim: owner, admin, developer or viewer, which mean themselves."""
+    """By a value of the role claim: owner, admin, developer or viewer, which mean themselves. In
+    the environment `staff=developer,boss=owner`."""
 
     wallet_sign_in: bool = False
-    """Whether wallets sign in with SIGN-IN-WITH-X; each wallet has an organisation of its own."""
+    """Whether wallets sign in with SIGN-IN-WITH-X; each wallet has an organisation of its own.
+    `dev` turns it on."""
 
     wallet_headers: bool = False
     """Whether they also sign in with x-wallet-address, -signature and -nonce, which are not bound
     to this host: a signature could be used elsewhere. `dev` turns it on."""
 
     wallet_domain: str = ""
-    """The host that wallets sign in to; that of the request if empty."""
+    """The host, with its port where that is not the usual one, that wallets sign in to; that of
+    `public_url` if empty. Without either only this machine's own names of itself are taken."""
 
     sign_up_nanousd: Annotated[int, Field(ge=0, le=10**12)] = 0
     """Credits that a wallet's new organisation is given, in billionths of a US dollar."""
@@ -296,6 +305,51 @@ class Settings(BaseModel):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("oidc_issuer", "oidc_jwks_url")
+    @classmethod
+    def _fetchable(cls, value: str) -> str:
+        from omni_grpc.identity.jwks import is_safe_url  # late: most set none
+
+        if value and not is_safe_url(value):
+            raise ValueError("must be an https URL (http on this machine alone)")
+        return value
+
+    @field_validator("oidc_roles", mode="before")
+    @classmethod
+    def _role_pairs(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        return {name.strip(): role.strip() for name, _, role in pairs}
+
+    @field_validator("oidc_roles")
+    @classmethod
+    def _known_roles(cls, value: dict[str, str]) -> dict[str, str]:
+        if not set(value.values()) <= set(ROLES):
+            raise ValueError(
+                f"must be pairs VALUE=ROLE, comma-separated; the roles are {', '.join(ROLES)}"
+            )
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                ipaddress.ip_network(text, strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"{text!r} is no address and no network such as 10.0.0.0/8"
+                ) from None
+        return value
+
+    @field_validator("wallet_domain")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        if value and _HOST.fullmatch(value) is None:
+            raise ValueError("must be a host, such as api.example.com, without scheme and path")
+        return value.lower()
+
     @field_validator("classifier")
     @classmethod
     def _classifies(cls, value: str) -> str:
@@ -319,6 +373,11 @@ class Settings(BaseModel):
         except SourceError as error:
             raise ValueError(str(error)) from None
         return value
+
+    @property
+    def sign_in_domain(self) -> str:
+        """The host that wallets sign in to; empty where none is set."""
+        return self.wallet_domain or urlsplit(self.public_url).netloc
 
     def redacted(self) -> dict[str, Any]:
         """Everything, with secrets as stars: what the log prints at start."""
