@@ -89,6 +89,10 @@ class Metrics:
             ("model",),
             multiprocess_mode="livesum",
         )
+        self._unusable = Counter(
+            "omni_credentials_unusable",
+            "Tenants' credentials that no master key here opens, when they were first asked for.",
+        )
         self._endpoints = Counter(
             "omni_endpoint_requests",
             "Requests to endpoints of providers that have several, by outcome.",
@@ -168,6 +172,10 @@ class Metrics:
     def endpoint_failed(self, provider: str, endpoint: str) -> None:
         """An endpoint brought no answer."""
         self._endpoint_asked(provider, endpoint, "failed")
+
+    def credential_unusable(self) -> None:
+        """A tenant's credential of a provider does not open here."""
+        self._unusable.inc()
 
     def _endpoint_asked(self, *key: str) -> None:
         found = self._of_endpoint.get(key)

@@ -7,6 +7,7 @@ running ones end, cancelled ones settle, the lane empties, the connections close
 
 import asyncio
 import contextlib
+import functools
 import gc
 import signal
 import socket
@@ -53,6 +54,7 @@ from omni_grpc.completion import (
     Gates,
     Media,
     MediaRouter,
+    OwnCredentials,
     PageTokens,
     Probes,
     Repeats,
@@ -62,6 +64,7 @@ from omni_grpc.completion import (
 from omni_grpc.core.clock import Clock, SystemClock
 from omni_grpc.core.errors import LedgerUnavailable, OmniError
 from omni_grpc.core.limits import DRAIN_SECONDS_MAX
+from omni_grpc.credentials_wiring import own_credentials_of, provider_settings_of
 from omni_grpc.grpc_api import (
     AdminServicer,
     BillingServicer,
@@ -74,7 +77,7 @@ from omni_grpc.identity import Identity
 from omni_grpc.metrics import Metrics, render
 from omni_grpc.notices import LowBalanceWatch, OutboxStore, Poster, Sender
 from omni_grpc.operations_wiring import Parts, operations_of, webhook_sealer
-from omni_grpc.providers import EndpointSettings, Providers, ProviderSettings, load_specs
+from omni_grpc.providers import Providers, load_specs
 from omni_grpc.rest_api import REASONING_SEAL_PURPOSE, RestProtocol, build_app
 from omni_grpc.routing import (
     Chooser,
@@ -121,34 +124,7 @@ def configured_providers(settings: Settings) -> Providers:
     Raises:
         ProviderSettingsError, ProvidersFileError: what was set cannot be.
     """
-    given = {
-        provider: ProviderSettings(
-            base_url=settings.provider_base_urls.get(provider),
-            variables=settings.provider_variables.get(provider, {}),
-            bills_after_cancel=settings.provider_bills_after_cancel.get(provider),
-            api_key=settings.provider_keys.get(provider),
-            endpoints=_endpoint_settings(settings, provider),
-        )
-        for provider in {
-            *settings.provider_keys,
-            *settings.provider_base_urls,
-            *settings.provider_variables,
-            *settings.provider_bills_after_cancel,
-            *settings.provider_endpoint_keys,
-            *settings.provider_endpoint_variables,
-        }
-    }
-    return Providers(given, specs=load_specs(settings.providers_file))
-
-
-def _endpoint_settings(settings: Settings, provider: str) -> dict[str, EndpointSettings]:
-    """What is set for each endpoint of a provider."""
-    keys = settings.provider_endpoint_keys.get(provider, {})
-    variables = settings.provider_endpoint_variables.get(provider, {})
-    return {
-        name: EndpointSettings(api_key=keys.get(name), variables=variables.get(name, {}))
-        for name in {*keys, *variables}
-    }
+    return Providers(provider_settings_of(settings), specs=load_specs(settings.providers_file))
 
 
 def configured_policies(
@@ -263,6 +239,7 @@ class Worker:
             self._clock,
             health=self._health,
             warmth=warmth,
+            own=self._own,
             lease_s=settings.hold_lease_s,
             reports=reports,
             classifier=None
@@ -280,6 +257,7 @@ class Worker:
             repeats,
             self._clock,
             health=self._health,
+            own=self._own,
             lease_s=settings.hold_lease_s,
             reports=reports,
         )
@@ -292,7 +270,7 @@ class Worker:
             hours=settings.store_responses_hours,
         )
         estimates = Estimates(
-            self._router, self._ledger, self._clock, markup_ppm=settings.markup_ppm
+            self._router, self._ledger, self._clock, markup_ppm=settings.markup_ppm, own=self._own
         )
         self._runs = AgentRuns(AgentRunStore(self._database))
         self._buying = buying_of(settings, self._database, self._ledger, self._clock)
@@ -379,6 +357,11 @@ class Worker:
             self._clock,
             turned_off,
         )
+
+    @functools.cached_property
+    def _own(self) -> OwnCredentials:
+        """The accounts at providers that callers bring."""
+        return own_credentials_of(self.settings, self._database, self._clock, self._metrics)
 
     def _catalog_sync(self) -> CatalogSync:
         """What syncs the catalog: for callers, and by the schedule where one is set."""
@@ -505,6 +488,7 @@ class Worker:
         await asyncio.wait(self._tasks, timeout=STOP_SECONDS_MAX)
         await self._journal.close()
         await self.providers.close()
+        await self._own.close()
         await self._database.close()
 
     def _wake(self) -> None:

@@ -102,6 +102,7 @@ class Meter:
         lease_lost: Callable[[], None],
         request: RequestKey | None = None,
         hold_price: Price | None = None,
+        markup_ppm: int | None = None,
     ) -> AttemptCharge:
         """Reserves the worst case of one attempt; no provider may be called without it.
 
@@ -117,6 +118,8 @@ class Meter:
             request: the caller's own name for the call, the same for all attempts.
             hold_price: what to reserve by where that is dearer than `price`; no charge is made by
                 it.
+            markup_ppm: what is paid on top of the price, in millionths, where that is not what
+                everybody pays: -1,000,000 for nothing at all.
 
         Raises:
             RequestRepeated: the call with this request is done; its answer can be recalled.
@@ -128,22 +131,23 @@ class Meter:
             LedgerUnavailable, Busy: nothing is reserved that stays reserved.
         """
         held_at = hold_price or price
+        markup_ppm = self.markup_ppm if markup_ppm is None else markup_ppm
         output_max = output_tokens_max * choice_count
-        most = worst_case(prompt_tokens_max, output_max, held_at, self.markup_ppm)
+        most = worst_case(prompt_tokens_max, output_max, held_at, markup_ppm)
         tokens_most = tokens_least = prompt_tokens_max + output_max
         least = most
         if short_credits is ShortCredits.SHORTEN:
-            least = worst_case(prompt_tokens_max, choice_count, held_at, self.markup_ppm)
+            least = worst_case(prompt_tokens_max, choice_count, held_at, markup_ppm)
             if least < most:  # what costs nothing is not shortened: a grant is told in dollars
                 tokens_least = prompt_tokens_max + choice_count
         legs = legs_of(self._budgets, (least, most), (tokens_least, tokens_most))
         op, granted, asked_at = await self._held(
-            model, credential, price, least, most, legs, request
+            model, credential, price, markup_ppm, least, most, legs, request
         )
         covered = output_max
         if granted < most:
             covered = output_tokens_covered(
-                granted, prompt_tokens_max, output_max, held_at, self.markup_ppm
+                granted, prompt_tokens_max, output_max, held_at, markup_ppm
             )
             op = replace(op, amount_max=granted, legs=granted_legs(op, granted))
             for leg in op.legs:
@@ -161,6 +165,7 @@ class Meter:
         lease_lost: Callable[[], None],
         request: RequestKey | None = None,
         hold_price: Price | None = None,
+        markup_ppm: int | None = None,
     ) -> AttemptCharge:
         """Reserves what `most` costs, for an attempt that has no output limit to shorten.
 
@@ -169,11 +174,12 @@ class Meter:
         Raises:
             ValueError: something of `most` has no price.
         """
-        amount = worst_case_of(most, hold_price or price, self.markup_ppm)
+        markup_ppm = self.markup_ppm if markup_ppm is None else markup_ppm
+        amount = worst_case_of(most, hold_price or price, markup_ppm)
         tokens = tokens_of(most)
         legs = legs_of(self._budgets, (amount, amount), (tokens, tokens))
         op, granted, asked_at = await self._held(
-            model, credential, price, amount, amount, legs, request
+            model, credential, price, markup_ppm, amount, amount, legs, request
         )
         return self._charge(op, granted, price, most.completion or 0, asked_at, lease_lost)
 
@@ -182,6 +188,7 @@ class Meter:
         model: str,
         credential: str,
         price: Price,
+        markup_ppm: int,
         least: NanoUsd,
         most: NanoUsd,
         legs: tuple[Leg, ...],
@@ -202,7 +209,7 @@ class Meter:
             model=model,
             credential=credential,
             price_version=price.version,
-            markup_ppm=self.markup_ppm,
+            markup_ppm=markup_ppm,
             request=request,
         )
         result = self._lane.hold(op)
@@ -235,7 +242,8 @@ class Meter:
         lease_lost: Callable[[], None],
     ) -> AttemptCharge:
         """The charge of a hold that was granted, whose lease is renewed from now on."""
-        held = AttemptCharge(self, op, granted, price, self.markup_ppm, output_tokens_max)
+        markup_ppm = self.markup_ppm if op.markup_ppm is None else op.markup_ppm
+        held = AttemptCharge(self, op, granted, price, markup_ppm, output_tokens_max)
         self._charges.append(held)
         self._leases.keep(op.id, asked_at, lease_lost)
         return held

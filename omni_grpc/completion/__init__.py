@@ -10,6 +10,7 @@ from omni_grpc.completion.estimates import Estimate, Estimates
 from omni_grpc.completion.gates import Gates
 from omni_grpc.completion.media import Media, SpeechPart
 from omni_grpc.completion.media_plan import MediaRouter
+from omni_grpc.completion.own_credentials import HOUSE, OwnCredentials
 from omni_grpc.completion.pages import PageTokens, page_size
 from omni_grpc.completion.probes import Probes
 from omni_grpc.completion.repeats import SEAL_PURPOSE, Repeats
@@ -22,6 +23,7 @@ from omni_grpc.completion.stored_responses import (
 )
 
 __all__ = [
+    "HOUSE",
     "RESPONSE_SEAL_PURPOSE",
     "SEAL_PURPOSE",
     "Account",
@@ -39,6 +41,7 @@ __all__ = [
     "KeptResponse",
     "Media",
     "MediaRouter",
+    "OwnCredentials",
     "PageTokens",
     "Probes",
     "Repeats",

@@ -27,7 +27,7 @@ from omni_grpc.completion.faults import Came, blame_provider, caller_error, end_
 from omni_grpc.completion.repeats import Repeats
 from omni_grpc.completion.stops import LeaseStop
 from omni_grpc.completion.tally import Tally
-from omni_grpc.completion.watch import AttemptWatch, ChatWatch
+from omni_grpc.completion.watch import AttemptWatch
 from omni_grpc.core.chat import ChatCompletion, ChatRequest, Choice
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import Interrupted
@@ -61,7 +61,7 @@ class HeldAttempt:
     request: ChatRequest
     attempt: Attempt
     charge: AttemptCharge
-    watch: ChatWatch
+    watch: AttemptWatch
     provider: ChatProvider
     lease: LeaseStop
     endings: Endings
@@ -69,6 +69,8 @@ class HeldAttempt:
     request_key: RequestKey | None
     is_last: bool
     """Whether no other provider is asked after it."""
+    is_at_fee: bool
+    """Whether its tokens are paid elsewhere, so that what it saved is not known here."""
     clock: Clock
 
 
@@ -183,6 +185,7 @@ class RunningAttempt(Running):
         self._repeats = given.repeats
         self._request_key = given.request_key
         self._is_last = given.is_last
+        self._is_at_fee = given.is_at_fee
 
     @property
     def model(self) -> str:
@@ -213,7 +216,9 @@ class RunningAttempt(Running):
             system_fingerprint=system_fingerprint,
             service_tier=service_tier,
             ignored=self.ignored,
-            savings=None if report is None else report.saved(usage, cost, meter.markup_ppm),
+            savings=None
+            if report is None or self._is_at_fee
+            else report.saved(usage, cost, meter.markup_ppm),
         )
 
     def _request_end(
@@ -254,6 +259,10 @@ class FailedAttempts:
         """One more."""
         self._faults.append(fault)
         self._is_unresolved = self._is_unresolved or running.is_unresolved
+
+    def never_began(self, fault: ProviderFault) -> None:
+        """One more, for which nothing was held and nothing sent."""
+        self._faults.append(fault)
 
     def error(self, call: Call) -> Exception:
         """The one error for all of them."""

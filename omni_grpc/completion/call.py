@@ -12,6 +12,7 @@ from omni_grpc.limits import Standings
 
 if TYPE_CHECKING:
     from omni_grpc.completion.call_report import CallReport
+    from omni_grpc.completion.own_credentials import Own
 
 
 @dataclass(slots=True)
@@ -37,6 +38,8 @@ class Call:
     """Whether rate limits count it: not what the service itself asks on the way of another call."""
     limits: Standings | None = None
     """How the rate limits stand that met it."""
+    own: "Own | None" = None
+    """The credentials of providers that its caller brought; set before it is planned."""
     report: "CallReport | None" = None
     """What usage reports will say of it; set while its attempts are made."""
     name: str = field(init=False)

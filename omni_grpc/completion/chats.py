@@ -20,6 +20,7 @@ from omni_grpc.completion.classifying import Classifier, UnclassifiedError
 from omni_grpc.completion.endings import Endings
 from omni_grpc.completion.faults import is_final
 from omni_grpc.completion.limiting import CallLimits
+from omni_grpc.completion.own_credentials import OwnCredentials, OwnWatch, Try
 from omni_grpc.completion.plain import PlainAttempt
 from omni_grpc.completion.repeats import Repeats
 from omni_grpc.completion.stops import LeaseStop
@@ -58,6 +59,7 @@ class Chats:
         *,
         health: Health,
         warmth: Warmth,
+        own: OwnCredentials | None = None,
         lease_s: float = HOLD_LEASE_SECONDS,
         reports: CallReports | None = None,
         classifier: Classifier | None = None,
@@ -74,6 +76,7 @@ class Chats:
         self._clock = clock
         self._health = health
         self._warmth = warmth
+        self._own = own or OwnCredentials()
         self._endings = Endings(lease_s)
         self._classifier = classifier
         self._limits = limits
@@ -89,12 +92,16 @@ class Chats:
         key = self._repeats.key(call, request)
         with self._report(call, request) as report, self._limited(call) as limits:
             plan = report.plan = await self._plan(call, request)
-            for attempt in plan.attempts:
+            tries = self._own.tries(call, plan.attempts)
+            while (one := await tries.next()) is not None:
+                attempt = one.attempt
+                if one.refused is not None:
+                    failed.never_began(one.refused)
+                    continue
                 if not await limits.has_room(attempt.offer.id, _tokens_max(attempt, request)):
                     continue
                 try:
-                    is_last = attempt is plan.attempts[-1]
-                    held = await self._begin(call, request, attempt, key, is_last=is_last)
+                    held = await self._begin(call, request, one, key)
                     running = PlainAttempt(held)
                 except RequestRepeatedError as repeated:
                     return (await self._repeats.recall(repeated.call_id)).completion
@@ -127,12 +134,16 @@ class Chats:
         last: ChatCompletion | None = None
         with self._report(call, request) as report, self._limited(call) as limits:
             plan = report.plan = await self._plan(call, request)
-            for attempt in plan.attempts:
+            tries = self._own.tries(call, plan.attempts)
+            while (one := await tries.next()) is not None:
+                attempt = one.attempt
+                if one.refused is not None:
+                    failed.never_began(one.refused)
+                    continue
                 if not await limits.has_room(attempt.offer.id, _tokens_max(attempt, request)):
                     continue
                 try:
-                    is_last = attempt is plan.attempts[-1]
-                    held = await self._begin(call, request, attempt, key, is_last=is_last)
+                    held = await self._begin(call, request, one, key)
                     running = StreamedAttempt(held)
                 except RequestRepeatedError as repeated:
                     kept = await self._repeats.recall(repeated.call_id)
@@ -169,6 +180,7 @@ class Chats:
         Raises:
             OmniError: no model that can be called here can take the request.
         """
+        await self._own.look_up(call)
         context = route_context(call, request)
         if prompt_upper_bound(request) > COUNTED_BYTES_INLINE:
             return await asyncio.to_thread(self._count_prompt, context, request)
@@ -191,6 +203,7 @@ class Chats:
         return CallLimits(self._limits, call, self._endings)
 
     async def _plan(self, call: Call, request: ChatRequest) -> Plan:
+        await self._own.look_up(call)
         context = route_context(call, request)
         if self._classifier is not None:
             with suppress(UnclassifiedError):
@@ -212,16 +225,16 @@ class Chats:
         self,
         call: Call,
         request: ChatRequest,
-        attempt: Attempt,
+        one: Try[Attempt],
         key: RequestKey | None,
-        *,
-        is_last: bool,
     ) -> HeldAttempt:
         call.seconds_left(self._clock)
+        attempt, account = one.attempt, one.account
         lease = LeaseStop(call)
         charge = await meter_of(call).hold(
             model=attempt.offer.id,
-            credential="house",
+            credential=one.credential,
+            markup_ppm=one.markup_ppm,
             price=attempt.price,
             hold_price=attempt.offer.hold_price,
             prompt_tokens_max=attempt.prompt_tokens_max,
@@ -236,13 +249,18 @@ class Chats:
             request=request,
             attempt=attempt,
             charge=charge,
-            watch=ChatWatch(self._health, self._warmth, self._clock, attempt.offer, call, request),
-            provider=self._providers.get(attempt.offer.provider),
+            watch=ChatWatch(self._health, self._warmth, self._clock, attempt.offer, call, request)
+            if account is None
+            else OwnWatch(self._clock, one),
+            provider=self._providers.get(attempt.offer.provider)
+            if account is None
+            else account.chat,
             lease=lease,
             endings=self._endings,
             repeats=self._repeats,
             request_key=key,
-            is_last=is_last,
+            is_last=one.is_last,
+            is_at_fee=one.markup_ppm is not None,
             clock=self._clock,
         )
 
@@ -256,6 +274,7 @@ def route_context(call: Call, request: ChatRequest) -> RouteContext:
         scopes=(f"orgs/{principal.org_slug}", "global"),
         unit=request.end_user or principal.key_prefix,
         seed=call.name,
+        own=() if call.own is None else call.own.access,
     )
 
 

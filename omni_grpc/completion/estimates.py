@@ -7,6 +7,7 @@ import msgspec
 from omni_grpc.billing import Ledger
 from omni_grpc.completion.call import Call
 from omni_grpc.completion.chats import route_context
+from omni_grpc.completion.own_credentials import OwnCredentials
 from omni_grpc.completion.tally import COUNTED_BYTES_INLINE
 from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.clock import Clock
@@ -19,6 +20,7 @@ from omni_grpc.routing import (
     Plan,
     RouteContext,
     Router,
+    markup_of,
     prompt_tokens,
     prompt_upper_bound,
 )
@@ -65,7 +67,16 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 class Estimates:
     """Estimates and explains. One instance serves all calls of a worker."""
 
-    def __init__(self, router: Router, ledger: Ledger, clock: Clock, *, markup_ppm: int) -> None:
+    def __init__(
+        self,
+        router: Router,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        markup_ppm: int,
+        own: OwnCredentials | None = None,
+    ) -> None:
+        self._own = own or OwnCredentials()
         self._router = router
         self._ledger = ledger
         self._markup_ppm = markup_ppm
@@ -79,6 +90,7 @@ class Estimates:
         Raises:
             OmniError: no model that can be called here can take the request.
         """
+        await self._own.look_up(call)
         context = msgspec.structs.replace(route_context(call, request), seed="")
         key = msgspec.msgpack.encode(
             (context, self._router.version, request), order="deterministic"
@@ -98,6 +110,7 @@ class Estimates:
         Raises:
             OmniError: no model that can be called here can take the request.
         """
+        await self._own.look_up(call)
         # Hundreds of offers are put into words, so it is done beside the event loop.
         context = route_context(call, request)
         return await asyncio.to_thread(self._router.explain, request, context)
@@ -117,11 +130,12 @@ class Estimates:
         output = _output_tokens(plan)
         choices = request.sampling.choice_count or 1
         usage = Usage(prompt=prompt, completion=output * choices)
+        markup_ppm = markup_of(first.own, self._markup_ppm)
         most = worst_case(
             first.prompt_tokens_max,
             first.output_tokens_max * choices,
             first.offer.hold_price or first.price,
-            self._markup_ppm,
+            markup_ppm,
         )
         premium = None
         if plan.premium is not None:
@@ -133,7 +147,7 @@ class Estimates:
             prompt_tokens=prompt,
             output_tokens=output,
             output_tokens_max=first.output_tokens_max,
-            cost_nanousd=NanoUsd(min(charge(usage, first.price, self._markup_ppm), most)),
+            cost_nanousd=NanoUsd(min(charge(usage, first.price, markup_ppm), most)),
             cost_max_nanousd=most,
             premium_nanousd=premium,
         )

@@ -21,6 +21,7 @@ from omni_grpc.completion.media_attempt import HeldMedia, MediaAttempt, PlainMed
 from omni_grpc.completion.media_bill import Bill
 from omni_grpc.completion.media_bills import bill_of
 from omni_grpc.completion.media_plan import Choice, MediaRouter
+from omni_grpc.completion.own_credentials import OwnCredentials, OwnWatch, Try
 from omni_grpc.completion.repeats import Repeats
 from omni_grpc.completion.stops import LeaseStop
 from omni_grpc.completion.tally import COUNTED_BYTES_INLINE
@@ -64,6 +65,7 @@ class Media:
         clock: Clock,
         *,
         health: Health,
+        own: OwnCredentials | None = None,
         lease_s: float = HOLD_LEASE_SECONDS,
         reports: CallReports | None = None,
         limits: RateLimits | None = None,
@@ -77,6 +79,7 @@ class Media:
         self._repeats = repeats
         self._clock = clock
         self._health = health
+        self._own = own or OwnCredentials()
         self._endings = Endings(lease_s)
         self._reports = reports or CallReports(None, clock)
         self._limits = limits
@@ -117,11 +120,15 @@ class Media:
             CallLimits(self._limits, call, self._endings) as limits,
         ):
             plan, key = await self._plan(call, request, bill)
-            for choice in plan:
+            tries = self._own.tries(call, plan)
+            while (one := await tries.next()) is not None:
+                choice = one.attempt
+                if one.refused is not None:
+                    failed.never_began(one.refused)
+                    continue
                 if not await limits.has_room(choice.offer.id, _tokens_max(choice)):
                     continue
-                is_last = choice is plan[-1]
-                held = await self._begin(call, request, bill, choice, key, is_last=is_last)
+                held = await self._begin(call, request, bill, one, key)
                 limits.began(held.charge)
                 report.tried(choice.offer.id)
                 running = SpeechAttempt(held)
@@ -162,11 +169,15 @@ class Media:
             CallLimits(self._limits, call, self._endings) as limits,
         ):
             plan, key = await self._plan(call, request, bill)
-            for choice in plan:
+            tries = self._own.tries(call, plan)
+            while (one := await tries.next()) is not None:
+                choice = one.attempt
+                if one.refused is not None:
+                    failed.never_began(one.refused)
+                    continue
                 if not await limits.has_room(choice.offer.id, _tokens_max(choice)):
                     continue
-                is_last = choice is plan[-1]
-                held = await self._begin(call, request, bill, choice, key, is_last=is_last)
+                held = await self._begin(call, request, bill, one, key)
                 limits.began(held.charge)
                 report.tried(choice.offer.id)
                 running = PlainMedia(held)
@@ -185,7 +196,14 @@ class Media:
     async def _plan(
         self, call: Call, request: MediaRequest, bill: Bill
     ) -> tuple[tuple[Choice, ...], RequestKey | None]:
-        plan = self._health.healthy_first(self._router.plan(request, bill), _offer_id)
+        await self._own.look_up(call)
+        access = () if call.own is None else call.own.access
+        own = frozenset(one.provider for one in access)
+
+        def judged(choice: Choice) -> str | None:
+            return None if choice.offer.provider in own else choice.offer.id
+
+        plan = self._health.healthy_first(self._router.plan(request, bill, own), judged)
         if bill.size_bytes > COUNTED_BYTES_INLINE:
             await asyncio.to_thread(bill.check)
         if call.request_id is None or call.principal is None:
@@ -201,12 +219,13 @@ class Media:
         call: Call,
         request: MediaRequest,
         bill: Bill,
-        choice: Choice,
+        one: Try[Choice],
         key: RequestKey | None,
-        *,
-        is_last: bool,
     ) -> HeldMedia:
-        provider = self._providers.media(choice.offer.provider)
+        choice, account = one.attempt, one.account
+        provider = (
+            self._providers.media(choice.offer.provider) if account is None else account.media
+        )
         if provider is None:
             raise RuntimeError("a plan has configured providers only")
         call.seconds_left(self._clock)
@@ -215,7 +234,8 @@ class Media:
             charge = await meter_of(call).hold_for(
                 choice.most,
                 model=choice.offer.id,
-                credential="house",
+                credential=one.credential,
+                markup_ppm=one.markup_ppm,
                 price=choice.price,
                 hold_price=choice.offer.hold_price,
                 lease_lost=lease,
@@ -230,12 +250,14 @@ class Media:
             bill=bill,
             choice=choice,
             charge=charge,
-            watch=AttemptWatch(self._health, self._clock, choice.offer),
+            watch=AttemptWatch(self._health, self._clock, choice.offer)
+            if account is None
+            else OwnWatch(self._clock, one),
             provider=provider,
             lease=lease,
             endings=self._endings,
             request_key=key,
-            is_last=is_last,
+            is_last=one.is_last,
             clock=self._clock,
         )
 
@@ -253,10 +275,6 @@ class Media:
             cost_nanousd=meter.charged_nanousd,
             balance_nanousd=balance,
         )
-
-
-def _offer_id(choice: Choice) -> str:
-    return choice.offer.id
 
 
 def _tokens_max(choice: Choice) -> int:

@@ -44,8 +44,15 @@ class MediaRouter:
         self._snapshot = snapshot
         self._providers = providers
 
-    def plan(self, request: MediaRequest, bill: Bill) -> tuple[Choice, ...]:
+    def plan(
+        self, request: MediaRequest, bill: Bill, own: frozenset[str] = frozenset()
+    ) -> tuple[Choice, ...]:
         """The offers for a request, first to last; at least one.
+
+        Args:
+            request: what is asked.
+            bill: what it would use.
+            own: providers at which the caller has accounts of its own.
 
         Raises:
             ModelNotFound: the name means nothing that can be called here.
@@ -54,7 +61,8 @@ class MediaRouter:
         """
         name = request.model
         resolved = () if name.startswith(RESERVED_PREFIX) else self._snapshot().resolve(name)
-        here = [offer for offer in resolved if self._is_here(offer)]
+        callable_at = self._providers.ids() | own
+        here = [one for one in resolved if one.enabled and one.provider in callable_at]
         if not here:
             raise self._not_found(name, resolved, bill)
         fit = [one for one in here if self._fits(one, bill) and bill.lacking(one) is None]
@@ -70,24 +78,21 @@ class MediaRouter:
         same = [one for one in choices if one.offer.model == choices[0].offer.model]
         return tuple(same[:ATTEMPT_COUNT_MAX])
 
-    def _is_here(self, offer: Offer) -> bool:
-        return offer.enabled and offer.provider in self._providers.ids()
-
     def _fits(self, offer: Offer, bill: Bill) -> bool:
         """Whether it is sold for this, or is a model of chats that does it in one."""
-        media = self._providers.media(offer.provider)
+        media = self._providers.media_dialect(offer.provider)
         if media is None:
             return False
         return offer.mode is bill.mode or (media.hears_in_chats and bill.heard_by(offer))
 
     def _refused(self, offer: Offer, request: MediaRequest) -> MediaRefusal | None:
-        media = self._providers.media(offer.provider)
+        media = self._providers.media_dialect(offer.provider)
         return None if media is None else media.refused(request, offer.provider_model)
 
     def _lacking(self, here: list[Offer], bill: Bill) -> FeatureUnsupported:
         offer = next((one for one in here if self._fits(one, bill)), here[0])
         feature = bill.lacking(offer) if self._fits(offer, bill) else None
-        nobody = self._providers.media(offer.provider) is None
+        nobody = self._providers.media_dialect(offer.provider) is None
         return FeatureUnsupported(
             f"{offer.id} does not support {feature or _WORDS[bill.mode]}"
             f"{f': {offer.provider} sells nothing but chats' if nobody else ''}. "

@@ -21,7 +21,8 @@ class AttemptWatch:
 
     __slots__ = ("_begun_at", "_clock", "_first_at", "_health", "_is_over", "offer")
 
-    def __init__(self, health: Health, clock: Clock, offer: Offer) -> None:
+    def __init__(self, health: Health | None, clock: Clock, offer: Offer) -> None:
+        """Without `health` nobody is told."""
         self.offer = offer
         self._health = health
         self._clock = clock
@@ -39,7 +40,8 @@ class AttemptWatch:
     def begun(self) -> None:
         """It is being sent."""
         self._begun_at = self._clock.monotonic()
-        self._health.begun(self.offer.id)
+        if self._health is not None:
+            self._health.begun(self.offer.id)
 
     def first(self) -> None:
         """The first of an answer came."""
@@ -47,7 +49,7 @@ class AttemptWatch:
 
     def answered(self, usage: Usage | None) -> None:
         """It was answered whole."""
-        if self._ends() and self._begun_at is not None:
+        if self._ends() and self._begun_at is not None and self._health is not None:
             self._health.answered(
                 self.offer.id,
                 first_token_s=self.first_token_s,
@@ -57,7 +59,7 @@ class AttemptWatch:
 
     def failed(self, fault: ProviderFault) -> None:
         """It failed. What the caller's content or the caller's time is to blame for is no fault."""
-        if not self._ends():
+        if not self._ends() or self._health is None:
             return
         if isinstance(fault, Rejected) or (isinstance(fault, TimedOut) and fault.wait == "total"):
             self._health.left(self.offer.id)
@@ -72,7 +74,7 @@ class AttemptWatch:
 
     def left(self) -> None:
         """Its caller went away."""
-        if self._ends():
+        if self._ends() and self._health is not None:
             self._health.left(self.offer.id)
 
     def _ends(self) -> bool:

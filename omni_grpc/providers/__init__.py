@@ -4,7 +4,7 @@ A call becomes one request to one provider, whole or streamed, in the words of `
 fails is a `ProviderFault`. Nothing here prices, routes, holds or falls back.
 """
 
-from omni_grpc.providers.balancing import EndpointObserver
+from omni_grpc.providers.balancing import Balance, EndpointObserver
 from omni_grpc.providers.calls import (
     ChatProvider,
     ProviderAnswer,
@@ -26,6 +26,8 @@ from omni_grpc.providers.errors import (
 )
 from omni_grpc.providers.media_call import MediaProvider, SpeechStream
 from omni_grpc.providers.media_dialect import MediaAnswer, MediaCall, MediaRefusal, ProviderMedia
+from omni_grpc.providers.own_accounts import OwnAccount, OwnAccounts, others
+from omni_grpc.providers.own_form import OwnAccountFault, OwnForms
 from omni_grpc.providers.registry import Providers, ProviderSettingsError
 from omni_grpc.providers.spec import (
     EndpointSettings,
@@ -40,6 +42,7 @@ from omni_grpc.providers.spec import (
 )
 
 __all__ = [
+    "Balance",
     "ChatProvider",
     "EndpointObserver",
     "EndpointSettings",
@@ -51,6 +54,10 @@ __all__ = [
     "MediaRefusal",
     "Misconfigured",
     "Overloaded",
+    "OwnAccount",
+    "OwnAccountFault",
+    "OwnAccounts",
+    "OwnForms",
     "OwnModel",
     "ProviderAnswer",
     "ProviderCompletion",
@@ -73,4 +80,5 @@ __all__ = [
     "Unreachable",
     "UpstreamCall",
     "load_specs",
+    "others",
 ]
