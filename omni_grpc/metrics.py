@@ -108,12 +108,37 @@ class Metrics:
             "omni_usage_rows_dropped",
             "Rows of calls that usage reports will never have, since the database was away.",
         )
+        self._limits_admitted = Counter(
+            "omni_rate_limits_admitted", "Attempts that rate limits meet, and had room for."
+        )
+        self._limits_refused = Counter(
+            "omni_rate_limits_refused",
+            "Attempts that a rate limit had no room for, by what it counts.",
+            ("kind",),
+        )
+        self._redis_up = Gauge(
+            "omni_redis_up",
+            "Workers that count rate limits in Redis; others count for themselves.",
+            multiprocess_mode="livesum",
+        )
         self._holds = Gauge(
             "omni_holds",
             "Holds in the ledger, by state.",
             ("state",),
             multiprocess_mode="mostrecent",
         )
+
+    def limits_admitted(self) -> None:
+        """An attempt that rate limits meet had room in them."""
+        self._limits_admitted.inc()
+
+    def limits_refused(self, kind: str) -> None:
+        """A rate limit of requests, tokens or calls at once had none."""
+        self._limits_refused.labels(kind).inc()
+
+    def redis_changed(self, *, is_up: bool) -> None:
+        """Redis came or went, for this worker."""
+        self._redis_up.set(int(is_up))
 
     def call_ended(self, transport: str, method: str, reason: str, seconds: float) -> None:
         """One call ended; `reason` is OK, CANCELLED or an error's reason."""

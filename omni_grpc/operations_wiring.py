@@ -7,6 +7,7 @@ from omni_grpc.administration import (
     AuditOperations,
     AutoTopUpOperations,
     Operations,
+    RateLimitOperations,
     TopUpOperations,
     WebhookOperations,
 )
@@ -16,6 +17,7 @@ from omni_grpc.buying_wiring import Buying
 from omni_grpc.completion import Accounts, PageTokens
 from omni_grpc.core.clock import Clock
 from omni_grpc.identity import Identity, Subjects
+from omni_grpc.limits import RateLimitStore
 from omni_grpc.notices import SEAL_PURPOSE as WEBHOOK_SEAL_PURPOSE
 from omni_grpc.notices import WebhookStore
 from omni_grpc.settings import Settings
@@ -44,6 +46,7 @@ def operations_of(parts: Parts) -> Operations:
         TopUpOperations(buying.top_ups, accounts, parts.identity, parts.tokens),
         AutoTopUpOperations(buying.automatic, buying.top_ups, accounts, parts.identity),
         AuditOperations(AuditLog(AuditStore(parts.database)), access, parts.tokens),
+        RateLimitOperations(RateLimitStore(parts.database), access, parts.tokens),
         WebhookOperations(
             WebhookStore(parts.database),
             webhook_sealer(parts.settings),

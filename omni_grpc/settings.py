@@ -128,8 +128,11 @@ class Settings(BaseModel):
     """How many credits a dollar is, where amounts are shown in credits too."""
 
     redis_url: SecretStr | None = None
-    """redis:// or rediss://, where rate limits of all servers are counted together; each server
+    """redis:// or rediss://, where rate limits of all servers are counted together; each worker
     counts for itself if unset."""
+
+    redis_wait_ms: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """For so many milliseconds a call waits for Redis; then its worker alone decides."""
 
     oidc_issuer: str = ""
     """The issuer whose tokens sign users in, an https URL; none if empty."""
@@ -296,6 +299,21 @@ class Settings(BaseModel):
             ("postgresql://", "postgres://")
         ):
             raise ValueError("must be a postgresql:// URL")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            from redis.asyncio.connection import parse_url  # late: most set none
+
+            text = value.get_secret_value()
+            try:
+                if not text.startswith(("redis://", "rediss://")) or not parse_url(text)["host"]:
+                    raise ValueError
+            except (KeyError, ValueError):
+                words = "must be redis://HOST:PORT/DATABASE, or rediss:// for TLS"
+                raise ValueError(words) from None
         return value
 
     @field_validator("cors_origins", "catalog_sources", "trusted_proxies", mode="before")

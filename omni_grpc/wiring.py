@@ -74,6 +74,7 @@ from omni_grpc.grpc_api import (
     RouterServicer,
 )
 from omni_grpc.identity import Identity
+from omni_grpc.limits import LocalLimits, RateLimits, SharedLimits
 from omni_grpc.metrics import Metrics, render
 from omni_grpc.notices import LowBalanceWatch, OutboxStore, Poster, Sender
 from omni_grpc.operations_wiring import Parts, operations_of, webhook_sealer
@@ -242,6 +243,7 @@ class Worker:
             own=self._own,
             lease_s=settings.hold_lease_s,
             reports=reports,
+            limits=self._limits,
             classifier=None
             if asked is None
             else Classifier(asked, self._ledger, self._clock, seconds=settings.classifier_seconds),
@@ -260,6 +262,7 @@ class Worker:
             own=self._own,
             lease_s=settings.hold_lease_s,
             reports=reports,
+            limits=self._limits,
         )
         self._gates = Gates(self._identity, self._ledger, self._clock, settings.calls_at_once_max)
         accounts = Accounts(self._identity, self._ledger)
@@ -363,6 +366,17 @@ class Worker:
         """The accounts at providers that callers bring."""
         return own_credentials_of(self.settings, self._database, self._clock, self._metrics)
 
+    @functools.cached_property
+    def _redis(self) -> SharedLimits | None:
+        url, wait_s = self.settings.redis_url, self.settings.redis_wait_ms / 1000
+        if url is None:
+            return None
+        return SharedLimits(url.get_secret_value(), self._metrics, wait_s=wait_s)
+
+    @functools.cached_property
+    def _limits(self) -> RateLimits:
+        return RateLimits(LocalLimits(self._clock), self._redis, self._metrics)
+
     def _catalog_sync(self) -> CatalogSync:
         """What syncs the catalog: for callers, and by the schedule where one is set."""
         settings = self.settings
@@ -411,6 +425,14 @@ class Worker:
         listener = bind(self.settings.rest_addr, share=self.share_port)
         await self._database.open()
         await self.providers.open()
+        if self._redis is None:
+            log.info(
+                "rate_limits_local",
+                workers=self.settings.workers,
+                words="each worker counts for itself; OMNI_REDIS_URL lets them count together",
+            )
+        else:
+            await self._redis.start()
         self._run(self._lane.run())
         with contextlib.suppress(OmniError):  # the poll goes on trying
             await self._catalog.load()
@@ -439,6 +461,7 @@ class Worker:
             *(() if self._models_file is None else (self._models_file.run(),)),
             *(() if self._schedule is None else (self._schedule.run(),)),
             *(() if self._probes is None else (self._probes.run(),)),
+            *(() if self._redis is None else (self._redis.run(),)),
         ):
             self._run(work)
         try:
@@ -486,6 +509,8 @@ class Worker:
         if self._serving is not None:
             self._tasks.append(self._serving)
         await asyncio.wait(self._tasks, timeout=STOP_SECONDS_MAX)
+        if self._redis is not None:
+            await self._redis.close()
         await self._journal.close()
         await self.providers.close()
         await self._own.close()

@@ -15,6 +15,7 @@ from omni_grpc.administration.operation import (
     writable,
 )
 from omni_grpc.administration.operations import Operations
+from omni_grpc.administration.rate_limits import RateLimitOperations
 from omni_grpc.administration.top_ups import TopUpOperations
 from omni_grpc.administration.webhooks import WebhookOperations, turned_off
 
@@ -26,6 +27,7 @@ __all__ = [
     "Operation",
     "Operations",
     "Page",
+    "RateLimitOperations",
     "Subject",
     "SubjectKind",
     "TopUpOperations",

@@ -49,6 +49,10 @@ class Page(msgspec.Struct, Generic[R], frozen=True):
     next_page_token: str = ""
 
 
+class Nothing(msgspec.Struct, frozen=True):
+    """What a deletion returns."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation(Generic[A]):
     """One RPC, and its route.

@@ -54,6 +54,8 @@ async def _examine(config: Path | None, data_dir: Path | None, *, quiet: bool) -
             words=", ".join(sorted(providers)) or "none configured (dev uses the simulator)",
         )
     )
+    if settings.redis_url is not None:
+        findings.append(await _redis(settings.redis_url.get_secret_value()))
     folder = None if settings.database_url is not None else data_folder(data_dir)
     async with database_of(settings, folder) as complete:
         url = url_of(complete)
@@ -83,6 +85,14 @@ async def _examine(config: Path | None, data_dir: Path | None, *, quiet: bool) -
         for violation in violations
     ]
     return findings
+
+
+async def _redis(url: str) -> Finding:
+    from omni_grpc.limits import redis_fault
+
+    fault = await redis_fault(url)
+    words = "answers, and runs scripts" if fault is None else f"cannot count limits: {fault}"
+    return Finding("redis", good=fault is None, words=words)
 
 
 async def _books(database: Database, store: CatalogStore, *, quiet: bool) -> list[Violation]:

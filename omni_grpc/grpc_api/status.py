@@ -105,11 +105,7 @@ def _details(
             )
         )
     if isinstance(error, BudgetExhausted | RateLimited):
-        subject = (
-            error.subject
-            if isinstance(error, BudgetExhausted)
-            else error.metadata.get("rate_limit", "address")
-        )
+        subject = error.metadata.get("budget") or error.metadata.get("rate_limit", "address")
         details.append(
             error_details_pb2.QuotaFailure(
                 violations=[

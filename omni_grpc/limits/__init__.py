@@ -17,7 +17,8 @@ from omni_grpc.limits.model import (
     Standings,
     Verdict,
 )
-from omni_grpc.limits.shared import RedisObserver, SharedLimits
+from omni_grpc.limits.shared import RedisObserver, SharedLimits, redis_fault
+from omni_grpc.limits.store import RateLimitStore
 
 __all__ = [
     "ANTHROPIC_NAMES",
@@ -29,6 +30,7 @@ __all__ = [
     "Kind",
     "LimitsObserver",
     "LocalLimits",
+    "RateLimitStore",
     "RateLimits",
     "RedisObserver",
     "SharedLimits",
@@ -38,4 +40,5 @@ __all__ = [
     "Verdict",
     "anthropic_headers",
     "openai_headers",
+    "redis_fault",
 ]

@@ -251,8 +251,8 @@ class SharedLimits:
         await self._redis.aclose()
         await self._pool.aclose()
 
-    async def _look(self) -> bool:
-        """Whether Redis counts; then it is asked again."""
+    async def fault(self) -> str | None:
+        """Why Redis cannot count now; None if it can, which is tried."""
         probe: list[str | int] = [self._bucket_ms, self._bucket_count, self._lease_ms, "probe"]
         probe += (KINDS[Kind.REQUESTS], 2**52, 1)
         try:
@@ -260,7 +260,13 @@ class SharedLimits:
             async with asyncio.timeout(SOCKET_SECONDS_MAX):
                 await self._run_script(TAKE, [_PROBE_KEY], probe)
         except _AWAY as error:
-            log.debug("redis_still_away", cause=_words(error))
+            return _words(error)
+        return None
+
+    async def _look(self) -> bool:
+        """Whether Redis counts; then it is asked again."""
+        if (fault := await self.fault()) is not None:
+            log.debug("redis_still_away", cause=fault)
             return False
         self._is_up = True
         self._went_away.clear()
@@ -319,6 +325,20 @@ class SharedLimits:
         except NoScriptError:  # it was restarted
             found = await self._redis.eval(script, len(keys), *keys, *arguments)
         return found if isinstance(found, list) else [int(found)]
+
+
+async def redis_fault(url: str) -> str | None:
+    """Why limits cannot be counted in a Redis; None if they can."""
+    limits = SharedLimits(url, _Unobserved())
+    try:
+        return await limits.fault()
+    finally:
+        await limits.close()
+
+
+class _Unobserved:
+    def redis_changed(self, *, is_up: bool) -> None:
+        pass
 
 
 def _key(org_id: OrgId, claim: Claim) -> str:
