@@ -58,6 +58,8 @@ class Model:
         self.epoch = epoch
         self.piles: dict[int, list[Credit]] = {}
         """The credits of each wallet, oldest first."""
+        self.windows: dict[int, int] = {}
+        """The accounts of the current windows of budgets that have others than their own."""
 
     def apply(self, batch: Sequence[Operation]) -> list[Said]:
         """Raises Refused as a whole, or answers every operation."""
@@ -102,6 +104,7 @@ class Model:
         keys = [_key(op.request) for op in batch if op.request]
         if len(set(ids)) < len(ids) or len(set(keys)) < len(keys):
             raise Refused
+        batch = [self._in_windows(op) for op in batch]
         answers: list[Said | None] = [None] * len(batch)
         asked: list[tuple[Operation, RequestKey]] = []
         for place, op in enumerate(batch):
@@ -121,6 +124,12 @@ class Model:
             if max(account.credits, account.debits, account.pending) > INT64_MAX:
                 raise Refused
         return [answer for answer in answers if answer]
+
+    def _in_windows(self, op: Operation) -> Operation:
+        if not isinstance(op, HoldOp):
+            return op
+        legs = [replace(leg, account=self.windows.get(leg.account, leg.account)) for leg in op.legs]
+        return replace(op, legs=tuple(legs))
 
     def _payments(self, batch: Sequence[Operation], answers: list[Said | None]) -> None:
         """A payment is booked once for ever."""

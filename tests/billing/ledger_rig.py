@@ -82,6 +82,7 @@ def fill_template(url: str) -> None:
             assert found == (wallet,)
         for budget in BUDGETS:
             open_budget(connection, budget)
+        connection.execute("SELECT setval('account_id', 100000)")  # away from those
 
 
 def open_budget(
@@ -101,6 +102,15 @@ def open_budget(
         "INSERT INTO budget_window (budget_id, start_time, end_time, account_id)"
         " VALUES (%s, '-infinity', 'infinity', %s)",
         [budget, budget],
+    )
+
+
+def daily_budget(connection: psycopg.Connection, budget: int, amount: int) -> None:
+    """A budget of organisation 1 for each day of UTC, which has no window yet."""
+    connection.execute(
+        "INSERT INTO budget (id, org_id, subject_kind, subject_id, slug, unit, amount, period)"
+        " VALUES (%s, 1, 'o', 1, 'daily-' || %s::text, 'nanousd', %s, 'day')",
+        [budget, budget, amount],
     )
 
 

@@ -3,6 +3,7 @@ read back as the model's books."""
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 import psycopg
@@ -22,10 +23,20 @@ TABLES = (
 
 
 def apply(
-    sql: psycopg.Connection, batch: Sequence[Operation], *, epoch: int = EPOCH
+    sql: psycopg.Connection,
+    batch: Sequence[Operation],
+    *,
+    epoch: int = EPOCH,
+    now: datetime | None = None,
 ) -> list[Outcome]:
-    """One call of the database function, as the lane makes it."""
-    cursor = sql.execute(*statement(OWNER, epoch, 0, batch), prepare=True, binary=True)
+    """One call of the database function, as the lane makes it; budgets' windows are those of `now`,
+    where that is not the database's own time."""
+    text, values = statement(OWNER, epoch, 0, batch)
+    if now is not None:
+        text = text.replace(
+            "ledger_windows(%s::text[])", f"ledger_windows(%s::text[], '{now.isoformat()}')"
+        )
+    cursor = sql.execute(text, values, prepare=True, binary=True)
     return outcomes(batch, cursor.fetchall())
 
 

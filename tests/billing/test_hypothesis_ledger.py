@@ -3,7 +3,7 @@ does, and at every commit the books balance. hypothesis_runs.py says how to look
 
 import dataclasses
 import itertools
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +27,7 @@ from ledger_rig import (
     WALLETS,
     chat_end,
     chat_key,
+    daily_budget,
     expiry_op,
     final_op,
     hold_op,
@@ -59,7 +60,10 @@ from omni_grpc.storage import Database
 wallets = st.sampled_from(WALLETS[:2])
 amounts = st.integers(0, 12)
 costs = st.integers(0, 15)
-legs = st.none() | st.tuples(st.sampled_from(BUDGETS[:2]), amounts)
+DAILY = 3_001
+"""A budget of which each day has a window."""
+
+legs = st.none() | st.tuples(st.sampled_from((*BUDGETS[:2], DAILY)), amounts)
 seconds = st.sampled_from((3_600, -5))
 names = st.sampled_from(("a", "b"))
 deciders = st.sampled_from((Decider.OPERATOR, Decider.TIME))
@@ -95,7 +99,17 @@ class LedgerMachine(RuleBasedStateMachine):
             "UPDATE account SET credits_posted = 0, debits_posted = 0, debits_pending = 0,"
             " debit_limit = NULL, entry_count = 0"
         )
+        self.sql.execute(
+            "DELETE FROM account WHERE id IN"
+            " (SELECT account_id FROM budget_window WHERE budget_id = %s)",
+            [DAILY],
+        )
+        self.sql.execute("DELETE FROM budget_window WHERE budget_id = %s", [DAILY])
+        self.sql.execute("DELETE FROM budget WHERE id = %s", [DAILY])
+        daily_budget(self.sql, DAILY, 15)
+        self.now = FUTURE
         self.model = Model(stored_books(self.sql), OWNER, EPOCH)
+        self.look_at_the_clock()
         self.grant(WALLETS[0], 20, None, False)
         self.grant(WALLETS[1], 3, None, False)
 
@@ -122,9 +136,10 @@ class LedgerMachine(RuleBasedStateMachine):
             expected = self.model.apply(batch)
         except Refused:
             with pytest.raises(psycopg.Error):
-                apply(self.sql, batch)
+                apply(self.sql, batch, now=self.now)
         else:
-            assert [said(outcome) for outcome in apply(self.sql, batch)] == expected
+            found = apply(self.sql, batch, now=self.now)
+            assert [said(outcome) for outcome in found] == expected
         self.check_accounts()
 
     def check_accounts(self) -> None:
@@ -229,7 +244,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(hold=holds, together=together)
     def bring_back(self, hold: HoldOp, together: bool) -> None:
         """As the lane does for a database that lost it."""
-        legs = tuple(dataclasses.replace(leg, amount_min=0) for leg in hold.legs)
+        legs = tuple(dataclasses.replace(leg, amount_min=leg.amount_max) for leg in hold.legs)
         self.add(dataclasses.replace(hold, amount_min=0, legs=legs, request=None), together)
 
     # --- ends -----------------------------------------------------------------------------------
@@ -319,6 +334,29 @@ class LedgerMachine(RuleBasedStateMachine):
     def limit(self, budget: int, limit: int | None) -> None:
         self.sql.execute("UPDATE account SET debit_limit = %s WHERE id = %s", [limit, budget])
         self.model.books.accounts[budget].limit = limit
+
+    @rule(limit=st.integers(0, 20))
+    def limit_of_a_day(self, limit: int) -> None:
+        """Changes as it does over the API: all windows that have not ended have it at once."""
+        self.sql.execute("UPDATE budget SET amount = %s WHERE id = %s", [limit, DAILY])
+        self.sql.execute("SELECT budget_limit_changed(%s)", [DAILY])
+        for (window,) in self.sql.execute(
+            "SELECT account_id FROM budget_window WHERE budget_id = %s", [DAILY]
+        ):
+            self.model.books.accounts[window].limit = limit
+
+    @rule(days=st.sampled_from((1, 1, -1)))
+    def the_day_ends(self, days: int) -> None:
+        """Or the database's clock is put back."""
+        self.now += timedelta(days=days)
+        self.look_at_the_clock()
+
+    def look_at_the_clock(self) -> None:
+        """Tells the model which window is open; the books know it only once it is there."""
+        row = self.sql.execute("SELECT ledger_windows(%s, %s)", [[f"{{{DAILY}}}"], self.now])
+        window = int(row.fetchall()[0][0][0][1:-1])
+        self.model.windows[DAILY] = window
+        self.model.books.accounts.setdefault(window, stored_accounts(self.sql)[window])
 
     def teardown(self) -> None:
         if self.batch:
