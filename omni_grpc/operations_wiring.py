@@ -4,11 +4,17 @@ from dataclasses import dataclass
 
 from omni_grpc.administration import (
     Access,
+    ApiKeyOperations,
     AuditOperations,
     AutoTopUpOperations,
+    EnvironmentOperations,
     Operations,
+    OrgOperations,
+    ProviderCredentialOperations,
     RateLimitOperations,
+    TeamOperations,
     TopUpOperations,
+    UserOperations,
     WebhookOperations,
 )
 from omni_grpc.audit import AuditLog, AuditStore
@@ -16,12 +22,14 @@ from omni_grpc.billing import Ledger
 from omni_grpc.buying_wiring import Buying
 from omni_grpc.completion import Accounts, PageTokens
 from omni_grpc.core.clock import Clock
+from omni_grpc.credentials_wiring import master_keys_of, own_forms_of
 from omni_grpc.identity import Identity, Subjects
 from omni_grpc.limits import RateLimitStore
 from omni_grpc.notices import SEAL_PURPOSE as WEBHOOK_SEAL_PURPOSE
 from omni_grpc.notices import WebhookStore
 from omni_grpc.settings import Settings
 from omni_grpc.storage import Database, Sealer
+from omni_grpc.vault import Vault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +50,22 @@ def operations_of(parts: Parts) -> Operations:
     access = Access(parts.identity, Subjects(parts.database))
     accounts = Accounts(parts.identity, parts.ledger)
     buying = parts.buying
+    tenants = (parts.identity, access, parts.tokens)
     return Operations(
+        OrgOperations(*tenants),
+        TeamOperations(*tenants),
+        EnvironmentOperations(*tenants),
+        UserOperations(*tenants),
+        ApiKeyOperations(*tenants),
         TopUpOperations(buying.top_ups, accounts, parts.identity, parts.tokens),
         AutoTopUpOperations(buying.automatic, buying.top_ups, accounts, parts.identity),
         AuditOperations(AuditLog(AuditStore(parts.database)), access, parts.tokens),
+        ProviderCredentialOperations(
+            Vault(parts.database, master_keys_of(parts.settings), parts.clock),
+            own_forms_of(parts.settings),
+            access,
+            parts.tokens,
+        ),
         RateLimitOperations(RateLimitStore(parts.database), access, parts.tokens),
         WebhookOperations(
             WebhookStore(parts.database),

@@ -11,9 +11,10 @@ import functools
 import gc
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 import uvicorn
@@ -32,6 +33,7 @@ from omni_grpc.billing import (
 )
 from omni_grpc.billing.usage import CallLog, UsageReports, UsageRoller, UsageStore
 from omni_grpc.buying_wiring import buying_of
+from omni_grpc.callers_wiring import callers_of
 from omni_grpc.catalog import (
     Catalog,
     CatalogSnapshot,
@@ -66,14 +68,15 @@ from omni_grpc.core.errors import LedgerUnavailable, OmniError
 from omni_grpc.core.limits import DRAIN_SECONDS_MAX
 from omni_grpc.credentials_wiring import own_credentials_of, provider_settings_of
 from omni_grpc.grpc_api import (
-    AdminServicer,
     BillingServicer,
     CatalogServicer,
     CatalogSync,
     GrpcServer,
+    PolicyServicer,
     RouterServicer,
 )
 from omni_grpc.identity import Identity
+from omni_grpc.identity.sessions import SessionCleaner
 from omni_grpc.limits import LocalLimits, RateLimits, SharedLimits
 from omni_grpc.metrics import Metrics, render
 from omni_grpc.notices import LowBalanceWatch, OutboxStore, Poster, Sender
@@ -95,6 +98,9 @@ from omni_grpc.routing import (
 )
 from omni_grpc.settings import Settings, SettingsError
 from omni_grpc.storage import Connection, Database, Sealer, connect
+
+if TYPE_CHECKING:
+    from omni_grpc.storage.certificates import CertificateFiles
 
 log = structlog.get_logger(__name__)
 
@@ -264,7 +270,12 @@ class Worker:
             reports=reports,
             limits=self._limits,
         )
-        self._gates = Gates(self._identity, self._ledger, self._clock, settings.calls_at_once_max)
+        self._gates = Gates(
+            callers_of(settings, self._database, self._identity, self._ledger, self._clock),
+            self._ledger,
+            self._clock,
+            settings.calls_at_once_max,
+        )
         accounts = Accounts(self._identity, self._ledger)
         tokens = PageTokens(secret)
         self._stored = StoredResponses(
@@ -307,12 +318,13 @@ class Worker:
             catalog=CatalogServicer(
                 self._catalog, self._snapshot, ids, tokens, self._catalog_sync()
             ),
-            admin=AdminServicer(self._identity, PolicyAdmin(self._policies), tokens),
+            admin=PolicyServicer(PolicyAdmin(self._policies), self._identity, tokens),
             operations=operations,
             clock=self._clock,
             observer=self._metrics,
             reflection=settings.reflection,
             share_port=self.share_port,
+            certificates=self._certificates,
         )
         self._app = app = build_app(
             chats=self._chats,
@@ -327,6 +339,7 @@ class Worker:
             usage=usage_reports,
             operations=operations,
             card_desk=self._buying.cards,
+            wallets=self._buying.wallets,
             credits_per_usd=settings.credits_per_usd,
             reasoning_sealer=Sealer(secret, REASONING_SEAL_PURPOSE),
             catalog=self._snapshot,
@@ -348,6 +361,9 @@ class Worker:
                 log_config=None,
                 server_header=False,
                 timeout_graceful_shutdown=int(DRAIN_SECONDS_MAX),
+                ssl_context_factory=None
+                if self._certificates is None
+                else functools.partial(_context, self._certificates),
             )
         )
 
@@ -360,6 +376,10 @@ class Worker:
             self._clock,
             turned_off,
         )
+
+    @functools.cached_property
+    def _certificates(self) -> "CertificateFiles | None":
+        return certificates_of(self.settings)
 
     @functools.cached_property
     def _own(self) -> OwnCredentials:
@@ -447,6 +467,7 @@ class Worker:
             self._leases.run(),
             self._reaper.run(),
             self._housekeeper.run(),
+            SessionCleaner(self._database).run(),
             self._stored.run(),
             self._runs.run(),
             self._policies.run(),
@@ -462,6 +483,7 @@ class Worker:
             *(() if self._schedule is None else (self._schedule.run(),)),
             *(() if self._probes is None else (self._probes.run(),)),
             *(() if self._redis is None else (self._redis.run(),)),
+            *self._buying.work(),
         ):
             self._run(work)
         try:
@@ -509,6 +531,7 @@ class Worker:
         if self._serving is not None:
             self._tasks.append(self._serving)
         await asyncio.wait(self._tasks, timeout=STOP_SECONDS_MAX)
+        await self._buying.close()
         if self._redis is not None:
             await self._redis.close()
         await self._journal.close()
@@ -578,6 +601,36 @@ def bind(address: str, *, share: bool) -> socket.socket:
         raise OSError(f"cannot listen on {address}: {error.strerror or error}") from None
     listener.setblocking(False)
     return listener
+
+
+def certificates_of(settings: Settings) -> "CertificateFiles | None":
+    """What TLS is served with; None where it is not.
+
+    Raises:
+        SettingsError: the files cannot be used.
+    """
+    chain, key, clients = (
+        settings.tls_cert_file,
+        settings.tls_key_file,
+        settings.tls_client_ca_file,
+    )
+    if chain is None and key is None and clients is None:
+        return None
+    if chain is None or key is None:
+        raise SettingsError(
+            ["OMNI_TLS_CERT_FILE, OMNI_TLS_KEY_FILE: TLS needs both, the certificate and its key"]
+        )
+    from omni_grpc.storage.certificates import CertificateError, CertificateFiles
+
+    try:
+        return CertificateFiles(chain, key, clients)
+    except CertificateError as error:
+        raise SettingsError([f"TLS: {fault}" for fault in error.faults]) from None
+
+
+def _context(files: "CertificateFiles", _config: object, _default: object) -> ssl.SSLContext:
+    """As uvicorn asks for it."""
+    return files.context()
 
 
 def _report_death(task: asyncio.Task[Any]) -> None:

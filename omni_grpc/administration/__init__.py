@@ -5,8 +5,10 @@ transports serve the same table and know nothing else of it.
 """
 
 from omni_grpc.administration.access import Access, Subject, SubjectKind
+from omni_grpc.administration.api_keys import ApiKeyOperations
 from omni_grpc.administration.audit_log import AuditOperations
 from omni_grpc.administration.auto_top_ups import AutoTopUpOperations
+from omni_grpc.administration.environments import EnvironmentOperations
 from omni_grpc.administration.operation import (
     Caller,
     Operation,
@@ -15,22 +17,32 @@ from omni_grpc.administration.operation import (
     writable,
 )
 from omni_grpc.administration.operations import Operations
+from omni_grpc.administration.orgs import OrgOperations
+from omni_grpc.administration.provider_credentials import ProviderCredentialOperations
 from omni_grpc.administration.rate_limits import RateLimitOperations
+from omni_grpc.administration.teams import TeamOperations
 from omni_grpc.administration.top_ups import TopUpOperations
+from omni_grpc.administration.users import UserOperations
 from omni_grpc.administration.webhooks import WebhookOperations, turned_off
 
 __all__ = [
     "Access",
+    "ApiKeyOperations",
     "AuditOperations",
     "AutoTopUpOperations",
     "Caller",
+    "EnvironmentOperations",
     "Operation",
     "Operations",
+    "OrgOperations",
     "Page",
+    "ProviderCredentialOperations",
     "RateLimitOperations",
     "Subject",
     "SubjectKind",
+    "TeamOperations",
     "TopUpOperations",
+    "UserOperations",
     "WebhookOperations",
     "field_invalid",
     "turned_off",

@@ -12,24 +12,40 @@ import msgspec
 from omni_grpc.administration.operation import Caller
 from omni_grpc.core.errors import FieldInvalid, NotFound
 from omni_grpc.core.ids import OrgId
-from omni_grpc.identity import Identity, Org, Subjects
+from omni_grpc.identity import Identity, Org, OrgPath, Subjects
 
 ORG: Final = "orgs/*"
 TEAM: Final = "orgs/*/teams/*"
 ENVIRONMENT: Final = "orgs/*/teams/*/environments/*"
 KEY: Final = "orgs/*/apiKeys/*"
+USER: Final = "orgs/*/users/*"
 TENANTS: Final = f"{ORG}|{TEAM}|{ENVIRONMENT}"
 """What can have keys and credentials, as paths of routes say it."""
 SUBJECTS: Final = f"{TENANTS}|{KEY}"
 """What can have limits and budgets."""
 
-_SLUG: Final = "[a-z][a-z0-9-]{0,62}"
-_NAME: Final = re.compile(
-    rf"orgs/(?P<org>{_SLUG})"
-    rf"(?:/teams/(?P<team>{_SLUG})(?:/environments/(?P<environment>{_SLUG}))?"
-    r"|/apiKeys/(?P<key>[0-9a-z]{12}))?",
-    re.ASCII,
-)
+_SLUG: Final = "[a-z][a-z0-9-]{1,62}"
+_CODE: Final = "[0-9a-hjkmnp-tv-z]{12}"
+"""The last part of a key's and of a user's name."""
+
+_WORDS: Final = {
+    ORG: "orgs/{org}",
+    TEAM: "orgs/{org}/teams/{team}",
+    ENVIRONMENT: "orgs/{org}/teams/{team}/environments/{environment}",
+    KEY: "orgs/{org}/apiKeys/{api_key}",
+    USER: "orgs/{org}/users/{user}",
+}
+_NAMES: Final = {
+    form: re.compile(
+        words.replace("{org}", f"(?P<org>{_SLUG})")
+        .replace("{team}", f"(?P<team>{_SLUG})")
+        .replace("{environment}", f"(?P<environment>{_SLUG})")
+        .replace("{api_key}", f"(?P<code>{_CODE})")
+        .replace("{user}", f"(?P<code>{_CODE})"),
+        re.ASCII,
+    )
+    for form, words in _WORDS.items()
+}
 
 
 class SubjectKind(StrEnum):
@@ -49,6 +65,16 @@ class Subject(msgspec.Struct, frozen=True):
     org_id: OrgId
     name: str
     """As `orgs/{org}/teams/{team}`."""
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A name of a known form, taken apart, in an organisation that the caller may reach."""
+
+    org: Org
+    path: OrgPath
+    """The organisation, team and environment in it."""
+    code: str
+    """The last part of the name of a key or a user; empty in other names."""
 
 
 class Access:
@@ -72,16 +98,37 @@ class Access:
         except (NotFound, FieldInvalid):
             raise missing from None
 
+    async def named(self, caller: Caller, name: str, *forms: str, field: str) -> Named:
+        """A name of one of some forms. Only its organisation is looked for.
+
+        Args:
+            caller: who must be able to reach it.
+            name: as `orgs/{org}/teams/{team}`.
+            forms: of ORG, TEAM, ENVIRONMENT, KEY and USER.
+            field: the request's name for it.
+
+        Raises:
+            FieldInvalid: the name is of none of these forms.
+            NotFound: there is no such organisation, or it is not the caller's.
+        """
+        for form in forms:
+            match = _NAMES[form].fullmatch(name)
+            if match is not None:
+                parts = match.groupdict()
+                code = parts.pop("code", "")
+                return Named(
+                    await self.org(caller, parts["org"], field=field), OrgPath(**parts), code
+                )
+        allowed = ", or ".join(f"`{_WORDS[form]}`" for form in forms)
+        raise FieldInvalid(f"`{field}` must have the form {allowed}.", field=field)
+
     async def named_org(self, caller: Caller, name: str, *, field: str) -> Org:
         """The organisation of `orgs/{org}`; otherwise as `org`.
 
         Raises:
             FieldInvalid: the name is not of that form.
         """
-        match = _NAME.fullmatch(name)
-        if match is None or name != f"orgs/{match['org']}":
-            raise FieldInvalid(f"`{field}` must have the form `orgs/{{org}}`.", field=field)
-        return await self.org(caller, match["org"], field=field)
+        return (await self.named(caller, name, ORG, field=field)).org
 
     async def subject(self, caller: Caller, name: str, *, field: str, keys: bool = True) -> Subject:
         """What a name stands for: an organisation, a team, an environment, or a key.
@@ -96,30 +143,18 @@ class Access:
             FieldInvalid: the name is of no such form.
             NotFound: there is none, or it is not the caller's.
         """
-        match = _NAME.fullmatch(name)
-        if match is None or (match["key"] and not keys):
-            forms = "`orgs/{org}`, or a team or an environment of it" + (
-                ", or `orgs/{org}/apiKeys/{api_key}`" if keys else ""
-            )
-            raise FieldInvalid(f"`{field}` must be {forms}.", field=field)
-        org = await self.org(caller, match["org"], field=field)
-        kind, found = SubjectKind.ORG, int(org.org_id)
-        if match["key"]:
-            kind, row = SubjectKind.KEY, await self._subjects.key_id(org.org_id, match["key"])
-        elif match["environment"]:
-            kind, row = (
-                SubjectKind.ENVIRONMENT,
-                await self._subjects.environment_id(
-                    org.org_id, match["team"], match["environment"]
-                ),
-            )
-        elif match["team"]:
-            kind, row = (
-                SubjectKind.TEAM,
-                await self._subjects.team_id(org.org_id, match["team"]),
-            )
-        else:
-            row = found
+        forms = (ORG, TEAM, ENVIRONMENT, KEY) if keys else (ORG, TEAM, ENVIRONMENT)
+        found = await self.named(caller, name, *forms, field=field)
+        org_id, path = found.org.org_id, found.path
+        row: int | None = org_id
+        kind = SubjectKind.ORG
+        if found.code:
+            kind, row = SubjectKind.KEY, await self._subjects.key_id(org_id, found.code)
+        elif path.environment:
+            kind = SubjectKind.ENVIRONMENT
+            row = await self._subjects.environment_id(org_id, path.team, path.environment)
+        elif path.team:
+            kind, row = SubjectKind.TEAM, await self._subjects.team_id(org_id, path.team)
         if row is None:
             raise NotFound(f"There is no `{name}`.", field=field)
-        return Subject(kind, row, org.org_id, name)
+        return Subject(kind, row, org_id, name)

@@ -4,7 +4,8 @@ Nobody is asked for a key: who can reach the database and its secret is the oper
 names the command.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from omni_grpc.administration import Caller, Operations, Page
 from omni_grpc.buying_wiring import buying_of
 from omni_grpc.cli.opening import Rooms
-from omni_grpc.cli.working import Place, work_in
+from omni_grpc.cli.working import Place, console, print_json, table_of, work_in
 from omni_grpc.completion import PageTokens
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.errors import NotFound
@@ -107,3 +108,39 @@ async def _operator(rooms: Rooms) -> Principal:
         account_id=account_id,
         scopes=frozenset(Scope),
     )
+
+
+def show(resource: msgspec.Struct, *, as_json: bool) -> None:
+    """Prints a resource: its fields, one a line, or JSON."""
+    if as_json:
+        print_json(resource)
+        return
+    table = table_of("field", "value")
+    for field in resource.__struct_fields__:
+        table.add_row(field, _text(getattr(resource, field)))
+    console.print(table)
+
+
+def show_all(rows: list[Any], columns: Sequence[str], *, as_json: bool) -> None:
+    """Prints some fields of all rows of a list; all of them as JSON."""
+    if as_json:
+        print_json(rows)
+        return
+    table = table_of(*(column.replace("_", " ") for column in columns))
+    for row in rows:
+        table.add_row(*(_text(getattr(row, column)) for column in columns))
+    console.print(table)
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case datetime():
+            return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        case bool():
+            return "yes" if value else "no"
+        case tuple():
+            return ", ".join(str(one) for one in value)
+        case _:
+            return str(value)

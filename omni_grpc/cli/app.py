@@ -13,11 +13,16 @@ from omni_grpc import __version__
 from omni_grpc.cli.bench import bench_app
 from omni_grpc.cli.catalog_commands import catalog_app
 from omni_grpc.cli.credits_commands import credits_app
+from omni_grpc.cli.environments_commands import environments_app
 from omni_grpc.cli.failures import told
-from omni_grpc.cli.options import Addr, Config, DataDir, Json, Org
+from omni_grpc.cli.keys_commands import keys_app
+from omni_grpc.cli.options import Addr, Config, DataDir, Json
+from omni_grpc.cli.orgs_commands import orgs_app
 from omni_grpc.cli.reconcile_commands import reconcile_app
 from omni_grpc.cli.routing_commands import routing_app
+from omni_grpc.cli.teams_commands import teams_app
 from omni_grpc.cli.usage_commands import usage_app
+from omni_grpc.cli.users_commands import users_app
 
 app = typer.Typer(
     name="omni-grpc",
@@ -27,11 +32,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-keys_app = typer.Typer(help="API keys, straight on the database.", no_args_is_help=True)
-orgs_app = typer.Typer(help="Organisations, straight on the database.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(credits_app, name="credits")
 app.add_typer(orgs_app, name="orgs")
+app.add_typer(teams_app, name="teams")
+app.add_typer(environments_app, name="envs")
+app.add_typer(users_app, name="users")
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(reconcile_app, name="reconcile")
 app.add_typer(bench_app, name="bench")
@@ -171,74 +177,6 @@ def doctor(config: Config = None, data_dir: DataDir = None, json_: Json = False)
 
     with told():
         run_doctor(config, data_dir, as_json=json_)
-
-
-@keys_app.command("bootstrap")
-def keys_bootstrap(config: Config = None, json_: Json = False) -> None:
-    """Make the first admin key; works once."""
-    from omni_grpc.cli.operate import run_keys_bootstrap
-
-    with told():
-        run_keys_bootstrap(config, as_json=json_)
-
-
-@keys_app.command("create")
-def keys_create(
-    org: Org,
-    name: Annotated[str, typer.Option(help="The key's name for people.")] = "",
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(help="inference, billing, admin; repeat it. [default: inference, billing]"),
-    ] = None,
-    config: Config = None,
-    data_dir: DataDir = None,
-    json_: Json = False,
-) -> None:
-    """Make an API key; its secret is shown this once."""
-    from omni_grpc.cli.operate import run_keys_create
-
-    with told():
-        run_keys_create(config, data_dir, org, name, scope or [], as_json=json_)
-
-
-@keys_app.command("list")
-def keys_list(
-    org: Org, config: Config = None, data_dir: DataDir = None, json_: Json = False
-) -> None:
-    """List an organisation's keys."""
-    from omni_grpc.cli.operate import run_keys_list
-
-    with told():
-        run_keys_list(config, data_dir, org, as_json=json_)
-
-
-@keys_app.command("revoke")
-def keys_revoke(
-    name: Annotated[str, typer.Argument(help="orgs/{org}/apiKeys/{prefix}")],
-    config: Config = None,
-    data_dir: DataDir = None,
-    json_: Json = False,
-) -> None:
-    """Revoke a key; every worker refuses it within 5 seconds."""
-    from omni_grpc.cli.operate import run_keys_revoke
-
-    with told():
-        run_keys_revoke(config, data_dir, name, as_json=json_)
-
-
-@orgs_app.command("create")
-def orgs_create(
-    org: Annotated[str, typer.Argument(help="The new organisation's id.")],
-    name: Annotated[str, typer.Option(help="Its name for people.")] = "",
-    config: Config = None,
-    data_dir: DataDir = None,
-    json_: Json = False,
-) -> None:
-    """Make an organisation with an empty account."""
-    from omni_grpc.cli.operate import run_orgs_create
-
-    with told():
-        run_orgs_create(config, data_dir, org, name, as_json=json_)
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ import msgspec
 import uvloop
 from rich.console import Console
 
+from omni_grpc.audit import Actor
 from omni_grpc.cli.opening import (
     JOURNAL_FOLDER,
     Rooms,
@@ -34,11 +35,12 @@ from omni_grpc.cli.sources import SIMULATOR_ID, all_facts, seed_catalog
 from omni_grpc.cli.workers import run_workers
 from omni_grpc.core.errors import AlreadyExists, ApiKeyMissing, NotFound
 from omni_grpc.core.money import NANO_PER_USD, usd_text
-from omni_grpc.identity import OPERATOR_SLUG, Identity, Scope
+from omni_grpc.identity import OPERATOR_SLUG, Identity, KeyGrant, OrgPath, Scope
 from omni_grpc.logs import configure_logs
 from omni_grpc.settings import Settings
 
 ORG: Final = "demo"
+DEV: Final = Actor(name="omni-grpc dev")
 FIRST_CREDITS_NANOUSD: Final = 10 * NANO_PER_USD
 KEYS_FILE: Final = "dev.json"
 
@@ -123,14 +125,14 @@ async def _people(rooms: Rooms, folder: Path) -> None:
         try:
             new = await identity.bootstrap()
         except AlreadyExists:  # of a database whose dev.json is lost
-            new = await identity.create_api_key(
-                OPERATOR_SLUG, display_name="dev", scopes=list(Scope), created_by="dev"
-            )
+            own = await identity.get_org(OPERATOR_SLUG)
+            grant = KeyGrant(display_name="dev", scopes=frozenset(Scope))
+            new = await identity.keys.create(DEV, own.org_id, OrgPath(org=own.slug), grant)
         admin_key = new.secret
     try:
         org = await identity.get_org(ORG)
     except NotFound:
-        org = await identity.create_org(ORG, "Demo")
+        org = await identity.orgs.create(DEV, ORG, "Demo")
     operator = await identity.get_org(OPERATOR_SLUG)
     await rooms.ledger.grant(
         account_id=org.account_id,
@@ -141,7 +143,8 @@ async def _people(rooms: Rooms, folder: Path) -> None:
     )
     api_key = "" if state is None else state.api_key
     if not await _works(identity, api_key):
-        new = await identity.create_api_key(ORG, display_name="dev", created_by="dev")
+        grant = KeyGrant(display_name="dev")
+        new = await identity.keys.create(DEV, org.org_id, OrgPath(org=ORG), grant)
         api_key = new.secret
     _save(folder, DevState(api_key=api_key, admin_key=admin_key))
     balance = await rooms.ledger.balance(org.account_id)

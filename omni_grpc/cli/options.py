@@ -15,3 +15,21 @@ DataDir = Annotated[
 ]
 Addr = Annotated[str | None, typer.Option(metavar="HOST:PORT")]
 Org = Annotated[str, typer.Option(help="The organisation's id.")]
+Team = Annotated[str | None, typer.Option(help="A team of the organisation, by its id.")]
+Environment = Annotated[
+    str | None, typer.Option("--env", help="An environment of the team, by its id.")
+]
+
+
+def parent_of(org: str, team: str | None, env: str | None) -> str:
+    """The name of what `--org`, `--team` and `--env` say.
+
+    Raises:
+        typer.BadParameter: an environment without its team.
+    """
+    if env is not None and team is None:
+        raise typer.BadParameter("--env needs --team: whose environment it is.")
+    name = f"orgs/{org}"
+    if team is not None:
+        name += f"/teams/{team}"
+    return name if env is None else f"{name}/environments/{env}"

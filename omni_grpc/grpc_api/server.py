@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # grpc's own types are no generics at run time
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, text_format
@@ -19,12 +19,15 @@ from omni_grpc.completion import Gates
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.limits import CALLS_AT_ONCE_MAX, METADATA_BYTES_MAX, REQUEST_BYTES_MAX
 from omni_grpc.grpc_api import interceptors
-from omni_grpc.grpc_api.admin_servicer import AdminServicer
 from omni_grpc.grpc_api.billing_servicer import BillingServicer
 from omni_grpc.grpc_api.catalog_servicer import CatalogServicer
 from omni_grpc.grpc_api.interceptors import CallObserver
 from omni_grpc.grpc_api.operation_methods import add_service
+from omni_grpc.grpc_api.policy_servicer import PolicyServicer
 from omni_grpc.grpc_api.router_servicer import RouterServicer
+
+if TYPE_CHECKING:
+    from omni_grpc.storage.certificates import CertificateFiles
 
 SERVICES = tuple(
     pb.DESCRIPTOR.services_by_name[name].full_name
@@ -54,13 +57,15 @@ class GrpcServer:
         router: RouterServicer,
         billing: BillingServicer,
         catalog: CatalogServicer,
-        admin: AdminServicer,
+        admin: PolicyServicer,
         operations: Operations,
         clock: Clock,
         observer: CallObserver,
         reflection: bool,
         share_port: bool,
+        certificates: CertificateFiles | None,
     ) -> None:
+        self._certificates = certificates
         self._lifetime = interceptors.LifetimeInterceptor(clock, observer)
         self._server = grpc.aio.server(
             interceptors=(
@@ -114,7 +119,11 @@ class GrpcServer:
             OSError: the address cannot be bound.
         """
         try:
-            port = self._server.add_insecure_port(address)
+            if self._certificates is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                credentials = server_credentials(self._certificates)
+                port = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise OSError(f"gRPC cannot listen on {address}: {error}") from None
         await self._server.start()
@@ -160,6 +169,30 @@ class GrpcServer:
                 ),
             )
         )
+
+
+def server_credentials(files: CertificateFiles) -> grpc.ServerCredentials:
+    """TLS 1.2 or newer with what the files hold at each connection."""
+    served = files.current()
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration(
+            [(served.key, served.chain)], root_certificates=served.client_authorities
+        )
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal served
+        found = files.current()
+        if found is served:
+            return None
+        served = found
+        return configuration()
+
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(),
+        renewed,  # type: ignore[arg-type]  # its types leave None out, which means no change
+        require_client_authentication=files.asks_clients,
+    )
 
 
 def _describe_reflection_v1() -> None:

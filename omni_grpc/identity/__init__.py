@@ -1,44 +1,49 @@
-"""Who is calling and what they may do: organisations, their API keys, principals.
+"""Who is calling and what they may do: organisations, their parts, keys and users, principals.
 
 It never moves money; an organisation's wallet is opened by the ledger's own SQL function.
 """
 
+from omni_grpc.identity.addresses import AddressLimits, TrustedProxies
+from omni_grpc.identity.api_keys import ApiKey, KeyGrant, NewKey, check_models
+from omni_grpc.identity.callers import Callers
 from omni_grpc.identity.identity import Identity
 from omni_grpc.identity.model import (
-    OPERATOR_SLUG,
     SCOPES_DEFAULT,
-    ApiKey,
-    ApiKeyPage,
-    NewKey,
-    Org,
     Permission,
     Principal,
     Role,
     Scope,
+    parse_scopes,
 )
-from omni_grpc.identity.names import (
-    format_key_name,
-    format_org_name,
-    parse_key_name,
-    parse_org_name,
-)
+from omni_grpc.identity.orgs import OPERATOR_SLUG, Org, OrgShown
+from omni_grpc.identity.places import OrgPath, Place
+from omni_grpc.identity.presented import Presented
+from omni_grpc.identity.sessions import Sessions
 from omni_grpc.identity.subject_store import Subjects
+from omni_grpc.identity.users import User
 
 __all__ = [
     "OPERATOR_SLUG",
     "SCOPES_DEFAULT",
+    "AddressLimits",
     "ApiKey",
-    "ApiKeyPage",
+    "Callers",
     "Identity",
+    "KeyGrant",
     "NewKey",
     "Org",
+    "OrgPath",
+    "OrgShown",
     "Permission",
+    "Place",
+    "Presented",
     "Principal",
     "Role",
     "Scope",
+    "Sessions",
     "Subjects",
-    "format_key_name",
-    "format_org_name",
-    "parse_key_name",
-    "parse_org_name",
+    "TrustedProxies",
+    "User",
+    "check_models",
+    "parse_scopes",
 ]

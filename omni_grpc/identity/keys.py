@@ -29,9 +29,14 @@ _PURPOSE = b"omni-grpc api key v1"
 
 def new_key_text() -> str:
     """A key that never was before: 60 random bits of prefix, 256 of secret."""
-    prefix = "".join(secrets.choice(_PREFIX_ALPHABET) for _ in range(KEY_PREFIX_CHARS))
+    prefix = new_prefix()
     secret = "".join(secrets.choice(_SECRET_ALPHABET) for _ in range(_SECRET_CHARS))
     return f"omni_{prefix}_{secret}"
+
+
+def new_prefix() -> str:
+    """A public name that never was before: 60 random bits."""
+    return "".join(secrets.choice(_PREFIX_ALPHABET) for _ in range(KEY_PREFIX_CHARS))
 
 
 def key_prefix(presented: str) -> str:

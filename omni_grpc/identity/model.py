@@ -1,10 +1,6 @@
-"""The values of identity: organisations, their API keys, and who is calling.
-
-All are frozen. Only `NewKey` ever holds a secret, and it does not show it when it is printed.
-"""
+"""Who is calling and what they may do: scopes, roles, permissions, and the principal of a call."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
 
@@ -13,10 +9,7 @@ import msgspec
 from omni_grpc.core.errors import FieldInvalid, ScopeMissing
 from omni_grpc.core.ids import AccountId, KeyId, OrgId
 from omni_grpc.core.tenancy import BudgetRef, RateRule
-from omni_grpc.identity.names import format_key_name, format_org_name
-
-OPERATOR_SLUG = "operator"
-"""The organisation of whoever runs the service: the only one whose keys may be admins."""
+from omni_grpc.identity.names import format_key_name
 
 
 class Scope(StrEnum):
@@ -113,55 +106,6 @@ def parse_scopes(names: Collection[str]) -> frozenset[Scope]:
 def known_scopes(names: Collection[str]) -> frozenset[Scope]:
     """Those that this code knows: a newer version may have given others meanwhile."""
     return frozenset(scope for scope in Scope if scope in names)
-
-
-class Org(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant: it owns keys and one wallet."""
-
-    org_id: OrgId
-    slug: str
-    display_name: str
-    account_id: AccountId
-    create_time: datetime
-
-    @property
-    def name(self) -> str:
-        """`orgs/{org}`."""
-        return format_org_name(self.slug)
-
-
-class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be told about a key. `create_by` names the key or the tool that made it."""
-
-    key_id: KeyId
-    org_slug: str
-    prefix: str
-    display_name: str
-    scopes: frozenset[Scope]
-    create_by: str
-    create_time: datetime
-    revoke_time: datetime | None
-
-    @property
-    def name(self) -> str:
-        """`orgs/{org}/apiKeys/{prefix}`."""
-        return format_key_name(self.org_slug, self.prefix)
-
-
-class ApiKeyPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Keys of one organisation, oldest first. `next_after` is None on the last page."""
-
-    keys: tuple[ApiKey, ...]
-    next_after: KeyId | None
-
-
-# A dataclass, since a Struct would show the secret to rich's pretty printer.
-@dataclass(frozen=True, slots=True, eq=False)
-class NewKey:
-    """A key at the one moment when its secret is known. `secret` is the whole presented text."""
-
-    key: ApiKey
-    secret: str = field(repr=False)
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,10 +14,7 @@ KEY_PREFIX_CHARS = 12
 KEY_PREFIX_PATTERN = "[0-9a-hjkmnp-tv-z]{12}"
 """Lower-case Crockford base32: no letter in it looks like a digit in it."""
 
-_SLUG_PATTERN = "[a-z][a-z0-9-]{1,62}"
-_SLUG = re.compile(_SLUG_PATTERN)
-_ORG_NAME = re.compile(f"orgs/({_SLUG_PATTERN})")
-_KEY_NAME = re.compile(f"orgs/({_SLUG_PATTERN})/apiKeys/({KEY_PREFIX_PATTERN})")
+_SLUG = re.compile("[a-z][a-z0-9-]{1,62}")
 
 _UNSHOWABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Control characters (NUL among them), lone surrogates, line and paragraph separators."""
@@ -44,33 +41,31 @@ def check_display_name(name: str, *, field: str = "display_name") -> str:
     Raises:
         FieldInvalid: it is too long or holds a character that cannot be shown on one line.
     """
-    if len(name) > DISPLAY_NAME_CHARS_MAX:
-        raise FieldInvalid(
-            f"`{field}` must have at most {DISPLAY_NAME_CHARS_MAX} characters.", field=field
-        )
-    if any(unicodedata.category(char) in _UNSHOWABLE for char in name):
+    return check_line(name, field=field, chars_max=DISPLAY_NAME_CHARS_MAX)
+
+
+def check_line(text: str, *, field: str, chars_max: int, empty: bool = True) -> str:
+    """The text itself, of at most `chars_max` characters.
+
+    Raises:
+        FieldInvalid: it is too long, holds what cannot be shown on one line, or is empty where
+            that may not be.
+    """
+    if not empty and not text:
+        raise FieldInvalid(f"`{field}` is required.", field=field)
+    if len(text) > chars_max:
+        raise FieldInvalid(f"`{field}` must have at most {chars_max} characters.", field=field)
+    if any(unicodedata.category(char) in _UNSHOWABLE for char in text):
         raise FieldInvalid(
             f"`{field}` must be valid Unicode on one line, without control characters.",
             field=field,
         )
-    return name
+    return text
 
 
 def format_org_name(slug: str) -> str:
     """`orgs/{org}`."""
     return f"orgs/{slug}"
-
-
-def parse_org_name(name: str, *, field: str = "name") -> str:
-    """The slug in `orgs/{org}`.
-
-    Raises:
-        FieldInvalid: the name is not of that form.
-    """
-    match = _ORG_NAME.fullmatch(name)
-    if match is None:
-        raise FieldInvalid(f"`{field}` must have the form `orgs/{{org}}`.", field=field)
-    return match[1]
 
 
 def format_team_name(slug: str, team: str) -> str:
@@ -91,17 +86,3 @@ def format_user_name(slug: str, code: str) -> str:
 def format_key_name(slug: str, prefix: str) -> str:
     """`orgs/{org}/apiKeys/{prefix}`."""
     return f"orgs/{slug}/apiKeys/{prefix}"
-
-
-def parse_key_name(name: str, *, field: str = "name") -> tuple[str, str]:
-    """The slug and the prefix in `orgs/{org}/apiKeys/{prefix}`.
-
-    Raises:
-        FieldInvalid: the name is not of that form.
-    """
-    match = _KEY_NAME.fullmatch(name)
-    if match is None:
-        raise FieldInvalid(
-            f"`{field}` must have the form `orgs/{{org}}/apiKeys/{{prefix}}`.", field=field
-        )
-    return match[1], match[2]

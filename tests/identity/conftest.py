@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from identity_rig import TESTS, new_key
 
 from omni_grpc.identity import Identity, NewKey
 from omni_grpc.storage import Database, EmbeddedPostgres, migrate
@@ -39,8 +40,10 @@ def database_url(identity_server: EmbeddedPostgres) -> str:
     """The one database, empty before each test: a new one for each would cost ten times as much."""
     url = identity_server.url(DATABASE)
     with psycopg.connect(url) as connection:
-        connection.execute("DELETE FROM api_key")
-        connection.execute("DELETE FROM org")
+        connection.execute(
+            "TRUNCATE api_key, org, team, environment, org_user, rate_limit, budget, "
+            "provider_credential"
+        )
         connection.execute("DELETE FROM account WHERE kind = 1")
     return url
 
@@ -70,8 +73,8 @@ def identity(worker: Callable[[], Identity]) -> Identity:
 @pytest.fixture
 async def acme_key(identity: Identity) -> NewKey:
     """A key with the default scopes, of the organisation `acme`."""
-    await identity.create_org("acme", "Acme, Inc.")
-    return await identity.create_api_key("acme", display_name="test", created_by="tests")
+    await identity.orgs.create(TESTS, "acme", "Acme, Inc.")
+    return await new_key(identity, display_name="test")
 
 
 class Door:

@@ -9,6 +9,7 @@ import msgspec
 import psycopg
 import pytest
 import structlog
+from identity_rig import TESTS, keys_of, new_key, revoke
 from rich.pretty import pretty_repr
 
 from omni_grpc.core.errors import OmniError
@@ -60,7 +61,7 @@ def dump(database_url: str) -> str:
     with psycopg.connect(database_url) as connection:
         return "\n".join(
             str(row)
-            for table in ("org", "api_key", "account")
+            for table in ("org", "api_key", "account", "audit_entry")
             for row in connection.execute(f"SELECT t::text, to_jsonb(t) FROM {table} t").fetchall()
         )
 
@@ -78,20 +79,19 @@ async def tell_everything(use_case) -> str:
 @pytest.mark.parametrize("planted", [False, True])
 async def test_a_secret_is_shown_once_and_nowhere_else(worker, database_url, logged, door, planted):
     identity = worker()
-    await identity.create_org("acme")
+    await identity.orgs.create(TESTS, "acme")
     admin = await identity.bootstrap()
-    mine = await identity.create_api_key("acme", created_by=admin.key.name)
-    gone = await identity.create_api_key("acme", created_by=admin.key.name)
+    mine = await new_key(identity)
+    gone = await new_key(identity)
     secrets = [new.secret for new in (admin, mine, gone)]
     told = [repr(admin), str(mine), pretty_repr(gone), f"{[admin, mine]}", repr(identity)]
-    told += [repr(vars(identity)), str(await identity.revoke_api_key(gone.key.name))]
+    told += [repr(vars(identity)), str(await revoke(identity, gone.key))]
     secrets.append(mine.secret[:-2] + "AB")
     for text in (*secrets, *(f"{text}x" for text in secrets), f" {mine.secret}"):
         told.append(await tell_everything(identity.authenticate(text)))
         told.append(await tell_everything(identity.get_org(text)))
-        told.append(await tell_everything(identity.revoke_api_key(text)))
-        told.append(await tell_everything(identity.list_api_keys(text)))
-    told.append(await tell_everything(identity.list_api_keys("acme")))
+        told.append(await tell_everything(identity.orgs.create(TESTS, text)))
+    told.append(await tell_everything(keys_of(identity)))
     told.append(await tell_everything(identity.bootstrap()))
     told.append(dump(database_url))
     door.shut()

@@ -21,8 +21,7 @@ def sql(database_url):
             cursor = connection.execute(statement, parameters)
             return [row[0] for row in cursor.fetchall()] if cursor.description else []
 
-    yield run
-    run("TRUNCATE team, environment, org_user, rate_limit, budget, provider_credential")
+    return run
 
 
 @pytest.fixture
@@ -100,8 +99,8 @@ async def test_a_key_brings_its_place_and_all_its_limits(identity, acme_key, sql
 
 async def test_credentials_of_its_own_place_are_known_and_no_others(worker, acme_key, sql, placed):
     (credential,) = sql(
-        "INSERT INTO provider_credential (org_id, subject_kind, subject_id, slug, provider, "
-        "sealed, sealed_key, master_key_id) VALUES (%s, 'e', %s, 'own', 'sim', '', '', 'a') "
+        "INSERT INTO provider_credential (id, org_id, subject_kind, subject_id, slug, provider, "
+        "sealed, sealed_key, master_key_id) VALUES (1, %s, 'e', %s, 'own', 'sim', '', '', 'a') "
         "RETURNING id",
         placed["o"],
         placed["e"] + 1,

@@ -12,6 +12,7 @@ from uuid import uuid4
 from rest_rig import Endings, HttpServer
 
 from omni_grpc.administration import Operations
+from omni_grpc.audit import Actor
 from omni_grpc.billing import CallJournal, Lane, Leases, Ledger, LedgerStore
 from omni_grpc.billing.usage import UsageReports, UsageStore
 from omni_grpc.catalog import Catalog
@@ -32,7 +33,7 @@ from omni_grpc.completion import (
 )
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.limits import CALLS_AT_ONCE_MAX
-from omni_grpc.identity import Identity
+from omni_grpc.identity import Callers, Identity, KeyGrant, OrgPath
 from omni_grpc.providers import Providers, ProviderSettings
 from omni_grpc.rest_api import build_app
 from omni_grpc.routing import Chooser, Health, Policies, Router, Warmth, shared_judge
@@ -40,6 +41,7 @@ from omni_grpc.simulator import SIMULATED_MODELS, CallRecord, Simulator
 from omni_grpc.storage import Connection, Database, Sealer, connect
 
 SECRET = b"a server secret for tests, 32 bytes and more"
+TESTS = Actor(name="tests")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Whole:
     async def new_key(self, nanousd: int = 10**9) -> str:
         """The key of a new organisation that has so many credits."""
         slug = f"t-{uuid4().hex[:12]}"
-        org = await self.identity.create_org(slug, "Test")
+        org = await self.identity.orgs.create(TESTS, slug, "Test")
         if nanousd:
             await self.ledger.grant(
                 account_id=org.account_id,
@@ -77,7 +79,7 @@ class Whole:
                 reason="test",
                 request_id=slug,
             )
-        new = await self.identity.create_api_key(slug, display_name="", created_by="test")
+        new = await self.identity.keys.create(TESTS, org.org_id, OrgPath(org=slug), KeyGrant())
         return new.secret
 
     def seen(self, call_id: str) -> CallRecord:
@@ -171,9 +173,10 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
                     clock,
                     health=health,
                 ),
-                gates=Gates(identity, ledger, clock, CALLS_AT_ONCE_MAX),
+                gates=Gates(Callers(identity), ledger, clock, CALLS_AT_ONCE_MAX),
                 operations=Operations(),
                 card_desk=None,
+                wallets=None,
                 ledger=ledger,
                 accounts=Accounts(identity, ledger),
                 tokens=PageTokens(SECRET),

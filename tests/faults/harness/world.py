@@ -25,14 +25,17 @@ from harness.prices import Prices
 from harness.provider import Provider
 from harness.proxy import DatabaseProxy
 from harness.servers import KEY_HASH_SECRET, Nursery, Server
+from omni_grpc.audit import Actor
 from omni_grpc.billing.invariants import Violation, check
 from omni_grpc.catalog import Alias, CatalogStore, Mode, Quote
 from omni_grpc.cli.sources import SIMULATOR_ID, all_facts, seed_catalog
 from omni_grpc.core.errors import LedgerUnavailable
 from omni_grpc.core.money import Rate, Unit
-from omni_grpc.identity import Identity
+from omni_grpc.identity import Identity, KeyGrant, OrgPath
 from omni_grpc.settings import Settings
 from omni_grpc.storage import Database, migrate
+
+FAULTS = Actor(name="faults")
 
 LEASE_SECONDS = 3
 """Short, so that a lease can end within a history. Its worker renews it each second."""
@@ -170,8 +173,8 @@ class World:
     async def tenant(self) -> Tenant:
         """A new organisation without credits."""
         slug = f"t{next(self._numbers)}"
-        org = await self.identity.create_org(slug)
-        key = await self.identity.create_api_key(slug, display_name="", created_by="faults")
+        org = await self.identity.orgs.create(FAULTS, slug)
+        key = await self.identity.keys.create(FAULTS, org.org_id, OrgPath(org=slug), KeyGrant())
         return Tenant(slug, int(org.account_id), int(org.org_id), key.secret)
 
     def prices(self, attempt: Attempt) -> Prices:
