@@ -5,7 +5,7 @@ Each entry carries the hash of the one before it, so that a change, a gap or an 
 
 from omni_grpc.audit.log import AuditLog
 from omni_grpc.audit.model import Actor, AuditEntry, AuditFilter, Change, Verdict
-from omni_grpc.audit.store import AuditStore, append
+from omni_grpc.audit.store import AuditStore, append, log_of
 
 __all__ = [
     "Actor",
@@ -16,4 +16,5 @@ __all__ = [
     "Change",
     "Verdict",
     "append",
+    "log_of",
 ]

@@ -43,6 +43,9 @@ _HEADLESS: Final = """
 SELECT org_id FROM audit_entry e WHERE position = 1
   AND NOT EXISTS (SELECT FROM audit_head h WHERE h.org_id = e.org_id) ORDER BY org_id LIMIT %s
 """
+_LOG_OF: Final = """
+SELECT id FROM org WHERE slug IN (%s, 'operator') ORDER BY slug = 'operator' LIMIT 1
+"""
 _OPEN: Final = """
 INSERT INTO audit_head VALUES (%s, 0, decode(repeat('00', 32), 'hex')) ON CONFLICT DO NOTHING
 """
@@ -73,6 +76,16 @@ async def append(connection: Connection, actor: Actor, change: Change) -> None:
             actor.call_id,
         ),
     )
+
+
+async def log_of(connection: Connection, org: str) -> OrgId:
+    """Whose log a change of an organisation's things belongs to; the operator's if `org` is empty.
+
+    What the operator's tools do before there is its organisation belongs to nobody's, 0.
+    """
+    cursor = connection.cursor(row_factory=scalar_row)
+    found = await (await cursor.execute(_LOG_OF, (org,))).fetchone()
+    return OrgId(int(found or 0))
 
 
 class AuditStore:

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from rich.table import Table
 
+from omni_grpc.audit import Actor
 from omni_grpc.catalog import Catalog
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.opening import Rooms
@@ -178,7 +179,7 @@ def _put(place: Place, file: str, items: Sequence[Policy | Experiment]) -> tuple
     async def work(admin: PolicyAdmin, rooms: Rooms) -> tuple[Written, ...]:
         for org in {item.scope.split("/")[1] for item in items if "/" in item.scope}:
             await rooms.identity.get_org(org)
-        return await admin.put_all(items, actor=ACTOR)
+        return await admin.put_all(items, actor=Actor(name=ACTOR))
 
     return _with_admin(place, work)
 
@@ -195,7 +196,7 @@ def _tell_written(written: Sequence[Written], *, as_json: bool) -> None:
 
 def _delete(place: Place, name: str, kind: Kind, *, as_json: bool) -> None:
     async def work(admin: PolicyAdmin, _: Rooms) -> None:
-        await admin.delete(name, kind, etag="", actor=ACTOR)
+        await admin.delete(name, kind, etag="", actor=Actor(name=ACTOR))
 
     _with_admin(place, work)
     if as_json:

@@ -1,4 +1,8 @@
-"""The part of AdminService that is about routing: policies, experiments and their reports."""
+"""The part of AdminService that is about routing: policies, experiments and their reports.
+
+An organisation's managers set what is for its own calls; what is for all calls is the operator's,
+and others do not see it. What is not the caller's answers as if it did not exist.
+"""
 
 from __future__ import annotations  # grpc's own types are no generics at run time
 
@@ -9,8 +13,9 @@ from typing import Any, Final
 import grpc
 from omni.admin.v1 import admin_service_pb2 as pb
 
+from omni_grpc.audit import Actor
 from omni_grpc.completion import PageTokens, page_size
-from omni_grpc.core.errors import FieldInvalid
+from omni_grpc.core.errors import FieldInvalid, NotFound
 from omni_grpc.grpc_api.interceptors import current_call
 from omni_grpc.grpc_api.policy_messages import (
     experiment_message,
@@ -20,10 +25,11 @@ from omni_grpc.grpc_api.policy_messages import (
     policy_of,
     report_message,
 )
-from omni_grpc.identity import Identity
-from omni_grpc.routing import Entry, Experiment, Kind, Policy, PolicyAdmin, is_scope
+from omni_grpc.identity import Identity, Permission, Principal, Scope
+from omni_grpc.routing import Entry, Experiment, Kind, Policy, PolicyAdmin, is_scope, missing
 
 _Context = grpc.aio.ServicerContext[Any, Any]
+_GLOBAL: Final = "global"
 _FORM: Final = "`parent` must be global, orgs/{org}, or of a team or an environment of it."
 
 
@@ -52,6 +58,7 @@ class PolicyServicer:
     ) -> pb.UpdateRoutingPolicyResponse:
         """Changes a policy."""
         new = request.routing_policy
+        _reach(new.name, Kind.POLICY)
 
         def change(entry: Entry) -> Policy:
             message = merged(policy_message(entry), new, request.update_mask)
@@ -69,6 +76,7 @@ class PolicyServicer:
         self, request: pb.DeleteRoutingPolicyRequest, context: _Context
     ) -> pb.DeleteRoutingPolicyResponse:
         """Deletes a policy."""
+        _reach(request.name, Kind.POLICY)
         await self._policies.delete(request.name, Kind.POLICY, etag=request.etag, actor=_actor())
         return pb.DeleteRoutingPolicyResponse()
 
@@ -76,6 +84,7 @@ class PolicyServicer:
         self, request: pb.GetRoutingPolicyRequest, context: _Context
     ) -> pb.GetRoutingPolicyResponse:
         """Reads a policy."""
+        _reach(request.name, Kind.POLICY)
         entry = await self._policies.get(request.name, Kind.POLICY)
         return pb.GetRoutingPolicyResponse(routing_policy=policy_message(entry))
 
@@ -124,6 +133,7 @@ class PolicyServicer:
         self, request: pb.DeleteExperimentRequest, context: _Context
     ) -> pb.DeleteExperimentResponse:
         """Deletes an experiment."""
+        _reach(request.name, Kind.EXPERIMENT)
         await self._policies.delete(
             request.name, Kind.EXPERIMENT, etag=request.etag, actor=_actor()
         )
@@ -133,6 +143,7 @@ class PolicyServicer:
         self, request: pb.GetExperimentRequest, context: _Context
     ) -> pb.GetExperimentResponse:
         """Reads an experiment."""
+        _reach(request.name, Kind.EXPERIMENT)
         entry = await self._policies.get(request.name, Kind.EXPERIMENT)
         return pb.GetExperimentResponse(experiment=experiment_message(entry))
 
@@ -151,6 +162,7 @@ class PolicyServicer:
         self, request: pb.GetExperimentReportRequest, context: _Context
     ) -> pb.GetExperimentReportResponse:
         """Reports what an experiment found."""
+        _reach(request.name, Kind.EXPERIMENT)
         report = await self._policies.report(request.name)
         return pb.GetExperimentReportResponse(report=report_message(report))
 
@@ -158,8 +170,17 @@ class PolicyServicer:
         """Whether there is such a scope; teams and environments are not looked up."""
         if not is_scope(parent):
             raise FieldInvalid(_FORM, field="parent")
-        if parent.startswith("orgs/"):
-            await self._orgs.get_org(parent.split("/")[1])
+        if parent == _GLOBAL:
+            _caller().require(Permission.OPERATE)
+            return
+        slug = parent.split("/")[1]
+        absent = NotFound(f"There is no `orgs/{slug}`.", field="parent")
+        if not _is_mine(parent):
+            raise absent
+        try:
+            await self._orgs.get_org(slug)
+        except NotFound:
+            raise absent from None
 
     async def _page(
         self, kind: Kind, parent: str, size: int, token: str
@@ -167,13 +188,17 @@ class PolicyServicer:
         """A page of entries, and the token of the next."""
         if parent and not is_scope(parent):
             raise FieldInvalid(_FORM, field="parent")
+        if parent and not _is_mine(parent):
+            raise NotFound(f"There is nothing of `{parent}`.", field="parent")
         query = ("routing", kind, parent)
         after = self._page_tokens.open_text(query, token) or ""
         limit = page_size(size)
         entries = [
             entry
             for entry in sorted(await self._policies.entries(kind), key=_position)
-            if _position(entry) > after and parent in ("", entry.item.scope)
+            if _position(entry) > after
+            and parent in ("", entry.item.scope)
+            and _is_mine(entry.item.scope)
         ]
         page = entries[:limit]
         more = len(entries) > limit
@@ -185,9 +210,33 @@ def _position(entry: Entry) -> str:
     return f"{entry.item.full_name} {entry.source}"
 
 
-def _actor() -> str:
+def _caller() -> Principal:
     principal = current_call().principal
-    return "" if principal is None else principal.key_prefix
+    if principal is None:
+        raise RuntimeError("the call did not come through the auth gate")
+    return principal
+
+
+def _is_mine(scope: str) -> bool:
+    """Whether a scope is the caller's: its organisation's or below, any for the operator."""
+    caller = _caller()
+    own = f"orgs/{caller.org_slug}"
+    return Scope.ADMIN in caller.scopes or scope == own or scope.startswith(f"{own}/")
+
+
+def _reach(name: str, kind: Kind) -> None:
+    """Goes on only with what is the caller's.
+
+    Raises:
+        NotFound: it is not, whether it exists or not.
+    """
+    if not _is_mine(name):
+        raise missing(kind, name)
+
+
+def _actor() -> Actor:
+    call = current_call()
+    return Actor(name=_caller().actor, peer=call.peer, call_id=call.name)
 
 
 @contextmanager

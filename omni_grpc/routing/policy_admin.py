@@ -6,11 +6,13 @@ served by cannot be deleted under it. What is refused changes nothing.
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
 
+from omni_grpc.audit import Actor
 from omni_grpc.core.errors import AlreadyExists, EtagMismatch, FieldInvalid, NotFound
 from omni_grpc.routing.experiment import Experiment
 from omni_grpc.routing.experiment_report import ExperimentReport, report
@@ -28,6 +30,12 @@ from omni_grpc.routing.store import Changes, Content, Item, Kind, Stored
 
 CALLS_REPORTED_MAX: Final = 200_000
 """The newest calls that a report is made from: about a second of CPU, and some 100 MB."""
+
+STORED_COUNT_MAX: Final = 5_000
+"""Policies, and experiments, of all organisations together: each worker holds all in memory."""
+
+ORG_COUNT_MAX: Final = 50
+"""Policies, and experiments, of one organisation, so that none takes the room of the others."""
 
 _NAME: Final = re.compile(r"(.{1,256})/(routingPolicies|experiments)/([^/]{1,63})")
 _COLLECTIONS: Final = {Kind.POLICY: "routingPolicies", Kind.EXPERIMENT: "experiments"}
@@ -55,7 +63,7 @@ class PolicyAdmin:
     def __init__(self, policies: Policies) -> None:
         self._policies = policies
 
-    async def create(self, item: Item, *, actor: str) -> Written:
+    async def create(self, item: Item, *, actor: Actor) -> Written:
         """Write a new policy or experiment. An experiment without a start begins now.
 
         Raises:
@@ -73,7 +81,7 @@ class PolicyAdmin:
 
         return (await self._write(make, actor))[0]
 
-    async def put_all(self, items: Sequence[Item], *, actor: str) -> tuple[Written, ...]:
+    async def put_all(self, items: Sequence[Item], *, actor: Actor) -> tuple[Written, ...]:
         """Write policies and experiments, new or not; all or none.
 
         An experiment without a start begins now, or when it did before.
@@ -84,7 +92,7 @@ class PolicyAdmin:
         return await self._write(lambda _: items, actor)
 
     async def change(
-        self, name: str, kind: Kind, change: Change, *, etag: str, actor: str
+        self, name: str, kind: Kind, change: Change, *, etag: str, actor: Actor
     ) -> Written:
         """Change what stands in the database.
 
@@ -107,7 +115,7 @@ class PolicyAdmin:
 
         return (await self._write(make, actor))[0]
 
-    async def delete(self, name: str, kind: Kind, *, etag: str, actor: str) -> None:
+    async def delete(self, name: str, kind: Kind, *, etag: str, actor: Actor) -> None:
         """Take away what stands in the database.
 
         Raises:
@@ -137,7 +145,7 @@ class PolicyAdmin:
         for entry in await self.entries(kind):
             if entry.item.full_name == name:
                 return entry
-        raise _missing(kind, name)
+        raise missing(kind, name)
 
     async def entries(self, kind: Kind) -> tuple[Entry, ...]:
         """All of a kind as they are now, ordered by full name."""
@@ -161,7 +169,7 @@ class PolicyAdmin:
         return await asyncio.to_thread(report, item, calls, warnings=warnings)
 
     async def _write(
-        self, make: Callable[[Content], Sequence[Item]], actor: str
+        self, make: Callable[[Content], Sequence[Item]], actor: Actor
     ) -> tuple[Written, ...]:
         warnings: dict[str, tuple[str, ...]] = {}
 
@@ -171,7 +179,7 @@ class PolicyAdmin:
             _refuse(items)
             now = self._policies.now()
             rows = dict(before)
-            rows.update((item.full_name, Stored(item, 0, now, now, actor)) for item in items)
+            rows.update((item.full_name, Stored(item, 0, now, now, actor.name)) for item in items)
             after = Content(content.version, tuple(rows.values()))
             self._refuse_many(after)
             self._refuse_broken(content, after, "rule")
@@ -203,7 +211,7 @@ class PolicyAdmin:
                     "same name, which holds instead of it until that is deleted.",
                     field="name",
                 )
-            raise _missing(kind, name)
+            raise missing(kind, name)
         if etag and etag != str(row.revision):
             raise EtagMismatch(
                 f"`{name}` was changed by {row.update_by} at {row.update_time:%Y-%m-%d %H:%M:%S} "
@@ -214,12 +222,19 @@ class PolicyAdmin:
 
     def _refuse_many(self, after: Content) -> None:
         for kind in Kind:
-            if sum(Kind.of(row.item) is kind for row in after.rows) > RULE_COUNT_MAX:
+            counts = Counter(_owner(row.item) for row in after.rows if Kind.of(row.item) is kind)
+            if counts.total() > STORED_COUNT_MAX:
                 raise FieldInvalid(
-                    f"There are {RULE_COUNT_MAX:,} already, which is the most there can be; "
-                    "delete some first.",
+                    f"There are {STORED_COUNT_MAX:,} already, which is the most there can be.",
                     field="name",
                 )
+            for owner, most in ((owner, _most(owner)) for owner in counts):
+                if counts[owner] > most:
+                    raise FieldInvalid(
+                        f"`{owner}` has {most:,} already, which is the most it can have; delete "
+                        "some first.",
+                        field="name",
+                    )
 
     def _refuse_broken(self, before: Content, after: Content, field: str) -> None:
         """Go on only if nothing becomes unusable by a change.
@@ -264,6 +279,15 @@ class PolicyAdmin:
                 )
 
 
+def _owner(item: Item) -> str:
+    """`global`, or the organisation whose calls an item is for."""
+    return "/".join(item.scope.split("/")[:2])
+
+
+def _most(owner: str) -> int:
+    return ORG_COUNT_MAX if owner.startswith("orgs/") else RULE_COUNT_MAX
+
+
 def _overlap(one: Experiment, other: Experiment) -> bool:
     starts = [start for start in (one.start_time, other.start_time) if start is not None]
     ends = [end for end in (one.end_time, other.end_time) if end is not None]
@@ -302,5 +326,6 @@ def _check_name(name: str, kind: Kind) -> None:
         )
 
 
-def _missing(kind: Kind, name: str) -> NotFound:
+def missing(kind: Kind, name: str) -> NotFound:
+    """What is answered where there is none, or none that the caller may know of."""
     return NotFound(f"There is no {_WORDS[kind]} `{name}`. Look at the list of them.")

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 from psycopg.rows import args_row, kwargs_row, scalar_row
 
+from omni_grpc.audit import Actor, Change, append, log_of
 from omni_grpc.routing.experiment import Experiment
 from omni_grpc.routing.experiment_report import ArmCall
 from omni_grpc.routing.policy_model import Policy
@@ -90,6 +91,9 @@ class Content(msgspec.Struct, frozen=True):
     rows: tuple[Stored, ...] = ()
 
 
+_RESOURCES: Final = {Kind.POLICY: "RoutingPolicy", Kind.EXPERIMENT: "Experiment"}
+
+
 class Changes(msgspec.Struct, frozen=True):
     """What shall be written, and what taken away."""
 
@@ -121,21 +125,25 @@ class PolicyStore:
 
         return await self._database.transaction(work)
 
-    async def change(self, decide: Decide, *, actor: str) -> tuple[Stored, ...]:
+    async def change(self, decide: Decide, *, actor: Actor) -> tuple[Stored, ...]:
         """Write rows and take rows away, all or none; returns those that were written.
 
         Args:
             decide: called once, while nobody else can write; what it raises undoes everything.
-            actor: who asks for it: a key's prefix, or a tool's name.
+            actor: who asks for it; the audit log has the change of each item.
         """
 
         async def work(connection: Connection) -> tuple[Stored, ...]:
-            changes = decide(await _content(connection, LOCK_VERSION))
+            content = await _content(connection, LOCK_VERSION)
+            changes = decide(content)
             cursor = connection.cursor(row_factory=scalar_row)
             version = int(await (await cursor.execute(RAISE_VERSION)).fetchone() or 0)
             for item in changes.remove:
                 await connection.execute(REMOVE, (Kind.of(item).value, item.scope, item.name))
-            return tuple([await _put(connection, item, version, actor) for item in changes.put])
+            name = actor.name.rpartition("/")[2]
+            written = tuple([await _put(connection, item, version, name) for item in changes.put])
+            await _record(connection, actor, content, changes)
+            return written
 
         return await self._database.transaction(work)
 
@@ -153,6 +161,27 @@ class PolicyStore:
                 break
             before = rows[-1][0]
         return [call for _, call in found]
+
+
+async def _record(connection: Connection, actor: Actor, before: Content, changes: Changes) -> None:
+    """Tells the audit log of the organisation whose calls an item is for, or the operator's."""
+    held = {(Kind.of(row.item), row.item.full_name): row.item for row in before.rows}
+    rows = [(held.get((Kind.of(item), item.full_name)), item) for item in changes.put]
+    both: list[tuple[Item | None, Item | None]] = [*rows, *((one, None) for one in changes.remove)]
+    for old, new in both:
+        item = old or new
+        if item is None:
+            raise ValueError("a change has one side at least")
+        verb = "Create" if old is None else "Delete" if new is None else "Update"
+        org = item.scope.split("/")[1] if item.scope.startswith("orgs/") else ""
+        change = Change(
+            org_id=await log_of(connection, org),
+            action=f"{verb}{_RESOURCES[Kind.of(item)]}",
+            resource=item.full_name,
+            old=old,
+            new=new,
+        )
+        await append(connection, actor, change)
 
 
 async def _put(connection: Connection, item: Item, version: int, actor: str) -> Stored:

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 from structlog.testing import capture_logs
 
+from omni_grpc.audit import Actor
 from omni_grpc.catalog import CatalogSnapshot
 from omni_grpc.core.errors import (
     AlreadyExists,
@@ -23,6 +25,7 @@ from omni_grpc.core.errors import (
 from omni_grpc.routing import Kind, Policies, PolicyAdmin, PolicyFileError, RouteContext, Source
 from omni_grpc.routing.experiment import Arm, Experiment
 from omni_grpc.routing.policy import Deterministic, Limits, Policy, Region, Score
+from omni_grpc.routing.policy_admin import ORG_COUNT_MAX
 from omni_grpc.storage import Database, EmbeddedPostgres, migrate
 
 DATABASE = "policies_tests"
@@ -95,6 +98,10 @@ def policy(name: str = "p", scope: str = "global", **fields: object) -> Policy:
     return Policy(name=name, scope=scope, **({"rule": Score()} | fields))  # type: ignore[arg-type]
 
 
+def renamed(text: str) -> Callable[..., Policy]:
+    return lambda entry: msgspec.structs.replace(entry.item, description=text)
+
+
 def held(policies: Policies) -> str | None:
     found = policies.for_call(ANN, "omni/auto", None, {})
     return None if found is None else found.policy.name
@@ -107,17 +114,61 @@ async def eventually(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.01)
 
 
+async def test_every_change_is_in_the_audit_log_of_whose_calls_it_is_for(
+    admin: PolicyAdmin, url: str
+) -> None:
+    with psycopg.connect(url, autocommit=True) as sql:
+        sql.execute("TRUNCATE audit_entry, audit_head, org")
+        sql.execute(
+            "INSERT INTO org (id, slug, display_name, account_id) OVERRIDING SYSTEM VALUE"
+            " VALUES (1, 'operator', '', 1), (2, 'acme', '', 2)"
+        )
+        ann = Actor(name="orgs/acme/apiKeys/0123456789ab", peer="192.0.2.1", call_id="c")
+        mine = (await admin.create(policy(scope="orgs/acme/teams/tt"), actor=ann)).entry
+        assert mine.update_by == "0123456789ab"
+        await admin.change(
+            mine.item.full_name, Kind.POLICY, renamed("new"), etag=mine.etag, actor=ann
+        )
+        await admin.delete(mine.item.full_name, Kind.POLICY, etag="", actor=ann)
+        await admin.put_all([policy()], actor=Actor(name="tool"))
+        with pytest.raises(FieldInvalid):
+            await admin.create(policy("bad name"), actor=ann)
+        rows = sql.execute(
+            "SELECT org_id, actor, action, resource, old_json IS NULL, new_json IS NULL"
+            " FROM audit_entry ORDER BY org_id DESC, position"
+        ).fetchall()
+        sql.execute("TRUNCATE org")
+    name = "orgs/acme/teams/tt/routingPolicies/p"
+    assert rows == [
+        (2, ann.name, "CreateRoutingPolicy", name, True, False),
+        (2, ann.name, "UpdateRoutingPolicy", name, False, False),
+        (2, ann.name, "DeleteRoutingPolicy", name, False, True),
+        (1, "tool", "CreateRoutingPolicy", "global/routingPolicies/p", True, False),
+    ]
+
+
+async def test_no_organisation_takes_the_room_of_the_others(admin: PolicyAdmin) -> None:
+    many = [policy(f"p{n}", scope="orgs/acme") for n in range(ORG_COUNT_MAX)]
+    await admin.put_all(many, actor=Actor(name="t"))
+    with pytest.raises(FieldInvalid, match="most it can have"):
+        await admin.create(policy("more", scope="orgs/acme/teams/tt"), actor=Actor(name="t"))
+    await admin.create(policy("more", scope="orgs/other"), actor=Actor(name="t"))
+    await admin.create(policy("more"), actor=Actor(name="t"))
+
+
 async def test_a_policy_holds_at_once_here_and_soon_in_every_other_worker(
     policies: Policies, admin: PolicyAdmin, worker: Worker
 ) -> None:
     other = await worker()
     following = asyncio.create_task(other.run())
     try:
-        written = await admin.create(policy(), actor="key")
+        written = await admin.create(policy(), actor=Actor(name="key"))
         assert held(policies) == "global/routingPolicies/p"
         assert written.entry.update_by == "key"
         await eventually(lambda: held(other) == "global/routingPolicies/p")
-        await admin.delete("global/routingPolicies/p", Kind.POLICY, etag="", actor="key")
+        await admin.delete(
+            "global/routingPolicies/p", Kind.POLICY, etag="", actor=Actor(name="key")
+        )
         assert held(policies) is None
         await eventually(lambda: held(other) is None)
     finally:
@@ -135,7 +186,9 @@ async def test_what_is_kept_comes_back_as_it_was_set(admin: PolicyAdmin, worker:
         order=-3,
         active=False,
     )
-    await admin.put_all([rich, policy("base", rule=Deterministic(models=("m",)))], actor="t")
+    await admin.put_all(
+        [rich, policy("base", rule=Deterministic(models=("m",)))], actor=Actor(name="t")
+    )
     again = await worker()
     assert {entry.item.full_name: entry.item for entry in again.entries(Kind.POLICY)}[
         rich.full_name
@@ -143,25 +196,22 @@ async def test_what_is_kept_comes_back_as_it_was_set(admin: PolicyAdmin, worker:
 
 
 async def test_an_etag_guards_against_a_change_that_was_not_seen(admin: PolicyAdmin) -> None:
-    name = (await admin.create(policy(), actor="a")).entry.item.full_name
+    name = (await admin.create(policy(), actor=Actor(name="a"))).entry.item.full_name
     first = (await admin.get(name, Kind.POLICY)).etag
 
-    def renamed(text: str) -> Callable[..., Policy]:
-        return lambda entry: policy(description=text)
-
-    await admin.change(name, Kind.POLICY, renamed("one"), etag=first, actor="b")
+    await admin.change(name, Kind.POLICY, renamed("one"), etag=first, actor=Actor(name="b"))
     with pytest.raises(EtagMismatch, match="changed by b"):
-        await admin.change(name, Kind.POLICY, renamed("two"), etag=first, actor="a")
+        await admin.change(name, Kind.POLICY, renamed("two"), etag=first, actor=Actor(name="a"))
     with pytest.raises(EtagMismatch):
-        await admin.delete(name, Kind.POLICY, etag=first, actor="a")
+        await admin.delete(name, Kind.POLICY, etag=first, actor=Actor(name="a"))
     with pytest.raises(AlreadyExists):
-        await admin.create(policy(), actor="a")
+        await admin.create(policy(), actor=Actor(name="a"))
     kept = (await admin.get(name, Kind.POLICY)).item
     assert kept.description == "one"
 
 
 async def test_what_is_wrong_changes_nothing(policies: Policies, admin: PolicyAdmin) -> None:
-    await admin.create(policy("good"), actor="t")
+    await admin.create(policy("good"), actor=Actor(name="t"))
     wrong = [
         policy("w", rule=Deterministic(models=())),
         policy("l", rule=Region(regions=("eu",), policy="l")),
@@ -172,30 +222,30 @@ async def test_what_is_wrong_changes_nothing(policies: Policies, admin: PolicyAd
     ]
     for item in wrong:
         with pytest.raises(FieldInvalid):
-            await admin.put_all([policy("also"), item], actor="t")
+            await admin.put_all([policy("also"), item], actor=Actor(name="t"))
     assert [entry.item.name for entry in policies.entries(Kind.POLICY)] == ["good"]
     assert policies.entries(Kind.EXPERIMENT) == ()
 
 
 async def test_a_loop_over_two_changes_is_refused_and_told_whole(admin: PolicyAdmin) -> None:
-    await admin.create(policy("a"), actor="t")
-    await admin.create(policy("b", rule=Region(regions=("eu",), policy="a")), actor="t")
+    await admin.create(policy("a"), actor=Actor(name="t"))
+    await admin.create(policy("b", rule=Region(regions=("eu",), policy="a")), actor=Actor(name="t"))
     back = policy("a", rule=Region(regions=("eu",), policy="b"))
     with pytest.raises(FieldInvalid, match=r"loop: .*a -> .*b -> .*a"):
         await admin.change(
-            "global/routingPolicies/a", Kind.POLICY, lambda _: back, etag="", actor="t"
+            "global/routingPolicies/a", Kind.POLICY, lambda _: back, etag="", actor=Actor(name="t")
         )
 
 
 async def test_what_something_needs_cannot_be_deleted(admin: PolicyAdmin) -> None:
     served = Experiment(name="e", arms=(Arm(name="b", share_ppm=1, policy="p"),))
-    await admin.put_all([policy(), served], actor="t")
+    await admin.put_all([policy(), served], actor=Actor(name="t"))
     with pytest.raises(FieldInvalid, match="served by the policy 'p'"):
-        await admin.delete("global/routingPolicies/p", Kind.POLICY, etag="", actor="t")
-    await admin.delete("global/experiments/e", Kind.EXPERIMENT, etag="", actor="t")
-    await admin.delete("global/routingPolicies/p", Kind.POLICY, etag="", actor="t")
+        await admin.delete("global/routingPolicies/p", Kind.POLICY, etag="", actor=Actor(name="t"))
+    await admin.delete("global/experiments/e", Kind.EXPERIMENT, etag="", actor=Actor(name="t"))
+    await admin.delete("global/routingPolicies/p", Kind.POLICY, etag="", actor=Actor(name="t"))
     with pytest.raises(NotFound):
-        await admin.delete("global/routingPolicies/p", Kind.POLICY, etag="", actor="t")
+        await admin.delete("global/routingPolicies/p", Kind.POLICY, etag="", actor=Actor(name="t"))
     with pytest.raises(FieldInvalid, match="must have the form"):
         await admin.get("global/experiments/e", Kind.POLICY)
 
@@ -204,7 +254,10 @@ async def test_of_two_who_write_at_once_none_undoes_the_other(
     admin: PolicyAdmin, worker: Worker
 ) -> None:
     other = PolicyAdmin(await worker())
-    writers = [(admin if n % 2 else other).create(policy(f"p{n}"), actor="t") for n in range(10)]
+    writers = [
+        (admin if n % 2 else other).create(policy(f"p{n}"), actor=Actor(name="t"))
+        for n in range(10)
+    ]
     await asyncio.gather(*writers)
     assert len(await admin.entries(Kind.POLICY)) == 10
 
@@ -214,15 +267,16 @@ async def test_an_experiment_begins_when_it_is_made_and_keeps_that(
 ) -> None:
     made = Experiment(name="e", arms=(Arm(name="b", share_ppm=100_000),))
     began = clock.moment
-    await admin.put_all([made], actor="t")
+    await admin.put_all([made], actor=Actor(name="t"))
     clock.moment += timedelta(days=3)
     more = Experiment(name="e", arms=(Arm(name="b", share_ppm=200_000),))
-    (written,) = await admin.put_all([more], actor="t")
+    (written,) = await admin.put_all([more], actor=Actor(name="t"))
     assert isinstance(written.entry.item, Experiment)
     assert written.entry.item.start_time == began
     assert "runs, and units may now change their arms" in written.warnings[0]
     (beside,) = await admin.put_all(
-        [Experiment(name="f", arms=(Arm(name="b", share_ppm=1, models=("new/model",)),))], actor="t"
+        [Experiment(name="f", arms=(Arm(name="b", share_ppm=1, models=("new/model",)),))],
+        actor=Actor(name="t"),
     )
     assert [warning.split(" ")[0:4] for warning in beside.warnings] == [
         ["the", "catalog", "knows", "no"],
@@ -241,8 +295,8 @@ async def test_the_database_holds_over_the_file_until_it_is_deleted(
     policies = await worker(path)
     admin = PolicyAdmin(policies)
     with pytest.raises(FieldInvalid, match="stands in the policies file"):
-        await admin.delete("global/routingPolicies/p", Kind.POLICY, etag="", actor="t")
-    await admin.create(policy(description="database"), actor="t")
+        await admin.delete("global/routingPolicies/p", Kind.POLICY, etag="", actor=Actor(name="t"))
+    await admin.create(policy(description="database"), actor=Actor(name="t"))
     entries = policies.entries(Kind.POLICY)
     assert [(entry.source, entry.hidden) for entry in entries] == [
         (Source.DATABASE, False),
@@ -251,7 +305,7 @@ async def test_the_database_holds_over_the_file_until_it_is_deleted(
     found = policies.for_call(ANN, "omni/auto", None, {})
     assert found is not None
     assert found.policy.policy.description == "database"
-    await admin.delete("global/routingPolicies/p", Kind.POLICY, etag="", actor="t")
+    await admin.delete("global/routingPolicies/p", Kind.POLICY, etag="", actor=Actor(name="t"))
     found = policies.for_call(ANN, "omni/auto", None, {})
     assert found is not None
     assert found.policy.policy.description == "file"
@@ -312,7 +366,7 @@ async def test_before_the_database_was_read_no_call_is_routed_as_if_nothing_held
 async def test_a_row_of_a_newer_release_is_left_out_and_told(
     url: str, policies: Policies, admin: PolicyAdmin
 ) -> None:
-    await admin.create(policy("known"), actor="t")
+    await admin.create(policy("known"), actor=Actor(name="t"))
     with psycopg.connect(url) as connection:
         connection.execute(
             "INSERT INTO routing_rule (kind, scope, name, content, revision, update_by) VALUES "
@@ -330,7 +384,9 @@ async def test_a_row_of_a_newer_release_is_left_out_and_told(
 async def test_a_report_is_made_from_the_calls_that_were_recorded(
     url: str, admin: PolicyAdmin
 ) -> None:
-    await admin.put_all([Experiment(name="e", arms=(Arm(name="b", share_ppm=500_000),))], actor="t")
+    await admin.put_all(
+        [Experiment(name="e", arms=(Arm(name="b", share_ppm=500_000),))], actor=Actor(name="t")
+    )
     rows = [
         (uuid.UUID(int=(n + 1) << 64), n % 5, "b" if n % 2 else "control", 1_000 * (1 + n % 2),
          f"user-{n % 60}" if n % 3 else "", 100 + n)
