@@ -13,7 +13,11 @@ def configure_logs(settings: Settings) -> None:
     level = getattr(logging, settings.log_level.upper())
     console = settings.log_format == "console"
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # Local variables are shown otherwise, and some hold secrets.
+            exception_formatter=structlog.dev.RichTracebackFormatter(show_locals=False),
+        )
         if console
         else structlog.processors.JSONRenderer()
     )

@@ -12,7 +12,7 @@ from omni_grpc.vault.master_keys import (
 from omni_grpc.vault.model import CredentialSet, Opened, Owner, Secret, Stored
 from omni_grpc.vault.rotation import Rotated, Rotation
 from omni_grpc.vault.store import CredentialStore
-from omni_grpc.vault.vault import CREDENTIALS_MAX, Vault, VaultObserver, missing
+from omni_grpc.vault.vault import CREDENTIALS_MAX, Told, Vault, VaultObserver, missing
 
 __all__ = [
     "CREDENTIALS_MAX",
@@ -26,6 +26,7 @@ __all__ = [
     "Rotation",
     "Secret",
     "Stored",
+    "Told",
     "Vault",
     "VaultObserver",
     "missing",

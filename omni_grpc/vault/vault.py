@@ -215,9 +215,7 @@ class Vault:
             await told(connection, None, row)
             return row
 
-        row = await self._database.transaction(work)
-        await self._sets.clear()
-        return row
+        return await self._database.transaction(work)
 
     async def update(
         self,
@@ -226,7 +224,7 @@ class Vault:
         etag: str,
         changes: Mapping[str, object],
         *,
-        check: Callable[[str, Secret], None],
+        check: Callable[[str, Secret], Awaitable[None]],
         told: Told,
     ) -> Stored:
         """Changes a credential: `secret`, `variables`, `weight`, `fee_ppm`, `active`.
@@ -256,7 +254,7 @@ class Vault:
             envelope, hint = _envelope_of(old), old.hint
             if not changes.keys().isdisjoint(("secret", "variables")):
                 secret = self._changed(old, changes)
-                check(old.provider, secret)
+                await check(old.provider, secret)
                 envelope = self._sealed(secret, _place_of(old))
                 hint = hint_of(secret.text)
             row = await store.update(
@@ -277,9 +275,7 @@ class Vault:
             await told(connection, old, row)
             return row
 
-        row = await self._database.transaction(work)
-        await self._sets.clear()
-        return row
+        return await self._database.transaction(work)
 
     async def delete(self, owner: Owner, slug: str, etag: str, told: Told) -> None:
         """Forgets a credential.
@@ -298,7 +294,6 @@ class Vault:
             await told(connection, old, None)
 
         await self._database.transaction(work)
-        await self._sets.clear()
 
     def _changed(self, old: Stored, changes: Mapping[str, object]) -> Secret:
         text, variables = changes.get("secret"), changes.get("variables")

@@ -18,7 +18,7 @@ from omni_grpc.vault.envelope import Envelope
 from omni_grpc.vault.master_keys import key_id
 
 
-def unchecked(provider: str, secret: Secret) -> None:
+async def unchecked(provider: str, secret: Secret) -> None:
     """Every provider takes every secret."""
 
 
