@@ -1,7 +1,8 @@
 """Puts together how credits are bought, by what the operator set."""
 
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omni_grpc.billing import Ledger
 from omni_grpc.core.clock import Clock
@@ -28,7 +29,18 @@ class Buying:
     top_ups: TopUps
     automatic: AutoStore
     cards: CardDesk | None
-    wallets: WalletDesk | None = None
+    wallets: WalletDesk | None
+
+    def work(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs in each worker, for ever."""
+        desks = (self.cards, self.wallets)
+        return [self.top_ups.run(), *(desk.run() for desk in desks if desk is not None)]
+
+    async def close(self) -> None:
+        """Closes the connections to whoever takes payments."""
+        for desk in (self.cards, self.wallets):
+            if desk is not None:
+                await desk.close()
 
 
 def buying_of(settings: Settings, database: Database, ledger: Ledger, clock: Clock) -> Buying:

@@ -42,6 +42,7 @@ from omni_grpc.rest_api import (
     responses,
     routes_asked,
     stripe_events,
+    top_up,
 )
 from omni_grpc.rest_api.admin import Found, OperationRoutes
 from omni_grpc.rest_api.anthropic import ANTHROPIC_ERRORS, AnthropicHeads
@@ -62,9 +63,10 @@ from omni_grpc.rest_api.own_chat import OwnChatRoutes
 from omni_grpc.rest_api.responses import ResponseRoutes
 from omni_grpc.rest_api.routes_asked import RouteRoutes
 from omni_grpc.rest_api.stripe_events import StripeEventsRoute
+from omni_grpc.rest_api.top_up import TopUpRoute
 from omni_grpc.rest_api.usage import USAGE_PATH, UsageRoutes
 from omni_grpc.storage import Sealer
-from omni_grpc.topups import CardDesk
+from omni_grpc.topups import CardDesk, WalletDesk
 
 _EXPOSED_HEADERS: Final = (
     "request-id",
@@ -78,6 +80,9 @@ _EXPOSED_HEADERS: Final = (
     "x-should-retry",
     "retry-after",
     "retry-after-ms",
+    "payment-required",
+    "payment-response",
+    "x-payment-response",
     *OPENAI_NAMES,
     *ANTHROPIC_NAMES,
 )
@@ -100,6 +105,7 @@ def build_app(
     usage: UsageReports,
     operations: Operations,
     card_desk: CardDesk | None,
+    wallets: WalletDesk | None,
     credits_per_usd: int,
     reasoning_sealer: Sealer,
     catalog: Callable[[], CatalogSnapshot],
@@ -126,6 +132,7 @@ def build_app(
         usage: reports of what was used.
         operations: what is served by its route alone.
         card_desk: takes Stripe's events; None where no cards are taken.
+        wallets: takes payments in USDC; None where none are taken.
         credits_per_usd: in which unit estimates show credits too.
         reasoning_sealer: seals reasoning that callers carry back.
         catalog: the current snapshot.
@@ -137,7 +144,8 @@ def build_app(
         clock: the time.
         ping_seconds: a silent stream gets a comment after each of these.
     """
-    door = Door(gates, clock, observer)
+    bought = TopUpRoute(wallets)
+    door = Door(gates, clock, observer, None if wallets is None else bought)
     model = ModelRoutes(catalog, providers)
     own = BillingRoutes(ledger, accounts, tokens)
     used = UsageRoutes(usage, accounts, tokens)
@@ -190,6 +198,7 @@ def build_app(
         call(billing.TRANSACTIONS_PATH, Permission.SEE_MONEY, own.list_transactions),
         call(billing.CALL_PATH, Permission.SEE_MONEY, own.get_call),
         call(USAGE_PATH, Permission.SEE_MONEY, used.summarize),
+        call(top_up.PATH, Permission.SPEND, bought, WRITE),
         Route("/health", _Endpoint(probe.health)),
         Route("/ready", _Endpoint(probe.ready)),
     ]

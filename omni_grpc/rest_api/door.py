@@ -30,6 +30,20 @@ CANCELLED: Final = "CANCELLED"
 Handler = Callable[[Exchange, Call], Awaitable[None]]
 
 
+class Payments(Protocol):
+    """Takes what a request pays, and offers what would help."""
+
+    async def take(self, exchange: Exchange, call: Call) -> None:
+        """Before the call is served.
+
+        Raises:
+            OmniError: it brought a payment that cannot be taken.
+        """
+
+    def offer(self, error: OmniError, call: Call) -> None:
+        """Before an error is told."""
+
+
 class CallObserver(Protocol):
     """Is told of each call's end; the metrics are."""
 
@@ -40,8 +54,15 @@ class CallObserver(Protocol):
 class Door:
     """Takes calls through context, deadline, auth and admission to their handlers."""
 
-    def __init__(self, gates: Gates, clock: Clock, observer: CallObserver) -> None:
+    def __init__(
+        self,
+        gates: Gates,
+        clock: Clock,
+        observer: CallObserver,
+        payments: Payments | None = None,
+    ) -> None:
         self._gates = gates
+        self._payments = payments
         self._clock = clock
         self._observer = observer
         self._running: set[asyncio.Task[object]] = set()
@@ -90,6 +111,8 @@ class Door:
             error = Internal("The service failed; its log knows the call by its request_id.")
         else:
             return OK
+        if self._payments is not None:
+            self._payments.offer(error, call)
         await exchange.fail(error, call.name)
         return error.reason
 
@@ -103,9 +126,10 @@ class Door:
         patience = Patience(due)
         try:
             with patience:
-                call.peer = exchange.peer
-                await self._gates.authenticate(call, exchange.presented_key(), permission)
+                await self._gates.authenticate(call, exchange.presented(), permission)
                 with self._gates.admitted():
+                    if self._payments is not None:
+                        await self._payments.take(exchange, call)
                     await handler(exchange, call)
         except TimeoutError:
             if not patience.expired:

@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from omni_grpc.completion import Call, checked_request_id
 from omni_grpc.core.errors import Deadline, FieldInvalid, OmniError, TooLarge
 from omni_grpc.core.limits import REQUEST_BYTES_MAX
+from omni_grpc.identity.presented import UNUSUAL_NAMES, Presented, bearer_token, presented_in
 from omni_grpc.rest_api.errors import OPENAI_ERRORS, ErrorForm, Headers, error_headers
 
 BODY_SECONDS_MAX: Final = 60.0
@@ -32,6 +33,7 @@ STREAM_ERROR_SECONDS_MAX: Final = 5.0
 TIMEOUT_HEADER: Final = b"x-omni-timeout-ms"
 REQUEST_ID_HEADER: Final = b"idempotency-key"
 OPTIONAL_HEADER: Final = b"x-omni-optional"
+_UNUSUAL: Final = frozenset(name.encode() for name in UNUSUAL_NAMES)
 _TIMEOUT_DIGITS_MAX: Final = 15
 _PAGE_SIZE_DIGITS_MAX: Final = 9
 
@@ -64,10 +66,12 @@ class Exchange:
         "_started",
         "_unread",
         "_watcher",
+        "added_headers",
         "call",
         "client_gone",
         "errors",
         "last_sent_s",
+        "paid",
         "scope",
     )
 
@@ -95,6 +99,10 @@ class Exchange:
         """Whether the task was cancelled because the client went away."""
         self.last_sent_s = 0.0
         """When something was last sent, by the event loop's clock."""
+        self.added_headers: Headers = []
+        """Headers of the answer, whatever it is."""
+        self.paid: dict[str, object] | None = None
+        """The top-up that a payment in the request bought."""
 
     # --- what was asked -----------------------------------------------------------------------
     @property
@@ -146,13 +154,22 @@ class Exchange:
         text = self._headers.get(OPTIONAL_HEADER, b"").decode("latin-1")
         return tuple(name for name in map(str.strip, text.split(",")) if name)
 
-    def presented_key(self) -> str | None:
-        """The API key of `Authorization: Bearer`, else of `X-API-Key`; it may be any text."""
-        authorization = self._headers.get(b"authorization", b"")
-        kind, _, key = authorization.partition(b" ")
-        if kind.lower() != b"bearer":
-            key = self._headers.get(b"x-api-key", authorization)
-        return key.strip().decode("latin-1") or None
+    def presented(self) -> Presented:
+        """What the headers say of who sends the request; a token may be any text.
+
+        Raises:
+            FieldInvalid: they contradict each other.
+        """
+        headers = self._headers
+        if len(headers) == len(self.scope["headers"]) and _UNUSUAL.isdisjoint(headers):
+            authorization = headers.get(b"authorization", b"").decode("latin-1")
+            return Presented(bearer_token(authorization).strip() or None, self.peer)
+        values: dict[str, list[str]] = {}
+        for name, value in self.scope["headers"]:
+            if name in _UNUSUAL or name == b"authorization":
+                values.setdefault(name.decode(), []).append(value.decode("latin-1"))
+        host = headers.get(b"host", b"").decode("latin-1")
+        return presented_in(values, peer=self.peer, host=host)
 
     def header(self, name: bytes) -> str:
         """A header by its name in lower case; empty where it was not sent."""
@@ -237,6 +254,7 @@ class Exchange:
                 "status": status,
                 "headers": [
                     *headers,
+                    *self.added_headers,
                     *self._limit_headers(),
                     (b"content-length", b"%d" % len(body)),
                 ],
@@ -251,7 +269,12 @@ class Exchange:
             {
                 "type": "http.response.start",
                 "status": 200,
-                "headers": [*headers, *self._limit_headers(), *_EVENT_STREAM_HEADERS],
+                "headers": [
+                    *headers,
+                    *self.added_headers,
+                    *self._limit_headers(),
+                    *_EVENT_STREAM_HEADERS,
+                ],
             }
         )
 
@@ -262,7 +285,7 @@ class Exchange:
         """
         self._has_events = False
         self._started = True
-        headers = [*headers, *self._limit_headers()]
+        headers = [*headers, *self.added_headers, *self._limit_headers()]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     def _limit_headers(self) -> Headers:
