@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 import uvicorn
 
-from omni_grpc.administration import turned_off
+from omni_grpc.administration import sync_audit, turned_off
+from omni_grpc.audit import Actor
 from omni_grpc.billing import (
     CallJournal,
     Housekeeper,
@@ -409,6 +410,7 @@ class Worker:
                 syncer,
                 sources,
                 hours=settings.catalog_sync_hours,
+                audit=sync_audit(Actor(name="omni-grpc schedule")),
             )
         return CatalogSync(self._catalog, syncer, sources)
 

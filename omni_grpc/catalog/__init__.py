@@ -40,6 +40,7 @@ from omni_grpc.catalog.store import CatalogStore
 from omni_grpc.catalog.sync import Progress, SourceReport, Stage, Syncer, SyncReport
 from omni_grpc.catalog.validation import Opinion, Validation, opinions, validate
 from omni_grpc.catalog.words import LAYER_NAMES, OFFER_FIELDS, OwnPrice, Words
+from omni_grpc.catalog.writing import Audit
 
 __all__ = [
     "GLOBAL_SCOPE",
@@ -48,6 +49,7 @@ __all__ = [
     "OFFER_FIELDS",
     "RESERVED_PREFIX",
     "Alias",
+    "Audit",
     "Catalog",
     "CatalogSnapshot",
     "CatalogStore",

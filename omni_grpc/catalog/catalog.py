@@ -25,6 +25,7 @@ from omni_grpc.catalog.ratings import stated_ratings
 from omni_grpc.catalog.snapshot import CatalogSnapshot
 from omni_grpc.catalog.store import CatalogContent, CatalogStore, today
 from omni_grpc.catalog.words import Words, faults_of
+from omni_grpc.catalog.writing import Audit, unaudited
 from omni_grpc.core.errors import FieldInvalid, NotFound, OmniError
 from omni_grpc.core.limits import CATALOG_POLL_SECONDS
 from omni_grpc.storage import Database
@@ -104,7 +105,7 @@ class Catalog:
             except Exception:
                 log.exception("catalog_poll_failed")
 
-    async def set_alias(self, alias: Alias, *, actor: str) -> None:
+    async def set_alias(self, alias: Alias, *, actor: str, audit: Audit = unaudited) -> None:
         """Make an alias, or change it; it counts here at once and elsewhere within a poll.
 
         Raises:
@@ -115,10 +116,17 @@ class Catalog:
         await self.refresh()
         for field, fault in alias_faults(self._snapshot, alias):
             raise FieldInvalid(fault, field=field)
-        await self._store.set_alias(alias, actor=actor)
+        await self._store.set_alias(alias, actor=actor, audit=audit)
         await self.load()
 
-    async def delete_alias(self, name: str, *, actor: str, scope: str = GLOBAL_SCOPE) -> None:
+    async def delete_alias(
+        self,
+        name: str,
+        *,
+        actor: str,
+        scope: str = GLOBAL_SCOPE,
+        audit: Audit = unaudited,
+    ) -> None:
         """Take an alias of a scope away.
 
         Raises:
@@ -126,11 +134,18 @@ class Catalog:
             FieldInvalid: models.yaml sets it.
             LedgerUnavailable: the database does not answer.
         """
-        await self._store.delete_alias(name, actor=actor, scope=scope)
+        await self._store.delete_alias(name, actor=actor, scope=scope, audit=audit)
         await self.load()
 
     async def update_model(
-        self, offer_id: str, words: Words, fields: Collection[str], *, etag: str = "", actor: str
+        self,
+        offer_id: str,
+        words: Words,
+        fields: Collection[str],
+        *,
+        etag: str = "",
+        actor: str,
+        audit: Audit = unaudited,
     ) -> Offer:
         """Say something of an offer; it counts here at once and elsewhere within a poll.
 
@@ -140,6 +155,7 @@ class Catalog:
             fields: which fields of `words` to change, at least one.
             etag: what `etag_of` the offer was when the caller read it; empty: whatever it is.
             actor: who asked for it, for the record of changes.
+            audit: is told what was said of it before and after.
 
         Returns:
             The offer as it is now.
@@ -160,7 +176,7 @@ class Catalog:
                 f"The replacement {words.replacement!r} names no model and no alias{near}.",
                 field="replacement",
             )
-        await self._store.set_words(offer_id, words, fields, etag=etag, actor=actor)
+        await self._store.set_words(offer_id, words, fields, etag=etag, actor=actor, audit=audit)
         await self.load()
         offer = self._snapshot.get(offer_id)
         if offer is None:

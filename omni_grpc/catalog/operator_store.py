@@ -152,10 +152,11 @@ async def set_file(
 
 async def set_words(
     connection: Connection, offer_id: str, words: Words, fields: Iterable[str], *, actor: str
-) -> bool:
+) -> tuple[Words | None, Words | None] | None:
     """Make what calls said of an offer, in some fields, what `words` say of it.
 
-    A field that `words` leave out is taken back. Returns whether that changed anything.
+    A field that `words` leave out is taken back. Returns what they said before
+    and say now, None where that changed nothing.
 
     Raises:
         FieldInvalid: models.yaml speaks of such a field, or a replacement would lead back.
@@ -175,14 +176,14 @@ async def set_words(
     old = msgspec.json.decode(found, type=Words) if found else Words()
     new = msgspec.structs.replace(old, **{field: getattr(words, field) for field in chosen})
     if new == old:
-        return False
+        return None
     if new == Words():
         await connection.execute(FORGET_RULE_OF_CALL, (offer_id,))
     else:
         text = msgspec.json.encode(new).decode()
         await connection.execute(SET_RULE_OF_CALL, (offer_id, text))
     await settle(connection, actor, check=words.replacement is not None)
-    return True
+    return None if old == Words() else old, None if new == Words() else new
 
 
 async def settle(connection: Connection, actor: str, *, check: bool = False) -> bool:

@@ -15,6 +15,7 @@ from omni_grpc.catalog.catalog import Catalog
 from omni_grpc.catalog.sources.registry import Source
 from omni_grpc.catalog.sources.store import SourceStore
 from omni_grpc.catalog.sync import Syncer, SyncReport
+from omni_grpc.catalog.writing import Audit, unaudited
 from omni_grpc.core.errors import OmniError
 from omni_grpc.storage import Database
 
@@ -44,6 +45,7 @@ class Schedule:
         sources: whom to ask.
         hours: how long from one sync to the next.
         poll_s: how often to look whether one is due.
+        audit: is told of what a sync changed.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Schedule:
         *,
         hours: float,
         poll_s: float = POLL_SECONDS,
+        audit: Audit = unaudited,
     ) -> None:
         self._store = SourceStore(database)
         self._catalog = catalog
@@ -62,6 +65,7 @@ class Schedule:
         self._sources = tuple(sources)
         self._interval_s = hours * _SECONDS_PER_HOUR
         self._poll_s = poll_s
+        self._audit = audit
         self._holder = secrets.token_hex(8)
 
     async def run(self) -> NoReturn:
@@ -85,7 +89,7 @@ class Schedule:
             return None
         next_in_s = min(RETRY_SECONDS, self._interval_s)
         try:
-            report = await self._syncer.sync(self._sources, actor=ACTOR)
+            report = await self._syncer.sync(self._sources, actor=ACTOR, audit=self._audit)
             if not report.failed:
                 next_in_s = self._interval_s
         finally:

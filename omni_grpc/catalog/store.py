@@ -27,11 +27,13 @@ from omni_grpc.catalog.words import FILE, LAYER_NAMES, Expanded, Rule, Words
 from omni_grpc.catalog.writing import (
     OPERATOR,
     VERSION,
+    Audit,
     each,
     lock,
     raise_version,
     record,
     scalar,
+    unaudited,
 )
 from omni_grpc.core.errors import EtagMismatch, FieldInvalid, NotFound
 from omni_grpc.core.money import Price
@@ -135,7 +137,7 @@ class CatalogStore:
         held = await self._database.transaction(aliases_of)
         return tuple(alias for alias, _ in held)
 
-    async def set_alias(self, alias: Alias, *, actor: str) -> None:
+    async def set_alias(self, alias: Alias, *, actor: str, audit: Audit = unaudited) -> None:
         """Make an alias, or change it.
 
         Raises:
@@ -157,10 +159,19 @@ class CatalogStore:
             change = Change(subject, ALIAS, _targets(old), _targets(alias.targets))
             await record(connection, (change,), OPERATOR, actor)
             await raise_version(connection)
+            before = None if old is None else msgspec.structs.replace(alias, targets=old)
+            await audit(connection, before, alias)
 
         await self._database.transaction(work)
 
-    async def delete_alias(self, name: str, *, actor: str, scope: str = GLOBAL_SCOPE) -> None:
+    async def delete_alias(
+        self,
+        name: str,
+        *,
+        actor: str,
+        scope: str = GLOBAL_SCOPE,
+        audit: Audit = unaudited,
+    ) -> None:
         """Take an alias away.
 
         Raises:
@@ -178,6 +189,8 @@ class CatalogStore:
             change = Change(subject_of(scope, name), ALIAS, _targets(old), None)
             await record(connection, (change,), OPERATOR, actor)
             await raise_version(connection)
+            gone = Alias(name=name, scope=scope, targets=tuple(old))
+            await audit(connection, gone, None)
 
         await self._database.transaction(work)
 
@@ -200,7 +213,14 @@ class CatalogStore:
         return await self._database.transaction(work)
 
     async def set_words(
-        self, offer_id: str, words: Words, fields: Collection[str], *, etag: str, actor: str
+        self,
+        offer_id: str,
+        words: Words,
+        fields: Collection[str],
+        *,
+        etag: str,
+        actor: str,
+        audit: Audit = unaudited,
     ) -> None:
         """Say something of an offer, in some fields; one that `words` leave out is taken back.
 
@@ -210,6 +230,7 @@ class CatalogStore:
             fields: which of `words.OFFER_FIELDS` to change.
             etag: what the caller saw, `etag_of` an offer; empty changes it whatever it is.
             actor: who asked for it, for the record of changes.
+            audit: is told what was said of it before and after.
 
         Raises:
             NotFound: there is no such offer.
@@ -227,8 +248,10 @@ class CatalogStore:
                     f"{offer_id} was changed since you read it. Read it again, and decide anew.",
                     field="etag",
                 )
-            if await set_words(connection, offer_id, words, fields, actor=actor):
+            said = await set_words(connection, offer_id, words, fields, actor=actor)
+            if said is not None:
                 await raise_version(connection)
+                await audit(connection, *said)
 
         await self._database.transaction(work)
 

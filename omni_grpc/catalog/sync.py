@@ -35,6 +35,7 @@ from omni_grpc.catalog.sources.fetch import Fetched, Stamp, fetch
 from omni_grpc.catalog.sources.reading import Reading, Surroundings
 from omni_grpc.catalog.sources.registry import Source
 from omni_grpc.catalog.sources.store import SourceStore
+from omni_grpc.catalog.writing import Audit, unaudited
 from omni_grpc.core.errors import Busy
 from omni_grpc.storage import Database
 
@@ -143,6 +144,7 @@ class Syncer:
         accept: bool = False,
         dry_run: bool = False,
         on_progress: OnProgress = lambda _: None,
+        audit: Audit = unaudited,
     ) -> SyncReport:
         """Ask the sources, and make the catalog what all of them say together.
 
@@ -152,6 +154,7 @@ class Syncer:
             accept: whether everything is believed, however far it moves.
             dry_run: whether nothing is written.
             on_progress: is told of each step.
+            audit: is told of what changed, where anything did.
 
         Raises:
             Busy: a sync is running here already.
@@ -164,7 +167,7 @@ class Syncer:
         self._running = True
         try:
             with collector_paused():
-                return await self._sync(sources, actor, accept, dry_run, on_progress)
+                return await self._sync(sources, actor, accept, dry_run, on_progress, audit)
         finally:
             self._running = False
 
@@ -175,6 +178,7 @@ class Syncer:
         accept: bool,
         dry_run: bool,
         on_progress: OnProgress,
+        audit: Audit,
     ) -> SyncReport:
         began_s = time.monotonic()
         at = dt.datetime.now(dt.UTC)
@@ -193,7 +197,7 @@ class Syncer:
             decision = await asyncio.to_thread(decide, state, words, rules, at)
             return decision.brought
 
-        version = await self._store.bring(chosen, actor=actor, write=not dry_run)
+        version = await self._store.bring(chosen, actor=actor, write=not dry_run, audit=audit)
         if decision is None:
             raise AssertionError("the store did not ask what to write")
         report = _report(version, decision, reports, dry_run=dry_run, began_s=began_s)

@@ -5,9 +5,10 @@ For use inside one transaction that began with `lock` and ends, if anything chan
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, LiteralString
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final, LiteralString, TypeAlias
 
+import msgspec
 from psycopg.rows import args_row, scalar_row
 
 from omni_grpc.catalog.changes import Change
@@ -38,6 +39,17 @@ COPY price_rate (price_version, unit, prompt_tokens_min, nanousd_per_mtok) FROM 
 COPY_CHANGES: Final = """
 COPY model_change (subject, field, old_value, new_value, source, actor) FROM STDIN
 """
+
+
+Audit: TypeAlias = Callable[
+    [Connection, msgspec.Struct | None, msgspec.Struct | None], Awaitable[None]
+]
+"""Called last in the transaction that writes what somebody said, with what was said before and what
+is said now, None for nothing: the audit log's entry."""
+
+
+async def unaudited(_: Connection, __: msgspec.Struct | None, ___: msgspec.Struct | None) -> None:
+    """For what no caller asked for: the record of changes has it."""
 
 
 async def lock(connection: Connection) -> int:

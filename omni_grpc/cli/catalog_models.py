@@ -6,6 +6,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 from rich.table import Table
 
+from omni_grpc.administration import alias_audit, model_audit
+from omni_grpc.audit import Actor
 from omni_grpc.catalog import (
     LAYER_NAMES,
     Alias,
@@ -103,7 +105,10 @@ def run_catalog_update(
         raise CommandError("Nothing to do: give an option such as --disable or --tag.")
 
     async def work(_: Settings, catalog: Catalog) -> None:
-        offer = await catalog.update_model(model, words, fields, actor=f"{ACTOR} update")
+        actor = Actor(name=f"{ACTOR} update")
+        offer = await catalog.update_model(
+            model, words, fields, actor=actor.name, audit=model_audit(actor, model)
+        )
         if as_json:
             print_json(_facts(catalog.snapshot, offer, ()))
         else:
@@ -136,7 +141,9 @@ def run_alias_set(
     alias = Alias(name=name, scope=check_scope(scope), targets=tuple(targets))
 
     async def work(_: Settings, catalog: Catalog) -> None:
-        await catalog.set_alias(alias, actor=f"{ACTOR} alias set")
+        actor = Actor(name=f"{ACTOR} alias set")
+        audit = alias_audit(actor, "SetAlias", alias.scope, name)
+        await catalog.set_alias(alias, actor=actor.name, audit=audit)
         if as_json:
             print_json(msgspec.to_builtins(alias))
         else:
@@ -150,7 +157,9 @@ def run_alias_delete(place: Place, name: str, scope: str, *, as_json: bool) -> N
     check_scope(scope)
 
     async def work(_: Settings, catalog: Catalog) -> None:
-        await catalog.delete_alias(name, actor=f"{ACTOR} alias delete", scope=scope)
+        actor = Actor(name=f"{ACTOR} alias delete")
+        audit = alias_audit(actor, "DeleteAlias", scope, name)
+        await catalog.delete_alias(name, actor=actor.name, scope=scope, audit=audit)
         if as_json:
             print_json({"name": name, "scope": scope, "deleted": True})
         else:

@@ -12,6 +12,8 @@ import rich.progress
 import typer
 from rich.console import Console
 
+from omni_grpc.administration import sync_audit
+from omni_grpc.audit import Actor
 from omni_grpc.catalog import (
     Progress,
     SourceError,
@@ -71,7 +73,12 @@ def run_catalog_sync(
         syncer = Syncer(rooms.database, price_change_max_ppm=settings.catalog_price_change_max_ppm)
         with _shown(as_json) as on_progress:
             return await syncer.sync(
-                sources, actor=ACTOR, accept=accept, dry_run=dry_run, on_progress=on_progress
+                sources,
+                actor=ACTOR,
+                accept=accept,
+                dry_run=dry_run,
+                on_progress=on_progress,
+                audit=sync_audit(Actor(name=ACTOR)),
             )
 
     report = work_in(place, work)

@@ -12,6 +12,8 @@ import grpc
 from omni.catalog.v1 import catalog_service_pb2 as pb
 from omni.catalog.v1 import catalog_service_pb2_grpc as pb_grpc
 
+from omni_grpc.administration import alias_audit, model_audit
+from omni_grpc.audit import Actor
 from omni_grpc.catalog import (
     GLOBAL_SCOPE,
     HISTORY_FIELDS,
@@ -100,12 +102,14 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
         context: _Context,
     ) -> pb.UpdateModelResponse:
         """Says something of an offer, or takes it back."""
+        offer_id, actor = _offer_id(request.model.name, "model.name"), _actor()
         offer = await self._catalog.update_model(
-            _offer_id(request.model.name, "model.name"),
+            offer_id,
             words_of(request.model),
             updated_fields(request.update_mask.paths),
             etag=request.model.etag,
-            actor=_actor(),
+            actor=actor.name,
+            audit=model_audit(actor, offer_id),
         )
         message = model_message(self._snapshot(), offer, self._providers)
         return pb.UpdateModelResponse(model=message)
@@ -196,7 +200,9 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
             scope=request.alias.scope or GLOBAL_SCOPE,
             targets=tuple(request.alias.targets),
         )
-        await self._catalog.set_alias(alias, actor=_actor())
+        actor = _actor()
+        audit = alias_audit(actor, "SetAlias", alias.scope, alias.name)
+        await self._catalog.set_alias(alias, actor=actor.name, audit=audit)
         return pb.SetAliasResponse(alias=alias_message(alias))
 
     async def DeleteAlias(
@@ -206,7 +212,9 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
     ) -> pb.DeleteAliasResponse:
         """Takes an alias away."""
         scope = check_scope(request.scope or GLOBAL_SCOPE)
-        await self._catalog.delete_alias(request.name, actor=_actor(), scope=scope)
+        actor = _actor()
+        audit = alias_audit(actor, "DeleteAlias", scope, request.name)
+        await self._catalog.delete_alias(request.name, actor=actor.name, scope=scope, audit=audit)
         return pb.DeleteAliasResponse()
 
     def _scope(self, scope: str) -> str:
@@ -229,9 +237,10 @@ def _own_scope() -> str:
     return GLOBAL_SCOPE if principal is None else f"orgs/{principal.org_slug}"
 
 
-def _actor() -> str:
-    principal = current_call().principal
-    return "" if principal is None else principal.key_name
+def _actor() -> Actor:
+    call = current_call()
+    name = "" if call.principal is None else call.principal.actor
+    return Actor(name=name, peer=call.peer, call_id=call.name)
 
 
 def _offer_id(name: str, field: str) -> str:

@@ -11,6 +11,8 @@ from typing import Final
 
 from omni.catalog.v1 import catalog_service_pb2 as pb
 
+from omni_grpc.administration import sync_audit
+from omni_grpc.audit import Actor
 from omni_grpc.catalog import Catalog, Progress, Source, Stage, Syncer, SyncReport, rates_text
 from omni_grpc.core.errors import FieldInvalid
 
@@ -48,7 +50,7 @@ class CatalogSync:
         self._sources = {source.name: source for source in sources}
 
     async def sync(
-        self, request: pb.SyncCatalogRequest, *, actor: str
+        self, request: pb.SyncCatalogRequest, *, actor: Actor
     ) -> AsyncGenerator[pb.SyncCatalogResponse, None]:
         """Progress, then one report.
 
@@ -65,7 +67,8 @@ class CatalogSync:
         work = asyncio.create_task(
             self._syncer.sync(
                 sources,
-                actor=actor,
+                actor=actor.name,
+                audit=sync_audit(actor),
                 accept=request.accept,
                 dry_run=request.dry_run,
                 on_progress=telling,

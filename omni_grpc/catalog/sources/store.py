@@ -28,6 +28,7 @@ from omni_grpc.catalog.sources.fetch import Stamp
 from omni_grpc.catalog.writing import (
     ROWS_AT_ONCE,
     VERSION,
+    Audit,
     add_prices,
     copy,
     each,
@@ -35,6 +36,7 @@ from omni_grpc.catalog.writing import (
     raise_version,
     record,
     scalar,
+    unaudited,
 )
 from omni_grpc.core.money import Rate
 from omni_grpc.storage import Connection, Database
@@ -150,6 +152,7 @@ class SourceStore:
         *,
         actor: str,
         write: bool = True,
+        audit: Audit = unaudited,
     ) -> int:
         """Let `decide` look at everything, and write what it says; returns the version.
 
@@ -157,6 +160,7 @@ class SourceStore:
             decide: runs inside the transaction, while no other can write.
             actor: who asked for it, for the record of changes.
             write: False writes nothing.
+            audit: is told of what changed, where anything did.
         """
 
         async def work(connection: Connection) -> int:
@@ -169,7 +173,10 @@ class SourceStore:
                 await _set_source(connection, source)
             for name, facts in brought.facts.items():
                 await _keep(connection, name, state.said.get(name, {}), facts)
-            return await _write(connection, brought.changes, state, actor)
+            written = await _write(connection, brought.changes, state, actor)
+            if written != version:
+                await audit(connection, None, _summary(written, brought.changes))
+            return written
 
         return await self._database.transaction(work)
 
@@ -186,6 +193,28 @@ class SourceStore:
         """The catalog's version if a source's facts are already those of a digest; else None."""
         found = await self._database.fetch_one(VERSION_IF, (source, digest), row=scalar_row)
         return None if found is None else int(found)
+
+
+class SyncSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sync changed, in numbers of offers; the record of changes has each."""
+
+    version: int
+    added: int
+    updated: int
+    repriced: int
+    delisted: int
+    relisted: int
+
+
+def _summary(version: int, changes: Changes) -> SyncSummary:
+    return SyncSummary(
+        version=version,
+        added=len(changes.added),
+        updated=len(changes.updated),
+        repriced=len(changes.repriced),
+        delisted=len(changes.delisted),
+        relisted=len(changes.relisted),
+    )
 
 
 async def _write(connection: Connection, changes: Changes, state: State, actor: str) -> int:
