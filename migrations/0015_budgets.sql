@@ -28,7 +28,7 @@ CREATE TABLE budget_window (
   create_time timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (budget_id, start_time)
 );
-CREATE INDEX budget_window_open ON budget_window (end_time);
+CREATE INDEX budget_window_open ON budget_window (end_time, budget_id);
 
 -- When the window of a period begins and ends in which a moment lies.
 CREATE FUNCTION budget_span(

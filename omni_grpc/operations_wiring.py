@@ -7,6 +7,7 @@ from omni_grpc.administration import (
     ApiKeyOperations,
     AuditOperations,
     AutoTopUpOperations,
+    BudgetOperations,
     EnvironmentOperations,
     Operations,
     OrgOperations,
@@ -19,6 +20,7 @@ from omni_grpc.administration import (
 )
 from omni_grpc.audit import AuditLog, AuditStore
 from omni_grpc.billing import Ledger
+from omni_grpc.billing.budgets import BudgetStore
 from omni_grpc.buying_wiring import Buying
 from omni_grpc.completion import Accounts, PageTokens
 from omni_grpc.core.clock import Clock
@@ -66,6 +68,7 @@ def operations_of(parts: Parts) -> Operations:
             access,
             parts.tokens,
         ),
+        BudgetOperations(BudgetStore(parts.database), access, parts.tokens),
         RateLimitOperations(RateLimitStore(parts.database), access, parts.tokens),
         WebhookOperations(
             WebhookStore(parts.database),

@@ -32,6 +32,7 @@ from omni_grpc.billing import (
     Recovery,
     Resolver,
 )
+from omni_grpc.billing.budgets import BudgetStore, BudgetWatch
 from omni_grpc.billing.usage import CallLog, UsageReports, UsageRoller, UsageStore
 from omni_grpc.buying_wiring import buying_of
 from omni_grpc.callers_wiring import callers_of
@@ -480,6 +481,7 @@ class Worker:
             self._speeds.run(),
             self._sender().run(),
             LowBalanceWatch(self._database).run(),
+            BudgetWatch(BudgetStore(self._database), self._lane).run(),
             self._watch(),
             *(() if self._models_file is None else (self._models_file.run(),)),
             *(() if self._schedule is None else (self._schedule.run(),)),

@@ -8,6 +8,7 @@ from omni_grpc.administration.access import Access, Subject, SubjectKind
 from omni_grpc.administration.api_keys import ApiKeyOperations
 from omni_grpc.administration.audit_log import AuditOperations
 from omni_grpc.administration.auto_top_ups import AutoTopUpOperations
+from omni_grpc.administration.budgets import BudgetOperations
 from omni_grpc.administration.catalog_audit import alias_audit, model_audit, sync_audit
 from omni_grpc.administration.environments import EnvironmentOperations
 from omni_grpc.administration.operation import (
@@ -31,6 +32,7 @@ __all__ = [
     "ApiKeyOperations",
     "AuditOperations",
     "AutoTopUpOperations",
+    "BudgetOperations",
     "Caller",
     "EnvironmentOperations",
     "Operation",

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row, tuple_row
+from psycopg.rows import tuple_row
 
 from omni_grpc.billing.dead_letters import DeadLetter
 from omni_grpc.billing.journal_marks import Mark
@@ -31,6 +31,7 @@ from omni_grpc.billing.operations import (
     RequestKey,
 )
 from omni_grpc.core.ids import ATTEMPTS_MAX, AccountId, CallId, HoldId, attempt_of, call_id_of
+from omni_grpc.core.tenancy import BudgetUnit
 from omni_grpc.core.usage import COMMON_COUNTS, UsageSource, usage_of
 from omni_grpc.storage import Database
 
@@ -161,7 +162,8 @@ class LedgerStore:
 
     async def window(self, account_id: int) -> WindowUse | None:
         """What a budget's window has, by its account; None if it is no window's."""
-        return await self._database.fetch_one(_WINDOW, [account_id], row=class_row(WindowUse))
+        row = await self._database.fetch_one(_WINDOW, [account_id], row=tuple_row)
+        return None if row is None else WindowUse(row[0], BudgetUnit(row[1]), *row[2:])
 
     async def entries(
         self, account_id: AccountId, before: int | None, limit: int
