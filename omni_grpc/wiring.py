@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 import uvicorn
 
-from omni_grpc.administration import sync_audit, turned_off
-from omni_grpc.audit import Actor
+from omni_grpc.administration import MoneyAudit, sync_audit, turned_off
+from omni_grpc.audit import Actor, AuditStore
 from omni_grpc.billing import (
     CallJournal,
     Housekeeper,
@@ -316,6 +316,7 @@ class Worker:
                 tokens,
                 Resolver(self._ledger, CatalogStore(self._database).prices),
                 usage_reports,
+                MoneyAudit(AuditStore(self._database)),
             ),
             catalog=CatalogServicer(
                 self._catalog, self._snapshot, ids, tokens, self._catalog_sync()

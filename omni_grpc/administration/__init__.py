@@ -11,6 +11,7 @@ from omni_grpc.administration.auto_top_ups import AutoTopUpOperations
 from omni_grpc.administration.budgets import BudgetOperations
 from omni_grpc.administration.catalog_audit import alias_audit, model_audit, sync_audit
 from omni_grpc.administration.environments import EnvironmentOperations
+from omni_grpc.administration.money_audit import MoneyAudit
 from omni_grpc.administration.operation import (
     Caller,
     Operation,
@@ -35,6 +36,7 @@ __all__ = [
     "BudgetOperations",
     "Caller",
     "EnvironmentOperations",
+    "MoneyAudit",
     "Operation",
     "Operations",
     "OrgOperations",

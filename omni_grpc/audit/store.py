@@ -9,7 +9,7 @@ import msgspec
 from psycopg.rows import class_row, scalar_row
 
 from omni_grpc.audit.model import Actor, AuditEntry, AuditFilter, Change, Head
-from omni_grpc.core.ids import OrgId
+from omni_grpc.core.ids import AccountId, OrgId
 from omni_grpc.storage import Connection, Database
 
 _APPEND: Final = "SELECT audit_append(%s, %s, %s, %s, %s, %s, %s, %s)"
@@ -46,6 +46,7 @@ SELECT org_id FROM audit_entry e WHERE position = 1
 _LOG_OF: Final = """
 SELECT id FROM org WHERE slug IN (%s, 'operator') ORDER BY slug = 'operator' LIMIT 1
 """
+_ORG_OF_ACCOUNT: Final = "SELECT org_id FROM account WHERE id = %s"
 _OPEN: Final = """
 INSERT INTO audit_head VALUES (%s, 0, decode(repeat('00', 32), 'hex')) ON CONFLICT DO NOTHING
 """
@@ -131,18 +132,31 @@ class AuditStore:
         """Organisations whose logs have entries and no end."""
         return await self._database.fetch_all(_HEADLESS, (limit,), row=scalar_row)
 
-    async def append_alone(self, actor: Actor, change: Change) -> None:
-        """Adds one entry for a change that another system made, such as the ledger's lane.
+    async def append_of_account(
+        self,
+        actor: Actor,
+        account_id: AccountId,
+        *,
+        action: str,
+        resource: str,
+        new: msgspec.Struct,
+    ) -> None:
+        """Adds one entry for a change that the ledger's lane has made to an account.
 
-        It adds none where there is one of this action and this resource: a change that is made
-        once, however often it is asked for, is told once.
+        It adds none where there is one of this action and this resource: what is done once, however
+        often it is asked for, is told once. So whoever repeats a request whose answer got lost
+        also writes the entry that may be missing.
         """
 
         async def work(connection: Connection) -> None:
+            cursor = connection.cursor(row_factory=scalar_row)
+            org_id = await (await cursor.execute(_ORG_OF_ACCOUNT, (account_id,))).fetchone()
+            change = Change(
+                org_id=OrgId(int(org_id or 0)), action=action, resource=resource, new=new
+            )
             await connection.execute(_OPEN, (change.org_id,))
             await connection.execute(_LOCK_HEAD, (change.org_id,))
-            cursor = connection.cursor(row_factory=scalar_row)
-            known = (change.org_id, change.resource, change.action)
+            known = (change.org_id, resource, action)
             if await (await cursor.execute(_IS_THERE, known)).fetchone() is None:
                 await append(connection, actor, change)
 

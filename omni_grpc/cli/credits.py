@@ -4,7 +4,9 @@ import uuid
 
 from rich.table import Table
 
-from omni_grpc.billing import charge_of_call
+from omni_grpc.administration import MoneyAudit
+from omni_grpc.audit import Actor, AuditStore
+from omni_grpc.billing import LedgerEntry, charge_of_call
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.moments import moment_of
 from omni_grpc.cli.opening import Rooms
@@ -13,7 +15,7 @@ from omni_grpc.core.ids import CallId
 from omni_grpc.core.limits import REASON_CHARS_MAX
 from omni_grpc.core.money import usd_text
 from omni_grpc.core.payments import Payment
-from omni_grpc.identity import OPERATOR_SLUG
+from omni_grpc.identity import OPERATOR_SLUG, Org
 from omni_grpc.settings import Settings
 
 
@@ -46,6 +48,7 @@ def run_credits_grant(
             expire_time=expire_time,
             payment=paid,
         )
+        await _audited(rooms, "grant", "GrantCredits", found, entry)
         return entry.amount, (await rooms.ledger.balance(found.account_id)).available
 
     granted, available = work_in(place, work)
@@ -111,6 +114,7 @@ def run_credits_refund(
             reason=reason,
             request_id=request_id or _new_request_id(),
         )
+        await _audited(rooms, "refund", "RefundCharge", found, entry)
         return entry.amount, (await rooms.ledger.balance(found.account_id)).available
 
     refunded, available = work_in(place, work)
@@ -143,6 +147,12 @@ def run_credits_balance(place: Place, org: str, *, as_json: bool) -> None:
     for name, amount in balance.items():
         table.add_row(name.removesuffix("_nanousd"), usd_text(amount))
     console.print(table)
+
+
+async def _audited(rooms: Rooms, command: str, action: str, org: Org, entry: LedgerEntry) -> None:
+    actor = Actor(name=f"omni-grpc credits {command}")
+    audit = MoneyAudit(AuditStore(rooms.database))
+    await audit.entry(actor, action, org.account_id, f"accounts/{org.slug}", entry)
 
 
 def _uuid(option: str, text: str) -> uuid.UUID:

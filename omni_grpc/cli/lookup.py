@@ -8,7 +8,7 @@ import typer
 from omni_grpc.billing import AttemptRecord, UnresolvedAttempt
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.opening import Rooms
-from omni_grpc.cli.reconcile import attempt_id, resolver_of, unresolved
+from omni_grpc.cli.reconcile import attempt_id, audited, resolver_of, unresolved
 from omni_grpc.cli.working import Place, console, print_json, table_of, work_in
 from omni_grpc.core.errors import HoldFinal, NotFound
 from omni_grpc.core.money import usd_text
@@ -84,6 +84,7 @@ async def _look(rooms: Rooms, providers: Providers, attempt: UnresolvedAttempt) 
     look = _Look(attempt, Found.SETTLED)
     try:
         look.record = await resolver_of(rooms).settle(attempt.hold_id, usage)
+        await audited(rooms, "omni-grpc reconcile lookup", attempt.hold_id, look.record)
     except (HoldFinal, NotFound) as error:
         return _Look(attempt, Found.ENDED, error.message)
     return look

@@ -4,13 +4,15 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
+from omni_grpc.administration import MoneyAudit
+from omni_grpc.audit import Actor, AuditStore
 from omni_grpc.billing import AttemptRecord, Resolver, UnresolvedAttempt
 from omni_grpc.catalog import CatalogStore
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.cli.working import Place, amount_of, console, print_json, table_of, work_in
 from omni_grpc.core.errors import NotFound
-from omni_grpc.core.ids import AccountId, HoldId, attempt_of
+from omni_grpc.core.ids import AccountId, HoldId, attempt_of, call_id_of
 from omni_grpc.core.money import usd_text
 from omni_grpc.core.usage import Usage
 from omni_grpc.settings import Settings
@@ -35,6 +37,14 @@ def attempt_id(text: str) -> HoldId:
         raise CommandError(
             f"{text[:80]!r} is no attempt's id; `omni-grpc reconcile list` shows them."
         ) from None
+
+
+async def audited(rooms: Rooms, command: str, hold_id: HoldId, record: AttemptRecord) -> None:
+    """Tells the audit log of the account's organisation that an attempt was resolved."""
+    account_id = (await rooms.ledger.usage(call_id_of(hold_id))).account_id
+    account = await _account_name(rooms, account_id)
+    audit = MoneyAudit(AuditStore(rooms.database))
+    await audit.resolved(Actor(name=command), account_id, account, hold_id, record)
 
 
 async def unresolved(rooms: Rooms) -> AsyncIterator[UnresolvedAttempt]:
@@ -124,7 +134,9 @@ def _resolve(
     as_json: bool,
 ) -> None:
     async def work(_: Settings, rooms: Rooms) -> AttemptRecord:
-        return await decide(resolver_of(rooms))
+        record = await decide(resolver_of(rooms))
+        await audited(rooms, "omni-grpc reconcile", hold_id, record)
+        return record
 
     record = work_in(place, work)
     if as_json:

@@ -6,6 +6,8 @@ from uuid import UUID
 import grpc
 from omni.billing.v1 import billing_service_pb2 as pb
 
+from omni_grpc.administration import MoneyAudit
+from omni_grpc.audit import Actor
 from omni_grpc.billing import Ledger, Resolver, charge_of_call
 from omni_grpc.billing.usage import UsageReports
 from omni_grpc.completion import Account, Accounts, PageTokens, checked_request_id, page_size
@@ -30,12 +32,14 @@ class BillingServicer(UsageRpcs):
         tokens: PageTokens,
         resolver: Resolver,
         usage: UsageReports,
+        audit: MoneyAudit,
     ) -> None:
         super().__init__(usage, accounts, tokens)
         self._ledger = ledger
         self._accounts = accounts
         self._tokens = tokens
         self._resolver = resolver
+        self._audit = audit
 
     # --- reads --------------------------------------------------------------------------------
     async def GetBalance(
@@ -106,6 +110,7 @@ class BillingServicer(UsageRpcs):
             expire_time=expire_time,
             payment=payment,
         )
+        await self._audit.entry(_actor(), "GrantCredits", account.id, account.name, entry)
         return pb.GrantCreditsResponse(ledger_entry=show.entry(account.name, entry))
 
     async def RefundCharge(
@@ -128,6 +133,7 @@ class BillingServicer(UsageRpcs):
             reason=reason,
             request_id=request_id,
         )
+        await self._audit.entry(_actor(), "RefundCharge", account.id, account.name, entry)
         return pb.RefundChargeResponse(ledger_entry=show.entry(account.name, entry))
 
     async def _charge(self, request: pb.RefundChargeRequest, account: Account) -> UUID:
@@ -261,6 +267,7 @@ class BillingServicer(UsageRpcs):
                 raise FieldInvalid(
                     "settlement, voiding or write_off is required.", field="resolution"
                 )
+        await self._audit.resolved(_actor(), account.id, account.name, hold_id, record)
         return pb.ResolveAttemptResponse(attempt_record=show.attempt(record))
 
 
@@ -269,6 +276,11 @@ def _caller() -> Principal:
     if principal is None:
         raise RuntimeError("the call did not come through the auth gate")
     return principal
+
+
+def _actor() -> Actor:
+    call = current_call()
+    return Actor(name=_caller().actor, peer=call.peer, call_id=call.name)
 
 
 def _administrator() -> Principal:

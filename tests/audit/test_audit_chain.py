@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omni_grpc.audit import Actor, AuditFilter, AuditLog, AuditStore, Change, append
-from omni_grpc.core.ids import OrgId
+from omni_grpc.core.ids import AccountId, OrgId
 from omni_grpc.storage import Connection, Database
 
 ACME = OrgId(7)
@@ -239,10 +239,23 @@ async def test_what_is_rolled_back_leaves_no_gap(database: Database) -> None:
     assert await verdict(database) == (2, None)
 
 
-async def test_a_change_of_another_system_is_told_once(database: Database) -> None:
+async def test_a_change_of_the_ledger_is_told_once_in_the_log_of_the_account_s_organisation(
+    database: Database, sql: psycopg.Connection
+) -> None:
+    sql.execute("INSERT INTO account (id, kind, org_id) VALUES (5000, 1, 7)")
     store = AuditStore(database)
-    await asyncio.gather(*(store.append_alone(ANN, change(1)) for _ in range(5)))
-    await store.append_alone(ANN, change(1, action="DeleteThing"))
+
+    async def told(action: str) -> None:
+        await store.append_of_account(
+            ANN,
+            AccountId(5000),
+            action=action,
+            resource="accounts/acme/ledgerEntries/1",
+            new=Thing("entry", 1),
+        )
+
+    await asyncio.gather(*(told("GrantCredits") for _ in range(5)))
+    await told("RefundCharge")
     assert await verdict(database) == (2, None)
 
 
