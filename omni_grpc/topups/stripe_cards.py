@@ -187,12 +187,15 @@ class StripeCards:
             event = self._client.construct_event(
                 payload, signature, self._webhook_secret, tolerance=SIGNATURE_SECONDS_MAX
             )
+            kind, thing = event.type, event.data.object.to_dict()
         except (stripe.SignatureVerificationError, ValueError):
             raise FieldInvalid(
                 "The event is not signed by the secret that this service knows, or is too old.",
                 field="stripe-signature",
             ) from None
-        return await self._news_of(event)
+        except (AttributeError, KeyError, TypeError):  # signed, and no event all the same
+            raise FieldInvalid("The body is no event of Stripe's.") from None
+        return await self._news_of(kind, thing)
 
     async def missed(self) -> list[News]:
         """What the events of the last days mean, whether a webhook brought them or not.
@@ -215,14 +218,13 @@ class StripeCards:
                 lambda params=params: self._client.v1.events.list_async(params)  # type: ignore[misc]
             )
             for event in page.data:
-                found += await self._news_of(event)
+                found += await self._news_of(event.type, event.data.object.to_dict())
             if not page.has_more or not page.data:
                 return found
             after = page.data[-1].id
 
     # --- what Stripe says -----------------------------------------------------------------------
-    async def _news_of(self, event: stripe.Event) -> list[News]:
-        kind, thing = event.type, event.data.object.to_dict()
+    async def _news_of(self, kind: str, thing: dict[str, Any]) -> list[News]:
         if kind.startswith(("checkout.session.", "payment_intent.")):
             top_up_id = _top_up_of(thing.get("metadata"))
             return [] if top_up_id is None else [Nudge(top_up_id)]
