@@ -37,11 +37,11 @@ class Accident(StrEnum):
     WRONG_NETWORK = "wrong_network"
     """It is settled, and said to be on another network."""
 
-    ANY_AMOUNT = "any_amount"
-    """Whatever was signed is settled, also where less was signed than is required."""
-
     UNKNOWN = "unknown"
     """It is settled, and said to have failed for a reason that tells nothing."""
+
+    STRICTER = "stricter"
+    """Nothing is settled: it refuses a limit of compute units that it took when it verified."""
 
     FORGED = "forged"
     """Nothing is settled, and a transaction is named that is on no chain."""

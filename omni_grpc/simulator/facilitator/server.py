@@ -37,6 +37,9 @@ EXPIRY_BLOCKS: Final = 151
 
 STOP_SECONDS_MAX: Final = 2.0
 BODY_BYTES_MAX: Final = 1024 * 1024
+COMPUTE_LIMIT: Final = (
+    "invalid_exact_svm_payload_transaction_instructions_compute_limit_instruction"
+)
 FORGED_SIGNATURE: Final = "4" * 87
 """The form of a transaction's signature, and none that was ever made."""
 
@@ -59,6 +62,8 @@ class Facilitator:
         self._origin = ""
         self.settle_count = 0
         """Requests to settle that came, whatever became of them."""
+        self.any_amount = False
+        """Whether less than is required is enough: the SDK's own is content with more."""
 
     # --- life ---------------------------------------------------------------------------------
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
@@ -150,6 +155,8 @@ class Facilitator:
     async def _verify(self, request: web.Request) -> web.Response:
         try:
             asked = Asked(await _body(request))
+            if self.any_amount:
+                asked.of_any_amount()
             return _json(body_of(self._settling.verify(asked)))
         except Exception as error:  # noqa: BLE001 - the SDK raises its own kinds for what it refuses
             wrong = {"isValid": False, "invalidReason": "invalid_payload"}
@@ -162,17 +169,12 @@ class Facilitator:
         except ValueError as error:
             return _json(_failed("invalid_payload", str(error), self.network), 400)
         accident = self._accidents.strike()
-        if accident is Accident.NEVER:
-            return _cut(request)
-        if accident is Accident.ERROR_BEFORE:
-            return _json({"error": "Internal Server Error"}, 500)
-        if accident is Accident.FORGED:
-            network = asked.payload.get_network()
-            forged = {"success": True, "transaction": FORGED_SIGNATURE, "network": network}
-            return _json(forged)
+        instead = self._instead(accident, asked, request)
+        if instead is not None:
+            return instead
         if accident is Accident.PENDING:
             self.chain.holding = True
-        if accident is Accident.ANY_AMOUNT:
+        if self.any_amount:
             asked.of_any_amount()
         try:
             answer = body_of(self._settling.settle(asked))
@@ -184,6 +186,23 @@ class Facilitator:
             async with asyncio.timeout(LATE_SECONDS_MAX):
                 await self._late.wait()
         return self._told(accident, answer, request)
+
+    def _instead(
+        self, accident: Accident | None, asked: Asked, request: web.Request
+    ) -> web.Response | None:
+        """The answer of an accident before which nothing is settled."""
+        network = asked.payload.get_network()
+        match accident:
+            case Accident.NEVER:
+                return _cut(request)
+            case Accident.ERROR_BEFORE:
+                return _json({"error": "Internal Server Error"}, 500)
+            case Accident.STRICTER:
+                return _json(_failed(COMPUTE_LIMIT, "", network))
+            case Accident.FORGED:
+                forged = {"success": True, "transaction": FORGED_SIGNATURE, "network": network}
+                return _json(forged)
+        return None
 
     def _told(
         self, accident: Accident | None, answer: dict[str, object], request: web.Request

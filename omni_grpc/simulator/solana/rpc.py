@@ -158,22 +158,18 @@ class RpcNode:
 
     def _transaction(self, params: _Params) -> object:
         options: dict[str, Any] = params[1] if len(params) > 1 else {}
-        encoding = options.get("encoding", "json")
-        if encoding not in {"json", "base64"}:
-            raise _RpcError(_PARAMS_WRONG, f"Invalid params: encoding {encoding!r}")
+        if options.get("encoding") != "base64":
+            raise _RpcError(_PARAMS_WRONG, "Invalid params: this node writes base64 alone")
         one = self._chain.landed(str(params[0]))
         if one is None:
             return None
         transaction = VersionedTransaction.from_bytes(one.wire)
         keys = [str(key) for key in transaction.message.account_keys]
-        written: object = [base64.b64encode(one.wire).decode(), "base64"]
-        if encoding == "json":
-            written = msgspec.json.decode(transaction.to_json())
         return {
             "slot": one.slot,
             "blockTime": one.block_time,
             "version": 0,
-            "transaction": written,
+            "transaction": [base64.b64encode(one.wire).decode(), "base64"],
             "meta": {
                 "err": None,
                 "status": {"Ok": None},
