@@ -4,10 +4,10 @@ import asyncio
 import itertools
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import psycopg
 import pytest
+from budget_rig import NOW, budget, change, limit, span, window, windows
 from ledger_rig import WALLETS, final_op, hold_op, refund_op, transfer_op
 from ledger_sql import apply, balance, codes
 
@@ -15,60 +15,6 @@ from omni_grpc.billing.operations import Code, Final, HoldOp, Leg
 from omni_grpc.core.tenancy import BudgetUnit
 
 pytestmark = pytest.mark.usefixtures("clean_books")
-
-NOW = datetime(2200, 6, 15, 12, tzinfo=UTC)
-_slugs = itertools.count()
-
-
-def budget(
-    sql: psycopg.Connection, period: str = "day", *, amount: int = 100, zone: str = "UTC",
-    unit: str = "nanousd",
-) -> int:  # fmt: skip
-    row = sql.execute(
-        "INSERT INTO budget"
-        " (org_id, subject_kind, subject_id, slug, unit, amount, period, time_zone)"
-        " VALUES (1, 'o', 1, %s, %s, %s, %s, %s) RETURNING id",
-        [f"budget-{next(_slugs)}", unit, amount, period, zone],
-    ).fetchone()
-    assert row
-    return int(row[0])
-
-
-def windows(
-    sql: psycopg.Connection, *holds: list[int] | None, now: datetime = NOW
-) -> list[list[int] | None]:
-    """The accounts of the current windows of each hold's budgets."""
-    asked = [None if ids is None else "{" + ",".join(map(str, ids)) + "}" for ids in holds]
-    row = sql.execute("SELECT ledger_windows(%s::text[], %s)", [asked, now]).fetchone()
-    assert row
-    return [None if text is None else [int(x) for x in text[1:-1].split(",")] for text in row[0]]
-
-
-def window(sql: psycopg.Connection, of: int, now: datetime = NOW) -> int:
-    (found,) = windows(sql, [of], now=now)
-    assert found
-    return found[0]
-
-
-def span(sql: psycopg.Connection, account: int) -> tuple[Any, Any]:
-    row = sql.execute(
-        "SELECT start_time, end_time FROM budget_window WHERE account_id = %s", [account]
-    ).fetchone()
-    assert row
-    return row
-
-
-def limit(sql: psycopg.Connection, account: int) -> int | None:
-    row = sql.execute("SELECT debit_limit FROM account WHERE id = %s", [account]).fetchone()
-    assert row
-    found: int | None = row[0]
-    return found
-
-
-def change(sql: psycopg.Connection, of: int, amount: int) -> None:
-    with sql.transaction():
-        sql.execute("UPDATE budget SET amount = %s WHERE id = %s", [amount, of])
-        sql.execute("SELECT budget_limit_changed(%s)", [of])
 
 
 def utc(text: str) -> datetime:
