@@ -9,7 +9,7 @@ ALTER TABLE org
 CREATE TABLE team (
   id           bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
   org_id       bigint NOT NULL,
-  slug         text   NOT NULL CHECK (slug ~ '^[a-z][a-z0-9-]{0,62}$'),
+  slug         text   NOT NULL CHECK (slug ~ '^[a-z][a-z0-9-]{1,62}$'),
   display_name text   NOT NULL CHECK (char_length(display_name) <= 128),
   revision     bigint NOT NULL DEFAULT 1,
   create_time  timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -20,7 +20,7 @@ CREATE TABLE environment (
   id           bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
   org_id       bigint NOT NULL,
   team_id      bigint NOT NULL,
-  slug         text   NOT NULL CHECK (slug ~ '^[a-z][a-z0-9-]{0,62}$'),
+  slug         text   NOT NULL CHECK (slug ~ '^[a-z][a-z0-9-]{1,62}$'),
   display_name text   NOT NULL CHECK (char_length(display_name) <= 128),
   revision     bigint NOT NULL DEFAULT 1,
   create_time  timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -44,7 +44,7 @@ CREATE TABLE org_user (
 );
 CREATE UNIQUE INDEX org_user_subject ON org_user (issuer, subject, org_id) WHERE delete_time IS NULL;
 CREATE INDEX org_user_taken_out ON org_user (issuer, subject, org_id) WHERE delete_time IS NOT NULL;
-CREATE INDEX org_user_of_org ON org_user (org_id, id);
+CREATE INDEX org_user_of_org ON org_user (org_id, id) WHERE delete_time IS NULL;
 
 -- A key with a user is a session of that user: it lives shortly, has no scopes of its own, and may
 -- do what its user's role lets it do at the moment.
@@ -62,6 +62,11 @@ ALTER TABLE api_key
   );
 CREATE INDEX api_key_of_user ON api_key (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX api_key_of_team ON api_key (team_id, id) WHERE team_id IS NOT NULL;
+CREATE INDEX api_key_of_environment ON api_key (environment_id, id)
+  WHERE environment_id IS NOT NULL;
+-- A list of an organisation's keys must not walk over its users' sessions.
+DROP INDEX api_key_of_org;
+CREATE INDEX api_key_of_org ON api_key (org_id, id) WHERE user_id IS NULL;
 
 -- A wallet's nonce is good once, in all servers.
 CREATE TABLE wallet_nonce (

@@ -12,6 +12,16 @@ from omni_grpc.storage import Database, EmbeddedPostgres, migrate
 
 SERVER_SECRET = b"a server secret for tests, 32 bytes and more"
 DATABASE = "identity_tests"
+TABLES = (
+    "api_key",
+    "org",
+    "team",
+    "environment",
+    "org_user",
+    "rate_limit",
+    "budget",
+    "provider_credential",
+)
 
 
 class HandClock:
@@ -40,10 +50,8 @@ def database_url(identity_server: EmbeddedPostgres) -> str:
     """The one database, empty before each test: a new one for each would cost ten times as much."""
     url = identity_server.url(DATABASE)
     with psycopg.connect(url) as connection:
-        connection.execute(
-            "TRUNCATE api_key, org, team, environment, org_user, rate_limit, budget, "
-            "provider_credential"
-        )
+        for table in TABLES:  # quicker than TRUNCATE, which makes new files
+            connection.execute(f"DELETE FROM {table}")
         connection.execute("DELETE FROM account WHERE kind = 1")
     return url
 
