@@ -326,6 +326,7 @@ class Worker:
             clock=self._clock,
             observer=self._metrics,
             reflection=settings.reflection,
+            wallets=self._buying.wallets,
             share_port=self.share_port,
             certificates=self._certificates,
         )

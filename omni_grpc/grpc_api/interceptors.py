@@ -26,7 +26,15 @@ from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import FieldInvalid, Internal, OmniError
 from omni_grpc.grpc_api.status import code_of, message_of, trailers
 from omni_grpc.identity import Permission
+from omni_grpc.identity.presented import (
+    AUTHORIZATION,
+    UNUSUAL_NAMES,
+    Presented,
+    bearer_token,
+    presented_in,
+)
 from omni_grpc.limits import openai_headers
+from omni_grpc.topups import WalletDesk
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +59,21 @@ _METHOD_PERMISSIONS = (
     | {
         f"/omni.catalog.v1.CatalogService/{method}": Permission.OPERATE
         for method in ("UpdateModel", "SyncCatalog", "ListModelChanges", "SetAlias", "DeleteAlias")
+    }
+    | {
+        f"/omni.admin.v1.AdminService/{verb}{resource}": Permission.MANAGE
+        for verb in ("Create", "Update", "Delete")
+        for resource in ("RoutingPolicy", "Experiment")
+    }
+    | {
+        f"/omni.admin.v1.AdminService/{method}": Permission.SEE
+        for method in (
+            "GetRoutingPolicy",
+            "ListRoutingPolicies",
+            "GetExperiment",
+            "ListExperiments",
+            "GetExperimentReport",
+        )
     }
 )
 """Methods that ask for another permission than their service does. Operations say their own."""
@@ -153,7 +176,12 @@ class ErrorsInterceptor(_Interceptor):
     """The one place where a call is aborted; no exception's text ever reaches a caller.
 
     It decodes the request too, since grpc would answer a malformed one with an exception's text.
+    `wallets` offers credits to who has none; None where they cannot be bought so.
     """
+
+    def __init__(self, wallets: WalletDesk | None = None) -> None:
+        super().__init__()
+        self._wallets = wallets
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
         decode = cast("Callable[[bytes], Any]", handler.request_deserializer)
@@ -188,6 +216,8 @@ class ErrorsInterceptor(_Interceptor):
         # grpc insists on seeing the very exception that `abort` raises, so the reason goes aside.
         _aborted_for.set(error.reason)
         call = _current.get(None)
+        if self._wallets is not None and call is not None and call.principal is not None:
+            self._wallets.offer(error, call.principal.account_id)
         limits = None if call is None else call.limits
         told = () if limits is None else openai_headers(limits)
         sent = (*trailers(error, _call_id()), *told)
@@ -251,17 +281,8 @@ class AuthInterceptor(_Interceptor):
         self._operations = operations
 
     async def around(self, method: str, request: Any, context: Context, inner: Behaviour) -> Any:
-        """Reads `authorization: Bearer …` or `x-api-key`."""
-        presented: str | None = None
-        for key, value in context.invocation_metadata() or ():
-            if key == "authorization" and isinstance(value, str):
-                kind, _, rest = value.partition(" ")
-                presented = rest.strip() if kind.lower() == "bearer" else value
-            elif key == "x-api-key" and isinstance(value, str) and presented is None:
-                presented = value
-        call = current_call()
-        call.peer = peer_address(context.peer())
-        await self._gates.authenticate(call, presented, self._permission(method))
+        """Reads `authorization: Bearer …`, and all else that says who calls."""
+        await self._gates.authenticate(current_call(), presented(context), self._permission(method))
         return await inner(request, context)
 
     def _permission(self, method: str) -> Permission:
@@ -270,6 +291,28 @@ class AuthInterceptor(_Interceptor):
             return operation.permission
         service = method[: method.index(".", len(OUR_METHODS)) + 1]
         return _METHOD_PERMISSIONS.get(method) or _PERMISSIONS[service]
+
+
+def presented(context: Context) -> Presented:
+    """What a call's metadata says of who makes it.
+
+    Raises:
+        FieldInvalid: it contradicts itself.
+    """
+    authorization: str | None = None
+    unusual: dict[str, list[str]] | None = None
+    for key, value in context.invocation_metadata() or ():
+        if key == AUTHORIZATION and authorization is None:
+            authorization = cast("str", value)  # only names that end in -bin have bytes
+        elif key in UNUSUAL_NAMES or key == AUTHORIZATION:
+            unusual = {} if unusual is None else unusual
+            unusual.setdefault(key, []).append(cast("str", value))
+    peer = peer_address(context.peer())
+    if unusual is None:
+        return Presented(bearer_token(authorization) if authorization else None, peer)
+    if authorization is not None:
+        unusual[AUTHORIZATION] = [authorization, *unusual.get(AUTHORIZATION, ())]
+    return presented_in(unusual, peer=peer)
 
 
 def peer_address(peer: str) -> str:

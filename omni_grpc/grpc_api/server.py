@@ -25,6 +25,7 @@ from omni_grpc.grpc_api.interceptors import CallObserver
 from omni_grpc.grpc_api.operation_methods import add_service
 from omni_grpc.grpc_api.policy_servicer import PolicyServicer
 from omni_grpc.grpc_api.router_servicer import RouterServicer
+from omni_grpc.topups import WalletDesk
 
 if TYPE_CHECKING:
     from omni_grpc.storage.certificates import CertificateFiles
@@ -64,13 +65,14 @@ class GrpcServer:
         reflection: bool,
         share_port: bool,
         certificates: CertificateFiles | None,
+        wallets: WalletDesk | None = None,
     ) -> None:
         self._certificates = certificates
         self._lifetime = interceptors.LifetimeInterceptor(clock, observer)
         self._server = grpc.aio.server(
             interceptors=(
                 self._lifetime,
-                interceptors.ErrorsInterceptor(),
+                interceptors.ErrorsInterceptor(wallets),
                 interceptors.ContextInterceptor(gates),
                 interceptors.DeadlineInterceptor(gates),
                 interceptors.AuthInterceptor(gates, operations),

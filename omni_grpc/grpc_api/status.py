@@ -76,6 +76,8 @@ def _details(
         metadata.setdefault("call_id", call_id)  # a repeat is told of the call that it repeats
     if error.charged_nanousd or isinstance(error, Interrupted):
         metadata["charged_nanousd"] = str(error.charged_nanousd)
+    if error.offer is not None:
+        metadata["x402"] = error.offer.v2.decode()
     details: list[
         error_details_pb2.ErrorInfo
         | error_details_pb2.BadRequest
