@@ -12,10 +12,12 @@ import typer
 from omni_grpc import __version__
 from omni_grpc.cli.bench import bench_app
 from omni_grpc.cli.catalog_commands import catalog_app
+from omni_grpc.cli.credentials_commands import credentials_app
 from omni_grpc.cli.credits_commands import credits_app
 from omni_grpc.cli.environments_commands import environments_app
 from omni_grpc.cli.failures import told
 from omni_grpc.cli.keys_commands import keys_app
+from omni_grpc.cli.limits_commands import limits_app
 from omni_grpc.cli.options import Addr, Config, DataDir, Json
 from omni_grpc.cli.orgs_commands import orgs_app
 from omni_grpc.cli.reconcile_commands import reconcile_app
@@ -38,6 +40,8 @@ app.add_typer(orgs_app, name="orgs")
 app.add_typer(teams_app, name="teams")
 app.add_typer(environments_app, name="envs")
 app.add_typer(users_app, name="users")
+app.add_typer(limits_app, name="limits")
+app.add_typer(credentials_app, name="credentials")
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(reconcile_app, name="reconcile")
 app.add_typer(bench_app, name="bench")

@@ -51,6 +51,8 @@ class LocalLimits:
         """Counts all claims, or none of them."""
         now = self._monotonic()
         bucket = math.floor(now / self._bucket_s)
+        if len(self._windows) >= self._sweep_at:
+            self._sweep(bucket)  # before any window of this call is made, which is empty too
         has_room = True
         used: list[int] = []
         for claim in claims:
@@ -93,8 +95,6 @@ class LocalLimits:
         key = (claim.rule_id, claim.kind)
         window = self._windows.get(key)
         if window is None:
-            if len(self._windows) >= self._sweep_at:
-                self._sweep(bucket)
             window = self._windows[key] = Window(self._bucket_count, bucket)
         return window
 

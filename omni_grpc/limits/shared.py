@@ -136,12 +136,11 @@ class SharedLimits:
         Calls at once are counted under `lease` until `give_back`, whatever this returns but a
         refusal: a call that Redis was not there for is told to it when it is back.
         """
-        for claim in claims:
-            if claim.kind is Kind.CONCURRENT:
-                self._leases[org_id][_key(org_id, claim), lease] = None
         verdict = await self._answer(org_id, claims, lease) if self._is_up else None
-        if verdict is not None and not verdict.admitted:
-            self._forget(org_id, claims, lease)
+        if verdict is None or verdict.admitted:
+            for claim in claims:
+                if claim.kind is Kind.CONCURRENT:
+                    self._leases[org_id][_key(org_id, claim), lease] = None
         return verdict
 
     async def _answer(self, org_id: OrgId, claims: Sequence[Claim], lease: str) -> Verdict | None:
@@ -153,7 +152,6 @@ class SharedLimits:
             # this worker is late itself.
             await asyncio.wait((task,), timeout=self._wait_s)
         except asyncio.CancelledError:
-            self._forget(org_id, claims, lease)
             task.add_done_callback(lambda done: self._undo(done, org_id, claims, lease))
             raise
         if not task.done():
@@ -209,11 +207,6 @@ class SharedLimits:
             return
         bucket = done.result().bucket
         self.give_back(org_id, lease, [Return(one, bucket, one.amount) for one in claims])
-
-    def _forget(self, org_id: OrgId, claims: Sequence[Claim], lease: str) -> None:
-        for claim in claims:
-            if claim.kind is Kind.CONCURRENT:
-                self._drop_lease(org_id, _key(org_id, claim), lease)
 
     def _drop_lease(self, org_id: OrgId, key: str, lease: str) -> None:
         leases = self._leases[org_id]

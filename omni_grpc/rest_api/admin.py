@@ -17,6 +17,8 @@ from omni_grpc.rest_api.exchange import JSON_HEADERS, Exchange
 from omni_grpc.rest_api.openai.json_body import read_json
 
 _VARIABLE: Final = re.compile(r"\{(?P<field>[a-z_.]+)=(?P<forms>[^}]+)\}")
+_GUARDS: Final = frozenset({"name", "etag"})
+_CSV_TYPE: Final = b"text/csv; charset=utf-8; header=present"
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 _read_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -56,8 +58,13 @@ class OperationRoutes:
         asked = await _asked(exchange, found)
         caller = Caller(call.principal, call.peer, call.name)
         done = await found.operation.run(caller, asked)
-        headers = [*JSON_HEADERS, (b"x-request-id", call.name.encode())]
-        await exchange.answer(200, headers, _body(done))
+        named = (b"x-request-id", call.name.encode())
+        field = found.operation.csv
+        if field is not None and "text/csv" in exchange.header(b"accept"):
+            text = str(getattr(done, field)).encode()
+            await exchange.answer(200, [(b"content-type", _CSV_TYPE), named], text)
+            return
+        await exchange.answer(200, [*JSON_HEADERS, named], _body(done))
 
 
 async def _asked(exchange: Exchange, found: Found) -> Any:
@@ -70,7 +77,7 @@ async def _asked(exchange: Exchange, found: Found) -> Any:
         body = await exchange.body()
         values = read_json(body, _read_object, {})[0] if body.strip() else {}
         if operation.body is not None:
-            mask = {"update_mask": list(values)} if operation.rpc.startswith("Update") else {}
+            mask = _mask(values) if operation.rpc.startswith("Update") else {}
             values = {operation.body: values, **mask}
     for path, value in found.variables.items():
         _put(values, path.split("."), value)
@@ -78,6 +85,14 @@ async def _asked(exchange: Exchange, found: Found) -> Any:
         return msgspec.convert(values, operation.asked, strict=strict)
     except msgspec.ValidationError as error:
         raise field_invalid(error) from None
+
+
+def _mask(body: dict[str, Any]) -> dict[str, list[str]]:
+    """What an update changes: the fields that its body has, but for what guards the change."""
+    fields = [name for name in body if name not in _GUARDS]
+    if not fields:  # an empty mask would be that of a full replacement
+        raise FieldInvalid("The body names no field that shall be changed.")
+    return {"update_mask": fields}
 
 
 def _put(values: dict[str, Any], path: list[str], value: str) -> None:

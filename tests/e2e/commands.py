@@ -24,7 +24,8 @@ class Command:
         return json.loads(self.out)
 
 
-def command(gateway: Gateway, *words: str | Path) -> Command:
+def command(gateway: Gateway, *words: str | Path, **settings: str) -> Command:
+    """Runs it on the gateway's database, with further settings by their variables."""
     ended = subprocess.run(
         [sys.executable, "-m", "omni_grpc", *map(str, words)],
         env={
@@ -34,7 +35,8 @@ def command(gateway: Gateway, *words: str | Path) -> Command:
             "DATABASE_URL": gateway.database_url,
             "OMNI_KEY_HASH_SECRET": KEY_HASH_SECRET,
             "OMNI_PROVIDER_SIM_BASE_URL": gateway.simulator_url,
-        },
+        }
+        | settings,
         capture_output=True,
         text=True,
         timeout=60,

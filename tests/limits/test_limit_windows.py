@@ -121,6 +121,7 @@ def test_limits_that_are_empty_again_are_forgotten() -> None:
     clock = HandClock()
     limits = LocalLimits(clock)
     for rule in range(20 * SWEEP_COUNT_MIN):
-        assert limits.take([asked(rule=rule)]).admitted
+        claims = [asked(rule=rule), asked(rule=rule, kind=Kind.REQUESTS)]
+        assert limits.take(claims).admitted
         clock.time_s += 0.1
     assert len(limits) < 4 * SWEEP_COUNT_MIN

@@ -1,8 +1,10 @@
 """Limits that several workers count in one Redis."""
 
 import asyncio
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -17,6 +19,7 @@ from omni_grpc.limits.shared import Return
 
 ORG = OrgId(7)
 OTHER_ORG = OrgId(8)
+LEASE_S = 1.5
 
 
 def asked(amount: int = 1, limit: int = 3, rule: int = 1, kind: Kind = Kind.TOKENS) -> Claim:
@@ -40,9 +43,11 @@ async def workers(
     for one in made:
         await one.start()
         assert one.is_up
-    yield made
-    for one in made:
-        await one.close()
+    try:
+        yield made
+    finally:
+        for one in made:
+            await one.close()
 
 
 async def until(check: object, seconds: float = 10.0) -> bool:
@@ -132,15 +137,52 @@ async def test_giving_back_what_redis_forgot_frees_nothing(
     assert not await admitted(shared, asked(3, 5))
 
 
-async def test_the_places_of_a_killed_worker_are_free_when_its_leases_are_over(
-    redis_server: RedisServer,
+HOLD_A_PLACE = """
+import asyncio, sys
+from omni_grpc.core.ids import OrgId
+from omni_grpc.limits import Claim, Kind, SharedLimits
+
+class Deaf:
+    def redis_changed(self, *, is_up): pass
+
+async def main():
+    limits = SharedLimits(sys.argv[1], Deaf(), lease_s=float(sys.argv[2]), wait_s=10)
+    await limits.start()
+    claim = Claim(1, "orgs/acme/rateLimits/r1", Kind.CONCURRENT, 2, 1)
+    assert (await limits.take(OrgId(7), [claim], "killed")).admitted
+    print("held", flush=True)
+    await limits.run()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def other_process(redis_server: RedisServer) -> Iterator["subprocess.Popen[bytes]"]:
+    """A worker of another process, which has a place and renews it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD_A_PLACE, redis_server.url, str(LEASE_S)],
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        while b"held" not in process.stdout.readline():
+            assert process.poll() is None
+        yield process
+        process.kill()
+
+
+async def test_the_place_of_a_killed_worker_is_free_when_its_lease_is_over(
+    redis_server: RedisServer, other_process: "subprocess.Popen[bytes]"
 ) -> None:
     place = asked(limit=2, kind=Kind.CONCURRENT)
-    async with workers(redis_server, 2, lease_s=0.5) as (killed, alive):
-        assert await admitted(killed, place, lease="k1")
+    async with workers(redis_server, 1, lease_s=LEASE_S) as (alive,):
+        renewing = asyncio.create_task(alive.run())
         assert await admitted(alive, place, lease="a1")
-        renewing = asyncio.create_task(alive.run())  # the killed one renews nothing any more
-        assert not await admitted(alive, place, lease="a2")
+        end = time.monotonic() + 1.5 * LEASE_S
+        while time.monotonic() < end:  # longer than a lease: it is renewed
+            assert not await admitted(alive, place, lease="a2")
+            await asyncio.sleep(0.05)
+        other_process.kill()
         assert await _in_time(alive, place, lease="a3")
         assert not await admitted(alive, place, lease="a4"), "a renewed lease was over"
         renewing.cancel()

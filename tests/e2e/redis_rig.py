@@ -85,5 +85,3 @@ class Seen:
 
     def redis_changed(self, *, is_up: bool) -> None:
         self.redis.append(is_up)
-
-
