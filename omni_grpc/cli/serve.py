@@ -1,5 +1,6 @@
 """`omni-grpc serve`: the service alone, for machines that others depend on."""
 
+import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,14 +32,17 @@ def run_serve(
     configure_logs(settings)
     log.info("starting", **settings.redacted())
     _warn_of_volatile_journal(journal_folder(settings))
+    _tell_of_tls(settings)
     _check_schema(url_of(settings))
 
+    scheme = "http" if settings.tls_cert_file is None else "https"
+
     def ready(grpc_port: int, rest_port: int) -> None:
-        log.info("listening", grpc_port=grpc_port, rest_port=rest_port)
+        log.info("listening", grpc_port=grpc_port, rest_port=rest_port, tls=scheme == "https")
         if ready_file is not None:
             facts = {
                 "grpc": f"{settings.grpc_addr.rpartition(':')[0]}:{grpc_port}",
-                "rest": f"http://{settings.rest_addr.rpartition(':')[0]}:{rest_port}",
+                "rest": f"{scheme}://{settings.rest_addr.rpartition(':')[0]}:{rest_port}",
                 "pid": os.getpid(),
             }
             beside = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
@@ -57,6 +61,33 @@ def _warn_of_volatile_journal(folder: Path) -> None:
             file_system=kind,
             advice="set OMNI_JOURNAL_DIR to a folder on a disk that survives a restart",
         )
+
+
+def _tell_of_tls(settings: Settings) -> None:
+    """Keys and answers must not cross a network in plain text without somebody knowing."""
+    if settings.tls_cert_file is not None:
+        log.info("tls", on=True, clients_need_certificates=settings.tls_client_ca_file is not None)
+        return
+    beyond = [at for at in (settings.grpc_addr, settings.rest_addr) if not _is_loopback(at)]
+    if beyond:
+        log.warning(
+            "plain_text_beyond_this_machine",
+            addresses=beyond,
+            advice="set OMNI_TLS_CERT_FILE and OMNI_TLS_KEY_FILE, or put TLS in front",
+        )
+    else:
+        log.info("tls", on=False)
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether host:port is reached from this machine alone."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # another name, which may mean any address
+        return False
 
 
 def _complete_settings(config: Path | None, overrides: Mapping[str, object]) -> Settings:
@@ -95,8 +126,13 @@ def _missing(settings: Settings) -> list[str]:
             "OMNI_KEY_HASH_SECRET: is missing: 32 bytes or more, kept for as long as the API keys "
             "shall work; make one with: openssl rand -hex 32"
         )
-    from omni_grpc.wiring import configured_providers
+    faults += _missing_for_callers(settings)
+    from omni_grpc.wiring import certificates_of, configured_providers
 
+    try:
+        certificates_of(settings)
+    except SettingsError as error:
+        faults += error.faults
     try:
         configured = configured_providers(settings).ids()
     except ProviderSettingsError as error:
@@ -109,6 +145,26 @@ def _missing(settings: Settings) -> list[str]:
                 if spec.key_env and spec.key_required
             )
             faults.append(f"no provider is configured: set at least one of {keys}")
+    return faults
+
+
+def _missing_for_callers(settings: Settings) -> list[str]:
+    """What is missing to know who calls, in the ways that were set."""
+    faults: list[str] = []
+    if settings.oidc_issuer and not settings.oidc_audience:
+        faults.append(
+            "OMNI_OIDC_AUDIENCE: is missing: what the issuer's tokens must be for (their `aud`); "
+            "without it tokens for other services would sign in here"
+        )
+    if (
+        settings.wallet_sign_in
+        and not settings.sign_in_domain
+        and not _is_loopback(settings.rest_addr)
+    ):
+        faults.append(
+            "OMNI_WALLET_DOMAIN: is missing: the host that wallets sign in to, such as "
+            "api.example.com; a request's own word for it could be another service's"
+        )
     return faults
 
 

@@ -14,17 +14,17 @@ from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import Busy, Deadline
 from omni_grpc.core.ids import new_call_id
 from omni_grpc.core.limits import CALL_SECONDS_MAX
-from omni_grpc.identity import Identity, Permission, Principal
+from omni_grpc.identity import Callers, Permission, Presented, Principal
 
 
 class Gates:
     """One instance serves both transports of a worker."""
 
     def __init__(
-        self, identity: Identity, ledger: Ledger, clock: Clock, calls_at_once_max: int
+        self, callers: Callers, ledger: Ledger, clock: Clock, calls_at_once_max: int
     ) -> None:
         self._calls_at_once_max = calls_at_once_max
-        self._identity = identity
+        self._callers = callers
         self._ledger = ledger
         self._clock = clock
         self._running = 0
@@ -66,14 +66,16 @@ class Gates:
         call.due = min(call.due, self._clock.monotonic() + seconds)
 
     async def authenticate(
-        self, call: Call, presented: str | None, permission: Permission
+        self, call: Call, presented: Presented, permission: Permission
     ) -> Principal:
-        """Auth: who is calling, and may they.
+        """Auth: who is calling, from where, and may they.
 
         Raises:
-            ApiKeyMissing, ApiKeyInvalid, ScopeMissing, LedgerUnavailable.
+            RateLimited: the address came or failed too often.
+            ApiKeyMissing, ApiKeyInvalid, ScopeMissing, OrgSuspended, LedgerUnavailable, Busy.
         """
-        principal = await self._identity.authenticate(presented)
+        call.peer = address = self._callers.address(presented)
+        principal = await self._callers.authenticate(presented, address)
         call.principal = principal
         principal.require(permission)
         return principal
@@ -104,7 +106,9 @@ class Gates:
         principal = call.principal
         if principal is None:
             raise RuntimeError("the ledger gate stands behind the auth gate")
-        meter = self._ledger.meter(call.id, principal.account_id, principal.key_id)
+        meter = self._ledger.meter(
+            call.id, principal.account_id, principal.key_id, principal.budgets
+        )
         call.meter = meter
         try:
             yield

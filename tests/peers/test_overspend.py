@@ -31,7 +31,7 @@ from omni_grpc.core.chat import ShortCredits
 from omni_grpc.core.errors import Internal, LedgerUnavailable
 from omni_grpc.core.ids import AccountId, KeyId, OrgId, new_call_id
 from omni_grpc.core.usage import Usage
-from omni_grpc.identity import Identity, Principal
+from omni_grpc.identity import Callers, Identity, Principal
 
 WALLET = WALLETS[0]
 BUDGET = BUDGETS[0]
@@ -166,7 +166,7 @@ async def test_new_api_4429_a_call_that_fails_inside_gives_its_reservation_back(
     worker = await rig.worker()
     await worker.grant(100)
     identity = Identity(rig.database, key_hash_secret=bytes(32), clock=worker.clock)
-    gates = Gates(identity, worker.ledger, worker.clock, 10)
+    gates = Gates(Callers(identity), worker.ledger, worker.clock, 10)
     principal = Principal(
         key_id=KeyId(7),
         key_prefix="k",

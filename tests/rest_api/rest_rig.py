@@ -33,7 +33,7 @@ from omni_grpc.core.errors import ApiKeyInvalid, ApiKeyMissing, LedgerUnavailabl
 from omni_grpc.core.ids import AccountId, CallId, KeyId, OrgId, new_call_id
 from omni_grpc.core.money import Price, Rate, Unit
 from omni_grpc.core.usage import Usage
-from omni_grpc.identity import Principal, Scope
+from omni_grpc.identity import Callers, Principal, Scope
 from omni_grpc.rest_api import RestProtocol, build_app
 from omni_grpc.storage import Sealer
 
@@ -96,7 +96,9 @@ class PaperLedger:
     entries_: list[LedgerEntry] = field(default_factory=list)
     usages: dict[CallId, UsageRecord] = field(default_factory=dict)
 
-    def meter(self, call_id: CallId, account_id: AccountId, key_id: KeyId) -> PaperMeter:
+    def meter(
+        self, call_id: CallId, account_id: AccountId, key_id: KeyId, budgets: object = ()
+    ) -> PaperMeter:
         self.meters.append(PaperMeter())
         return self.meters[-1]
 
@@ -383,7 +385,8 @@ class Service:
         self.endings = Endings()
         self.is_ready = True
         parts: Any = {"identity": self.keys, "ledger": self.ledger}
-        self.gates = Gates(**parts, clock=clock, calls_at_once_max=8)
+        callers = Callers(self.keys)
+        self.gates = Gates(callers, parts["ledger"], clock, calls_at_once_max=8)
 
         async def ready() -> bool:
             return self.is_ready
@@ -410,6 +413,7 @@ class Service:
             cors_origins=cors_origins,
             operations=Operations(),
             card_desk=None,
+            wallets=None,
             usage=self.usage,
             clock=clock,
             ping_seconds=ping_seconds,
