@@ -43,6 +43,8 @@ ORG: Final = "demo"
 DEV: Final = Actor(name="omni-grpc dev")
 FIRST_CREDITS_NANOUSD: Final = 10 * NANO_PER_USD
 KEYS_FILE: Final = "dev.json"
+ON_AT_HOME: Final = ("wallet_sign_in", "wallet_headers")
+"""What is off in `serve`, and on here unless it is set."""
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -78,7 +80,9 @@ def read_state(folder: Path) -> DevState | None:
 async def _dev(
     overrides: dict[str, object], folder: Path, ready_file: Path | None, config: Path | None
 ) -> None:
-    settings = settings_of(config, overrides).model_copy(update={"reflection": True})
+    settings = settings_of(config, overrides)
+    on = {name: True for name in ON_AT_HOME if name not in settings.model_fields_set}
+    settings = settings.model_copy(update={"reflection": True, **on})
     if not {"log_format", "log_level"} & settings.model_fields_set:
         settings = settings.model_copy(update={"log_format": "console", "log_level": "warning"})
     configure_logs(settings)
@@ -94,7 +98,8 @@ async def _dev(
 
             def ready(grpc_port: int, rest_port: int) -> None:
                 state.grpc = _at(complete.grpc_addr, grpc_port)
-                state.rest = f"http://{_at(complete.rest_addr, rest_port)}"
+                scheme = "http" if complete.tls_cert_file is None else "https"
+                state.rest = f"{scheme}://{_at(complete.rest_addr, rest_port)}"
                 _save(folder, state)
                 if ready_file is not None:
                     _write_ready(ready_file, state, url_of(complete))
