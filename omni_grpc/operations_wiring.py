@@ -13,6 +13,8 @@ from omni_grpc.administration import (
     OrgOperations,
     ProviderCredentialOperations,
     RateLimitOperations,
+    SessionOperations,
+    StatementOperations,
     TeamOperations,
     TopUpOperations,
     UserOperations,
@@ -21,6 +23,7 @@ from omni_grpc.administration import (
 from omni_grpc.audit import AuditLog, AuditStore
 from omni_grpc.billing import Ledger
 from omni_grpc.billing.budgets import BudgetStore
+from omni_grpc.billing.statements import Statements, StatementStore
 from omni_grpc.buying_wiring import Buying
 from omni_grpc.completion import Accounts, PageTokens
 from omni_grpc.core.clock import Clock
@@ -70,6 +73,14 @@ def operations_of(parts: Parts) -> Operations:
         ),
         BudgetOperations(BudgetStore(parts.database), access, parts.tokens),
         RateLimitOperations(RateLimitStore(parts.database), access, parts.tokens),
+        SessionOperations(parts.identity.sessions),
+        StatementOperations(
+            Statements(StatementStore(parts.database)),
+            accounts,
+            buying.top_ups,
+            parts.identity,
+            seller=parts.settings.public_url,
+        ),
         WebhookOperations(
             WebhookStore(parts.database),
             webhook_sealer(parts.settings),

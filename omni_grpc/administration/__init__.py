@@ -23,6 +23,8 @@ from omni_grpc.administration.operations import Operations
 from omni_grpc.administration.orgs import OrgOperations
 from omni_grpc.administration.provider_credentials import ProviderCredentialOperations
 from omni_grpc.administration.rate_limits import RateLimitOperations
+from omni_grpc.administration.sessions import SessionOperations
+from omni_grpc.administration.statements import StatementOperations
 from omni_grpc.administration.teams import TeamOperations
 from omni_grpc.administration.top_ups import TopUpOperations
 from omni_grpc.administration.users import UserOperations
@@ -43,6 +45,8 @@ __all__ = [
     "Page",
     "ProviderCredentialOperations",
     "RateLimitOperations",
+    "SessionOperations",
+    "StatementOperations",
     "Subject",
     "SubjectKind",
     "TeamOperations",

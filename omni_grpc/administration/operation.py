@@ -66,6 +66,7 @@ class Operation(Generic[A]):
         run: does it. What it returns has the response's field names, or is that of `result`.
         result: the response's one field that `run` returns, a resource or a Page of them.
         body: the field of `asked` that is REST's body, where that is not all of it.
+        csv: the field of what `run` returns that REST answers alone to whoever accepts text/csv.
         also: further methods and paths that do the same.
     """
 
@@ -76,6 +77,7 @@ class Operation(Generic[A]):
     run: Callable[[Caller, A], Awaitable[msgspec.Struct]]
     result: str | None = None
     body: str | None = None
+    csv: str | None = None
     also: tuple[str, ...] = ()
 
 

@@ -13,7 +13,7 @@ import msgspec
 from omni_grpc.administration import Caller, Operation, Page, field_invalid
 from omni_grpc.completion import Call
 from omni_grpc.core.errors import FieldInvalid
-from omni_grpc.rest_api.exchange import JSON_HEADERS, Exchange
+from omni_grpc.rest_api.exchange import BASE_HEADERS, JSON_HEADERS, Exchange
 from omni_grpc.rest_api.openai.json_body import read_json
 
 _VARIABLE: Final = re.compile(r"\{(?P<field>[a-z_.]+)=(?P<forms>[^}]+)\}")
@@ -62,7 +62,7 @@ class OperationRoutes:
         field = found.operation.csv
         if field is not None and "text/csv" in exchange.header(b"accept"):
             text = str(getattr(done, field)).encode()
-            await exchange.answer(200, [(b"content-type", _CSV_TYPE), named], text)
+            await exchange.answer(200, [(b"content-type", _CSV_TYPE), *BASE_HEADERS, named], text)
             return
         await exchange.answer(200, [*JSON_HEADERS, named], _body(done))
 
