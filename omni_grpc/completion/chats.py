@@ -34,6 +34,7 @@ from omni_grpc.core.limits import HOLD_LEASE_SECONDS
 from omni_grpc.limits import RateLimits
 from omni_grpc.providers import ProviderFault, Providers
 from omni_grpc.routing import (
+    ROUTED,
     Attempt,
     Health,
     Plan,
@@ -91,7 +92,7 @@ class Chats:
         failed = FailedAttempts()
         key = self._repeats.key(call, request)
         with self._report(call, request) as report, self._limited(call) as limits:
-            plan = report.plan = await self._plan(call, request)
+            plan = report.plan = await self._plan(call, request, limits)
             tries = self._own.tries(call, plan.attempts)
             while (one := await tries.next()) is not None:
                 attempt = one.attempt
@@ -133,7 +134,7 @@ class Chats:
         key = self._repeats.key(call, request)
         last: ChatCompletion | None = None
         with self._report(call, request) as report, self._limited(call) as limits:
-            plan = report.plan = await self._plan(call, request)
+            plan = report.plan = await self._plan(call, request, limits)
             tries = self._own.tries(call, plan.attempts)
             while (one := await tries.next()) is not None:
                 attempt = one.attempt
@@ -202,10 +203,11 @@ class Chats:
     def _limited(self, call: Call) -> CallLimits:
         return CallLimits(self._limits, call, self._endings)
 
-    async def _plan(self, call: Call, request: ChatRequest) -> Plan:
+    async def _plan(self, call: Call, request: ChatRequest, limits: CallLimits) -> Plan:
         await self._own.look_up(call)
         context = route_context(call, request)
-        if self._classifier is not None:
+        if self._classifier is not None and request.model in ROUTED:
+            await limits.begin()  # else who is refused would pay for the question all the same
             with suppress(UnclassifiedError):
                 said = await self._classifier.analysis(call, request, self.complete)
                 context = msgspec.structs.replace(context, analysis=said)

@@ -33,6 +33,18 @@ class CallLimits:
         if limits is not None and call.is_limited and principal and principal.rate_rules:
             self._admission = limits.open(principal.org_id, principal.rate_rules, call.name)
 
+    async def begin(self) -> None:
+        """Counts the call in the limits for all models, before anything is asked on its way.
+
+        Raises:
+            RateLimited: one of them has no room.
+        """
+        if self._admission is not None:
+            try:
+                await self._admission.begin()
+            finally:
+                self._call.limits = self._admission.standings
+
     async def has_room(self, model: str, tokens: int) -> bool:
         """Counts the call for an attempt; False where that must be left out.
 
@@ -78,6 +90,8 @@ class CallLimits:
     ) -> None:
         if self._admission is not None:
             self._admission.leave()
+            if self._refusal is not None and not self._charges:
+                self._admission.cancel()
             self._settle()
 
     def _settle(self, _ended: object = None) -> None:

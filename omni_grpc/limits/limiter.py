@@ -5,7 +5,7 @@ worker; with Redis it holds in all of them together. What a call did not use goe
 taken from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -90,6 +90,22 @@ class Admission:
         self._lease = lease
         self._held: list[_Held] = []
 
+    async def begin(self) -> None:
+        """Counts the call and its place in the limits for all models, before its model is known.
+
+        Raises:
+            RateLimited: a limit has no room; nothing was counted.
+        """
+        await self._count(
+            [
+                claim
+                for rule in self.rules
+                if not rule.models
+                for claim in claims_of(rule, 0)
+                if claim.kind is not Kind.TOKENS
+            ]
+        )
+
     async def take(self, model: str, tokens: int, spent: Sequence[Spent] = ()) -> None:
         """Counts the call for an attempt at a model, with the most tokens that it may use.
 
@@ -104,7 +120,9 @@ class Admission:
         Raises:
             RateLimited: a limit has no room; nothing was counted.
         """
-        claims = self._claims(model, tokens, spent)
+        await self._count(self._claims(model, tokens, spent))
+
+    async def _count(self, claims: list[Claim]) -> None:
         if not claims:
             return
         limits = self._limits
@@ -131,38 +149,42 @@ class Admission:
 
     def leave(self) -> None:
         """The call has ended: it runs no more. Its tokens stay counted until `settle`."""
-        returns = [Return(one.claim, 0, 1) for one in self._held if _is_place(one)]
-        if not returns:
-            return
-        self._held = [one for one in self._held if not _is_place(one)]
-        limits = self._limits
-        for one in returns:
-            limits.local.give_back(one.claim, one.bucket, one.amount)
-        if limits.shared is not None:
-            limits.shared.give_back(self._org_id, self._lease, returns)
+        self._give_back((one, 1) for one in self._taken(Kind.CONCURRENT))
+
+    def cancel(self) -> None:
+        """Nothing came of the call: no limit had counted it."""
+        self._give_back((one, 1) for one in self._taken(Kind.REQUESTS))
 
     def settle(self, spent: Sequence[Spent]) -> None:
         """All attempts have ended: what they did not use is given back where it was taken from.
 
         What they used beyond what was reserved, as some providers do, is counted too.
         """
+        unused = {rule.id: self._reserved(rule.id) - _used(rule, spent) for rule in self.rules}
+        returns: list[tuple[_Held, int]] = []
+        for one in reversed(self._taken(Kind.TOKENS)):
+            amount = min(unused[one.claim.rule_id], one.claim.amount)
+            unused[one.claim.rule_id] -= amount
+            if amount:
+                returns.append((one, amount))
+        self._give_back(returns)
+
+    def _taken(self, kind: Kind) -> list[_Held]:
+        """What is held of a kind, and is held no more."""
+        taken = [one for one in self._held if one.claim.kind is kind]
+        if taken:
+            self._held = [one for one in self._held if one.claim.kind is not kind]
+        return taken
+
+    def _give_back(self, parts: Iterable[tuple[_Held, int]]) -> None:
         limits = self._limits
         returns: list[Return] = []
-        unused: dict[int, int] = {}
-        for rule in self.rules:
-            used = _used(rule, spent)
-            unused[rule.id] = self._reserved(rule.id) - used
-        for one in reversed(self._held):
-            claim = one.claim
-            if claim.kind is not Kind.TOKENS:
-                continue
-            amount = min(unused[claim.rule_id], claim.amount)
-            unused[claim.rule_id] -= amount
-            if amount:
-                limits.local.give_back(claim, one.local, amount)
-                if one.shared is not None:
-                    returns.append(Return(claim, one.shared, amount))
-        self._held = [one for one in self._held if one.claim.kind is not Kind.TOKENS]
+        for one, amount in parts:
+            limits.local.give_back(one.claim, one.local, amount)
+            if one.shared is not None:
+                returns.append(Return(one.claim, one.shared, amount))
+            elif one.claim.kind is Kind.CONCURRENT:  # its lease may be there all the same
+                returns.append(Return(one.claim, 0, amount))
         if returns and limits.shared is not None:
             limits.shared.give_back(self._org_id, self._lease, returns)
 
@@ -213,10 +235,6 @@ class Admission:
         )
         self._limits.observer.limits_refused(claim.kind)
         return _no_room(claim, answer)
-
-
-def _is_place(held: _Held) -> bool:
-    return held.claim.kind is Kind.CONCURRENT
 
 
 def _used(rule: RateRule, spent: Sequence[Spent]) -> int:

@@ -120,3 +120,19 @@ async def test_leaving_and_settling_twice_gives_back_once(limits: RateLimits) ->
         first.settle([])
     await limits.open(ORG, rules, "c").take("sim/fast", 50)
     await refusal(limits, *rules)
+
+
+async def test_a_call_that_began_before_its_model_was_known_counts_once(
+    limits: RateLimits,
+) -> None:
+    rules = (rule(1, requests=2, concurrent=2, tokens=100), rule(2, "sim/fast", requests=1))
+    call = limits.open(ORG, rules, "a")
+    await call.begin()
+    await call.take("sim/fast", 60)
+    await limits.open(ORG, rules, "b").take("sim/slow", 40)
+    error = await refusal(limits, *rules)
+    assert error.metadata["kind"] in ("requests", "concurrent", "tokens")
+    call.settle([])
+    call.leave()
+    call.cancel()  # as if nothing had come of it
+    await limits.open(ORG, rules, "c").take("sim/fast", 60)
