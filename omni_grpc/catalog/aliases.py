@@ -15,19 +15,21 @@ from omni_grpc.core.limits import MODEL_ID_CHARS_MAX
 TARGET_COUNT_MAX: Final = 16
 """Most targets of one alias: more than a call can have attempts."""
 
-_SCOPE: Final = re.compile(r"orgs/[a-z][a-z0-9-]{1,62}", re.ASCII)
-_SCOPE_CHARS_MAX: Final = 100
+_SLUG: Final = "[a-z][a-z0-9-]{1,62}"
+_SCOPE: Final = re.compile(f"orgs/{_SLUG}(?:/teams/{_SLUG}(?:/environments/{_SLUG})?)?", re.ASCII)
+_SCOPE_CHARS_MAX: Final = 256
 
 
 def check_scope(scope: str, *, field: str = "scope") -> str:
     """The scope, if there can be one of that name.
 
     Raises:
-        FieldInvalid: it is neither `global` nor `orgs/{org}`.
+        FieldInvalid: it is neither `global` nor an organisation, or a team or environment of one.
     """
     if scope != GLOBAL_SCOPE and not (len(scope) <= _SCOPE_CHARS_MAX and _SCOPE.fullmatch(scope)):
         raise FieldInvalid(
-            f"{scope[:_SCOPE_CHARS_MAX]!r} is no scope. Write {GLOBAL_SCOPE} or orgs/{{org}}.",
+            f"{scope[:_SCOPE_CHARS_MAX]!r} is no scope. Write {GLOBAL_SCOPE}, orgs/{{org}}, or "
+            "a team or an environment of it.",
             field=field,
         )
     return scope
@@ -36,7 +38,7 @@ def check_scope(scope: str, *, field: str = "scope") -> str:
 def scopes_of(scope: str) -> tuple[str, ...]:
     """A scope and those around it, the nearest first: `("orgs/acme", "global")`.
 
-    A name's parts come in pairs, so that narrower scopes lie in `orgs/{org}` one day.
+    A name's parts come in pairs: an environment lies in its team, and that in `orgs/{org}`.
     """
     if scope == GLOBAL_SCOPE:
         return (GLOBAL_SCOPE,)

@@ -12,6 +12,7 @@ from contextlib import aclosing, suppress
 import msgspec
 
 from omni_grpc.billing import RequestKey, RequestRepeatedError
+from omni_grpc.catalog import scopes_of
 from omni_grpc.catalog.tokens import DEFAULT_MODEL
 from omni_grpc.completion.attempts import FailedAttempts, HeldAttempt, meter_of
 from omni_grpc.completion.call import Call
@@ -273,9 +274,11 @@ def route_context(call: Call, request: ChatRequest) -> RouteContext:
     if principal is None:
         return RouteContext(unit=request.end_user, seed=call.name)
     return RouteContext(
-        scopes=(f"orgs/{principal.org_slug}", "global"),
-        unit=request.end_user or principal.key_prefix,
+        scopes=scopes_of(principal.place),
+        # Not a session's prefix: a user keeps its arm from one session to the next.
+        unit=request.end_user or principal.user_name or principal.key_prefix,
         seed=call.name,
+        models=principal.models,
         own=() if call.own is None else call.own.access,
     )
 

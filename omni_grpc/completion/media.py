@@ -203,7 +203,8 @@ class Media:
         def judged(choice: Choice) -> str | None:
             return None if choice.offer.provider in own else choice.offer.id
 
-        plan = self._health.healthy_first(self._router.plan(request, bill, own), judged)
+        models = () if call.principal is None else call.principal.models
+        plan = self._health.healthy_first(self._router.plan(request, bill, own, models), judged)
         if bill.size_bytes > COUNTED_BYTES_INLINE:
             await asyncio.to_thread(bill.check)
         if call.request_id is None or call.principal is None:

@@ -14,6 +14,7 @@ from omni_grpc.completion.media_bill import Bill
 from omni_grpc.core.errors import FeatureUnsupported, ModelNotFound, ModelUnpriced
 from omni_grpc.core.media import MediaRequest
 from omni_grpc.core.money import Price
+from omni_grpc.core.tenancy import model_matches, not_allowed
 from omni_grpc.core.usage import Usage
 from omni_grpc.providers import MediaRefusal, Providers
 
@@ -45,7 +46,11 @@ class MediaRouter:
         self._providers = providers
 
     def plan(
-        self, request: MediaRequest, bill: Bill, own: frozenset[str] = frozenset()
+        self,
+        request: MediaRequest,
+        bill: Bill,
+        own: frozenset[str] = frozenset(),
+        models: tuple[str, ...] = (),
     ) -> tuple[Choice, ...]:
         """The offers for a request, first to last; at least one.
 
@@ -53,9 +58,11 @@ class MediaRouter:
             request: what is asked.
             bill: what it would use.
             own: providers at which the caller has accounts of its own.
+            models: the only models that the caller's key may call; all if empty.
 
         Raises:
             ModelNotFound: the name means nothing that can be called here.
+            ModelNotAllowed: the caller's key may not call it.
             FeatureUnsupported: what it means does something else, or not all that is asked.
             ModelUnpriced: it has no price for what the request would use.
         """
@@ -65,6 +72,9 @@ class MediaRouter:
         here = [one for one in resolved if one.enabled and one.provider in callable_at]
         if not here:
             raise self._not_found(name, resolved, bill)
+        here = [one for one in here if model_matches(models, one.id)]
+        if not here:
+            raise not_allowed(name, models)
         fit = [one for one in here if self._fits(one, bill) and bill.lacking(one) is None]
         if not fit:
             raise self._lacking(here, bill)

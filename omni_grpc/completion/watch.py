@@ -99,7 +99,7 @@ class ChatWatch(AttemptWatch):
         super().__init__(health, clock, offer)
         self._warmth = warmth
         self._request = request
-        self._scope = "" if call.principal is None else f"orgs/{call.principal.org_slug}"
+        self._scope = "" if call.principal is None else call.principal.place
 
     def answered(self, usage: Usage | None) -> None:
         """It was answered whole."""

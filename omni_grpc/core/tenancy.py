@@ -6,8 +6,11 @@ everywhere within `KEY_CACHE_SECONDS_MAX`.
 
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import Final
 
 import msgspec
+
+from omni_grpc.core.errors import ModelNotAllowed
 
 
 class BudgetUnit(StrEnum):
@@ -36,6 +39,26 @@ class RateRule(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrent: int | None = None
+
+
+MODELS_SHOWN_MAX: Final = 8
+"""Models of a key's list that a message names."""
+
+
+def models_text(patterns: tuple[str, ...]) -> str:
+    """The models that a key may call, in words."""
+    more = len(patterns) - MODELS_SHOWN_MAX
+    return ", ".join(patterns[:MODELS_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
+
+
+def not_allowed(asked: str, patterns: tuple[str, ...]) -> ModelNotAllowed:
+    """What is said of a model that a key's list does not have."""
+    return ModelNotAllowed(
+        f"This API key may not call {asked!r}: it may call {models_text(patterns)} alone. Name one "
+        "of these, or use another key.",
+        field="model",
+        metadata={"models": ",".join(patterns[:MODELS_SHOWN_MAX])},
+    )
 
 
 def model_matches(patterns: tuple[str, ...], model: str) -> bool:

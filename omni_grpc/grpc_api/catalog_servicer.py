@@ -226,7 +226,8 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
         """
         check_scope(scope)
         principal = current_call().principal
-        mine = scope in (GLOBAL_SCOPE, _own_scope())
+        own = "" if principal is None else f"orgs/{principal.org_slug}"
+        mine = scope in (GLOBAL_SCOPE, own) or scope.startswith(f"{own}/")
         if not mine and (principal is None or Scope.ADMIN not in principal.scopes):
             raise NotFound(f"There is no scope {scope!r}, or it is not yours.")
         return scope
@@ -234,7 +235,7 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
 
 def _own_scope() -> str:
     principal = current_call().principal
-    return GLOBAL_SCOPE if principal is None else f"orgs/{principal.org_slug}"
+    return GLOBAL_SCOPE if principal is None else principal.place
 
 
 def _actor() -> Actor:

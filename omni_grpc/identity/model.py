@@ -9,7 +9,12 @@ import msgspec
 from omni_grpc.core.errors import FieldInvalid, ScopeMissing
 from omni_grpc.core.ids import AccountId, KeyId, OrgId
 from omni_grpc.core.tenancy import BudgetRef, RateRule
-from omni_grpc.identity.names import format_key_name
+from omni_grpc.identity.names import (
+    format_environment_name,
+    format_key_name,
+    format_org_name,
+    format_team_name,
+)
 
 
 class Scope(StrEnum):
@@ -143,6 +148,15 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     def key_name(self) -> str:
         """`orgs/{org}/apiKeys/{prefix}`."""
         return format_key_name(self.org_slug, self.key_prefix)
+
+    @property
+    def place(self) -> str:
+        """`orgs/{org}`, or the team or the environment of it that the key belongs to."""
+        if self.team_slug is None:
+            return format_org_name(self.org_slug)
+        if self.environment_slug is None:
+            return format_team_name(self.org_slug, self.team_slug)
+        return format_environment_name(self.org_slug, self.team_slug, self.environment_slug)
 
     @property
     def actor(self) -> str:

@@ -100,7 +100,7 @@ def _headers(call: Call) -> list[tuple[bytes, bytes]]:
 def _scopes(call: Call) -> tuple[str, ...]:
     """Whose aliases hold for a caller."""
     principal = call.principal
-    return scopes_of(GLOBAL_SCOPE if principal is None else f"orgs/{principal.org_slug}")
+    return scopes_of(GLOBAL_SCOPE if principal is None else principal.place)
 
 
 def _model(snapshot: CatalogSnapshot, offer: Offer) -> _JsonObject:

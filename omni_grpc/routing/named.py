@@ -19,6 +19,7 @@ from omni_grpc.core.errors import (
     NoCapableModel,
     OmniError,
 )
+from omni_grpc.core.tenancy import model_matches, not_allowed
 from omni_grpc.routing.attempts import ATTEMPT_COUNT_MAX, Terms
 from omni_grpc.routing.health import Health
 from omni_grpc.routing.narrowing import Limits, Refusal
@@ -54,6 +55,7 @@ class NamedPlanner:
 
         Raises:
             ModelNotFound, ModelUnpriced: the named model cannot be called here.
+            ModelNotAllowed: the caller's key may not call it.
             FeatureUnsupported, ContextTooLong, FieldInvalid: it cannot do what is asked.
             NoCapableModel: the request's own preferences rule it out.
         """
@@ -83,6 +85,7 @@ class NamedPlanner:
 
         Raises:
             ModelNotFound: there is none.
+            ModelNotAllowed: there are, and the caller's key may call none of them.
         """
         snapshot = self._snapshot()
         providers = context.callable_at(self._providers)
@@ -91,7 +94,10 @@ class NamedPlanner:
         here = [one for one in meant if one.provider in providers and one.enabled]
         if not here:
             raise self._not_found(name, resolved)
-        return here, warning
+        allowed = [one for one in here if model_matches(context.models, one.id)]
+        if not allowed:
+            raise not_allowed(name, context.models)
+        return allowed, warning
 
     def fallbacks(
         self,

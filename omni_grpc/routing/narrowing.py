@@ -12,6 +12,7 @@ import numpy as np
 
 from omni_grpc.catalog import CatalogSnapshot, Modality, Mode, Offer
 from omni_grpc.core.chat import ChatRequest, Preferences
+from omni_grpc.core.tenancy import model_matches, models_text
 from omni_grpc.routing.needs import Needs
 from omni_grpc.routing.offer_table import Mask, OfferTable, electable, window_of
 from omni_grpc.routing.prompts import PromptSize
@@ -60,7 +61,7 @@ NO_LIMITS = Limits()
 
 
 class Narrowing:
-    """What one request leaves of all offers."""
+    """What one request leaves of all offers. `allowed` are the models of its caller's key."""
 
     def __init__(
         self,
@@ -70,15 +71,17 @@ class Narrowing:
         size: PromptSize,
         limits: Collection[Limits],
         refusal: Refusal,
+        allowed: tuple[str, ...] = (),
     ) -> None:
         self._request = request
         self._needs = needs
         self._size = size
         self._limits = [one for one in limits if one != NO_LIMITS]
         self._refusal = refusal
+        self._allowed = allowed
 
     def mask(self, table: OfferTable) -> Mask:
-        """Which rows of the table may be chosen."""
+        """Which rows of the table may be chosen, models that the caller's key lacks among them."""
         needs, size = self._needs, self._size
         mask = table.capable(needs)
         if needs.surcharge is not None:
@@ -126,6 +129,8 @@ class Narrowing:
             fault = limits.fault(offer)
             if fault is not None:
                 return fault
+        if not model_matches(self._allowed, offer.id):
+            return f"the API key may call {models_text(self._allowed)} alone"
         return None
 
 

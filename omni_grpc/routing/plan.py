@@ -25,10 +25,13 @@ class RouteContext(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks, as far as routing cares.
 
     Attributes:
-        scopes: whose policies and aliases hold, the nearest first: `orgs/acme`, `global`.
+        scopes: whose policies and aliases hold, the nearest first: `orgs/acme/teams/web`,
+            `orgs/acme`, `global`.
         unit: what keeps its arm in an experiment: the caller's end user, or its key.
         seed: the call's own name: what is drawn by chance follows from it.
         analysis: what an operator's classifier said of the request; None leaves it to this machine.
+        models: the only models that may be called, as `core.tenancy.model_matches` reads them; all
+            if empty.
         own: where the caller has accounts of its own; what is known of offers there from calls
             with the service's account says nothing of those.
     """
@@ -37,6 +40,7 @@ class RouteContext(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = ""
     seed: str = ""
     analysis: Analysis | None = None
+    models: tuple[str, ...] = ()
     own: tuple[OwnAccess, ...] = ()
 
     def callable_at(self, providers: frozenset[str]) -> frozenset[str]:

@@ -14,6 +14,7 @@ import numpy as np
 from omni_grpc.catalog import CatalogSnapshot, Offer
 from omni_grpc.core.chat import ChatRequest, Preferences
 from omni_grpc.core.errors import NoCapableModel
+from omni_grpc.core.tenancy import model_matches
 from omni_grpc.routing.attempts import ATTEMPT_COUNT_MAX, Terms
 from omni_grpc.routing.choosing import Chooser, Ranked, Wish, reason_of
 from omni_grpc.routing.health import Health
@@ -34,6 +35,9 @@ CHARS_PER_TOKEN: Final = 4
 OWN_TABLES_MAX: Final = 16
 """Tables kept of callers who reach more providers than the service: one for each selection of
 providers, of which few are usual; some megabyte each."""
+
+ALLOWED_KEPT_MAX: Final = 256
+"""Lists of models whose rows are kept, a few kilobytes each; some milliseconds to make anew."""
 
 CAUSES_SHOWN_MAX: Final = 5
 """Reasons that an error lists; an explanation has all."""
@@ -66,6 +70,9 @@ class RoutedPlanner:
         self._markup_ppm = markup_ppm
         self._table = OfferTable(CatalogSnapshot(), providers)
         self._own_tables: OrderedDict[frozenset[str], OfferTable] = OrderedDict()
+        self._allowed_rows: OrderedDict[tuple[int, frozenset[str], tuple[str, ...]], Mask] = (
+            OrderedDict()
+        )
 
     def decide(
         self,
@@ -89,8 +96,11 @@ class RoutedPlanner:
             size=size,
             limits=[Limits.of(request.preferences)],
             refusal=self._refusal,
+            allowed=context.models,
         )
         mask = narrowing.mask(table)
+        if context.models:
+            mask &= self._allowed(table, context)
         terms = Terms(request, size, context, markup_ppm=self._markup_ppm)
         dropped: dict[str, str] = {}
         self._drop_unaffordable(table, mask, terms, request.preferences, dropped)
@@ -151,6 +161,18 @@ class RoutedPlanner:
         if len(self._own_tables) > OWN_TABLES_MAX:
             self._own_tables.popitem(last=False)
         return table
+
+    def _allowed(self, table: OfferTable, context: RouteContext) -> Mask:
+        """The rows that the caller's key may call. Keys share few lists, which change rarely."""
+        wanted = (table.version, context.callable_at(self._providers), context.models)
+        mask = self._allowed_rows.pop(wanted, None)
+        if mask is None:
+            found = [model_matches(context.models, one.id) for one in table.offers]
+            mask = np.array(found, dtype=np.bool_)
+        self._allowed_rows[wanted] = mask  # the latest used stands last
+        if len(self._allowed_rows) > ALLOWED_KEPT_MAX:
+            self._allowed_rows.popitem(last=False)
+        return mask
 
     def _drop_unaffordable(
         self,
