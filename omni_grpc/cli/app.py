@@ -23,6 +23,7 @@ from omni_grpc.cli.orgs_commands import orgs_app
 from omni_grpc.cli.reconcile_commands import reconcile_app
 from omni_grpc.cli.routing_commands import routing_app
 from omni_grpc.cli.teams_commands import teams_app
+from omni_grpc.cli.topups_commands import topups_app
 from omni_grpc.cli.usage_commands import usage_app
 from omni_grpc.cli.users_commands import users_app
 
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(keys_app, name="keys")
 app.add_typer(credits_app, name="credits")
+app.add_typer(topups_app, name="topups")
 app.add_typer(orgs_app, name="orgs")
 app.add_typer(teams_app, name="teams")
 app.add_typer(environments_app, name="envs")
@@ -166,12 +168,18 @@ def simulate(
     ),
     key: Annotated[str | None, typer.Option(help="The bearer that callers must send.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print no line a call.")] = False,
+    payments: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Where an x402 facilitator and its chain listen, too."
+        ),
+    ] = None,
 ) -> None:
     """Run a provider that answers without a model, with accidents on request."""
     from omni_grpc.cli.simulate import run_simulate
 
     with told():
-        run_simulate(addr, key, quiet=quiet)
+        run_simulate(addr, key, payments, quiet=quiet)
 
 
 @app.command()

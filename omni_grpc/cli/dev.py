@@ -56,6 +56,8 @@ class DevState(msgspec.Struct, kw_only=True):
     admin_key: str
     grpc: str = ""
     rest: str = ""
+    solana_rpc: str = ""
+    """The node of the chain that `dev` plays; empty where it plays none."""
 
 
 def run_dev(
@@ -93,8 +95,10 @@ async def _dev(
     _step(f"PostgreSQL ({where})")
     async with database_of(settings, folder) as stored:
         await _prepare(stored, folder)
-        async with _provided(stored) as complete:
+        async with _provided(stored) as provided, _payable(provided) as complete:
             state = _saved(folder)
+            is_played = not settings.x402_facilitator_url
+            state.solana_rpc = complete.x402_rpc_url if is_played else ""
 
             def ready(grpc_port: int, rest_port: int) -> None:
                 state.grpc = _at(complete.grpc_addr, grpc_port)
@@ -189,6 +193,29 @@ async def _provided(settings: Settings) -> AsyncIterator[Settings]:
         yield settings.model_copy(update={"provider_base_urls": {SIMULATOR_ID: base_url}})
     finally:
         await simulator.stop()
+
+
+@asynccontextmanager
+async def _payable(settings: Settings) -> AsyncIterator[Settings]:
+    """The settings with somebody who settles payments: played, where the operator named nobody."""
+    if settings.x402_facilitator_url:
+        yield settings
+        return
+    from solders.keypair import Keypair
+
+    from omni_grpc.simulator.command import FIRST_UNITS
+    from omni_grpc.simulator.facilitator import Facilitator
+
+    async with Facilitator(first_units=FIRST_UNITS) as facilitator:
+        _step("Payments in USDC, on a chain that is played (docs/top-ups.md)")
+        yield settings.model_copy(
+            update={
+                "x402_facilitator_url": facilitator.url,
+                "x402_rpc_url": facilitator.rpc_url,
+                "x402_pay_to": str(Keypair().pubkey()),
+                "x402_network": facilitator.network,
+            }
+        )
 
 
 def _saved(folder: Path) -> DevState:

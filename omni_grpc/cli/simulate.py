@@ -6,9 +6,21 @@ from omni_grpc.cli.failures import CommandError
 from omni_grpc.simulator import SimulatorOptions, run
 
 
-def run_simulate(addr: str, key: str | None, *, quiet: bool) -> None:
-    """Runs the simulator until it is told to stop."""
-    host, colon, port = addr.rpartition(":")
+def run_simulate(addr: str, key: str | None, payments: str | None, *, quiet: bool) -> None:
+    """Runs the simulator, and a facilitator beside it where one is wanted, until told to stop."""
+    host, port = _address("--addr", addr)
+    options = SimulatorOptions(
+        host=host,
+        port=port,
+        key=key,
+        quiet=quiet,
+        payments=None if payments is None else _address("--payments", payments),
+    )
+    asyncio.run(run(options))
+
+
+def _address(option: str, text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal():
-        raise CommandError(f"--addr must be host:port, not {addr!r}.")
-    asyncio.run(run(SimulatorOptions(host=host.strip("[]"), port=int(port), key=key, quiet=quiet)))
+        raise CommandError(f"{option} must be host:port, not {text!r}.")
+    return host.strip("[]"), int(port)

@@ -29,7 +29,7 @@ VALUES (%(id)s, %(org_id)s, %(account_id)s, %(method)s, %(automatic)s, %(amount)
         %(fingerprint)s, %(return_url)s, %(save_card)s,
         clock_timestamp() + make_interval(secs => %(seconds)s),
         clock_timestamp() + make_interval(secs => %(check_seconds)s))
-ON CONFLICT (org_id, request_id) DO NOTHING
+ON CONFLICT DO NOTHING
 RETURNING {_COLUMNS}
 """  # noqa: S608 - the columns are ours, here and below
 

@@ -253,7 +253,7 @@ class X402Method:
             settled = Settled(success=False, error_reason=f"no word from the facilitator: {away}")
         payment = self._named(settled)
         if self._node is not None:
-            landed = await self._seen(kept, signed, payment)
+            landed = await self._seen(kept, signed, payment, is_said=settled.success)
             if landed is not None:
                 return self._arrived(landed, signed)
         elif settled.success and payment is not None:
@@ -291,10 +291,12 @@ class X402Method:
             payer=signed.payer,
         )
 
-    async def _seen(self, kept: Kept, signed: Signed, payment: Payment | None) -> Landed | None:
+    async def _seen(
+        self, kept: Kept, signed: Signed, payment: Payment | None, *, is_said: bool
+    ) -> Landed | None:
         """The payment on the chain, after a short wait where it is said to be there."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + (self._seen_seconds if payment is not None else 0.0)
+        until = loop.time() + (self._seen_seconds if is_said else 0.0)
         while True:
             found = await self._found(kept, signed, payment)
             if found is not None or loop.time() >= until:

@@ -1,0 +1,73 @@
+"""The commands of `omni-grpc topups` and their options."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omni_grpc.cli.failures import told
+from omni_grpc.cli.options import Config, DataDir, Json, Org
+
+topups_app = typer.Typer(
+    help="Credits that are bought: create as a customer, list and show as the operator.",
+    no_args_is_help=True,
+)
+
+
+@topups_app.command("create")
+def topups_create(
+    *,
+    amount: Annotated[str, typer.Option(help="How much, in dollars: 10.00")],
+    pay_with: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="KEYFILE",
+            help="Pay at once, in USDC, from the wallet of this file, as solana-keygen writes "
+            "them; a new wallet is made if it is not there.",
+        ),
+    ] = None,
+    rpc_url: Annotated[
+        str | None,
+        typer.Option(help="The Solana node to ask while signing. [default: that of dev]"),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="The gateway's REST side. [default: that of dev]")
+    ] = None,
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """Buy credits in USDC from a running gateway; without a wallet, print what is to be signed.
+
+    The key comes from OMNI_API_KEY, or from a `dev` on this machine.
+    """
+    from omni_grpc.cli.topups_create import Shop, run_create
+
+    with told():
+        run_create(Shop.found(url, rpc_url, data_dir), amount, pay_with=pay_with, as_json=json_)
+
+
+@topups_app.command("list")
+def topups_list(
+    org: Org, config: Config = None, data_dir: DataDir = None, json_: Json = False
+) -> None:
+    """List an organisation's top-ups, the newest first."""
+    from omni_grpc.cli.topups import run_list
+    from omni_grpc.cli.working import Place
+
+    with told():
+        run_list(Place(config, data_dir), org, as_json=json_)
+
+
+@topups_app.command("show")
+def topups_show(
+    name: Annotated[str, typer.Argument(help="As topups list shows it: accounts/…/topUps/…")],
+    config: Config = None,
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """Show a top-up, after a look at its fate where that is not known."""
+    from omni_grpc.cli.topups import run_show
+    from omni_grpc.cli.working import Place
+
+    with told():
+        run_show(Place(config, data_dir), name, as_json=json_)
