@@ -77,7 +77,8 @@ WITH reached AS MATERIALIZED (
          a.debits_posted - a.credits_posted AS spent, a.debits_pending AS held
     FROM budget_window w JOIN account a ON a.id = w.account_id
    WHERE w.budget_id = ANY (%s) AND w.end_time > clock_timestamp() - interval '1 hour'
-     AND budget_reached_ppm(a) > w.told_ppm
+     AND a.debits_posted - a.credits_posted >= a.debit_limit / 100 * 80  -- nearly all are below
+     AND a.debits_posted > a.credits_posted AND budget_reached_ppm(a) > w.told_ppm
    ORDER BY w.budget_id, w.start_time FOR UPDATE OF w SKIP LOCKED)
 UPDATE budget_window w SET told_ppm = r.ppm
   FROM reached r JOIN budget b ON b.id = r.budget_id AND b.delete_time IS NULL
@@ -86,10 +87,10 @@ RETURNING b.org_id, budget_name(b), b.unit, b.amount, r.spent, r.held, r.ppm / 1
           nullif(w.end_time, 'infinity')
 """
 _OPEN: Final = """
-SELECT end_time::text, budget_id FROM budget_window
- WHERE (end_time, budget_id) > (greatest(%s::timestamptz, clock_timestamp() - interval '1 hour'),
-                                %s::bigint)
- ORDER BY end_time, budget_id LIMIT %s
+SELECT w.end_time::text, w.budget_id FROM budget_window w
+ WHERE (w.end_time, w.budget_id) > (
+         greatest(%s::timestamptz, statement_timestamp() - interval '1 hour'), %s::bigint)
+ ORDER BY w.end_time, w.budget_id LIMIT %s
 """
 _ALL_PERCENT: Final = 100
 
