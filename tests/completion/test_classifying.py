@@ -23,6 +23,7 @@ from gateway import (
     running,
 )
 from gateway_fixtures import check_books, postgres, simulator, template
+from limited import limit
 from omni.billing.v1 import billing_service_pb2 as pb
 from omni.billing.v1 import billing_service_pb2_grpc as pb_grpc
 
@@ -130,6 +131,17 @@ def test_what_the_model_says_is_believed_and_its_cost_is_a_call_of_its_own(
     other = gateway.tenant()  # but another account pays for its own question
     ask(gateway, other, text)
     assert len(reports(gateway, other, ASKED, 1)) == 1
+
+
+def test_the_question_counts_in_no_limit_and_a_refused_call_asks_none(gateway: Gateway) -> None:
+    tenant = gateway.tenant()
+    limit(gateway, tenant, requests_per_minute=1, tokens_per_minute=100_000, concurrent_count=1)
+    ask(gateway, tenant, asking(labelled("translation"), "hey, how are you?"))
+    with HttpConnection(gateway, tenant.api_key) as http:
+        text = asking(labelled("translation"), "and how is your day?")
+        assert http.ask("/v1/chat/completions", chat_body("omni/auto", text)).status == 429
+    assert len(reports(gateway, tenant, "omni/auto", 1)) == 1
+    assert len(reports(gateway, tenant, ASKED, 1)) == 1
 
 
 def test_a_request_that_names_its_model_is_not_asked_about(gateway: Gateway) -> None:

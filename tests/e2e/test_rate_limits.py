@@ -24,18 +24,10 @@ from gateway import (
     refusal,
 )
 from google.protobuf import field_mask_pb2
+from limited import limit
 from omni.admin.v1 import admin_service_pb2_grpc, rate_limits_pb2
 from omni.router.v1 import router_service_pb2 as pb
 from omni.router.v1 import router_service_pb2_grpc as pb_grpc
-
-
-def limit(gateway: Gateway, tenant: Tenant, **fields: Any) -> str:
-    """Gives a tenant's organisation a limit, before its key is known to any worker."""
-    with HttpConnection(gateway, gateway.admin_key) as admin:
-        body = {"rate_limit_id": f"r-{uuid.uuid4().hex[:8]}", "rate_limit": fields}
-        made = admin.ask(f"/v1/admin/orgs/{tenant.org}/rateLimits", json.dumps(body).encode())
-    assert made.status == 200, made.body
-    return str(made.json["name"])
 
 
 @pytest.fixture

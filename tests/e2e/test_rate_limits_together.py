@@ -1,7 +1,6 @@
 """Several workers on one Redis admit the limit together, and each of them without it."""
 
 import asyncio
-import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from gateway import (
     eventually,
     running,
 )
+from limited import limit
 from redis_rig import RedisServer
 
 WORKERS = 3
@@ -35,10 +35,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 def limited(gateway: Gateway, **limits: int) -> Tenant:
     """A new organisation with this limit."""
     tenant = gateway.tenant()
-    with HttpConnection(gateway, gateway.admin_key) as admin:
-        body = json.dumps({"rate_limit_id": "all", "rate_limit": limits}).encode()
-        made = admin.ask(f"/v1/admin/orgs/{tenant.org}/rateLimits", body)
-        assert made.status == 200, made.body
+    limit(gateway, tenant, **limits)
     return tenant
 
 
