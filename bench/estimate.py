@@ -42,7 +42,7 @@ class Offered(Bench):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self._environment["OPENROUTER_API_KEY"] = "bench"
+        self.environment["OPENROUTER_API_KEY"] = "bench"
 
 
 def text(number: int, chars: int) -> str:

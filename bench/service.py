@@ -114,7 +114,7 @@ class Bench:
         command = [self._omni] if billed else [sys.executable, str(HERE / "unbilled.py")]
         command += ["serve", "--workers", "1", "--ready-file", str(ready)]
         command += ["--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0"]
-        process = self.start(command, self._environment, ready.with_suffix(".log"))
+        process = self.start(command, self.environment, ready.with_suffix(".log"))
         deadline = time.monotonic() + START_SECONDS_MAX
         while not ready.exists():
             if process.poll() is not None or time.monotonic() > deadline:
@@ -174,12 +174,12 @@ class Bench:
     # --- the books ------------------------------------------------------------------------------
     def balance_nanousd(self) -> int:
         """What the account has."""
-        return int(self._omni_json("credits", "balance", "--org", "bench")["posted_nanousd"])
+        return int(self.omni_json("credits", "balance", "--org", "bench")["posted_nanousd"])
 
     def prices_nanousd(self) -> tuple[int, int]:
         """The prices of a million prompt and completion tokens."""
         wanted = f'model = "{MODEL}"'
-        offer = self._omni_json("catalog", "list", "--filter", wanted)[0]
+        offer = self.omni_json("catalog", "list", "--filter", wanted)[0]
         return tuple(  # type: ignore[return-value]  # two
             round(float(offer[f"{kind}_usd_per_mtok"]) * 1e9) for kind in ("prompt", "completion")
         )
@@ -188,7 +188,7 @@ class Bench:
         """What the product's own check of the books says; empty if it finds nothing wrong."""
         ran = subprocess.run(
             [self._omni, "doctor"],
-            env=self._environment,
+            env=self.environment,
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -220,7 +220,7 @@ class Bench:
 
     def _prepare(self) -> None:
         self._omni = str(Path(sys.executable).with_name("omni-grpc"))
-        self._environment = plain_environment() | {
+        self.environment = plain_environment() | {
             "DATABASE_URL": self.database_url,
             "OMNI_KEY_HASH_SECRET": secrets.token_hex(32),
             "OMNI_JOURNAL_DIR": str(self.folder / "journal"),
@@ -228,16 +228,17 @@ class Bench:
             "OPENAI_API_KEY": "bench",
             "OMNI_PROVIDER_OPENAI_BASE_URL": f"http://127.0.0.1:{self.provider.ports['rest']}/v1",
         }
-        self._omni_json("migrate")
-        self._omni_json("keys", "bootstrap")
-        self._omni_json("orgs", "create", "bench")
-        self._omni_json("credits", "grant", "--org", "bench", "--usd", GRANT_USD)
-        self._api_key = self._omni_json("keys", "create", "--org", "bench")["secret"]
+        self.omni_json("migrate")
+        self.omni_json("keys", "bootstrap")
+        self.omni_json("orgs", "create", "bench")
+        self.omni_json("credits", "grant", "--org", "bench", "--usd", GRANT_USD)
+        self._api_key = self.omni_json("keys", "create", "--org", "bench")["secret"]
 
-    def _omni_json(self, *arguments: str) -> Any:  # what a command says
+    def omni_json(self, *arguments: str) -> Any:
+        """What a command of the product says."""
         ran = subprocess.run(
             [self._omni, *arguments, "--json"],
-            env=self._environment,
+            env=self.environment,
             cwd=self.folder,
             capture_output=True,
             text=True,
