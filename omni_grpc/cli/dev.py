@@ -14,10 +14,11 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import uvloop
+from pydantic import SecretStr
 from rich.console import Console
 
 from omni_grpc.audit import Actor
@@ -39,10 +40,14 @@ from omni_grpc.identity import OPERATOR_SLUG, Identity, KeyGrant, OrgPath, Scope
 from omni_grpc.logs import configure_logs
 from omni_grpc.settings import Settings
 
+if TYPE_CHECKING:
+    from omni_grpc.simulator.stripe import StripeSimulator
+
 ORG: Final = "demo"
 DEV: Final = Actor(name="omni-grpc dev")
 FIRST_CREDITS_NANOUSD: Final = 10 * NANO_PER_USD
 KEYS_FILE: Final = "dev.json"
+STRIPE_EVENTS_PATH: Final = "/v1/webhooks/stripe"
 ON_AT_HOME: Final = ("wallet_sign_in", "wallet_headers")
 """What is off in `serve`, and on here unless it is set."""
 
@@ -95,7 +100,11 @@ async def _dev(
     _step(f"PostgreSQL ({where})")
     async with database_of(settings, folder) as stored:
         await _prepare(stored, folder)
-        async with _provided(stored) as provided, _payable(provided) as complete:
+        async with (
+            _provided(stored) as provided,
+            _payable(provided) as payable,
+            _card_taking(payable) as (complete, cards),
+        ):
             state = _saved(folder)
             is_played = not settings.x402_facilitator_url
             state.solana_rpc = complete.x402_rpc_url if is_played else ""
@@ -104,6 +113,8 @@ async def _dev(
                 state.grpc = _at(complete.grpc_addr, grpc_port)
                 scheme = "http" if complete.tls_cert_file is None else "https"
                 state.rest = f"{scheme}://{_at(complete.rest_addr, rest_port)}"
+                if cards is not None:
+                    cards.send_events_to(f"{state.rest}{STRIPE_EVENTS_PATH}")
                 _save(folder, state)
                 if ready_file is not None:
                     _write_ready(ready_file, state, url_of(complete))
@@ -216,6 +227,28 @@ async def _payable(settings: Settings) -> AsyncIterator[Settings]:
                 "x402_network": facilitator.network,
             }
         )
+
+
+@asynccontextmanager
+async def _card_taking(
+    settings: Settings,
+) -> AsyncIterator[tuple[Settings, "StripeSimulator | None"]]:
+    """The settings with a card processor: a simulated one, where the operator named none."""
+    if settings.stripe_api_key is not None or settings.tls_cert_file is not None:
+        yield settings, None  # its events would not trust a certificate of the operator's own
+        return
+    from omni_grpc.simulator.stripe import StripeSimulator
+
+    async with StripeSimulator() as cards:
+        _step("Payments by card, at a processor that is simulated (docs/cards.md)")
+        settings = settings.model_copy(
+            update={
+                "stripe_api_key": SecretStr(cards.api_key),
+                "stripe_webhook_secret": SecretStr(cards.webhook_secret),
+                "stripe_api_base": cards.origin,
+            }
+        )
+        yield settings, cards
 
 
 def _saved(folder: Path) -> DevState:
