@@ -34,7 +34,7 @@ async def outbox(database: Database) -> Outbox:
 
 
 async def states(outbox: Outbox, slug: str = "hook") -> list[DeliveryState]:
-    webhook = await outbox.store.find(outbox.org.org_id, slug)
+    webhook = await outbox.store.find(outbox.org_id, slug)
     assert webhook is not None
     return [one.state for one in await outbox.store.deliveries(webhook, None, None, 1_000)]
 
@@ -90,7 +90,7 @@ async def test_nothing_is_told_of_what_was_rolled_back(
     await outbox.webhook("hook", receiver.url)
 
     async def work(connection: Connection) -> None:
-        await enqueue(connection, outbox.org.org_id, "balance.low", Told("accounts/acme"))
+        await enqueue(connection, outbox.org_id, "balance.low", Told("accounts/acme"))
         raise LookupError
 
     with pytest.raises(LookupError):
@@ -172,7 +172,7 @@ async def test_a_webhook_that_was_led_elsewhere_meanwhile_stays_on(
     await OutboxStore(outbox.database).gone(
         taken.due[0], Outcome(status=410, error="It is gone."), never
     )
-    found = await outbox.store.find(outbox.org.org_id, webhook.slug)
+    found = await outbox.store.find(outbox.org_id, webhook.slug)
     assert found is not None
     assert found.active
 

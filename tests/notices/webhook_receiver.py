@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from psycopg.rows import scalar_row
 
 from omni_grpc.administration import turned_off
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.ids import OrgId
-from omni_grpc.identity import Identity, Org
 from omni_grpc.notices import (
     SEAL_PURPOSE,
     NewWebhook,
@@ -165,7 +165,7 @@ class Outbox:
     """Webhooks of one organisation, and senders for them."""
 
     database: Database
-    org: Org
+    org_id: OrgId
     secrets: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -180,19 +180,19 @@ class Outbox:
         secret = self.secrets[slug] = new_secret()
         return await self.store.insert(
             NewWebhook(
-                org_id=self.org.org_id,
+                org_id=self.org_id,
                 slug=slug,
                 url=url,
                 events=events,
                 active=True,
-                sealed_secret=self.sealer.seal(secret.encode(), secret_row(self.org.org_id, slug)),
+                sealed_secret=self.sealer.seal(secret.encode(), secret_row(self.org_id, slug)),
             ),
             no_record,
         )
 
     async def tell(self, event: str = "balance.low", n: int = 0) -> None:
         async def work(connection: Connection) -> None:
-            await enqueue(connection, OrgId(self.org.org_id), event, Told("accounts/acme", n))
+            await enqueue(connection, self.org_id, event, Told("accounts/acme", n))
 
         await self.database.transaction(work)
 
@@ -228,9 +228,16 @@ class Outbox:
             await asyncio.wait(tasks)
 
 
+_NEW_ORG = """
+WITH new AS MATERIALIZED (SELECT nextval(pg_get_serial_sequence('org', 'id')) AS id)
+INSERT INTO org (id, slug, display_name, account_id) OVERRIDING SYSTEM VALUE
+SELECT id, %s, '', ledger_open_wallet(id) FROM new RETURNING id
+"""
+
+
 async def outbox_of(database: Database, slug: str = "acme") -> Outbox:
-    identity = Identity(database, key_hash_secret=SERVER_SECRET, clock=SystemClock())
-    return Outbox(database, await identity.create_org(slug))
+    org_id = await database.fetch_one(_NEW_ORG, (slug,), row=scalar_row)
+    return Outbox(database, OrgId(org_id))
 
 
 async def until(condition: Callable[[], Awaitable[bool]] | Callable[[], bool]) -> None:
