@@ -20,13 +20,14 @@ from omni_grpc.limits import Admission, RateLimits, Spent
 class CallLimits:
     """A call's limits, to be entered. Without `limits`, or rules of the caller's, all has room."""
 
-    __slots__ = ("_admission", "_call", "_charges", "_endings", "_full", "_refusal")
+    __slots__ = ("_admission", "_call", "_charges", "_endings", "_full", "_has_begun", "_refusal")
 
     def __init__(self, limits: RateLimits | None, call: Call, endings: Endings) -> None:
         self._call = call
         self._endings = endings
         self._charges: list[AttemptCharge] = []
         self._refusal: RateLimited | None = None
+        self._has_begun = False
         self._full: list[RateRule] = []
         self._admission: Admission | None = None
         principal = call.principal
@@ -68,6 +69,7 @@ class CallLimits:
             return False
         finally:
             self._call.limits = admission.standings
+        self._has_begun = True
         return True
 
     def began(self, charge: AttemptCharge) -> None:
@@ -90,7 +92,7 @@ class CallLimits:
     ) -> None:
         if self._admission is not None:
             self._admission.leave()
-            if self._refusal is not None and not self._charges:
+            if not self._has_begun:
                 self._admission.cancel()
             self._settle()
 

@@ -42,6 +42,10 @@ LEASE_RENEW_SHARE: Final = 1 / 3
 WAIT_SECONDS: Final = 0.05
 """How long a call waits for Redis, which answers within a millisecond or two when it is well."""
 
+LATE_SECONDS: Final = 0.005
+"""A wait that ends so much after its time says that this worker was busy, not that Redis is away:
+then it waits once more."""
+
 SOCKET_SECONDS_MAX: Final = 1.0
 """After so long an answer that no call waits for any more is given up, with its connection."""
 
@@ -148,9 +152,12 @@ class SharedLimits:
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
         try:
-            # It is not cancelled, which would cost the connection, and what came is not lost where
-            # this worker is late itself.
+            # It is not cancelled, which would cost the connection.
+            now = asyncio.get_running_loop().time
+            due = now() + self._wait_s
             await asyncio.wait((task,), timeout=self._wait_s)
+            if not task.done() and now() > due + LATE_SECONDS:
+                await asyncio.wait((task,), timeout=self._wait_s)  # it was us who were late
         except asyncio.CancelledError:
             task.add_done_callback(lambda done: self._undo(done, org_id, claims, lease))
             raise
@@ -222,10 +229,12 @@ class SharedLimits:
             self._observer.redis_changed(is_up=False)
 
     async def run(self) -> None:
-        """Renews leases, and looks for a Redis that went away; for ever."""
+        """Renews leases, and looks whether Redis is there; for ever."""
         while True:
             if self._is_up:
                 await self._renew()
+                if (fault := await self.fault()) is not None:  # no call may have noticed
+                    self._lost(fault)
                 try:
                     async with asyncio.timeout(self._lease_s * LEASE_RENEW_SHARE):
                         await self._went_away.wait()
@@ -249,7 +258,6 @@ class SharedLimits:
         probe: list[str | int] = [self._bucket_ms, self._bucket_count, self._lease_ms, "probe"]
         probe += (KINDS[Kind.REQUESTS], 2**52, 1)
         try:
-            await self._pool.disconnect(inuse_connections=False)  # else the dead ones come next
             async with asyncio.timeout(SOCKET_SECONDS_MAX):
                 await self._run_script(TAKE, [_PROBE_KEY], probe)
         except _AWAY as error:
@@ -258,6 +266,7 @@ class SharedLimits:
 
     async def _look(self) -> bool:
         """Whether Redis counts; then it is asked again."""
+        await self._pool.disconnect(inuse_connections=False)  # else the dead ones come next
         if (fault := await self.fault()) is not None:
             log.debug("redis_still_away", cause=fault)
             return False
