@@ -139,6 +139,7 @@ class Gateway:
                 "OMNI_JOURNAL_DIR": str(self.folder / "journal"),
                 "OMNI_PROVIDER_SIM_BASE_URL": self.simulator_url,
                 "OMNI_REFLECTION": "true",
+                "OMNI_ADDRESS_FAILURES_PER_MINUTE": "0",  # tests all fail from one address
                 "OMNI_CATALOG_SOURCES": "packages=packages.yaml",  # not the network
             }
             | self.environment,
