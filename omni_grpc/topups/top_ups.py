@@ -241,6 +241,7 @@ class TopUps:
             top_up = await self._of_quote(org_id, account_id, top_up_id, text)
         if self._signed is None or top_up.method is not Method.X402:
             raise FieldInvalid("This top-up is not paid with x402.", field="name")
+        top_up = await self._opened(top_up)  # whoever wrote it may not have come so far
         presented = self._signed.read(top_up, text)
         begun = await self._store.begin(top_up, presented, CHECK_SECONDS)
         if begun is not None:

@@ -1,5 +1,6 @@
 """What is offered for USDC, who may pay for what was offered, and what is no payment at all."""
 
+import asyncio
 import base64
 from datetime import timedelta
 from typing import Any
@@ -26,13 +27,14 @@ from omni_grpc.core.errors import (
     CreditsHeld,
     FieldInvalid,
     NotFound,
+    PaymentPending,
     PaymentRefused,
     PaymentsUnavailable,
 )
 from omni_grpc.core.ids import AccountId, OrgId, uuid7
 from omni_grpc.identity import Org
 from omni_grpc.simulator.facilitator import Accident, Facilitator
-from omni_grpc.topups import State
+from omni_grpc.topups import State, TopUp
 from omni_grpc.topups.x402 import Terms
 
 __all__ = ("facilitator", "org", "shop", "topup_url")
@@ -243,3 +245,25 @@ async def test_a_settle_that_refuses_what_verify_let_pass_leaves_the_top_up_open
     assert "compute_limit_instruction" in left.message
     done = await shop.confirm(top_up, await shop.signed(top_up, 1))
     assert (done.state, await shop.credited()) == (State.SUCCEEDED, TEN)
+
+
+async def test_a_quote_that_is_paid_many_times_at_once_is_one_top_up(shop: Shop) -> None:
+    offer = await shop.desk.ask_for(shop.org.account_id, TEN)
+    text = await shop.payer.sign(offer.v2)
+    other = rewrapped(text, offer.v1)
+    calls = (
+        shop.desk.take(shop.org.org_id, shop.org.account_id, one) for one in [text, other] * 8
+    )
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(one, TopUp | PaymentPending) for one in found), found
+    assert (await shop.desk.take(shop.org.org_id, shop.org.account_id, text)).credited == TEN
+    assert await shop.credited() == TEN
+    assert shop.arrived() == TEN_UNITS
+
+
+async def test_a_top_up_that_was_written_without_its_offer_is_paid_all_the_same(shop: Shop) -> None:
+    """As when a server dies between the two, or another is about to write it."""
+    top_up = await shop.begin()
+    text = await shop.signed(top_up)
+    await shop.rooms.database.execute("UPDATE top_up SET offer = '' WHERE id = %s", (top_up.id,))
+    assert (await shop.confirm(top_up, text)).state is State.SUCCEEDED
