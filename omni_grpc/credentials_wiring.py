@@ -36,7 +36,7 @@ def provider_settings_of(settings: Settings) -> dict[str, ProviderSettings]:
 
 
 def own_credentials_of(
-    settings: Settings, database: Database, clock: Clock, observer: VaultObserver
+    settings: Settings, database: Database, clock: Clock, observer: VaultObserver | None = None
 ) -> OwnCredentials:
     """What finds the accounts that callers bring.
 

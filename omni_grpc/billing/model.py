@@ -63,7 +63,8 @@ class LedgerEntry:
 class AttemptRecord:
     """What one attempt of a call used and cost. `cost` is None while it is not final.
 
-    `provider_ref` is the provider's name of its answer, where it gave one.
+    `provider_ref` is the provider's name of its answer, where it gave one. `credential` is the
+    name of the caller's own that it was sent with; None for the service's account.
     """
 
     number: int
@@ -76,6 +77,7 @@ class AttemptRecord:
     usage: Usage | None
     end_time: datetime | None
     provider_ref: str | None = None
+    credential: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class UnresolvedAttempt:
     lease_until: datetime
     token_legs: int = 0
     """How many of its hold's legs, the first ones, count tokens."""
+    credential: str | None = None
+    """The name of the caller's own that it was sent with; None for the service's account."""
 
     @property
     def call_id(self) -> CallId:

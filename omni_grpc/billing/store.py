@@ -54,7 +54,8 @@ _KNOWN = "SELECT 1 FROM request WHERE principal = %s AND request_id = %s AND fin
 _ATTEMPTS = """
 SELECT u.hold_id, u.wallet, u.model, u.outcome::text, p.held, p.amount, u.price_version,
        u.markup_ppm, u.estimated, u.prompt, u.cached_read, u.cached_write, u.prompt_audio,
-       u.completion, u.reasoning, u.completion_audio, p.create_time, u.provider_ref, u.rare_counts
+       u.completion, u.reasoning, u.completion_audio, p.create_time, u.provider_ref, u.rare_counts,
+       (SELECT o.credential FROM own_attempt o WHERE o.hold_id = u.hold_id)
   FROM usage_record u
   JOIN LATERAL (SELECT sum(amount)::bigint AS amount, max(held) AS held,
                        max(create_time) AS create_time
@@ -62,7 +63,8 @@ SELECT u.hold_id, u.wallet, u.model, u.outcome::text, p.held, p.amount, u.price_
  WHERE u.hold_id BETWEEN %s AND %s
 """
 _RUNNING = """
-SELECT id, wallet, model, state::text, amount, price_version, markup_ppm, provider_ref
+SELECT id, wallet, model, state::text, amount, price_version, markup_ppm, provider_ref,
+       nullif(credential, 'house')
   FROM hold WHERE id BETWEEN %s AND %s AND origin = 'r'
 """
 _API_HOLD_FINAL = """
@@ -88,7 +90,7 @@ SELECT h.id, h.wallet, r.principal, r.request_id
 _UNRESOLVED_COLUMNS = (
     "id, wallet, amount, model, provider_ref, price_version, markup_ppm, owner, lease_until,"
     " (SELECT count(*)::int FROM unnest(legs) l JOIN budget_window w ON w.account_id = l"
-    " JOIN budget b ON b.id = w.budget_id WHERE b.unit = 'tokens')"
+    " JOIN budget b ON b.id = w.budget_id WHERE b.unit = 'tokens'), nullif(credential, 'house')"
 )
 _LOST = """
 SELECT m.ord::int
@@ -208,6 +210,7 @@ class LedgerStore:
                 ),
                 end_time=row[16],
                 provider_ref=row[17],
+                credential=row[19],
             )
             for row in final
         ] + [
@@ -222,6 +225,7 @@ class LedgerStore:
                 usage=None,
                 end_time=None,
                 provider_ref=row[7],
+                credential=row[8],
             )
             for row in running
         ]

@@ -10,9 +10,12 @@ from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.cli.reconcile import attempt_id, audited, resolver_of, unresolved
 from omni_grpc.cli.working import Place, console, print_json, table_of, work_in
+from omni_grpc.completion import OwnCredentials
+from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.errors import HoldFinal, NotFound
 from omni_grpc.core.money import usd_text
-from omni_grpc.providers import ProviderFault, Providers
+from omni_grpc.credentials_wiring import own_credentials_of
+from omni_grpc.providers import OwnAccountFault, ProviderFault, Providers
 from omni_grpc.settings import Settings
 
 
@@ -24,6 +27,7 @@ class Found(StrEnum):
     NO_ID = "its answer was never named"
     NO_RECORDS = "its provider keeps no records, or is not configured"
     FAILED = "its provider could not be asked"
+    NOT_OURS = "it was sent with a tenant's credential, which cannot be used here"
     ENDED = "ended by somebody else meanwhile"
 
 
@@ -51,13 +55,15 @@ def run_lookup(place: Place, attempt: str | None, *, everything: bool, as_json: 
         from omni_grpc.wiring import configured_providers
 
         providers = configured_providers(settings)
+        own = own_credentials_of(settings, rooms.database, SystemClock())
         await providers.open()
         try:
             if attempt is not None:
                 one = await rooms.ledger.unresolved_attempt(attempt_id(attempt))
-                return [await _look(rooms, providers, one)]
-            return [await _look(rooms, providers, one) async for one in unresolved(rooms)]
+                return [await _look(rooms, providers, own, one)]
+            return [await _look(rooms, providers, own, one) async for one in unresolved(rooms)]
         finally:
+            await own.close()
             await providers.close()
 
     looks = work_in(place, work)
@@ -69,14 +75,21 @@ def run_lookup(place: Place, attempt: str | None, *, everything: bool, as_json: 
         raise typer.Exit(1)
 
 
-async def _look(rooms: Rooms, providers: Providers, attempt: UnresolvedAttempt) -> _Look:
+async def _look(
+    rooms: Rooms, providers: Providers, own: OwnCredentials, attempt: UnresolvedAttempt
+) -> _Look:
     provider = attempt.model.partition("/")[0]
-    if not providers.keeps_records(provider):
+    if attempt.credential is None and not providers.keeps_records(provider):
         return _Look(attempt, Found.NO_RECORDS)
     if not attempt.provider_ref:
         return _Look(attempt, Found.NO_ID)
     try:
-        usage = await providers.lookup(provider, attempt.provider_ref)
+        if attempt.credential is None:
+            usage = await providers.lookup(provider, attempt.provider_ref)
+        else:
+            usage = await own.recorded(attempt.credential, attempt.provider_ref)
+    except OwnAccountFault as fault:
+        return _Look(attempt, Found.NOT_OURS, f"{attempt.credential}: {fault.message}")
     except ProviderFault as fault:
         return _Look(attempt, Found.FAILED, fault.message)
     if usage is None:

@@ -149,6 +149,25 @@ class OwnCredentials:
         sets = await self._vault.sets(principal.org_id, principal.team_id, principal.environment_id)
         call.own = Own(sets) if sets else NOTHING
 
+    async def recorded(self, credential: str, generation_id: str) -> Usage | None:
+        """What a generation used, by the record of the provider's that one credential opens.
+
+        Returns:
+            None where the provider has no record of it, or not yet.
+
+        Raises:
+            OwnAccountFault: the credential is gone, cannot be opened here, or opens no records.
+            ProviderFault: the provider could not be asked, or its answer is no record.
+            LedgerUnavailable: the database is away.
+        """
+        found = None if self._vault is None else await self._vault.named(credential)
+        if found is None or self._accounts is None:
+            raise OwnAccountFault("name", "it is there no more")
+        records = (await _account(found, self._accounts)).records
+        if records is None:
+            raise OwnAccountFault("provider", "its provider keeps no records")
+        return await records.usage(generation_id)
+
     async def close(self) -> None:
         """Closes the connections of all accounts."""
         if self._accounts is not None:

@@ -89,6 +89,7 @@ def attempt(found: AttemptRecord) -> pb.AttemptRecord:
         estimated=usage.source is UsageSource.ESTIMATE,
         end_time=_timestamp(found.end_time),
         provider_ref=found.provider_ref or "",
+        credential=found.credential or "",
         cached_write_1h_token_count=usage.cached_write_1h,
         prompt_image_token_count=usage.prompt_image,
         completion_image_token_count=usage.completion_image,
@@ -110,6 +111,7 @@ def unresolved(account: str, found: UnresolvedAttempt) -> pb.UnresolvedAttempt:
         markup_ppm=found.markup_ppm,
         provider_ref=found.provider_ref or "",
         worker=found.owner,
+        credential=found.credential or "",
         lease_time=_timestamp(found.lease_until),
     )
 

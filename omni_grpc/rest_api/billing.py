@@ -157,5 +157,7 @@ def _attempt(attempt: AttemptRecord) -> _JsonObject:
         "second_count": usage.second,
         "character_count": usage.character,
     }
+    if attempt.credential is not None:
+        found["credential"] = attempt.credential
     found |= {name: count for name, count in rare.items() if count is not None}
     return found

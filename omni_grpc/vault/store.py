@@ -23,18 +23,22 @@ _LIST: Final = f"""
 SELECT {_COLUMNS} FROM provider_credential c
 WHERE c.subject_kind = %s AND c.subject_id = %s AND c.slug > %s ORDER BY c.slug LIMIT %s
 """  # noqa: S608 - likewise
-_IN_SCOPE: Final = f"""
+_NAMED: Final = f"""
 SELECT {_COLUMNS},
        'orgs/' || o.slug || coalesce('/teams/' || t.slug, '')
        || coalesce('/environments/' || e.slug, '') || '/providerCredentials/' || c.slug AS name
 FROM provider_credential c JOIN org o ON o.id = c.org_id
 LEFT JOIN environment e ON c.subject_kind = 'e' AND e.id = c.subject_id
 LEFT JOIN team t ON t.id = CASE c.subject_kind WHEN 't' THEN c.subject_id ELSE e.team_id END
+"""  # noqa: S608 - likewise
+_OF_ORG: Final = _NAMED + "WHERE o.slug = %s AND c.slug = %s"
+_IN_SCOPE: Final = f"""
+{_NAMED}
 WHERE c.active AND ((c.subject_kind, c.subject_id) = ('o', %(org)s)
   OR (c.subject_kind, c.subject_id) = ('t', %(team)s)
   OR (c.subject_kind, c.subject_id) = ('e', %(environment)s))
 ORDER BY c.id
-"""  # noqa: S608 - likewise
+"""
 _LOCK_ORG: Final = "SELECT id FROM org WHERE id = %s FOR NO KEY UPDATE"
 _EXISTS: Final = {
     "o": "SELECT count(*) FROM org WHERE id = %s",
@@ -100,6 +104,12 @@ class CredentialStore:
             {"org": org_id, "team": team_id, "environment": environment_id},
             row=class_row(InScope),
         )
+
+    async def named(self, name: str) -> InScope | None:
+        """The row of a name, active or not; None if there is none."""
+        org, slug = name.removeprefix("orgs/").partition("/")[0], name.rpartition("/")[2]
+        found = await self._database.fetch_all(_OF_ORG, (org, slug), row=class_row(InScope))
+        return next((row for row in found if row.name == name), None)
 
     async def sealed_otherwise(self, current_id: str, after: int, limit: int) -> list[Stored]:
         """Rows above `after` whose data keys are not under that master key."""

@@ -100,10 +100,10 @@ class Vault:
 
         return await self._sets.get(f"{org_id}/{team_id}/{environment_id}", look_up)
 
-    async def by_name(self, owner: Owner, slug: str) -> Opened | None:
-        """One credential, active or not; None if there is none."""
-        row = await self._store.get(owner, slug)
-        return None if row is None else self._open(row, _name(owner, slug))
+    async def named(self, name: str) -> Opened | None:
+        """One credential by its name, active or not; None if there is none."""
+        row = await self._store.named(name)
+        return None if row is None else self._opened_now(row, row.name)[0]
 
     def _nearest(self, rows: list[InScope]) -> tuple[CredentialSet, ...]:
         found: dict[str, list[InScope]] = {}
@@ -123,14 +123,25 @@ class Vault:
         if kept is not None:
             self._opened.move_to_end(key)
             return kept
+        opened, fault = self._opened_now(row, name)
+        if fault:
+            log.error("credential_unusable", credential=name, because=fault)
+            if self._observer is not None:
+                self._observer.credential_unusable()
+        self._opened[key] = opened
+        if len(self._opened) > OPENED_MAX:
+            self._opened.popitem(last=False)
+        return opened
+
+    def _opened_now(self, row: Stored, name: str) -> tuple[Opened, str]:
+        """A credential, and why its secret cannot be read here."""
         secret: Secret | None = None
+        fault = ""
         try:
             found = open_envelope(_envelope_of(row), _place_of(row), self._keys)
             secret = Secret(found.text, MappingProxyType(dict(found.variables)))
         except EnvelopeBrokenError as error:
-            log.error("credential_unusable", credential=name, because=str(error))
-            if self._observer is not None:
-                self._observer.credential_unusable()
+            fault = str(error)
         opened = Opened(
             id=row.id,
             revision=row.revision,
@@ -140,10 +151,7 @@ class Vault:
             fee_ppm=row.fee_ppm,
             secret=secret,
         )
-        self._opened[key] = opened
-        if len(self._opened) > OPENED_MAX:
-            self._opened.popitem(last=False)
-        return opened
+        return opened, fault
 
     # --- what administrators do -----------------------------------------------------------------
     async def get(self, owner: Owner, slug: str) -> Stored | None:

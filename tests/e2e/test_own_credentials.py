@@ -10,11 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 from gateway import (
+    KEY_HASH_SECRET,
     Gateway,
     HttpAnswer,
     HttpConnection,
     SimulatorThread,
     Tenant,
+    asking,
     bearer,
     eventually,
     refusal,
@@ -24,9 +26,13 @@ from gateway_fixtures import check_books
 from keyed_provider import KeyedProvider
 from omni.admin.v1 import admin_service_pb2_grpc as admin_grpc
 from omni.admin.v1 import provider_credentials_pb2 as pb
+from typer.testing import CliRunner
 
+from omni_grpc.cli.app import app
 from omni_grpc.storage import EmbeddedPostgres
+from omni_grpc.vault.master_keys import key_id
 
+MASTER = base64.b64encode(bytes(range(32))).decode()
 HOUSE_KEY = "house-key-0123456789abcdef"
 PROVIDERS = """
 - id: sim
@@ -111,7 +117,8 @@ def rig(
     environment = {
         "SIM_KEY": HOUSE_KEY,
         "OMNI_LOG_LEVEL": "debug",
-        "OMNI_CREDENTIAL_MASTER_KEY": base64.b64encode(bytes(range(32))).decode(),
+        "OMNI_PROVIDER_SIM_BILLS_AFTER_CANCEL": "true",
+        "OMNI_CREDENTIAL_MASTER_KEY": MASTER,
         "OMNI_PROVIDER_SIM_BASE_URL": f"{origin}/v1",
         "OMNI_PROVIDER_OPENAI_BASE_URL": f"{origin}/v1",
         "OMNI_PROVIDER_AZURE_BASE_URL": f"{origin}/openai",
@@ -426,6 +433,79 @@ def test_what_cannot_be_used_is_refused_by_its_field(
     found = rig.store(tenant, "main", **({"secret": new_key()} | given))
     assert found.status == 400, found.body
     assert found.error["param"].startswith(f"provider_credential.{field}")
+
+
+# --- commands -------------------------------------------------------------------------------------
+OLD, NEW = "11" * 32, "22" * 32
+
+
+def run(rig: Rig, *words: str, secret: str = "", keys: str = "") -> tuple[int, str]:
+    """`omni-grpc` on the gateway's database, with these master keys; in this process."""
+    ended = CliRunner().invoke(
+        app,
+        [*words, "--json"],
+        input=secret,
+        env={
+            "DATABASE_URL": rig.gateway.database_url,
+            "OMNI_KEY_HASH_SECRET": KEY_HASH_SECRET,
+            "OMNI_PROVIDERS_FILE": str(rig.gateway.folder / "providers.yaml"),
+            "OMNI_PROVIDER_SIM_BASE_URL": rig.gateway.simulator_url,
+            "OMNI_CREDENTIAL_MASTER_KEY": keys or None,
+        },
+    )
+    rig.told.append(ended.output)
+    return ended.exit_code, ended.output
+
+
+def test_commands_take_the_secret_from_standard_input_and_rotate_master_keys(rig: Rig) -> None:
+    tenant, key = rig.gateway.tenant(), new_key()
+    name = name_of(tenant, "main")
+    words = ("--org", tenant.org, "--provider", "sim", "--fee-percent", "2.5")
+    create = ("credentials", "create", "main", *words)
+    code, said = run(rig, *create, secret=f"{key}\n")
+    assert (code, "OMNI_CREDENTIAL_MASTER_KEY" in said) == (1, True)
+    code, said = run(rig, *create, secret=f"{key}\n", keys=OLD)
+    assert code == 0, said
+    assert (json.loads(said)["hint"], json.loads(said)["fee_ppm"]) == (key[-4:], 25_000)
+    before = len(rig.provider.seen)
+    found = rig.chat(tenant)  # the gateway has another master key
+    assert found.status == 503
+    assert name in found.error["message"]
+    assert len(rig.provider.seen) == before  # nobody's key took its place
+    code, said = run(rig, "credentials", "rotate", keys=f"{MASTER},{NEW}")  # not the old one
+    assert (code, key_id(bytes.fromhex(OLD)) in said) == (1, True)
+    code, said = run(rig, "credentials", "rotate", keys=f"{MASTER},{OLD}")
+    assert code == 0, said
+    assert json.loads(said)["rotated"] == 1
+    soon(lambda: rig.chat(tenant).status == 200)
+    assert rig.provider.seen[-1] == key
+    code, said = run(rig, "credentials", "list", "--org", tenant.org)
+    assert [one["name"] for one in json.loads(said)] == [name]
+    code, said = run(rig, "credentials", "update", name, "--weight", "4", keys=MASTER)
+    assert json.loads(said)["weight"] == 4
+    code, said = run(rig, "credentials", "delete", name)
+    assert code == 0, said
+
+
+def test_the_record_of_an_own_call_is_asked_for_with_its_own_credential(rig: Rig) -> None:
+    tenant, key = owning(rig)
+    messages = [{"role": "user", "content": asking("cut=rst,cut_after=headers")}]
+    found = rig.ask(
+        tenant.api_key, "/v1/chat/completions", {"model": "sim/vision", "messages": messages}
+    )
+    assert found.status == 409, found.body
+    call = f"/v1/calls/{found.headers['x-request-id']}"
+    (attempt,) = rig.ask(tenant.api_key, call).json["attempts"]
+    assert (attempt["outcome"], attempt["credential"]) == ("unresolved", name_of(tenant, "main"))
+    look_up = ("reconcile", "lookup", "--all")
+    code, said = run(rig, *look_up)
+    assert (code, json.loads(said)[0]["found"]) == (1, "not_ours")
+    code, said = run(rig, *look_up, keys=MASTER)
+    assert code == 0, said
+    assert rig.provider.seen[-1] == key
+    (attempt,) = rig.ask(tenant.api_key, call).json["attempts"]
+    assert attempt["cost_nanousd"] is not None
+    assert attempt["credential"] == name_of(tenant, "main")
 
 
 # --- secrets --------------------------------------------------------------------------------------

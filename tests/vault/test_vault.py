@@ -97,7 +97,7 @@ async def test_changing_one_part_keeps_the_other(database: Database, tenants: Te
     acme = tenants.org("acme")
     await stored(vault, acme, "a")
     await vault.update(acme, "a", "", {"variables": {"X": "y"}}, check=unchecked, told=untold)
-    found = await vault.by_name(acme, "a")
+    found = await vault.named("orgs/acme/providerCredentials/a")
     assert found is not None
     assert found.secret is not None
     assert (found.secret.text, dict(found.secret.variables)) == (SECRET, {"X": "y"})

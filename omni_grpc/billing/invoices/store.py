@@ -35,6 +35,8 @@ SELECT u.hold_id, u.provider_ref, u.model, u.price_version, u.prompt, u.cached_r
        array_agg(r.n ORDER BY r.n) FILTER (WHERE r.n IS NOT NULL)
   FROM usage_record u LEFT JOIN invoice_row r ON r.id = u.provider_ref
  WHERE u.hold_id > %s AND u.hold_id <= %s AND starts_with(u.model, %s)
+   -- What was called with a caller's own credential is billed to that caller.
+   AND NOT EXISTS (SELECT FROM own_attempt o WHERE o.hold_id = u.hold_id)
  GROUP BY u.hold_id ORDER BY u.hold_id
 """
 _ROW_COLUMNS: Final = "n, id, model, time, prompt, completion, cost"
@@ -45,7 +47,8 @@ SELECT {_ROW_COLUMNS} FROM invoice_row WHERE NOT seen AND n > %s ORDER BY n LIMI
 """  # noqa: S608 - columns of ours
 _UNRESOLVED: Final = """
 SELECT h.id, array_agg(r.n ORDER BY r.n) FROM hold h JOIN invoice_row r ON r.id = h.provider_ref
- WHERE h.state = 'U' AND starts_with(h.model, %s) GROUP BY h.id ORDER BY h.id
+ WHERE h.state = 'U' AND h.credential = 'house' AND starts_with(h.model, %s)
+ GROUP BY h.id ORDER BY h.id
 """
 
 

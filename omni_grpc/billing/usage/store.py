@@ -125,7 +125,8 @@ _ATTEMPTS: Final = """
 SELECT u.hold_id, u.key_id, u.model, u.outcome::text, p.held, p.amount, u.price_version,
        u.markup_ppm, u.estimated, p.create_time, u.provider_ref, k.prefix, u.rare_counts,
        u.prompt, u.cached_read, u.cached_write, u.prompt_audio, u.completion, u.reasoning,
-       u.completion_audio
+       u.completion_audio,
+       (SELECT o.credential FROM own_attempt o WHERE o.hold_id = u.hold_id)
   FROM unnest(%s::uuid[]) c(id)
   CROSS JOIN LATERAL (SELECT * FROM usage_record
                        WHERE hold_id BETWEEN c.id AND ledger_last_attempt(c.id) OFFSET 0) u
@@ -355,6 +356,7 @@ def _attempt(row: Sequence[Any]) -> AttemptRecord:
         ),
         end_time=row[9],
         provider_ref=row[10],
+        credential=row[13 + COMMON_COUNTS],
     )
 
 

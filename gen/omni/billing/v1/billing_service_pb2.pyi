@@ -507,7 +507,7 @@ class UsageSums(_message.Message):
     def __init__(self, call_count: _Optional[int] = ..., attempt_count: _Optional[int] = ..., failed_attempt_count: _Optional[int] = ..., cancelled_attempt_count: _Optional[int] = ..., estimated_attempt_count: _Optional[int] = ..., prompt_token_count: _Optional[int] = ..., cached_read_token_count: _Optional[int] = ..., cached_write_token_count: _Optional[int] = ..., prompt_audio_token_count: _Optional[int] = ..., completion_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., completion_audio_token_count: _Optional[int] = ..., cached_write_1h_token_count: _Optional[int] = ..., prompt_image_token_count: _Optional[int] = ..., completion_image_token_count: _Optional[int] = ..., image_count: _Optional[int] = ..., second_count: _Optional[int] = ..., character_count: _Optional[int] = ..., cost_nanousd: _Optional[int] = ..., refunded_nanousd: _Optional[int] = ..., compared_call_count: _Optional[int] = ..., premium_nanousd: _Optional[int] = ..., saved_nanousd: _Optional[int] = ..., single_nanousd: _Optional[int] = ..., single_saved_nanousd: _Optional[int] = ...) -> None: ...
 
 class AttemptRecord(_message.Message):
-    __slots__ = ("attempt_number", "model", "outcome", "held_nanousd", "cost_nanousd", "price_version", "markup_ppm", "prompt_token_count", "cached_read_token_count", "cached_write_token_count", "prompt_audio_token_count", "completion_token_count", "reasoning_token_count", "completion_audio_token_count", "estimated", "end_time", "provider_ref", "cached_write_1h_token_count", "prompt_image_token_count", "completion_image_token_count", "image_count", "second_count", "character_count")
+    __slots__ = ("attempt_number", "model", "outcome", "held_nanousd", "cost_nanousd", "price_version", "markup_ppm", "prompt_token_count", "cached_read_token_count", "cached_write_token_count", "prompt_audio_token_count", "completion_token_count", "reasoning_token_count", "completion_audio_token_count", "estimated", "end_time", "provider_ref", "cached_write_1h_token_count", "prompt_image_token_count", "completion_image_token_count", "image_count", "second_count", "character_count", "credential")
     ATTEMPT_NUMBER_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
@@ -531,6 +531,7 @@ class AttemptRecord(_message.Message):
     IMAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
     SECOND_COUNT_FIELD_NUMBER: _ClassVar[int]
     CHARACTER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
     attempt_number: int
     model: str
     outcome: str
@@ -554,10 +555,11 @@ class AttemptRecord(_message.Message):
     image_count: int
     second_count: int
     character_count: int
-    def __init__(self, attempt_number: _Optional[int] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., held_nanousd: _Optional[int] = ..., cost_nanousd: _Optional[int] = ..., price_version: _Optional[int] = ..., markup_ppm: _Optional[int] = ..., prompt_token_count: _Optional[int] = ..., cached_read_token_count: _Optional[int] = ..., cached_write_token_count: _Optional[int] = ..., prompt_audio_token_count: _Optional[int] = ..., completion_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., completion_audio_token_count: _Optional[int] = ..., estimated: _Optional[bool] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., provider_ref: _Optional[str] = ..., cached_write_1h_token_count: _Optional[int] = ..., prompt_image_token_count: _Optional[int] = ..., completion_image_token_count: _Optional[int] = ..., image_count: _Optional[int] = ..., second_count: _Optional[int] = ..., character_count: _Optional[int] = ...) -> None: ...
+    credential: str
+    def __init__(self, attempt_number: _Optional[int] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., held_nanousd: _Optional[int] = ..., cost_nanousd: _Optional[int] = ..., price_version: _Optional[int] = ..., markup_ppm: _Optional[int] = ..., prompt_token_count: _Optional[int] = ..., cached_read_token_count: _Optional[int] = ..., cached_write_token_count: _Optional[int] = ..., prompt_audio_token_count: _Optional[int] = ..., completion_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., completion_audio_token_count: _Optional[int] = ..., estimated: _Optional[bool] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., provider_ref: _Optional[str] = ..., cached_write_1h_token_count: _Optional[int] = ..., prompt_image_token_count: _Optional[int] = ..., completion_image_token_count: _Optional[int] = ..., image_count: _Optional[int] = ..., second_count: _Optional[int] = ..., character_count: _Optional[int] = ..., credential: _Optional[str] = ...) -> None: ...
 
 class UnresolvedAttempt(_message.Message):
-    __slots__ = ("name", "call_id", "attempt_number", "model", "held_nanousd", "price_version", "markup_ppm", "provider_ref", "worker", "lease_time")
+    __slots__ = ("name", "call_id", "attempt_number", "model", "held_nanousd", "price_version", "markup_ppm", "provider_ref", "worker", "lease_time", "credential")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CALL_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -568,6 +570,7 @@ class UnresolvedAttempt(_message.Message):
     PROVIDER_REF_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
     LEASE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
     name: str
     call_id: str
     attempt_number: int
@@ -578,7 +581,8 @@ class UnresolvedAttempt(_message.Message):
     provider_ref: str
     worker: str
     lease_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., call_id: _Optional[str] = ..., attempt_number: _Optional[int] = ..., model: _Optional[str] = ..., held_nanousd: _Optional[int] = ..., price_version: _Optional[int] = ..., markup_ppm: _Optional[int] = ..., provider_ref: _Optional[str] = ..., worker: _Optional[str] = ..., lease_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    credential: str
+    def __init__(self, name: _Optional[str] = ..., call_id: _Optional[str] = ..., attempt_number: _Optional[int] = ..., model: _Optional[str] = ..., held_nanousd: _Optional[int] = ..., price_version: _Optional[int] = ..., markup_ppm: _Optional[int] = ..., provider_ref: _Optional[str] = ..., worker: _Optional[str] = ..., lease_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., credential: _Optional[str] = ...) -> None: ...
 
 class Hold(_message.Message):
     __slots__ = ("name", "state", "amount_nanousd", "settled_nanousd", "expire_time")
