@@ -1,5 +1,6 @@
 """What reports say: of which time, in whose days, kept apart by what, in pages, and to whom."""
 
+import dataclasses
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +24,7 @@ from omni_grpc.billing.usage import (
     parse_call_filter,
 )
 from omni_grpc.core.errors import FieldInvalid
-from omni_grpc.core.ids import AccountId, HoldId, hold_id_of, new_call_id
+from omni_grpc.core.ids import AccountId, HoldId, KeyId, hold_id_of, new_call_id
 from omni_grpc.storage import Database, EmbeddedPostgres
 
 MINE, THEIRS = AccountId(WALLETS[0]), AccountId(WALLETS[1])
@@ -73,12 +74,17 @@ async def told(past: str) -> AsyncIterator[UsageReports]:
 
 
 def call_at(
-    sql: psycopg.Connection, moment: datetime, wallet: int = MINE, kind: Final = Final.SETTLE
+    sql: psycopg.Connection,
+    moment: datetime,
+    wallet: int = MINE,
+    kind: Final = Final.SETTLE,
+    key_id: int = 7,
 ) -> HoldId:
     """A call that began then."""
     call = UUID(int=int(moment.timestamp() * 1000) << 80 | new_call_id().int & ((1 << 80) - 1))
     hold_id = hold_id_of(call, 1)  # type: ignore[arg-type]  # a call's id, of another time
-    apply(sql, hold_op(COST, wallet=wallet, hold_id=hold_id))
+    held = hold_op(COST, wallet=wallet, hold_id=hold_id)
+    apply(sql, dataclasses.replace(held, key_id=KeyId(key_id)))
     apply(sql, final_op(kind, hold_id, COST if kind is Final.SETTLE else 0, wallet=wallet))
     return hold_id
 
@@ -257,6 +263,30 @@ async def test_calls_are_listed_newest_first_each_once(
     assert await listed(reports, "key = nobody", size=size) == []
     assert await listed(reports, "key != nobody", size=size) == made[::-1]
     assert await listed(reports, 'model = "x\' OR true --"', size=size) == []
+
+
+async def test_who_signed_in_is_named_as_a_user(
+    reports: UsageReports, sql: psycopg.Connection
+) -> None:
+    give_credits(sql)
+    sql.execute(
+        "INSERT INTO org (id, slug, display_name, account_id) OVERRIDING SYSTEM VALUE "
+        "VALUES (501, 'acme', '', 501) ON CONFLICT DO NOTHING"
+    )
+    found = sql.execute(
+        "INSERT INTO org_user (org_id, code, issuer, subject, role) "
+        "VALUES (501, '0123456789ab', 'https://idp', 'ann', 'viewer') RETURNING id"
+    ).fetchone()
+    assert found is not None
+    by_user = call_at(sql, START, key_id=-found[0])
+    name = "orgs/acme/users/0123456789ab"
+    (call,) = (await reports.calls(CallQuery(account_id=MINE), None, 10))[0].calls
+    assert (call.key, call.key_id) == (name, -found[0])
+    assert await listed(reports, f'key = "{name}"') == [by_user]
+    assert await listed(reports, f'key != "{name}"') == []
+    roll_twice(sql)
+    rows, _ = await ask(reports, Dimension.KEY, start=START - timedelta(hours=1))
+    assert [row.key for row in rows] == [name]
 
 
 async def test_a_list_that_looks_at_few_rows_goes_on_where_it_stopped(

@@ -131,7 +131,7 @@ class UsageSums(msgspec.Struct, frozen=True, kw_only=True):
 class UsageSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One row of a report: a bucket's sums; dimensions that were not asked for are empty.
 
-    `key` is the key's public prefix.
+    `key` is the public prefix of the key, or the name of the user who signed in.
     """
 
     start: datetime

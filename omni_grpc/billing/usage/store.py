@@ -76,6 +76,11 @@ _ROUTED: Final = f"SELECT {_NAMES} FROM routed_call WHERE call_id = ANY (%s) AND
 
 # --- sums ---------------------------------------------------------------------------------------
 _SUMS: Final = ", ".join(f"sum({name})" for name in COUNTS)
+# A user's id stands with a minus sign in the place of a key's.
+_USER_NAME: Final = """
+(SELECT 'orgs/' || o.slug || '/users/' || n.code FROM org_user n JOIN org o ON o.id = n.org_id
+  WHERE n.id = -{key_id})
+"""
 _PAGE: Final = f"""
 WITH a AS MATERIALIZED (
   SELECT start, CASE WHEN %(by_provider)s THEN split_part(model, '/', 1) ELSE '' END
@@ -93,7 +98,8 @@ page AS (
 SELECT p.start, CASE %(bucket)s WHEN 'whole' THEN %(end)s WHEN 'hour' THEN
          p.start + interval '1 hour' ELSE
          (p.start AT TIME ZONE %(zone)s + ('1 ' || %(bucket)s)::interval) AT TIME ZONE %(zone)s END,
-       p.provider, p.model, p.task, p.key_id, coalesce(k.prefix, ''),
+       p.provider, p.model, p.task, p.key_id,
+       coalesce(k.prefix, {_USER_NAME.format(key_id="p.key_id")}, ''),
        {", ".join("p." + name for name in COUNTS)}
   FROM page p LEFT JOIN api_key k ON k.id = p.key_id
 UNION ALL
@@ -118,12 +124,14 @@ SELECT (SELECT count(*) FROM x), (SELECT min(hold_id::text)::uuid FROM x), ARRAY
    WHERE (%(model)s::text IS NULL OR (model = %(model)s) = %(model_is)s)
      AND (%(outcome)s::text IS NULL OR (outcome = %(outcome)s) = %(outcome_is)s)
      AND (%(key)s::text IS NULL OR
-          (key_id IN (SELECT id FROM api_key WHERE prefix = %(key)s)) = %(key_is)s)
+          (key_id IN (SELECT id FROM api_key WHERE prefix = %(key)s UNION ALL
+                      SELECT -id FROM org_user WHERE code = %(key)s)) = %(key_is)s)
    ORDER BY 1 DESC LIMIT %(limit)s)
 """
-_ATTEMPTS: Final = """
+_ATTEMPTS: Final = f"""
 SELECT u.hold_id, u.key_id, u.model, u.outcome::text, p.held, p.amount, u.price_version,
-       u.markup_ppm, u.estimated, p.create_time, u.provider_ref, k.prefix, u.rare_counts,
+       u.markup_ppm, u.estimated, p.create_time, u.provider_ref,
+       coalesce(k.prefix, {_USER_NAME.format(key_id="u.key_id")}), u.rare_counts,
        u.prompt, u.cached_read, u.cached_write, u.prompt_audio, u.completion, u.reasoning,
        u.completion_audio,
        (SELECT o.credential FROM own_attempt o WHERE o.hold_id = u.hold_id)
@@ -136,7 +144,7 @@ SELECT u.hold_id, u.key_id, u.model, u.outcome::text, p.held, p.amount, u.price_
   LEFT JOIN api_key k ON k.id = u.key_id
  WHERE u.wallet = %s
  ORDER BY u.hold_id
-"""
+"""  # noqa: S608 - parts of ours
 _OUTCOMES: Final = {outcome.value: outcome.name.lower() for outcome in AttemptOutcome}
 _LETTERS: Final = {name: letter for letter, name in _OUTCOMES.items()}
 _ID_MAX: Final = 2**128 - 1
