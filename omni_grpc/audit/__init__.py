@@ -3,6 +3,7 @@
 Each entry carries the hash of the one before it, so that a change, a gap or an insertion shows.
 """
 
+from omni_grpc.audit.export import export_line, read_export
 from omni_grpc.audit.log import AuditLog
 from omni_grpc.audit.model import Actor, AuditEntry, AuditFilter, Change, Verdict
 from omni_grpc.audit.store import AuditStore, append, log_of
@@ -16,5 +17,7 @@ __all__ = [
     "Change",
     "Verdict",
     "append",
+    "export_line",
     "log_of",
+    "read_export",
 ]

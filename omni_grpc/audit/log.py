@@ -28,6 +28,19 @@ class AuditLog:
         """Up to `limit` entries at positions below `before`, newest first."""
         return await self._store.entries(org_id, asked, before, limit)
 
+    async def entry(self, org_id: OrgId, position: int) -> AuditEntry | None:
+        """One entry; None if there is none."""
+        found = await self._store.after(org_id, position - 1, 1)
+        return found[0] if found and found[0].position == position else None
+
+    async def oldest_first(self, org_id: OrgId) -> AsyncIterator[AuditEntry]:
+        """A whole log, read in slices."""
+        after = 0
+        while entries := await self._store.after(org_id, after, VERIFIED_AT_ONCE):
+            for entry in entries:
+                yield entry
+            after = entries[-1].position
+
     async def verify(self, org_id: OrgId) -> Verdict:
         """Whether every entry is as it was written, none is missing and none was put in.
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from omni_grpc import __version__
+from omni_grpc.cli.audit_commands import audit_app
 from omni_grpc.cli.bench import bench_app
 from omni_grpc.cli.catalog_commands import catalog_app
 from omni_grpc.cli.credentials_commands import credentials_app
@@ -22,10 +23,12 @@ from omni_grpc.cli.options import Addr, Config, DataDir, Json
 from omni_grpc.cli.orgs_commands import orgs_app
 from omni_grpc.cli.reconcile_commands import reconcile_app
 from omni_grpc.cli.routing_commands import routing_app
+from omni_grpc.cli.statements_commands import statements_app
 from omni_grpc.cli.teams_commands import teams_app
 from omni_grpc.cli.topups_commands import topups_app
 from omni_grpc.cli.usage_commands import usage_app
 from omni_grpc.cli.users_commands import users_app
+from omni_grpc.cli.webhooks_commands import webhooks_app
 
 app = typer.Typer(
     name="omni-grpc",
@@ -48,6 +51,9 @@ app.add_typer(catalog_app, name="catalog")
 app.add_typer(reconcile_app, name="reconcile")
 app.add_typer(bench_app, name="bench")
 app.add_typer(usage_app, name="usage")
+app.add_typer(statements_app, name="statements")
+app.add_typer(webhooks_app, name="webhooks")
+app.add_typer(audit_app, name="audit")
 app.add_typer(routing_app, name="routing")
 
 

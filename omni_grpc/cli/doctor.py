@@ -8,6 +8,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from omni_grpc.audit import AuditLog, AuditStore
 from omni_grpc.billing.invariants import Invariant, Violation, check
 from omni_grpc.catalog import CatalogStore
 from omni_grpc.cli.opening import data_folder, database_of, settings_of, url_of
@@ -74,6 +75,7 @@ async def _examine(config: Path | None, data_dir: Path | None, *, quiet: bool) -
                 else Finding("catalog", good=False, words="empty; run: omni-grpc migrate")
             )
             violations = await _books(database, store, quiet=quiet)
+            findings += await _logs(database)
     broken = {violation.invariant for violation in violations}
     findings += [
         Finding(str(invariant), good=True, words=invariant.meaning)
@@ -93,6 +95,22 @@ async def _redis(url: str) -> Finding:
     fault = await redis_fault(url)
     words = "answers, and runs scripts" if fault is None else f"cannot count limits: {fault}"
     return Finding("redis", good=fault is None, words=words)
+
+
+async def _logs(database: Database) -> list[Finding]:
+    """What the audit logs, computed anew, come to: one finding, or one for each that is broken."""
+    logs = entries = 0
+    broken = []
+    async for org_id, verdict in AuditLog(AuditStore(database)).verify_all():
+        logs, entries = logs + 1, entries + verdict.entry_count
+        if verdict.first_broken is not None:
+            words = f"organisation {org_id}, entry {verdict.first_broken}: {verdict.fault}"
+            broken.append(Finding("audit log", good=False, words=words))
+    if broken:
+        return broken
+    return [
+        Finding("audit log", good=True, words=f"{entries:,} entries of {logs:,} logs are whole")
+    ]
 
 
 async def _books(database: Database, store: CatalogStore, *, quiet: bool) -> list[Violation]:

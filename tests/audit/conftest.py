@@ -1,5 +1,6 @@
 """A migrated database on an embedded server, with empty logs for each test."""
 
+import itertools
 from collections.abc import AsyncIterator, Iterator
 
 import psycopg
@@ -8,14 +9,25 @@ import pytest
 from omni_grpc.storage import Database, EmbeddedPostgres, migrate
 
 DATABASE = "audit_tests"
+TEMPLATE = "audit_template"
+_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
 def audit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     folder = tmp_path_factory.mktemp("audit")
     with EmbeddedPostgres(folder, settings={"fsync": "off"}) as server:
-        migrate(server.create_database(DATABASE))
+        migrate(server.create_database(TEMPLATE))
+        server.create_database(DATABASE, template=TEMPLATE)
         yield server
+
+
+@pytest.fixture
+def own_url(audit_server: EmbeddedPostgres) -> Iterator[str]:
+    """A database of the test's own, with a ledger that balances."""
+    name = f"audit_own_{next(_numbers)}"
+    yield audit_server.create_database(name, template=TEMPLATE)
+    audit_server.drop_database(name)
 
 
 @pytest.fixture
