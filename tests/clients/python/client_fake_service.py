@@ -14,6 +14,7 @@ import grpc
 from client_fake_routing import CatalogFake, PoliciesFake, RoutesFake, UsageFake, page_of
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from omni.admin.v1 import admin_service_pb2 as admin_pb
@@ -557,6 +558,25 @@ class Admin(PoliciesFake, admin_grpc.AdminServiceServicer):
             return admin_pb.RevokeApiKeyResponse(api_key=api_key(request.name, revoked=True))
 
         return await self.fake.unary(request, context, "RevokeApiKey", answer)
+
+
+def _answer_all_else(service: type, requests: Message) -> None:
+    """Every RPC that has no answer of its own is answered with an empty response."""
+    for method in requests.DESCRIPTOR.services_by_name[service.__name__ + "Service"].methods:
+        if method.name in vars(service) or any(
+            method.name in vars(base) for base in service.__mro__[:-2]
+        ):
+            continue
+
+        async def behave(self, request, context, method=method):
+            answer = GetMessageClass(method.output_type)
+            return await self.fake.unary(request, context, method.name, lambda _: answer())
+
+        setattr(service, method.name, behave)
+
+
+_answer_all_else(Admin, admin_pb)
+_answer_all_else(Billing, billing_pb)
 
 
 @asynccontextmanager

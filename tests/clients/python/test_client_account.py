@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from client_fake_service import COST_NANOUSD, LEDGER_ENTRIES, answers, fails
+from google.protobuf.message_factory import GetMessageClass
 from grpc import StatusCode
 from omni.admin.v1 import admin_service_pb2 as admin_pb
 from omni.billing.v1 import billing_service_pb2 as billing_pb
@@ -249,6 +250,46 @@ async def test_keys_are_listed_and_revoked(omni, service):
     assert names == ["orgs/acme/apiKeys/0", "orgs/acme/apiKeys/9"]
 
 
+async def test_a_key_is_rotated_and_tells_all_of_itself(omni, service):
+    old = admin_pb.ApiKey(name="orgs/acme/apiKeys/1", parent="orgs/acme/teams/web", models=["a/*"])
+    old.expire_time.FromDatetime(MOMENT)
+    service.script(
+        "RotateApiKey",
+        answers(
+            admin_pb.RotateApiKeyResponse(
+                api_key=admin_pb.ApiKey(name="orgs/acme/apiKeys/2"),
+                secret="omni_the_new_secret",
+                replaced_api_key=old,
+            )
+        ),
+    )
+    turned = await omni.rotate_api_key(old.name, overlap=timedelta(hours=2))
+    assert (turned.api_key.name, turned.secret) == ("orgs/acme/apiKeys/2", "omni_the_new_secret")
+    assert "the_new_secret" not in repr(turned)
+    key = turned.replaced
+    assert (key.parent, key.models, key.expire_time) == (
+        "orgs/acme/teams/web",
+        ("a/*",),
+        MOMENT,
+    )
+    (request,) = service.requests("RotateApiKey")
+    assert request.overlap.seconds == 7_200
+    await omni.create_api_key(key.parent, models=["a/b"], expire_time=MOMENT)
+    (made,) = service.requests("CreateApiKey")
+    assert (made.parent, list(made.models), made.expire_time.ToDatetime(tzinfo=UTC)) == (
+        key.parent,
+        ["a/b"],
+        MOMENT,
+    )
+
+
+async def test_what_is_no_request_is_refused_before_it_is_sent(omni, service):
+    for message in (admin_pb.Org(), catalog_pb.SyncCatalogRequest(), router_pb.StreamChatRequest()):
+        with pytest.raises(TypeError, match="no request of a unary RPC"):
+            await omni.call(message)
+    assert service.seen == []
+
+
 async def reach_routing(omni):
     await omni.estimate_chat("m", "hi")
     await omni.explain_route("m", "hi")
@@ -303,12 +344,19 @@ async def test_every_rpc_of_the_contract_is_reachable(omni, service):
     await omni.create_api_key(org)
     _ = [key async for key in omni.list_api_keys(org)]
     await omni.revoke_api_key("orgs/acme/apiKeys/1")
+    await omni.rotate_api_key("orgs/acme/apiKeys/1")
     await reach_routing(omni)
     await reach_catalog(omni)
-    contract = {
-        method.name
+    methods = [
+        method
         for file in (router_pb, billing_pb, catalog_pb, admin_pb)
         for rpcs in file.DESCRIPTOR.services_by_name.values()
         for method in rpcs.methods
-    }
+    ]
+    contract = {method.name for method in methods}
+    reached = {one.method for one in service.seen}
+    for method in methods:
+        if method.name not in reached:
+            answer = await omni.call(GetMessageClass(method.input_type)())
+            assert answer.DESCRIPTOR is method.output_type
     assert {one.method for one in service.seen} == contract

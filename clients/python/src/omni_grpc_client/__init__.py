@@ -5,7 +5,7 @@ integer of nano-dollars (`usd` and `nanousd` convert); every value keeps the con
 as `raw`.
 """
 
-from omni_grpc_client.admin import ApiKey, NewApiKey, Org
+from omni_grpc_client.admin import ApiKey, NewApiKey, Org, RotatedApiKey
 from omni_grpc_client.aio import AsyncOmni
 from omni_grpc_client.aio_stream import AsyncCatalogSync, AsyncChatStream, AsyncSpeechStream
 from omni_grpc_client.aliases import Alias
@@ -45,6 +45,8 @@ from omni_grpc_client.errors import (
     AlreadyExists,
     ApiKeyInvalid,
     ApiKeyMissing,
+    BudgetExhausted,
+    BudgetHeld,
     Busy,
     Cancelled,
     ContextTooLong,
@@ -61,11 +63,16 @@ from omni_grpc_client.errors import (
     Interrupted,
     InvalidArgument,
     LedgerUnavailable,
+    ModelNotAllowed,
     ModelNotFound,
     ModelUnpriced,
     NoCapableModel,
     NotFound,
     OmniError,
+    OrgSuspended,
+    PaymentPending,
+    PaymentRefused,
+    PaymentsUnavailable,
     PermissionDenied,
     ProviderRejected,
     ProviderUnavailable,
@@ -74,6 +81,7 @@ from omni_grpc_client.errors import (
     RequestInProgress,
     ResourceExhausted,
     ScopeMissing,
+    StillNeeded,
     TooLarge,
     Unauthenticated,
     Unavailable,
@@ -174,6 +182,8 @@ __all__ = [
     "AttemptUsage",
     "Audio",
     "Balance",
+    "BudgetExhausted",
+    "BudgetHeld",
     "Busy",
     "CacheTtl",
     "CallReport",
@@ -225,6 +235,7 @@ __all__ = [
     "Messages",
     "Model",
     "ModelChange",
+    "ModelNotAllowed",
     "ModelNotFound",
     "ModelUnpriced",
     "ModelUpdate",
@@ -235,8 +246,12 @@ __all__ = [
     "OmniError",
     "OperatorFact",
     "Org",
+    "OrgSuspended",
     "Page",
     "Pages",
+    "PaymentPending",
+    "PaymentRefused",
+    "PaymentsUnavailable",
     "PerformanceRule",
     "PermissionDenied",
     "Piece",
@@ -257,6 +272,7 @@ __all__ = [
     "RequestInProgress",
     "Resolution",
     "ResourceExhausted",
+    "RotatedApiKey",
     "RouteExplanation",
     "Routing",
     "RoutingPolicy",
@@ -273,6 +289,7 @@ __all__ = [
     "SpeechStarted",
     "SpeechStream",
     "Started",
+    "StillNeeded",
     "SyncProgress",
     "SyncReport",
     "SyncedChange",

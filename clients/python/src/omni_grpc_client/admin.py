@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from omni.admin.v1 import admin_service_pb2 as pb
 
-from omni_grpc_client.calls import Call, Kind, Page, resource, time_of
+from omni_grpc_client.calls import Call, Kind, Page, resource, stamp_of, time_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +27,12 @@ class ApiKey:
     Attributes:
         name: `orgs/{org}/apiKeys/{api_key}`; the last segment is the key's public prefix.
         display_name: its name for people.
-        scopes: of `inference`, `billing`, `admin`.
+        scopes: of `inference`, `billing`, `viewing`, `management`, `admin`.
         create_time: when it was created.
-        revoke_time: when it was revoked; None while it is valid.
+        revoke_time: when it was revoked; None while it is not.
+        parent: `orgs/{org}`, or the team or the environment of it that it belongs to.
+        models: the only models that it may call; all if empty.
+        expire_time: when it ends by itself; None for never.
     """
 
     name: str
@@ -37,6 +40,9 @@ class ApiKey:
     scopes: tuple[str, ...]
     create_time: datetime | None
     revoke_time: datetime | None
+    parent: str
+    models: tuple[str, ...]
+    expire_time: datetime | None
     raw: pb.ApiKey = field(repr=False, compare=False)
 
 
@@ -47,6 +53,16 @@ class NewApiKey:
     api_key: ApiKey
     secret: str = field(repr=False)
     raw: pb.CreateApiKeyResponse = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotatedApiKey:
+    """A key that replaces another. `secret` is shown this once; `replaced` is the old key."""
+
+    api_key: ApiKey
+    secret: str = field(repr=False)
+    replaced: ApiKey
+    raw: pb.RotateApiKeyResponse = field(repr=False, compare=False)
 
 
 def create_org(
@@ -61,7 +77,11 @@ def create_org(
 
 
 def create_api_key(
-    org: Org | str, display_name: str, scopes: Sequence[str] | str
+    org: Org | str,
+    display_name: str,
+    scopes: Sequence[str] | str,
+    models: Sequence[str],
+    expire_time: datetime | None,
 ) -> Call[pb.CreateApiKeyRequest, pb.CreateApiKeyResponse, NewApiKey]:
     """CreateApiKey."""
     return Call(
@@ -69,6 +89,8 @@ def create_api_key(
             parent=_org_name(org),
             display_name=display_name,
             scopes=[scopes] if isinstance(scopes, str) else scopes,
+            models=models,
+            expire_time=stamp_of(expire_time, "expire_time"),
         ),
         parse=lambda response: NewApiKey(
             api_key=_api_key(response.api_key), secret=response.secret, raw=response
@@ -96,12 +118,34 @@ def revoke_api_key(
     api_key: ApiKey | str,
 ) -> Call[pb.RevokeApiKeyRequest, pb.RevokeApiKeyResponse, ApiKey]:
     """RevokeApiKey."""
-    name = api_key.name if isinstance(api_key, ApiKey) else api_key
     return Call(
-        request=pb.RevokeApiKeyRequest(name=name),
+        request=pb.RevokeApiKeyRequest(name=_key_name(api_key)),
         parse=lambda response: _api_key(response.api_key),
         kind=Kind.WRITE,
     )
+
+
+def rotate_api_key(
+    api_key: ApiKey | str, overlap: timedelta | None
+) -> Call[pb.RotateApiKeyRequest, pb.RotateApiKeyResponse, RotatedApiKey]:
+    """RotateApiKey."""
+    request = pb.RotateApiKeyRequest(name=_key_name(api_key))
+    if overlap is not None:
+        request.overlap.FromTimedelta(overlap)
+    return Call(
+        request=request,
+        parse=lambda response: RotatedApiKey(
+            api_key=_api_key(response.api_key),
+            secret=response.secret,
+            replaced=_api_key(response.replaced_api_key),
+            raw=response,
+        ),
+        kind=Kind.WRITE,
+    )
+
+
+def _key_name(api_key: ApiKey | str) -> str:
+    return api_key.name if isinstance(api_key, ApiKey) else api_key
 
 
 def _org_name(org: Org | str) -> str:
@@ -125,5 +169,8 @@ def _api_key(raw: pb.ApiKey) -> ApiKey:
         scopes=tuple(raw.scopes),
         create_time=time_of(raw, "create_time"),
         revoke_time=time_of(raw, "revoke_time"),
+        parent=raw.parent,
+        models=tuple(raw.models),
+        expire_time=time_of(raw, "expire_time"),
         raw=raw,
     )

@@ -3,12 +3,14 @@
 # ruff: noqa: ASYNC109 - `timeout` travels to the service as the call's deadline
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
-from omni_grpc_client import admin, billing, chat, unresolved
-from omni_grpc_client.admin import ApiKey, NewApiKey, Org
+from google.protobuf.message import Message
+
+from omni_grpc_client import admin, billing, chat, contract, unresolved
+from omni_grpc_client.admin import ApiKey, NewApiKey, Org, RotatedApiKey
 from omni_grpc_client.aio_catalog import AsyncCatalogMethods
 from omni_grpc_client.aio_media import AsyncMediaMethods
 from omni_grpc_client.aio_routing import AsyncRoutingMethods
@@ -275,10 +277,21 @@ class AsyncOmni(AsyncMediaMethods, AsyncUsageMethods, AsyncRoutingMethods, Async
         *,
         display_name: str = "",
         scopes: Sequence[str] = (),
+        models: Sequence[str] = (),
+        expire_time: datetime | None = None,
         timeout: float | None = None,
     ) -> NewApiKey:
-        """Creates an API key; its `secret` is in this answer and nowhere else."""
-        call = admin.create_api_key(org, display_name, scopes)
+        """Creates an API key; its `secret` is in this answer and nowhere else.
+
+        Args:
+            org: whose: an organisation, or the name of a team or an environment of one.
+            display_name: its name for people.
+            scopes: what it may do; `inference` and `billing` if you name none.
+            models: the only models that it may call, ids or `provider/*`; all if you name none.
+            expire_time: when it ends; never if None.
+            timeout: seconds that it may take.
+        """
+        call = admin.create_api_key(org, display_name, scopes, models, expire_time)
         return await self._wire.run(self._wire.stubs.admin.CreateApiKey, call, timeout)
 
     def list_api_keys(
@@ -303,3 +316,27 @@ class AsyncOmni(AsyncMediaMethods, AsyncUsageMethods, AsyncRoutingMethods, Async
         """Revokes an API key; it is refused everywhere within 5 seconds."""
         call = admin.revoke_api_key(api_key)
         return await self._wire.run(self._wire.stubs.admin.RevokeApiKey, call, timeout)
+
+    async def rotate_api_key(
+        self,
+        api_key: ApiKey | str,
+        *,
+        overlap: timedelta | None = None,
+        timeout: float | None = None,
+    ) -> RotatedApiKey:
+        """Makes a key that may do the same; the old one goes on for `overlap`, a day if None."""
+        call = admin.rotate_api_key(api_key, overlap)
+        return await self._wire.run(self._wire.stubs.admin.RotateApiKey, call, timeout)
+
+    async def call(self, request: Message, *, timeout: float | None = None) -> Any:  # its response
+        """Sends a message of the contract to its RPC, and returns the response.
+
+            await omni.call(tenants_pb2.CreateTeamRequest(parent="orgs/acme", team_id="web"))
+
+        It is for what has no method of its own here.
+
+        Raises:
+            TypeError: it is no request, or its RPC streams.
+        """
+        rpc = contract.rpc_of(request)
+        return await self._wire.run(rpc.over(self._wire.stubs.channel), rpc.call(request), timeout)

@@ -5,7 +5,9 @@
     │   ├── ApiKeyMissing
     │   └── ApiKeyInvalid
     ├── PermissionDenied         you may not
-    │   └── ScopeMissing
+    │   ├── ScopeMissing
+    │   ├── OrgSuspended
+    │   └── ModelNotAllowed      the key has a list of models
     ├── InvalidArgument          what you sent                   .field  .violations
     │   ├── FieldInvalid
     │   │   ├── ContextTooLong
@@ -18,19 +20,25 @@
     │   └── RequestIdReused
     ├── FailedPrecondition       repeating is useless as things are
     │   ├── CreditsExhausted                                     .needed_nanousd  .available_nanousd
+    │   ├── BudgetExhausted
+    │   ├── PaymentRefused
     │   ├── NoCapableModel
+    │   ├── StillNeeded          something else needs it
     │   └── HoldFinal
     ├── ResourceExhausted        too much, or too much at once
     │   ├── CreditsHeld                                          .needed_nanousd  .available_nanousd
+    │   ├── BudgetHeld
     │   ├── RateLimited
     │   └── TooLarge
     ├── Aborted
     │   ├── EtagMismatch         changed since you read it
     │   ├── Interrupted          charged, and ended early        .charged_nanousd  .call_id
-    │   └── RequestInProgress    its first sending still runs    .retry_after_s  .call_id
+    │   ├── RequestInProgress    its first sending still runs    .retry_after_s  .call_id
+    │   └── PaymentPending       its fate is not known yet       .retry_after_s
     ├── Unavailable              try again later                 .retry_after_s
     │   ├── Busy
     │   ├── LedgerUnavailable
+    │   ├── PaymentsUnavailable
     │   └── ProviderUnavailable
     ├── Deadline
     ├── Cancelled
@@ -140,6 +148,18 @@ class ScopeMissing(PermissionDenied):
     reason = "SCOPE_MISSING"
 
 
+class OrgSuspended(PermissionDenied):
+    """Whoever runs the service has suspended the key's organisation."""
+
+    reason = "ORG_SUSPENDED"
+
+
+class ModelNotAllowed(PermissionDenied):
+    """The API key has a list of models, and this is none of them."""
+
+    reason = "MODEL_NOT_ALLOWED"
+
+
 class InvalidArgument(OmniError):
     """The request is wrong, whatever the state of the service; `violations` says where."""
 
@@ -247,6 +267,24 @@ class NoCapableModel(FailedPrecondition):
     reason = "NO_CAPABLE_MODEL"
 
 
+class BudgetExhausted(FailedPrecondition):
+    """A budget has less left than the call may take; `metadata` says which, and when it resets."""
+
+    reason = "BUDGET_EXHAUSTED"
+
+
+class PaymentRefused(FailedPrecondition):
+    """A payment was presented and not taken: nothing was moved, and another may be signed."""
+
+    reason = "PAYMENT_REFUSED"
+
+
+class StillNeeded(FailedPrecondition):
+    """What should go is needed by something else, which the message names."""
+
+    reason = "STILL_NEEDED"
+
+
 class HoldFinal(FailedPrecondition):
     """The hold was settled or released before, in another way."""
 
@@ -257,6 +295,12 @@ class CreditsHeld(_ShortOfCredits, ResourceExhausted):
     """The account has enough, but calls in flight hold it. Try again when one has ended."""
 
     reason = "CREDITS_HELD"
+
+
+class BudgetHeld(ResourceExhausted):
+    """A budget has enough left, but calls in flight hold it. Try again when one has ended."""
+
+    reason = "BUDGET_HELD"
 
 
 class RateLimited(ResourceExhausted):
@@ -297,6 +341,12 @@ class RequestInProgress(Aborted):
     reason = "REQUEST_IN_PROGRESS"
 
 
+class PaymentPending(Aborted):
+    """A payment was sent, and its fate is not known yet: ask for it, do not repeat it."""
+
+    reason = "PAYMENT_PENDING"
+
+
 class Unavailable(OmniError):
     """The service cannot be reached, or cannot do it now."""
 
@@ -305,6 +355,12 @@ class Busy(Unavailable):
     """The service is full or is stopping."""
 
     reason = "BUSY"
+
+
+class PaymentsUnavailable(Unavailable):
+    """Whoever settles payments cannot be asked; nothing was taken."""
+
+    reason = "PAYMENTS_UNAVAILABLE"
 
 
 class LedgerUnavailable(Unavailable):
