@@ -1,7 +1,9 @@
-"""uvicorn's HTTP/1.1 protocol with the bounds that it lacks, in bytes and in time.
+"""uvicorn's HTTP/1.1 protocol with the bounds that it lacks, in bytes, in time and in meaning.
 
 Without them a client can fill the memory with one endless header or trailer, or keep a connection
-for ever by never ending a head. What is no HTTP is answered in the shape of all other errors.
+for ever by never ending a head. A request that a proxy on the way could have read otherwise, so
+that another one hides in it, is refused, and its connection closed. What is no HTTP is answered in
+the shape of all other errors.
 """
 
 import asyncio
@@ -71,13 +73,21 @@ class RestProtocol(HttpToolsProtocol):
         """Its head is whole.
 
         Raises:
-            ValueError: it is too large; what uvicorn does then ends in `send_400_response`.
+            ValueError: it is too large or ambiguous; what uvicorn does then ends in
+                `send_400_response`.
         """
-        self._in_head = False
         if self._message_bytes > METADATA_BYTES_MAX and self._head_bytes() > METADATA_BYTES_MAX:
             self._fault = _head_too_large()
+        else:
+            why = _ambiguity(self.parser.get_http_version(), self.url, self.headers)
+            if why is not None:
+                self._fault = FieldInvalid(f"{why} Nothing was done; the connection is closed.")
+        if self._fault is not None:
             raise ValueError(self._fault.message)
+        self._in_head = False
         self._stop_head_timer()
+        # A trailer that comes in the same read would else be a header: a key, say.
+        self.scope["headers"] = self.headers[:]
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -97,8 +107,14 @@ class RestProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _refuse(self, error: OmniError) -> None:
-        # Behind a request that is still served, an answer would stand in the middle of another.
-        if self.cycle is None or self.cycle.response_complete:
+        # Behind a request that is still served, an answer would stand in the middle of another. But
+        # a fault in the body of the one request that is served can be its answer.
+        cycle = self.cycle
+        answers = cycle is None or cycle.response_complete
+        if not (answers or cycle.response_started or self._in_head or self.pipeline):
+            answers = cycle.disconnected = True
+            cycle.message_event.set()
+        if answers:
             call_id = str(new_call_id())
             body = error_body(error, call_id)
             headers = [
@@ -111,6 +127,27 @@ class RestProtocol(HttpToolsProtocol):
             head = b"".join((STATUS_LINE[error.http_status], *lines))
             self.transport.write(head + b"\r\n" + body)
         self.transport.close()
+
+
+def _ambiguity(version: str, url: bytes, headers: list[tuple[bytes, bytes]]) -> str | None:
+    """Why others might read a request's head in another way; None if they do not.
+
+    The parser has refused the rest: two lengths, a length beside chunks, folded lines, bare line
+    ends, spaces before colons.
+    """
+    hosts = 0
+    for name, value in headers:
+        if name == b"host":
+            hosts += 1
+        elif name == b"transfer-encoding" and (value.lower() != b"chunked" or version != "1.1"):
+            return "The one transfer-encoding that is read is `chunked`, in HTTP/1.1."
+    if version not in ("1.1", "1.0"):
+        return "The service speaks HTTP/1.1."
+    if hosts != 1 and (hosts or version == "1.1"):
+        return f"A request names its host once; this one has {hosts} Host headers."
+    if not url.startswith(b"/") and url != b"*":
+        return "A request's target is a path."
+    return None
 
 
 def _head_too_large() -> TooLarge:
