@@ -419,7 +419,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTeam(self, request, context):
-        """Deletes a team that has no environment and no key that is valid.
+        """Deletes a team that has no environment and no key that is valid, with its limits, budgets and
+        credentials.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -454,7 +455,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteEnvironment(self, request, context):
-        """Deletes an environment that has no key that is valid.
+        """Deletes an environment that has no key that is valid, with its limits, budgets and credentials.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -532,7 +533,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateApiKey(self, request, context):
-        """Makes a key that may do what another may, which goes on for a while, so that nothing stops.
+        """Makes a key that may do what another may, which goes on for a while, so that nothing stops. The
+        new key lives as long as the old one was given; a key is rotated once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -62,7 +62,9 @@ class AdminServiceStub:
     UpdateTeam: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.UpdateTeamRequest, _tenants_pb2.UpdateTeamResponse]
     """Updates a team."""
     DeleteTeam: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.DeleteTeamRequest, _tenants_pb2.DeleteTeamResponse]
-    """Deletes a team that has no environment and no key that is valid."""
+    """Deletes a team that has no environment and no key that is valid, with its limits, budgets and
+    credentials.
+    """
     CreateEnvironment: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.CreateEnvironmentRequest, _tenants_pb2.CreateEnvironmentResponse]
     """Creates an environment of a team, such as `production`."""
     GetEnvironment: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.GetEnvironmentRequest, _tenants_pb2.GetEnvironmentResponse]
@@ -72,7 +74,7 @@ class AdminServiceStub:
     UpdateEnvironment: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.UpdateEnvironmentRequest, _tenants_pb2.UpdateEnvironmentResponse]
     """Updates an environment."""
     DeleteEnvironment: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.DeleteEnvironmentRequest, _tenants_pb2.DeleteEnvironmentResponse]
-    """Deletes an environment that has no key that is valid."""
+    """Deletes an environment that has no key that is valid, with its limits, budgets and credentials."""
     CreateUser: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.CreateUserRequest, _tenants_pb2.CreateUserResponse]
     """Lets a person or a wallet into an organisation, who then signs in by token or signature."""
     GetUser: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.GetUserRequest, _tenants_pb2.GetUserResponse]
@@ -96,7 +98,9 @@ class AdminServiceStub:
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListApiKeysRequest, _admin_service_pb2.ListApiKeysResponse]
     """Lists API keys, oldest first, revoked and expired ones included."""
     RotateApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RotateApiKeyRequest, _admin_service_pb2.RotateApiKeyResponse]
-    """Makes a key that may do what another may, which goes on for a while, so that nothing stops."""
+    """Makes a key that may do what another may, which goes on for a while, so that nothing stops. The
+    new key lives as long as the old one was given; a key is rotated once.
+    """
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeApiKeyRequest, _admin_service_pb2.RevokeApiKeyResponse]
     """Revokes an API key; it is refused everywhere within 5 seconds. Repeating it changes nothing."""
     CreateRateLimit: _grpc.UnaryUnaryMultiCallable[_rate_limits_pb2.CreateRateLimitRequest, _rate_limits_pb2.CreateRateLimitResponse]
@@ -212,7 +216,9 @@ class AdminServiceAsyncStub(AdminServiceStub):
     UpdateTeam: _aio.UnaryUnaryMultiCallable[_tenants_pb2.UpdateTeamRequest, _tenants_pb2.UpdateTeamResponse]  # type: ignore[assignment]
     """Updates a team."""
     DeleteTeam: _aio.UnaryUnaryMultiCallable[_tenants_pb2.DeleteTeamRequest, _tenants_pb2.DeleteTeamResponse]  # type: ignore[assignment]
-    """Deletes a team that has no environment and no key that is valid."""
+    """Deletes a team that has no environment and no key that is valid, with its limits, budgets and
+    credentials.
+    """
     CreateEnvironment: _aio.UnaryUnaryMultiCallable[_tenants_pb2.CreateEnvironmentRequest, _tenants_pb2.CreateEnvironmentResponse]  # type: ignore[assignment]
     """Creates an environment of a team, such as `production`."""
     GetEnvironment: _aio.UnaryUnaryMultiCallable[_tenants_pb2.GetEnvironmentRequest, _tenants_pb2.GetEnvironmentResponse]  # type: ignore[assignment]
@@ -222,7 +228,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
     UpdateEnvironment: _aio.UnaryUnaryMultiCallable[_tenants_pb2.UpdateEnvironmentRequest, _tenants_pb2.UpdateEnvironmentResponse]  # type: ignore[assignment]
     """Updates an environment."""
     DeleteEnvironment: _aio.UnaryUnaryMultiCallable[_tenants_pb2.DeleteEnvironmentRequest, _tenants_pb2.DeleteEnvironmentResponse]  # type: ignore[assignment]
-    """Deletes an environment that has no key that is valid."""
+    """Deletes an environment that has no key that is valid, with its limits, budgets and credentials."""
     CreateUser: _aio.UnaryUnaryMultiCallable[_tenants_pb2.CreateUserRequest, _tenants_pb2.CreateUserResponse]  # type: ignore[assignment]
     """Lets a person or a wallet into an organisation, who then signs in by token or signature."""
     GetUser: _aio.UnaryUnaryMultiCallable[_tenants_pb2.GetUserRequest, _tenants_pb2.GetUserResponse]  # type: ignore[assignment]
@@ -246,7 +252,9 @@ class AdminServiceAsyncStub(AdminServiceStub):
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListApiKeysRequest, _admin_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists API keys, oldest first, revoked and expired ones included."""
     RotateApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RotateApiKeyRequest, _admin_service_pb2.RotateApiKeyResponse]  # type: ignore[assignment]
-    """Makes a key that may do what another may, which goes on for a while, so that nothing stops."""
+    """Makes a key that may do what another may, which goes on for a while, so that nothing stops. The
+    new key lives as long as the old one was given; a key is rotated once.
+    """
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeApiKeyRequest, _admin_service_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
     """Revokes an API key; it is refused everywhere within 5 seconds. Repeating it changes nothing."""
     CreateRateLimit: _aio.UnaryUnaryMultiCallable[_rate_limits_pb2.CreateRateLimitRequest, _rate_limits_pb2.CreateRateLimitResponse]  # type: ignore[assignment]
@@ -413,7 +421,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tenants_pb2.DeleteTeamRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tenants_pb2.DeleteTeamResponse, _abc.Awaitable[_tenants_pb2.DeleteTeamResponse]]:
-        """Deletes a team that has no environment and no key that is valid."""
+        """Deletes a team that has no environment and no key that is valid, with its limits, budgets and
+        credentials.
+        """
 
     @_abc_1.abstractmethod
     def CreateEnvironment(
@@ -453,7 +463,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tenants_pb2.DeleteEnvironmentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tenants_pb2.DeleteEnvironmentResponse, _abc.Awaitable[_tenants_pb2.DeleteEnvironmentResponse]]:
-        """Deletes an environment that has no key that is valid."""
+        """Deletes an environment that has no key that is valid, with its limits, budgets and credentials."""
 
     @_abc_1.abstractmethod
     def CreateUser(
@@ -543,7 +553,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RotateApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.RotateApiKeyResponse, _abc.Awaitable[_admin_service_pb2.RotateApiKeyResponse]]:
-        """Makes a key that may do what another may, which goes on for a while, so that nothing stops."""
+        """Makes a key that may do what another may, which goes on for a while, so that nothing stops. The
+        new key lives as long as the old one was given; a key is rotated once.
+        """
 
     @_abc_1.abstractmethod
     def RevokeApiKey(
