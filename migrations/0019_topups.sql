@@ -36,6 +36,7 @@ CREATE TABLE top_up (
 CREATE INDEX top_up_of_account ON top_up (account_id, id);
 CREATE INDEX top_up_due ON top_up (check_time) WHERE check_time IS NOT NULL;
 CREATE UNIQUE INDEX top_up_payment_key ON top_up (payment_key) WHERE payment_key IS NOT NULL;
+CREATE INDEX top_up_pending ON top_up (account_id) WHERE state = 'P';
 CREATE INDEX top_up_reference ON top_up (reference) WHERE reference <> '';
 -- One automatic top-up at a time, whatever the number of servers.
 CREATE UNIQUE INDEX top_up_automatic ON top_up (org_id) WHERE automatic AND state IN ('O', 'P');

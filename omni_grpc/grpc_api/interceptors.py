@@ -217,7 +217,7 @@ class ErrorsInterceptor(_Interceptor):
         _aborted_for.set(error.reason)
         call = _current.get(None)
         if self._wallets is not None and call is not None and call.principal is not None:
-            self._wallets.offer(error, call.principal.account_id)
+            error = await self._wallets.refusal(error, call.principal.account_id)
         limits = None if call is None else call.limits
         told = () if limits is None else openai_headers(limits)
         sent = (*trailers(error, _call_id()), *told)

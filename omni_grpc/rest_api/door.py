@@ -40,8 +40,9 @@ class Payments(Protocol):
             OmniError: it brought a payment that cannot be taken.
         """
 
-    def offer(self, error: OmniError, call: Call) -> None:
-        """Before an error is told."""
+    async def refusal(self, error: OmniError, call: Call) -> OmniError:
+        """What is told instead of an error, or with it."""
+        ...
 
 
 class CallObserver(Protocol):
@@ -112,7 +113,7 @@ class Door:
         else:
             return OK
         if self._payments is not None:
-            self._payments.offer(error, call)
+            error = await self._payments.refusal(error, call)
         await exchange.fail(error, call.name)
         return error.reason
 

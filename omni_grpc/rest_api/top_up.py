@@ -69,10 +69,11 @@ class TopUpRoute:
         )
         exchange.paid = _shown(principal, top_up)
 
-    def offer(self, error: OmniError, call: Call) -> None:
-        """Puts an offer into a refusal for want of credits."""
-        if self._wallets is not None and call.principal is not None:
-            self._wallets.offer(error, call.principal.account_id)
+    async def refusal(self, error: OmniError, call: Call) -> OmniError:
+        """What a refused caller is told: where credits are short, how to buy some."""
+        if self._wallets is None or call.principal is None:
+            return error
+        return await self._wallets.refusal(error, call.principal.account_id)
 
     async def __call__(self, exchange: Exchange, call: Call) -> None:
         """`POST /v1/topup`: 402 with the offer, or with a payment 200 and what it bought.
@@ -80,6 +81,7 @@ class TopUpRoute:
         Raises:
             FieldInvalid: the amount is none, or out of bounds.
             FeatureUnsupported: no such payments are taken here.
+            PaymentPending: the account has paid already, perhaps.
             PaymentsUnavailable: the facilitator cannot be asked.
         """
         if self._wallets is None:

@@ -67,6 +67,9 @@ UPDATE top_up SET state = 'P', payment_key = %(key)s, presented = %(text)s, mess
 WHERE id = %(id)s AND state = 'O' RETURNING {_COLUMNS}
 """  # noqa: S608
 
+_PENDING_OF: Final = f"""
+SELECT {_COLUMNS} FROM top_up WHERE account_id = %s AND state = 'P' AND method = %s LIMIT 1
+"""  # noqa: S608
 _OF_PAYMENT: Final = f"SELECT {_COLUMNS} FROM top_up WHERE payment_key = %s"  # noqa: S608
 
 # Credited is what was booked. One that was given up and paid after all is paid.
@@ -208,6 +211,10 @@ class TopUpStore:
             return await self._one(_BEGIN, {**values, "seconds": seconds})
         except UniqueViolation:
             return None
+
+    async def pending_of(self, account_id: AccountId, method: Method) -> TopUp | None:
+        """One of an account whose payment's fate is not known."""
+        return await self._one(_PENDING_OF, (account_id, method.value))
 
     async def of_payment(self, key: str) -> TopUp | None:
         """The one that a signed payment is for."""

@@ -268,6 +268,10 @@ class TopUps:
             top_up = await self._opened(top_up)  # whoever made it may have died before the charge
         return await self._ended(top_up, await way.look(top_up))
 
+    async def pending(self, account_id: AccountId) -> TopUp | None:
+        """One of an account for which a signed payment is under way, its fate not known yet."""
+        return await self._store.pending_of(account_id, Method.X402)
+
     async def find(self, top_up_id: UUID) -> TopUp | None:
         """One by its id, whosever it is: for a processor's news, never for a caller."""
         return await self._store.get(top_up_id)

@@ -66,26 +66,39 @@ class WalletDesk:
 
         Raises:
             FieldInvalid: the amount cannot be bought.
+            PaymentPending: it has paid already, perhaps.
             PaymentsUnavailable: the facilitator cannot be asked.
         """
         self._top_ups.check_amount(amount, Method.X402)
+        pending = await self._top_ups.pending(account_id)
+        if pending is not None:
+            raise pending_error(pending)
         offer = _written(await self._method.quoted(account_id, amount))
         if offer is None:
             raise RuntimeError("a quote was asked for")
         return offer
 
-    def offer(self, error: OmniError, account_id: AccountId) -> None:
-        """Puts an offer into a refusal for want of credits: of what is missing, in whole dollars.
+    async def refusal(self, error: OmniError, account_id: AccountId) -> OmniError:
+        """What a caller is told who was refused: for want of credits, with an offer of them.
 
-        It leaves no row. There is none while the facilitator cannot be asked.
+        It is of what is missing, in whole dollars, and leaves no row. There is none while the
+        facilitator cannot be asked. Who has paid already, perhaps, is told that and nothing else:
+        a client that is told to pay signs a new payment.
         """
         if not isinstance(error, CreditsExhausted):
-            return
+            return error
+        try:
+            pending = await self._top_ups.pending(account_id)
+        except OmniError:
+            return error
+        if pending is not None:
+            return pending_error(pending)
         facts = error.metadata
         missing = int(facts.get("needed_nanousd", 0)) - int(facts.get("available_nanousd", 0))
         whole = -(-missing // NANO_PER_USD) * NANO_PER_USD
         amount = min(max(whole, self._amount_min), self._amount_max)
         error.offer = _written(self._method.quote(account_id, amount))
+        return error
 
     def receipt(self, top_up: TopUp, version: int) -> bytes:
         """What a payment that was taken is answered with, as JSON."""

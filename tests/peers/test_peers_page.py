@@ -25,6 +25,7 @@ REPORTED = {
     ),
     "E": "litellm 38157 33872 34805 19163 34887, llmgateway 3759 2656 614, tensorzero 3751",
     "F": "litellm 6895 27989 18708 38312 26191 26886 21908",
+    "I": "x402 1062 277 831 2294 1378 3083 3214 3268, cdp-sdk 795, sample-agentcore 40",
 }
 """The reports by their repository and number, as they were gathered."""
 

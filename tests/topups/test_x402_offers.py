@@ -166,11 +166,11 @@ async def test_want_of_credits_is_answered_with_an_offer_of_what_is_missing(
     await shop.desk.ask_for(shop.org.account_id, TEN)  # the facilitator is known from here on
     facts = {"needed_nanousd": str(needed), "available_nanousd": str(available)}
     error = CreditsExhausted("Too little.", metadata=facts)
-    shop.desk.offer(error, shop.org.account_id)
+    assert await shop.desk.refusal(error, shop.org.account_id) is error
     assert error.offer is not None
     assert msgspec.json.decode(error.offer.v2)["accepts"][0]["amount"] == units
     held = CreditsHeld("Later.", metadata=facts)
-    shop.desk.offer(held, shop.org.account_id)
+    assert await shop.desk.refusal(held, shop.org.account_id) is held
     assert held.offer is None
 
 
@@ -251,9 +251,7 @@ async def test_a_quote_that_is_paid_many_times_at_once_is_one_top_up(shop: Shop)
     offer = await shop.desk.ask_for(shop.org.account_id, TEN)
     text = await shop.payer.sign(offer.v2)
     other = rewrapped(text, offer.v1)
-    calls = (
-        shop.desk.take(shop.org.org_id, shop.org.account_id, one) for one in [text, other] * 8
-    )
+    calls = (shop.desk.take(shop.org.org_id, shop.org.account_id, one) for one in [text, other] * 8)
     found = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(one, TopUp | PaymentPending) for one in found), found
     assert (await shop.desk.take(shop.org.org_id, shop.org.account_id, text)).credited == TEN
@@ -267,3 +265,20 @@ async def test_a_top_up_that_was_written_without_its_offer_is_paid_all_the_same(
     text = await shop.signed(top_up)
     await shop.rooms.database.execute("UPDATE top_up SET offer = '' WHERE id = %s", (top_up.id,))
     assert (await shop.confirm(top_up, text)).state is State.SUCCEEDED
+
+
+async def test_who_may_have_paid_already_is_asked_for_nothing(shop: Shop) -> None:
+    shop.facilitator.strike(Accident.PENDING)
+    offer = await shop.desk.ask_for(shop.org.account_id, TEN)
+    text = await shop.payer.sign(offer.v2)
+    with pytest.raises(PaymentPending):
+        await shop.desk.take(shop.org.org_id, shop.org.account_id, text)
+    with pytest.raises(PaymentPending):
+        await shop.desk.ask_for(shop.org.account_id, TEN)
+    refused = CreditsExhausted("Too little.", metadata={})
+    told = await shop.desk.refusal(refused, shop.org.account_id)
+    assert isinstance(told, PaymentPending)
+    assert told.offer is None
+    shop.facilitator.land()
+    assert (await shop.desk.take(shop.org.org_id, shop.org.account_id, text)).credited == TEN
+    assert await shop.desk.refusal(refused, shop.org.account_id) is refused
