@@ -12,6 +12,7 @@ import typer
 from omni_grpc import __version__
 from omni_grpc.cli.audit_commands import audit_app
 from omni_grpc.cli.bench import bench_app
+from omni_grpc.cli.budgets_commands import budgets_app
 from omni_grpc.cli.catalog_commands import catalog_app
 from omni_grpc.cli.credentials_commands import credentials_app
 from omni_grpc.cli.credits_commands import credits_app
@@ -46,6 +47,7 @@ app.add_typer(teams_app, name="teams")
 app.add_typer(environments_app, name="envs")
 app.add_typer(users_app, name="users")
 app.add_typer(limits_app, name="limits")
+app.add_typer(budgets_app, name="budgets")
 app.add_typer(credentials_app, name="credentials")
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(reconcile_app, name="reconcile")

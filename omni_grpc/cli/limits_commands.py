@@ -5,13 +5,10 @@ from typing import Annotated
 import typer
 
 from omni_grpc.cli.failures import told
-from omni_grpc.cli.options import Config, DataDir, Environment, Json, Org, Team, parent_of
+from omni_grpc.cli.options import Config, DataDir, Environment, Json, Key, Org, Team, subject_of
 
 limits_app = typer.Typer(help="Rate limits, straight on the database.", no_args_is_help=True)
 
-Key = Annotated[
-    str | None, typer.Option(help="A key of the organisation, by the last part of its name.")
-]
 Name = Annotated[str, typer.Argument(help="As limits list shows it: {parent}/rateLimits/{id}")]
 Models = Annotated[
     list[str] | None,
@@ -45,7 +42,7 @@ def limits_create(
     with told():
         run_create(
             Place(config, data_dir),
-            _parent_of(org, team, env, key),
+            subject_of(org, team, env, key),
             limit,
             Given(model, requests, tokens, concurrent),
             as_json=json_,
@@ -67,7 +64,7 @@ def limits_list(
     from omni_grpc.cli.working import Place
 
     with told():
-        run_list(Place(config, data_dir), _parent_of(org, team, env, key), as_json=json_)
+        run_list(Place(config, data_dir), subject_of(org, team, env, key), as_json=json_)
 
 
 @limits_app.command("update")
@@ -105,11 +102,3 @@ def limits_delete(
 
     with told():
         run_delete(Place(config, data_dir), name, as_json=json_)
-
-
-def _parent_of(org: str, team: str | None, env: str | None, key: str | None) -> str:
-    if key is None:
-        return parent_of(org, team, env)
-    if team is not None or env is not None:
-        raise typer.BadParameter("--key names a key of the organisation: leave out the others.")
-    return f"orgs/{org}/apiKeys/{key}"

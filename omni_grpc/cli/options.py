@@ -20,6 +20,10 @@ Environment = Annotated[
     str | None, typer.Option("--env", help="An environment of the team, by its id.")
 ]
 
+Key = Annotated[
+    str | None, typer.Option(help="A key of the organisation, by the last part of its name.")
+]
+
 
 def parent_of(org: str, team: str | None, env: str | None) -> str:
     """The name of what `--org`, `--team` and `--env` say.
@@ -33,3 +37,16 @@ def parent_of(org: str, team: str | None, env: str | None) -> str:
     if team is not None:
         name += f"/teams/{team}"
     return name if env is None else f"{name}/environments/{env}"
+
+
+def subject_of(org: str, team: str | None, env: str | None, key: str | None) -> str:
+    """The name of what `--org`, `--team`, `--env` and `--key` say.
+
+    Raises:
+        typer.BadParameter: an environment without its team, or a key with either.
+    """
+    if key is None:
+        return parent_of(org, team, env)
+    if team is not None or env is not None:
+        raise typer.BadParameter("--key names a key of the organisation: leave out the others.")
+    return f"orgs/{org}/apiKeys/{key}"
