@@ -21,6 +21,7 @@ from omni_grpc.storage import Connection, Database, EmbeddedPostgres, connect
 DATABASE_FOLDER = "postgres"
 JOURNAL_FOLDER = "journal"
 SECRET_FILE = "key_hash_secret"  # noqa: S105 - a file's name
+MASTER_KEY_FILE = "credential_master_key"
 
 LEDGER_SECONDS_MAX = 5.0
 """How long a command waits for the ledger before it says that the database is away."""
@@ -58,10 +59,16 @@ def data_folder(given: Path | None) -> Path:
 
 
 def with_local_secret(settings: Settings, folder: Path) -> Settings:
-    """The settings with a key hash secret: the operator's, or the one that the folder keeps."""
-    if settings.key_hash_secret is not None:
-        return settings
-    return settings.model_copy(update={"key_hash_secret": secret_file(folder / SECRET_FILE)})
+    """The settings with a key hash secret and a master key for credentials.
+
+    Each is the operator's, or the one that the folder keeps.
+    """
+    update = {}
+    if settings.key_hash_secret is None:
+        update["key_hash_secret"] = secret_file(folder / SECRET_FILE)
+    if settings.credential_master_key is None and settings.credential_master_key_file is None:
+        update["credential_master_key"] = secret_file(folder / MASTER_KEY_FILE)
+    return settings.model_copy(update=update)
 
 
 def journal_folder(settings: Settings) -> Path:

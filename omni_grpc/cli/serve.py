@@ -127,12 +127,14 @@ def _missing(settings: Settings) -> list[str]:
             "shall work; make one with: openssl rand -hex 32"
         )
     faults += _missing_for_callers(settings)
+    from omni_grpc.credentials_wiring import master_keys_of
     from omni_grpc.wiring import certificates_of, configured_providers
 
-    try:
-        certificates_of(settings)
-    except SettingsError as error:
-        faults += error.faults
+    for read in (certificates_of, master_keys_of):
+        try:
+            read(settings)
+        except SettingsError as error:
+            faults += error.faults
     try:
         configured = configured_providers(settings).ids()
     except ProviderSettingsError as error:
