@@ -88,12 +88,12 @@ def test_a_payee_that_is_no_address_is_refused_at_the_start(pay_to: str) -> None
         Terms(network="solana", pay_to=pay_to, public_url="https://x.example")
 
 
-@pytest.mark.parametrize("amount", [TEN + 1, TEN // 10 - 1_000, 1_000 * TEN + 1_000, 0, -TEN])
-async def test_amounts_are_whole_units_within_the_operators_bounds(shop: Shop, amount: int) -> None:
-    with pytest.raises(FieldInvalid, match="amount_nanousd"):
-        await shop.begin(amount=amount)
-    with pytest.raises(FieldInvalid, match="amount_nanousd"):
-        await shop.desk.ask_for(shop.org.account_id, amount)
+async def test_amounts_are_whole_units_within_the_operators_bounds(shop: Shop) -> None:
+    for amount in (TEN + 1, TEN // 10 - 1_000, 1_000 * TEN + 1_000, 0, -TEN):
+        with pytest.raises(FieldInvalid, match="amount_nanousd"):
+            await shop.begin(amount=amount)
+        with pytest.raises(FieldInvalid, match="amount_nanousd"):
+            await shop.desk.ask_for(shop.org.account_id, amount)
 
 
 # --- quotes ---------------------------------------------------------------------------------------
@@ -150,26 +150,21 @@ async def test_a_payment_that_is_refused_comes_with_a_new_offer(shop: Shop) -> N
     assert msgspec.json.decode(refused.value.offer.v2)["accepts"][0]["amount"] == "2000000000"
 
 
-@pytest.mark.parametrize(
-    ("needed", "available", "units"),
-    [
+async def test_want_of_credits_is_answered_with_an_offer_of_what_is_missing(shop: Shop) -> None:
+    await shop.desk.ask_for(shop.org.account_id, TEN)  # the facilitator is known from here on
+    for needed, available, units in (
         (5, 0, "1000000"),
         (1_000_000_000, 0, "1000000"),
         (1_000_000_001, 0, "2000000"),
         (7_500_000_000, 2_000_000_000, "6000000"),
         (50_000 * TEN, -TEN, "10000000000"),
-    ],
-)
-async def test_want_of_credits_is_answered_with_an_offer_of_what_is_missing(
-    shop: Shop, needed: int, available: int, units: str
-) -> None:
-    await shop.desk.ask_for(shop.org.account_id, TEN)  # the facilitator is known from here on
-    facts = {"needed_nanousd": str(needed), "available_nanousd": str(available)}
-    error = CreditsExhausted("Too little.", metadata=facts)
-    assert await shop.desk.refusal(error, shop.org.account_id) is error
-    assert error.offer is not None
-    assert msgspec.json.decode(error.offer.v2)["accepts"][0]["amount"] == units
-    held = CreditsHeld("Later.", metadata=facts)
+    ):
+        facts = {"needed_nanousd": str(needed), "available_nanousd": str(available)}
+        error = CreditsExhausted("Too little.", metadata=facts)
+        assert await shop.desk.refusal(error, shop.org.account_id) is error
+        assert error.offer is not None
+        assert msgspec.json.decode(error.offer.v2)["accepts"][0]["amount"] == units
+    held = CreditsHeld("Later.", metadata={})
     assert await shop.desk.refusal(held, shop.org.account_id) is held
     assert held.offer is None
 
@@ -208,30 +203,30 @@ def _b64(value: Any) -> str:
     return base64.b64encode(msgspec.json.encode(value)).decode()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "no base64!",
-        base64.b64encode(b"no json").decode(),
-        base64.b64encode(b"[" * 10_000).decode(),
-        "A" * 20_000,
-        _b64([]),
-        _b64({}),
-        _b64({"x402Version": 3}),
-        _b64({"x402Version": "1"}),
-        _b64({"x402Version": 1, "scheme": "exact", "network": "solana-devnet"}),
-        _b64({"x402Version": 1, "payload": {"transaction": 7}}),
-        _b64({"x402Version": 1, "payload": {"transaction": "AAAA"}}),
-        _b64({"x402Version": 1, "payload": {"transaction": "AQ" + "A" * 200}}),
-        _b64({"x402Version": 2, "payload": {"transaction": "AAAA"}}),
-        _b64({"x402Version": 2, "accepted": [], "payload": {}}),
-    ],
+NO_PAYMENTS = (
+    "",
+    "no base64!",
+    base64.b64encode(b"no json").decode(),
+    base64.b64encode(b"[" * 10_000).decode(),
+    "A" * 20_000,
+    _b64([]),
+    _b64({}),
+    _b64({"x402Version": 3}),
+    _b64({"x402Version": "1"}),
+    _b64({"x402Version": 1, "scheme": "exact", "network": "solana-devnet"}),
+    _b64({"x402Version": 1, "payload": {"transaction": 7}}),
+    _b64({"x402Version": 1, "payload": {"transaction": "AAAA"}}),
+    _b64({"x402Version": 1, "payload": {"transaction": "AQ" + "A" * 200}}),
+    _b64({"x402Version": 2, "payload": {"transaction": "AAAA"}}),
+    _b64({"x402Version": 2, "accepted": [], "payload": {}}),
 )
-async def test_what_is_no_payment_is_said_to_be_none(shop: Shop, text: str) -> None:
-    with pytest.raises(FieldInvalid) as refused:
-        await shop.desk.take(OrgId(1), shop.org.account_id, text)
-    assert refused.value.field == "x402_payment"
+
+
+async def test_what_is_no_payment_is_said_to_be_none(shop: Shop) -> None:
+    for text in NO_PAYMENTS:
+        with pytest.raises(FieldInvalid) as refused:
+            await shop.desk.take(OrgId(1), shop.org.account_id, text)
+        assert refused.value.field == "x402_payment"
 
 
 async def test_a_settle_that_refuses_what_verify_let_pass_leaves_the_top_up_open(
