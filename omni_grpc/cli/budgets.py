@@ -19,7 +19,7 @@ from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.working import Place, amount_of, console, print_json, table_of
 from omni_grpc.core.money import usd_text
 
-BAR_CHARS: Final = 20
+BAR_CHARS: Final = 10
 
 
 class Given(NamedTuple):
@@ -114,13 +114,15 @@ def _show(rows: list[BudgetShown], *, as_json: bool) -> None:
         print_json(rows)
         return
     table = table_of("budget", "each", "limit", "spent", "held", "", "until")
+    for column in table.columns[1:-1]:  # a long name and the end may take two lines
+        column.no_wrap = True
     for row in rows:
         limit = row.token_count if row.amount_nanousd is None else row.amount_nanousd
         ends = row.window_end_time
         table.add_row(
             row.name,
             row.period.value,
-            _amount(row, limit or 0),
+            f"{_amount(row, limit or 0)} {'tokens' if row.amount_nanousd is None else 'USD'}",
             _amount(row, row.spent),
             _amount(row, row.held),
             bar(limit or 0, row.spent, row.held),
@@ -130,7 +132,7 @@ def _show(rows: list[BudgetShown], *, as_json: bool) -> None:
 
 
 def _amount(row: BudgetShown, amount: int) -> str:
-    return f"{amount:,} tokens" if row.amount_nanousd is None else f"{usd_text(amount)} USD"
+    return f"{amount:,}" if row.amount_nanousd is None else usd_text(amount)
 
 
 def bar(limit: int, spent: int, held: int) -> str:

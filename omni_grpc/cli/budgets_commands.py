@@ -29,7 +29,7 @@ def budgets_create(
     usd: Usd = None,
     tokens: Tokens = None,
     zone: Annotated[
-        str, typer.Option(help="In which days begin and end, as Europe/Berlin.")
+        str, typer.Option("--time-zone", help="In which days begin and end, as Europe/Berlin.")
     ] = "UTC",
     name: Title = None,
     team: Team = None,

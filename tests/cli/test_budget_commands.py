@@ -46,11 +46,11 @@ def test_a_budget_is_made_shown_changed_and_deleted(run: Run) -> None:
     assert made["time_zone"] == "UTC"
     said = run(
         "budgets", "create", "all", "--org", "acme", "--period", "total", "--tokens", "1000000",
-        "--zone", "Asia/Tokyo",
+        "--time-zone", "Asia/Tokyo",
     )  # fmt: skip
     assert "holds in every worker" in said
     shown = run("budgets", "list", *at)
-    assert all(text in shown for text in (name, "12.5 USD", "░" * 20 + " 0 %"))
+    assert all(text in shown for text in (name, "12.5 USD", "░" * 10 + " 0 %"))
     shown = run("budgets", "get", "orgs/acme/budgets/all")
     assert "1,000,000 tokens" in shown
     assert "for ever" in shown
@@ -68,6 +68,6 @@ def test_a_budget_is_made_shown_changed_and_deleted(run: Run) -> None:
 
 
 def test_the_bar_shows_what_is_spent_and_held() -> None:
-    assert bar(100, 50, 24) == "█" * 10 + "▒" * 4 + "░" * 6 + " 50 %"
-    assert bar(10, 30, 5) == "█" * 20 + " 300 %"
-    assert bar(0, 0, 0) == "█" * 20 + " 100 %"
+    assert bar(100, 50, 24) == "█" * 5 + "▒" * 2 + "░" * 3 + " 50 %"
+    assert bar(10, 30, 5) == "█" * 10 + " 300 %"
+    assert bar(0, 0, 0) == "█" * 10 + " 100 %"
