@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -294,3 +295,8 @@ async def test_a_node_says_what_is_wrong_with_a_question(
     async with httpx.AsyncClient() as http:
         answer = await http.post(facilitator.rpc_url, content=body)
     assert msgspec.json.decode(answer.content)["error"]["code"] == code
+
+
+def test_the_page_for_users_names_every_accident() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text()
+    assert [one for one in Accident if f"`{one}`" not in page] == []
