@@ -4,6 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -11,6 +12,7 @@ import grpc
 import openai
 import pytest
 from gateway import (
+    KEY_HASH_SECRET,
     Gateway,
     HttpAnswer,
     HttpConnection,
@@ -28,6 +30,9 @@ from limited import limit
 from omni.admin.v1 import admin_service_pb2_grpc, rate_limits_pb2
 from omni.router.v1 import router_service_pb2 as pb
 from omni.router.v1 import router_service_pb2_grpc as pb_grpc
+from typer.testing import CliRunner
+
+from omni_grpc.cli.app import app
 
 
 @pytest.fixture
@@ -40,9 +45,10 @@ def test_openai_s_client_is_told_its_limit(gateway: Gateway, tenant: Tenant) -> 
     name = limit(gateway, tenant, requests_per_minute=2, tokens_per_minute=100_000)
     client = openai.OpenAI(base_url=f"{gateway.rest}/v1", api_key=tenant.api_key, max_retries=0)
     seen = []
-    for _ in range(2):
+    for stream in (False, True):
+        asked: Any = {"model": "sim/fast", "max_tokens": 20, "stream": stream}
         raw = client.chat.completions.with_raw_response.create(
-            model="sim/fast", messages=[{"role": "user", "content": "Hello."}], max_tokens=20
+            messages=[{"role": "user", "content": "Hello."}], **asked
         )
         seen.append(raw.headers)
     assert [one["x-ratelimit-remaining-requests"] for one in seen] == ["1", "0"]
@@ -59,6 +65,49 @@ def test_openai_s_client_is_told_its_limit(gateway: Gateway, tenant: Tenant) -> 
     headers = refused.value.response.headers
     assert 0 < int(headers["retry-after"]) <= 61
     assert headers["x-ratelimit-remaining-requests"] == "0"
+
+
+def test_a_limit_of_a_key_is_that_key_s_alone(gateway: Gateway, tenant: Tenant) -> None:
+    with gateway.admin() as omni:
+        other = omni.create_api_key(f"orgs/{tenant.org}").secret
+    limit(gateway, tenant, f"/apiKeys/{tenant.api_key.split('_')[1]}", requests_per_minute=1)
+    with HttpConnection(gateway, tenant.api_key) as mine:
+        assert [mine.chat().status for _ in range(2)] == [200, 429]
+    with HttpConnection(gateway, other) as theirs:
+        answer = theirs.chat()
+        assert answer.status == 200
+        assert "x-ratelimit-limit-requests" not in answer.headers
+
+
+def test_operators_limit_by_commands(
+    gateway: Gateway, tenant: Tenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    environment = {
+        "DATABASE_URL": gateway.database_url,
+        "OMNI_KEY_HASH_SECRET": KEY_HASH_SECRET,
+        "COLUMNS": "300",
+    }
+
+    def run(*words: str, code: int = 0) -> str:
+        found = CliRunner().invoke(app, ("limits", *words), env=environment, catch_exceptions=False)
+        assert found.exit_code == code, found.output
+        return found.output if code else found.stdout
+
+    name = f"orgs/{tenant.org}/rateLimits/few"
+    made = json.loads(
+        run(
+            "create", "few", "--org", tenant.org, "--requests", "2", "--concurrent", "1",
+            "--model", "openai/*", "--json",
+        )
+    )  # fmt: skip
+    assert (made["name"], made["models"]) == (name, ["openai/*"])
+    changed = json.loads(run("update", name, "--concurrent", "0", "--json"))
+    assert (changed["requests_per_minute"], changed["concurrent_count"]) == (2, None)
+    assert "--requests, --tokens" in run("update", name, code=1)
+    assert name in run("list", "--org", tenant.org)
+    assert "is gone" in run("delete", name)
+    assert "There is no" in run("delete", name, code=1)
 
 
 def test_anthropic_s_client_is_told_in_its_own_words(gateway: Gateway, tenant: Tenant) -> None:
