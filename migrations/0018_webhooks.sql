@@ -30,6 +30,7 @@ CREATE TABLE webhook_delivery (
 );
 CREATE INDEX webhook_delivery_due ON webhook_delivery (webhook_id, next_attempt_time)
   WHERE state = 'P';
+CREATE INDEX webhook_delivery_next ON webhook_delivery (next_attempt_time) WHERE state = 'P';
 CREATE INDEX webhook_delivery_of ON webhook_delivery (webhook_id, id);
 CREATE INDEX webhook_delivery_dead ON webhook_delivery (webhook_id, id) WHERE state = 'X';
 

@@ -10,11 +10,11 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from psycopg.rows import kwargs_row
+from psycopg.rows import kwargs_row, scalar_row
 
 from omni_grpc.core.ids import OrgId
 from omni_grpc.notices.model import KEPT_DAYS, Due, Outcome
-from omni_grpc.notices.store import Record, read_webhook
+from omni_grpc.notices.store import GIVE_UP, Record, read_webhook
 from omni_grpc.storage import Connection, Database
 
 LEASE_SECONDS: Final = 60
@@ -96,6 +96,18 @@ DELETE FROM webhook_delivery WHERE id IN (
 """
 
 
+# What was written while its webhook was turned off.
+_GIVE_UP_ALL: Final = """
+UPDATE webhook_delivery d
+SET state = 'X', next_attempt_time = NULL, last_error = 'The webhook was turned off.'
+FROM webhook w WHERE w.id = d.webhook_id AND NOT w.active AND d.state = 'P'
+"""
+_IS_DUE: Final = """
+SELECT EXISTS (SELECT FROM webhook_delivery
+               WHERE state = 'P' AND next_attempt_time <= clock_timestamp())
+"""
+
+
 class Taken(msgspec.Struct, frozen=True):
     """What a sender took: deliveries to send, and where the next turn begins.
 
@@ -111,6 +123,11 @@ class OutboxStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def is_due(self) -> bool:
+        """Whether anything is to be sent now; one look into an index."""
+        found = await self._database.fetch_one(_IS_DUE, row=scalar_row)
+        return bool(found)
 
     async def take(self, *, after: int, looked: int, each: int, busy: list[int]) -> Taken:
         """Takes what is due of webhooks with ids above `after`.
@@ -158,12 +175,14 @@ class OutboxStore:
             if old is None:
                 return
             new = await (await cursor.execute(_TURN_OFF, (old.id,))).fetchone()
+            await connection.execute(GIVE_UP, (old.id,))
             await record(connection, old, new)
 
         await self._database.transaction(work)
 
     async def forget(self) -> int:
         """Deletes some of what is old, and of deleted webhooks; returns how many."""
+        await self._database.execute(_GIVE_UP_ALL)
         old = await self._database.execute(_FORGET_OLD, (KEPT_DAYS, DELETED_AT_ONCE))
         return old + await self._database.execute(_FORGET_ORPHANS, (DELETED_AT_ONCE,))
 

@@ -105,7 +105,7 @@ class Sender:
     async def _look(self) -> bool:
         """Takes what is due and begins to send it; whether there may be more at once."""
         room = WEBHOOKS_AT_ONCE_MAX - len(self._busy)
-        if room <= 0:
+        if room <= 0 or (self._after == 0 and not await self._store.is_due()):
             return False
         taken = await self._store.take(
             after=self._after,

@@ -41,6 +41,11 @@ UPDATE webhook SET url = %(url)s, events = %(events)s, active = %(active)s, revi
 WHERE id = %(id)s RETURNING {_COLUMNS}
 """  # noqa: S608
 _DELETE: Final = "DELETE FROM webhook WHERE id = %s"
+GIVE_UP: Final = """
+UPDATE webhook_delivery
+SET state = 'X', next_attempt_time = NULL, last_error = 'The webhook was turned off.'
+WHERE webhook_id = %s AND state = 'P'
+"""
 
 _DELIVERY_COLUMNS: Final = """
 id, event, body, state, attempt_count, last_status, last_error, next_attempt_time, create_time
@@ -153,7 +158,7 @@ class WebhookStore:
         change: Callable[[Webhook], Webhook],
         record: Record,
     ) -> Webhook:
-        """Changes a webhook.
+        """Changes a webhook. One that is turned off gives up what it was not told yet.
 
         Args:
             org_id: whose.
@@ -180,6 +185,8 @@ class WebhookStore:
                     "active": asked.active,
                 },
             )
+            if not new.active:
+                await connection.execute(GIVE_UP, (new.id,))
             await record(connection, old, new)
             return new
 
@@ -220,7 +227,13 @@ class WebhookStore:
 
         Raises:
             NotFound: there is none.
+            FieldInvalid: the webhook is turned off.
         """
+        if not webhook.active:
+            raise FieldInvalid(
+                "The webhook is turned off, so nothing is sent to it. Turn it on first.",
+                field="name",
+            )
 
         async def work(connection: Connection) -> Delivery:
             cursor = connection.cursor(row_factory=kwargs_row(_delivery))

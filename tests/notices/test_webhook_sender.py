@@ -1,9 +1,9 @@
 """The sender against receivers that take, fail, hang, redirect, go away, and never end."""
 
-import asyncio
 import json
 import socket
 
+import msgspec
 import psycopg
 import pytest
 from webhook_receiver import (
@@ -16,11 +16,14 @@ from webhook_receiver import (
     endless,
     failing_first,
     hanging,
+    no_record,
+    no_replay,
     outbox_of,
     until,
     verified,
 )
 
+from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.notices import DeliveryState, enqueue
 from omni_grpc.notices.model import Outcome
 from omni_grpc.notices.outbox_store import OutboxStore
@@ -156,6 +159,27 @@ async def test_a_receiver_that_is_gone_turns_its_webhook_off_and_the_log_says_so
     assert json.loads(old)["active"] is True
     assert json.loads(new)["active"] is False
     assert outbox.secrets["hook"] not in old + new
+
+
+async def test_a_webhook_that_is_turned_off_gives_up_what_it_was_not_told(
+    outbox: Outbox, receiver: Receiver, sql: psycopg.Connection
+) -> None:
+    webhook = await outbox.webhook("hook", receiver.url)
+    await outbox.tell()
+    off = await outbox.store.update(
+        outbox.org_id, "hook", "", lambda old: msgspec.structs.replace(old, active=False), no_record
+    )
+    assert await states(outbox) == [DeliveryState.DEAD]
+    [delivery] = await outbox.store.deliveries(webhook, None, None, 10)
+    assert delivery.last_error == "The webhook was turned off."
+    with pytest.raises(FieldInvalid, match="turned off"):
+        await outbox.store.replay(off, delivery.id, no_replay)
+    # One that was written at the same moment is given up soon after.
+    sql.execute("UPDATE webhook_delivery SET state = 'P', next_attempt_time = now()")
+    assert await OutboxStore(outbox.database).is_due()
+    await OutboxStore(outbox.database).forget()
+    assert await states(outbox) == [DeliveryState.DEAD]
+    assert not await OutboxStore(outbox.database).is_due()
 
 
 async def test_a_webhook_that_was_led_elsewhere_meanwhile_stays_on(
@@ -335,13 +359,10 @@ async def test_replaying_sends_anew_what_was_delivered(outbox: Outbox, receiver:
     webhook = await outbox.webhook("hook", receiver.url)
     await outbox.tell()
 
-    async def recorded(_: Connection, __: object, ___: object) -> None:
-        await asyncio.sleep(0)
-
     async with outbox.sending():
         await all_are(outbox, DeliveryState.DELIVERED, 1)
         [delivery] = await outbox.store.deliveries(webhook, None, None, 10)
-        await outbox.store.replay(webhook, delivery.id, recorded)
+        await outbox.store.replay(webhook, delivery.id, no_replay)
         await until(lambda: len(receiver.received) == 2)
         await all_are(outbox, DeliveryState.DELIVERED, 1)
     assert receiver.received[0].id == receiver.received[1].id

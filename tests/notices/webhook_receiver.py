@@ -22,6 +22,7 @@ from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.ids import OrgId
 from omni_grpc.notices import (
     SEAL_PURPOSE,
+    Delivery,
     NewWebhook,
     OutboxStore,
     Poster,
@@ -157,6 +158,10 @@ class Told(msgspec.Struct, frozen=True):
 
 
 async def no_record(_: Connection, __: Webhook | None, ___: Webhook | None) -> None:
+    """Writes no audit entry."""
+
+
+async def no_replay(_: Connection, __: Delivery, ___: Delivery) -> None:
     """Writes no audit entry."""
 
 

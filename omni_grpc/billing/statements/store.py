@@ -22,6 +22,9 @@ JITTER_ENTRIES: Final = 2_000
 
 ONE_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
+NO_JIT: Final = "SET LOCAL jit = off"
+"""Compiling would take longer than a slice."""
+
 # Entries are in the order of their times but for what one batch wrote, so the last one before a
 # moment is found by halving; then exactly, among its neighbours.
 _LAST_BEFORE: Final = """
@@ -93,9 +96,13 @@ class StatementStore:
 
     async def charges(self, account_id: AccountId, after: int, upto: int) -> list[Charged]:
         """Charges of entries above `after` and up to `upto`, together by day, model and key."""
-        return await self._database.fetch_all(
-            _CHARGES, (account_id, after, upto), row=kwargs_row(_charged)
-        )
+
+        async def work(connection: Connection) -> list[Charged]:
+            await connection.execute(NO_JIT)
+            cursor = connection.cursor(row_factory=kwargs_row(_charged))
+            return await (await cursor.execute(_CHARGES, (account_id, after, upto))).fetchall()
+
+        return await self._database.transaction(work)
 
     async def booked(self, account_id: AccountId, after: int, upto: int) -> list[Booked]:
         """Entries above `after` and up to `upto` that are no charges."""
