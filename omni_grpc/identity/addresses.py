@@ -94,7 +94,7 @@ class AddressLimits:
         key, slot = address_key(address), int(self._clock.monotonic() / SLOT_SECONDS)
         if failures and failures.is_full(key, slot):
             raise _refusal(
-                failures, key, slot, "failed too often to say who calls; check the key it sends"
+                failures, key, slot, "failed too often to say who calls, or signed up too often"
             )
         if requests is not None:
             if requests.is_full(key, slot):

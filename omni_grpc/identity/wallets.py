@@ -118,7 +118,7 @@ class WalletSignIn:
         profile = Profile(issuer=WALLET_ISSUER, subject=wallet)
         principal, is_new = await self._users.principal(org, profile), False
         if principal is None and org == own:
-            principal, is_new = await self._sign_up(wallet, org, address), True
+            principal, is_new = await self._sign_up(wallet, org, address)
         if principal is None:
             raise refused(f"the wallet may not sign in to `orgs/{org}`")
         return SignedIn(let_in(principal, self._clock), is_new)
@@ -151,8 +151,10 @@ class WalletSignIn:
         except FieldInvalid:
             raise refused("x-omni-org is no organisation's id") from None
 
-    async def _sign_up(self, wallet: str, org: str, address: str) -> Principal | None:
+    async def _sign_up(self, wallet: str, org: str, address: str) -> tuple[Principal | None, bool]:
         """Makes the wallet's organisation and its user; None if an administrator took it out.
+
+        The second says whether this call made the organisation.
 
         The user comes last: until then the next sign-in does all of it again, and each step is
         done once.
@@ -161,19 +163,20 @@ class WalletSignIn:
             issuer=WALLET_ISSUER, subject=wallet, display_name=wallet, role=Role.OWNER
         )
         if await self._users.is_taken_out(org, profile):
-            return None
+            return None, False
         actor = Actor(name=f"{WALLET_ISSUER} {wallet}", peer=address)
+        is_new = True
         try:
             made = await self._orgs.create(actor, org, wallet)
         except (
             AlreadyExists
         ):  # by a sign-in beside this one, or by one that did not come to its end
-            made = await self._orgs.get(org)
+            made, is_new = await self._orgs.get(org), False
         if self._gift is not None:
             await self._gift(made, wallet)
         principal = await self._users.enter(org, profile, address)
         log.info("wallet_signed_up", org=org, wallet=wallet)
-        return principal
+        return principal, is_new
 
 
 def own_org(wallet: str) -> str:
