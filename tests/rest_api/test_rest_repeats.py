@@ -107,4 +107,4 @@ async def test_every_kind_of_entry_has_its_word(service: Service, raw: RawClient
         for position, kind in enumerate(EntryKind)
     ]
     shown = (await raw.get("/v1/transactions")).json["data"]
-    assert {entry["kind"] for entry in shown} == {"grant", "charge", "refund", "expiry"}
+    assert {entry["kind"] for entry in shown} == {"grant", "charge", "refund", "expiry", "reversal"}
