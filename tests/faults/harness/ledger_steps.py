@@ -28,14 +28,17 @@ NOBODY = 7_777_777_777
 
 
 async def _window(play: Play, limit: int | None) -> int:
-    """A budget of the tenant's organisation, whose only window has an account of the same id."""
+    """A budget in the tenant's organisation, whose only window has an account of the same id.
+
+    It is that of no key, so that no call of a server meets it.
+    """
     row = await play.world.database.fetch_one(
         "WITH a AS ("
         "  INSERT INTO account (id, kind, org_id, debit_limit)"
         "  VALUES (nextval('account_id'), 2, %s, %s) RETURNING id, org_id),"
         " b AS ("
         "  INSERT INTO budget (id, org_id, subject_kind, subject_id, slug, unit, amount, period)"
-        "  SELECT id, org_id, 'o', org_id, 'budget-' || id, 'nanousd', 0, 'total' FROM a)"
+        "  SELECT id, org_id, 'k', 0, 'budget-' || id, 'nanousd', 0, 'total' FROM a)"
         " INSERT INTO budget_window (budget_id, start_time, end_time, account_id)"
         " SELECT id, '-infinity', 'infinity', id FROM a RETURNING account_id",
         [play.tenant.org_id, limit],
