@@ -5,8 +5,9 @@ worker; with Redis it holds in all of them together. What a call did not use goe
 taken from.
 """
 
+import math
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -24,8 +25,6 @@ from omni_grpc.limits.model import (
     standings_of,
 )
 from omni_grpc.limits.shared import Return, SharedLimits
-
-_RETRY_SECONDS_MIN: Final = 0.001
 
 
 class Spent(NamedTuple):
@@ -243,7 +242,7 @@ def _used(rule: RateRule, spent: Sequence[Spent]) -> int:
 
 # --- in words ---------------------------------------------------------------------------------
 def _no_room(claim: Claim, answer: Answer) -> RateLimited:
-    wait_s = max(_RETRY_SECONDS_MIN, answer.wait_s or 0.0)
+    wait_s = max(1, math.ceil(1000 * (answer.wait_s or 0.0))) / 1000  # never too early
     match claim.kind:
         case Kind.REQUESTS:
             why = f"allows {claim.limit} requests in any 60 seconds, and that many began"

@@ -55,26 +55,34 @@ class LocalLimits:
             self._sweep(bucket)  # before any window of this call is made, which is empty too
         has_room = True
         used: list[int] = []
+        windows: list[Window | None] = []
         for claim in claims:
+            window: Window | None = None
             if claim.kind is Kind.CONCURRENT:
                 count = self._running.get(claim.rule_id, 0)
             else:
-                window = self._window(claim, bucket)
-                window.advance(bucket)
+                key = (claim.rule_id, claim.kind)
+                window = self._windows.get(key)
+                if window is None:
+                    window = self._windows[key] = Window(self._bucket_count, bucket)
+                else:
+                    window.advance(bucket)
                 count = window.total
             used.append(count)
-            has_room = has_room and count + claim.amount <= claim.limit
+            windows.append(window)
+            if count + claim.amount > claim.limit:
+                has_room = False
         if not has_room:
             answers = tuple(
                 self._answer(claim, count, now) for claim, count in zip(claims, used, strict=True)
             )
             return Verdict(False, bucket, answers)
         reset_s = self._over_s(bucket, now)
-        for claim in claims:
-            if claim.kind is Kind.CONCURRENT:
+        for claim, window in zip(claims, windows, strict=True):
+            if window is None:
                 self._running[claim.rule_id] = self._running.get(claim.rule_id, 0) + 1
             else:
-                self._windows[claim.rule_id, claim.kind].add(bucket, claim.amount)
+                window.count(claim.amount)
         return Verdict(True, bucket, tuple([Answer(count, reset_s) for count in used]))
 
     def give_back(self, claim: Claim, bucket: int, amount: int) -> None:
@@ -89,14 +97,7 @@ class LocalLimits:
         window = self._windows.get((claim.rule_id, claim.kind))
         if window is not None:
             window.advance(math.floor(self._monotonic() / self._bucket_s))
-            window.add(bucket, -amount)
-
-    def _window(self, claim: Claim, bucket: int) -> Window:
-        key = (claim.rule_id, claim.kind)
-        window = self._windows.get(key)
-        if window is None:
-            window = self._windows[key] = Window(self._bucket_count, bucket)
-        return window
+            window.correct(bucket, -amount)
 
     def _sweep(self, bucket: int) -> None:
         for key, window in list(self._windows.items()):

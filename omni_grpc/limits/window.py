@@ -42,7 +42,12 @@ class Window:
                 counts[place] = 0
         self._newest = bucket
 
-    def add(self, bucket: int, amount: int) -> None:
+    def count(self, amount: int) -> None:
+        """Counts more in the bucket of the last `advance`."""
+        self._counts[self._newest % self._size] += amount
+        self.total += amount
+
+    def correct(self, bucket: int, amount: int) -> None:
         """Counts more in a bucket, or less where the amount is negative; nothing if it is too old.
 
         A bucket never has less than nothing.

@@ -33,6 +33,7 @@ from omni.router.v1 import router_service_pb2_grpc as pb_grpc
 from typer.testing import CliRunner
 
 from omni_grpc.cli.app import app
+from omni_grpc.limits.store import RATE_LIMITS_MAX
 
 
 @pytest.fixture
@@ -290,6 +291,23 @@ def test_a_limit_that_cannot_be_is_refused_by_its_field(
         answer = admin.ask("/v1/admin/orgs/operator/rateLimits", json.dumps(body).encode())
     assert answer.status == 400, answer.body
     assert answer.error["param"] == field
+
+
+def test_a_parent_has_so_many_limits_at_most_and_lists_them_by_pages(
+    gateway: Gateway, tenant: Tenant
+) -> None:
+    path = f"/v1/admin/orgs/{tenant.org}/rateLimits"
+    with HttpConnection(gateway, gateway.admin_key) as admin:
+        for number in range(RATE_LIMITS_MAX + 1):
+            body = {"rate_limit_id": f"r{number:02}", "rate_limit": {"concurrent_count": 9}}
+            made = admin.ask(path, json.dumps(body).encode())
+            assert made.status == (200 if number < RATE_LIMITS_MAX else 400), made.body
+        assert made.error["param"] == "parent"
+        first = admin.ask(f"{path}?page_size=20").json
+        rest = admin.ask(f"{path}?page_size=20&page_token={first['next_page_token']}").json
+    ids = [one["name"].rpartition("/")[2] for one in first["data"] + rest["data"]]
+    assert ids == [f"r{number:02}" for number in range(RATE_LIMITS_MAX)]
+    assert not rest["has_more"]
 
 
 def test_limits_are_administered_over_grpc(gateway: Gateway, tenant: Tenant) -> None:
