@@ -48,7 +48,7 @@ DEV: Final = Actor(name="omni-grpc dev")
 FIRST_CREDITS_NANOUSD: Final = 10 * NANO_PER_USD
 KEYS_FILE: Final = "dev.json"
 STRIPE_EVENTS_PATH: Final = "/v1/webhooks/stripe"
-ON_AT_HOME: Final = ("wallet_sign_in", "wallet_headers")
+ON_AT_HOME: Final = ("wallet_sign_in", "wallet_headers", "webhook_private_hosts")
 """What is off in `serve`, and on here unless it is set."""
 
 console = Console(highlight=False, soft_wrap=True)
