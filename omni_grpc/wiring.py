@@ -319,7 +319,7 @@ class Worker:
                 MoneyAudit(AuditStore(self._database)),
             ),
             catalog=CatalogServicer(
-                self._catalog, self._snapshot, ids, tokens, self._catalog_sync()
+                self._catalog, self._snapshot, ids, tokens, self._catalog_sync(), self._own
             ),
             admin=PolicyServicer(PolicyAdmin(self._policies), self._identity, tokens),
             operations=operations,
@@ -352,6 +352,7 @@ class Worker:
             metrics=render if settings.metrics else None,
             observer=self._metrics,
             cors_origins=settings.cors_origins,
+            own_credentials=self._own,
             clock=self._clock,
         )
         self._rest = _RestServer(

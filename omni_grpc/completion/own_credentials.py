@@ -173,6 +173,17 @@ class OwnCredentials:
         if self._accounts is not None:
             await self._accounts.close()
 
+    async def callable_at(self, call: Call, providers: frozenset[str]) -> frozenset[str]:
+        """The providers that can be called for a caller, of which the service has `providers`.
+
+        Raises:
+            LedgerUnavailable: the database is away.
+        """
+        await self.look_up(call)
+        if call.own is None:
+            return providers
+        return providers.union(one.provider for one in call.own.access)
+
     def tries(self, call: Call, attempts: Sequence[A]) -> "Tries[A]":
         """The attempts of a plan, each with the accounts that it may use."""
         return Tries(attempts, call.own or NOTHING, self._accounts)

@@ -26,7 +26,7 @@ from omni_grpc.catalog import (
     replaced,
     scopes_of,
 )
-from omni_grpc.completion import PageTokens, page_size
+from omni_grpc.completion import OwnCredentials, PageTokens, page_size
 from omni_grpc.core.errors import FieldInvalid, ModelNotFound, NotFound
 from omni_grpc.core.limits import MODEL_ID_CHARS_MAX
 from omni_grpc.grpc_api.catalog_message import (
@@ -54,7 +54,9 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
         providers: frozenset[str],
         tokens: PageTokens,
         sync: CatalogSync,
+        own: OwnCredentials,
     ) -> None:
+        self._own = own
         self._catalog = catalog
         self._sync = sync
         self._snapshot = snapshot
@@ -74,7 +76,8 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
             near = snapshot.suggestions(offer_id)
             hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise NotFound(f"There is no model {offer_id!r}.{hint}")
-        return pb.GetModelResponse(model=model_message(snapshot, offer, self._providers))
+        providers = await self._own.callable_at(current_call(), self._providers)
+        return pb.GetModelResponse(model=model_message(snapshot, offer, providers))
 
     async def ListModels(
         self,
@@ -84,15 +87,16 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
         """Lists offers by name."""
         query = ("models", request.filter)
         snapshot = self._snapshot()
+        providers = await self._own.callable_at(current_call(), self._providers)
         page = snapshot.list_offers(
             parse_filter(request.filter),
             after_id=self._tokens.open_text(query, request.page_token),
             limit=page_size(request.page_size),
-            providers=self._providers,
+            providers=providers,
         )
         after = page.next_after_id
         return pb.ListModelsResponse(
-            models=[model_message(snapshot, offer, self._providers) for offer in page.offers],
+            models=[model_message(snapshot, offer, providers) for offer in page.offers],
             next_page_token="" if after is None else self._tokens.seal(query, after),
         )
 
@@ -132,10 +136,11 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
             near = snapshot.suggestions(name, scopes=scopes)
             hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise ModelNotFound(f"{name!r} names no model and no alias.{hint}", field="model")
-        order, warning = replaced(snapshot, offers, providers=self._providers, scopes=scopes)
+        providers = await self._own.callable_at(current_call(), self._providers)
+        order, warning = replaced(snapshot, offers, providers=providers, scopes=scopes)
         alias = snapshot.alias_of(name, scopes)
         return pb.ResolveModelResponse(
-            models=[model_message(snapshot, offer, self._providers) for offer in order],
+            models=[model_message(snapshot, offer, providers) for offer in order],
             alias=None if alias is None else alias_message(alias),
             warning=warning or "",
         )

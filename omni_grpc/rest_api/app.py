@@ -19,6 +19,7 @@ from omni_grpc.completion import (
     Estimates,
     Gates,
     Media,
+    OwnCredentials,
     PageTokens,
     StoredResponses,
 )
@@ -116,6 +117,7 @@ def build_app(
     cors_origins: Sequence[str],
     clock: Clock,
     ping_seconds: float = STREAM_PING_SECONDS,
+    own_credentials: OwnCredentials | None = None,
 ) -> "RestApp":
     """The application, for uvicorn.
 
@@ -143,10 +145,11 @@ def build_app(
         cors_origins: web origins whose pages may call, `*` for all, none for no CORS.
         clock: the time.
         ping_seconds: a silent stream gets a comment after each of these.
+        own_credentials: the accounts at providers that callers bring; None where none can.
     """
     bought = TopUpRoute(wallets)
     door = Door(gates, clock, observer, None if wallets is None else bought)
-    model = ModelRoutes(catalog, providers)
+    model = ModelRoutes(catalog, providers, own_credentials or OwnCredentials())
     own = BillingRoutes(ledger, accounts, tokens)
     used = UsageRoutes(usage, accounts, tokens)
     probe = ProbeRoutes(ready)

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from omni_grpc.catalog import GLOBAL_SCOPE, CatalogSnapshot, Mode, Offer, Rating, scopes_of
-from omni_grpc.completion import Call
+from omni_grpc.completion import Call, OwnCredentials
 from omni_grpc.core.errors import ModelNotFound
 from omni_grpc.core.money import Price
 from omni_grpc.rest_api.exchange import JSON_HEADERS, Exchange
@@ -43,16 +43,26 @@ _ROUTED: Final[dict[str, _JsonObject]] = {
 class ModelRoutes:
     """Describes models for the door. Reads come from memory."""
 
-    def __init__(self, snapshot: Callable[[], CatalogSnapshot], providers: frozenset[str]) -> None:
+    def __init__(
+        self,
+        snapshot: Callable[[], CatalogSnapshot],
+        providers: frozenset[str],
+        own: OwnCredentials,
+    ) -> None:
         self._snapshot = snapshot
         self._providers = providers
+        self._own = own
         self._listed: tuple[int, bytes] | None = None
 
     async def list_models(self, exchange: Exchange, call: Call) -> None:
         """Every model that a chat can name by its own id, and the names that routing resolves."""
         snapshot = self._snapshot()
+        providers = await self._own.callable_at(call, self._providers)
+        if providers != self._providers:  # who brought accounts of its own reaches more
+            await exchange.answer(200, _headers(call), self._list(snapshot, providers))
+            return
         if self._listed is None or self._listed[0] != snapshot.version:
-            self._listed = (snapshot.version, self._list(snapshot))
+            self._listed = (snapshot.version, self._list(snapshot, providers))
         await exchange.answer(200, _headers(call), self._listed[1])
 
     async def get_model(self, exchange: Exchange, call: Call) -> None:
@@ -65,32 +75,37 @@ class ModelRoutes:
         found = _ROUTED.get(name)
         if found is None:
             snapshot = self._snapshot()
-            found = _model(snapshot, self._meant(snapshot, name, _scopes(call)))
+            providers = await self._own.callable_at(call, self._providers)
+            found = _model(snapshot, _meant(snapshot, name, _scopes(call), providers))
         await exchange.answer(200, _headers(call), _encode(found))
 
-    def _list(self, snapshot: CatalogSnapshot) -> bytes:
+    def _list(self, snapshot: CatalogSnapshot, providers: frozenset[str]) -> bytes:
         offers = [
             offer
-            for provider in sorted(self._providers)
+            for provider in sorted(providers)
             for offer in snapshot.offers_of(provider)
-            if self._serves(offer)
+            if _serves(offer, providers)
         ]
         described = [_model(snapshot, offer) for offer in offers]
         return _encode({"object": "list", "data": [*_ROUTED.values(), *described]})
 
-    def _meant(self, snapshot: CatalogSnapshot, name: str, scopes: tuple[str, ...]) -> Offer:
-        for offer in snapshot.resolve(name, scopes):
-            if self._serves(offer):
-                return offer
-        near = snapshot.suggestions(name, self._providers, scopes)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise ModelNotFound(
-            f"There is no model {name!r} that can be called here.{hint} GET {PATH} lists them.",
-            field="model",
-        )
 
-    def _serves(self, offer: Offer) -> bool:
-        return offer.mode is Mode.CHAT and offer.callable_at(self._providers)
+def _meant(
+    snapshot: CatalogSnapshot, name: str, scopes: tuple[str, ...], providers: frozenset[str]
+) -> Offer:
+    for offer in snapshot.resolve(name, scopes):
+        if _serves(offer, providers):
+            return offer
+    near = snapshot.suggestions(name, providers, scopes)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise ModelNotFound(
+        f"There is no model {name!r} that can be called here.{hint} GET {PATH} lists them.",
+        field="model",
+    )
+
+
+def _serves(offer: Offer, providers: frozenset[str]) -> bool:
+    return offer.mode is Mode.CHAT and offer.callable_at(providers)
 
 
 def _headers(call: Call) -> list[tuple[bytes, bytes]]:

@@ -209,7 +209,16 @@ def test_a_provider_that_only_the_tenant_has_is_called_in_its_own_form(
     assert found.status == 200, found.body
     assert rig.chat(tenant, DIALECTS[provider]).status == 200
     assert rig.provider.seen[-1] == key
-    assert rig.chat(rig.gateway.tenant(), DIALECTS[provider]).status == 404
+    other = rig.gateway.tenant()
+    assert rig.chat(other, DIALECTS[provider]).status == 404
+    path = f"/v1/models/{DIALECTS[provider]}"
+    assert rig.ask(tenant.api_key, path).json["id"] == DIALECTS[provider]
+    assert rig.ask(other.api_key, path).status == 404
+    listed = [
+        {one["id"] for one in rig.ask(who.api_key, "/v1/models").json["data"]}
+        for who in (tenant, other)
+    ]
+    assert {one.partition("/")[0] for one in listed[0] - listed[1]} == {provider}
 
 
 def test_what_is_left_to_the_router_may_go_to_a_provider_that_only_the_tenant_has(
