@@ -359,6 +359,7 @@ class Worker:
             uvicorn.Config(
                 app,
                 http=RestProtocol,
+                proxy_headers=False,  # whose word is taken is a setting of ours
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 ws="none",
                 lifespan="off",

@@ -158,6 +158,21 @@ def test_two_ways_to_say_who_calls_are_refused(
     assert json.loads(answer)["error"]["omni"]["reason"] == "FIELD_INVALID"
 
 
+def test_nobodys_word_for_an_address_is_taken_unless_that_is_set(
+    gateway: Gateway, tenant: Tenant
+) -> None:
+    with HttpConnection(gateway, gateway.admin_key) as http:
+        made = http.ask(
+            f"/v1/admin/orgs/{tenant.org}/teams",
+            b'{"team_id": "forwarded"}',
+            x_forwarded_for="192.0.2.66",
+            x_forwarded_proto="https",
+        )
+        assert made.status == 200, made.body
+        entries = http.ask(f"/v1/admin/orgs/{tenant.org}/auditEntries").json["data"]
+    assert [one["peer"] for one in entries if one["action"] == "CreateTeam"] == ["127.0.0.1"]
+
+
 def test_the_gateway_serves_on(gateway: Gateway, tenant: Tenant) -> None:
     exchange(gateway, b"\xff" * 100)
     with HttpConnection(gateway, tenant.api_key) as http:
