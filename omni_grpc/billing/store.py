@@ -139,7 +139,7 @@ SELECT EXISTS (SELECT FROM account_snapshot
                 WHERE account = 1 AND day = (clock_timestamp() AT TIME ZONE 'UTC')::date)
 """
 _WINDOW = """
-SELECT budget_name(b) AS budget, b.unit, a.debit_limit AS amount,
+SELECT coalesce(budget_name(b), b.slug) AS budget, b.unit, a.debit_limit AS amount,
        a.debits_posted - a.credits_posted AS spent, a.debits_pending AS held,
        nullif(w.end_time, 'infinity') AS end_time
   FROM budget_window w JOIN budget b ON b.id = w.budget_id JOIN account a ON a.id = w.account_id

@@ -8,8 +8,19 @@ import msgspec
 import psycopg
 import pytest
 from budget_rig import budget, change, organisation, used, window
-from ledger_rig import UNIT_PRICE, WALLETS, Rig, Worker, final_op, hold_op, resolve_op, until
+from ledger_rig import (
+    UNIT_PRICE,
+    WALLETS,
+    HandClock,
+    Rig,
+    Worker,
+    final_op,
+    hold_op,
+    resolve_op,
+    until,
+)
 from ledger_sql import balance
+from recovery_house import House
 
 from omni_grpc.billing import AttemptCharge, AttemptOutcome, Resolution
 from omni_grpc.billing.budgets import BudgetStore, BudgetWatch
@@ -293,6 +304,36 @@ async def test_a_lost_hold_of_a_budget_that_is_lost_too_is_charged_all_the_same(
     charge.settle(Usage(prompt=100, completion=9), AttemptOutcome.ANSWERED)
     await idle(worker)
     assert balance(sql, WALLET) == (100_000 - 118, 0)
+
+
+async def test_what_a_dead_worker_knew_counts_in_its_budgets(
+    house: House, sql: psycopg.Connection
+) -> None:
+    a, b = budget(sql, unit="tokens", amount=150), budget(sql, "week", amount=200)
+    legs = (Leg(a, 100, 100, BudgetUnit.TOKENS), Leg(b, 150, 150))
+    victim = await house.victim()
+    seen, unseen = await victim.dispatch(150, legs=legs), await victim.hold(50)
+    victim.journal.progress(seen.id, Usage(prompt=60, completion=9))
+    await victim.die()
+    assert (used(sql, a), used(sql, b)) == ((0, 100), (0, 150))
+    await house.recover()
+    assert house.state(seen.id) == ("S", 78)
+    assert house.state(unseen.id) == ("V", 0)
+    assert (used(sql, a), used(sql, b)) == ((69, 0), (78, 0))
+
+
+async def test_servers_whose_clocks_differ_spend_no_day_twice(
+    rig: Rig, worker: Worker, sql: psycopg.Connection
+) -> None:
+    a = budget(sql, "day", amount=500)
+    behind = await rig.worker(clock=HandClock())  # by half a century
+    for each in (worker, behind):
+        await hold(each, dollars(a))
+    for each in (worker, behind):
+        with pytest.raises(BudgetHeld):
+            await hold(each, dollars(a))
+    row = sql.execute("SELECT count(*) FROM budget_window WHERE budget_id = %s", [a]).fetchone()
+    assert row == (1,)
 
 
 async def test_a_worker_that_looks_finds_a_locked_window_and_parks_it_alone(
