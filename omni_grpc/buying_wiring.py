@@ -19,7 +19,7 @@ from omni_grpc.topups import (
 )
 
 if TYPE_CHECKING:
-    from omni_grpc.topups.x402 import X402Method
+    from omni_grpc.topups.x402 import Terms, X402Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,48 @@ class Buying:
                 await desk.close()
 
 
+def check_payments(settings: Settings) -> None:
+    """Looks at what is set of payments, asking nobody.
+
+    Raises:
+        SettingsError: some of it cannot be; every fault.
+    """
+    faults: list[str] = []
+    if (settings.stripe_api_key is None) != (settings.stripe_webhook_secret is None):
+        faults.append(
+            "OMNI_STRIPE_API_KEY and OMNI_STRIPE_WEBHOOK_SECRET go together: set both, or none"
+        )
+    if settings.x402_facilitator_url:
+        try:
+            terms_of(settings)
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise SettingsError(faults)
+
+
+def terms_of(settings: Settings) -> "Terms":
+    """Who is paid over x402.
+
+    Raises:
+        ValueError: the wallet is none.
+    """
+    from omni_grpc.topups.x402 import Terms
+
+    return Terms(
+        network=settings.x402_network,
+        pay_to=settings.x402_pay_to,
+        public_url=settings.public_url or f"http://{settings.rest_addr}",
+    )
+
+
 def buying_of(settings: Settings, database: Database, ledger: Ledger, clock: Clock) -> Buying:
-    """Top-ups by every method that is set up; none is a setting too."""
+    """Top-ups by every method that is set up; none is a setting too.
+
+    Raises:
+        SettingsError: what is set cannot be.
+    """
+    check_payments(settings)
     automatic = AutoStore(database)
     methods: dict[Method, PaymentMethod] = {}
     stripe = None
@@ -85,11 +125,7 @@ def buying_of(settings: Settings, database: Database, ledger: Ledger, clock: Clo
 
 
 def x402_of(settings: Settings, clock: Clock) -> "X402Method | None":
-    """Payments in USDC; None where no facilitator is set.
-
-    Raises:
-        SettingsError: what is set cannot be.
-    """
+    """Payments in USDC; None where no facilitator is set."""
     if not settings.x402_facilitator_url or settings.key_hash_secret is None:
         return None
     from omni_grpc.topups.x402 import (
@@ -97,18 +133,10 @@ def x402_of(settings: Settings, clock: Clock) -> "X402Method | None":
         JsonService,
         Quotes,
         SolanaNode,
-        Terms,
         X402Method,
     )
 
-    try:
-        terms = Terms(
-            network=settings.x402_network,
-            pay_to=settings.x402_pay_to,
-            public_url=settings.public_url or f"http://{settings.rest_addr}",
-        )
-    except ValueError as error:
-        raise SettingsError([str(error)]) from None
+    terms = terms_of(settings)
     service = JsonService()
     node = SolanaNode(service, settings.x402_rpc_url, terms) if settings.x402_rpc_url else None
     return X402Method(

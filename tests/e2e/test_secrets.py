@@ -1,6 +1,5 @@
 """Every secret of a run is looked for in all that the run leaves and shows, and is nowhere."""
 
-import asyncio
 import json
 import secrets
 import threading
@@ -29,8 +28,8 @@ from omni.admin.v1 import tenants_pb2 as tenants
 from omni.admin.v1 import webhooks_pb2 as webhooks
 from omni.billing.v1 import top_ups_pb2 as top_ups
 from secret_search import Search
+from stripe_thread import StripeThread
 
-from omni_grpc.simulator.stripe import StripeSimulator
 from omni_grpc.storage import EmbeddedPostgres
 
 MASTER_KEY = "c2VjcmV0LW1hc3Rlci1rZXktb2YtMzItYnl0ZXMhISE="
@@ -90,17 +89,11 @@ def receiver() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def stripe() -> Iterator[StripeSimulator]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
+def cards() -> Iterator[StripeThread]:
+    thread = StripeThread()
     thread.start()
-    simulator = StripeSimulator()
-    asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(10)
-    yield simulator
-    asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
-    loop.close()
+    yield thread
+    thread.stop()
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +102,7 @@ def run(
     template: tuple[str, str],
     simulator: SimulatorThread,
     receiver: str,
-    stripe: StripeSimulator,
+    cards: StripeThread,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Run]:
     name, admin_key = template
@@ -122,9 +115,7 @@ def run(
         "OMNI_PROVIDER_OPENAI_BASE_URL": simulator.base_url,
         "OMNI_CREDENTIAL_MASTER_KEY": MASTER_KEY,
         "OMNI_WEBHOOK_PRIVATE_HOSTS": "true",
-        "OMNI_STRIPE_API_KEY": stripe.api_key,
-        "OMNI_STRIPE_WEBHOOK_SECRET": stripe.webhook_secret,
-        "OMNI_STRIPE_API_BASE": stripe.origin,
+        **cards.environment(),
     }
     made = Gateway(url, simulator.base_url, folder, admin_key, environment=environment)
     with running(made), a_scene(made, tmp_path_factory.mktemp("bills-on")) as scene:
@@ -132,8 +123,8 @@ def run(
             "key hash secret": KEY_HASH_SECRET,
             "master key": MASTER_KEY,
             "house key": house,
-            "stripe key": stripe.api_key,
-            "stripe webhook secret": stripe.webhook_secret,
+            "stripe key": cards.stripe.api_key,
+            "stripe webhook secret": cards.stripe.webhook_secret,
         }
         known |= {
             f"key of {caller}": key.rpartition("_")[2]
