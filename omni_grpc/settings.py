@@ -323,13 +323,20 @@ class Settings(BaseModel):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("oidc_issuer", "oidc_jwks_url")
+    @field_validator("oidc_issuer", "oidc_jwks_url", "x402_facilitator_url")
     @classmethod
     def _fetchable(cls, value: str) -> str:
         from omni_grpc.identity.jwks import is_safe_url  # late: most set none
 
         if value and not is_safe_url(value):
             raise ValueError("must be an https URL (http on this machine alone)")
+        return value
+
+    @field_validator("x402_rpc_url")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        if value and not value.startswith(("https://", "http://")):
+            raise ValueError("must be an https or http URL")
         return value
 
     @field_validator("oidc_roles", mode="before")

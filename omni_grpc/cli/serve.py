@@ -127,10 +127,11 @@ def _missing(settings: Settings) -> list[str]:
             "shall work; make one with: openssl rand -hex 32"
         )
     faults += _missing_for_callers(settings)
+    from omni_grpc.buying_wiring import check_payments
     from omni_grpc.credentials_wiring import master_keys_of
     from omni_grpc.wiring import certificates_of, configured_providers
 
-    for read in (certificates_of, master_keys_of):
+    for read in (certificates_of, master_keys_of, check_payments):
         try:
             read(settings)
         except SettingsError as error:

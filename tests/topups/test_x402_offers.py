@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from pydantic import SecretStr, ValidationError
 from solders.keypair import Keypair
 from x402.schemas import PaymentRequired, PaymentRequiredV1
 from x402_rig import (
@@ -21,6 +22,7 @@ from x402_rig import (
     topup_url,
 )
 
+from omni_grpc.buying_wiring import check_payments
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.core.errors import (
     CreditsExhausted,
@@ -33,6 +35,7 @@ from omni_grpc.core.errors import (
 )
 from omni_grpc.core.ids import AccountId, OrgId, uuid7
 from omni_grpc.identity import Org
+from omni_grpc.settings import Settings, SettingsError
 from omni_grpc.simulator.facilitator import Accident, Facilitator
 from omni_grpc.topups import State, TopUp
 from omni_grpc.topups.x402 import Terms
@@ -277,3 +280,15 @@ async def test_who_may_have_paid_already_is_asked_for_nothing(shop: Shop) -> Non
     shop.facilitator.land()
     assert (await shop.desk.take(shop.org.org_id, shop.org.account_id, text)).credited == TEN
     assert await shop.desk.refusal(refused, shop.org.account_id) is refused
+
+
+def test_an_operator_is_told_all_that_is_wrong_with_what_takes_payments() -> None:
+    settings = Settings(
+        x402_facilitator_url="https://f.example", stripe_api_key=SecretStr("sk_test_1")
+    )
+    with pytest.raises(SettingsError) as refused:
+        check_payments(settings)
+    assert len(refused.value.faults) == 2
+    for url in ("http://f.example", "f.example", "file:///etc/passwd"):
+        with pytest.raises(ValidationError, match="https URL"):
+            Settings(x402_facilitator_url=url)

@@ -81,6 +81,8 @@ class X402Method:
     # --- offers -------------------------------------------------------------------------------
     async def run(self) -> None:
         """Keeps what the facilitator settles known, for ever; ends only by cancellation."""
+        if self._node is None:
+            log.warning("x402_without_a_node", need="OMNI_X402_RPC_URL, to see what arrived")
         while True:
             try:
                 self._supported = await self._facilitator.supported()
