@@ -175,6 +175,29 @@ def test_both_forms_work_over_grpc_too(place: Place) -> None:
             assert "used before" in replayed.message
 
 
+def test_metadata_that_says_twice_who_calls_is_refused(place: Place) -> None:
+    token = place.session(Wallet())["token"]
+    good = ("authorization", f"Bearer {token}")
+    channel, _, billing = place.stubs()
+    with channel:
+        for beside in (
+            good,
+            ("authorization", "Bearer other"),
+            ("x-api-key", "other"),
+            ("sign-in-with-x", place.sign_in(Wallet())),
+            ("x-wallet-address", "a"),
+        ):
+            found = refusal(
+                lambda: billing.GetBalance(
+                    billing_service_pb2.GetBalanceRequest(),
+                    metadata=(good, beside),  # noqa: B023 - called at once
+                )
+            )
+            assert (found.code, found.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+        metadata = (good, ("x-api-key", token), ("x-forwarded-for", "198.51.100.250"))
+        billing.GetBalance(billing_service_pb2.GetBalanceRequest(), metadata=metadata)
+
+
 def test_a_signature_for_another_host_signs_nobody_in(place: Place) -> None:
     wallet = Wallet()
     stolen = place.sign_in(wallet, domain="evil.example", uri="https://evil.example/")
