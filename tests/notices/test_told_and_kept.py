@@ -22,6 +22,7 @@ from omni.admin.v1 import admin_service_pb2 as admin
 from omni.admin.v1 import webhooks_pb2 as hooks
 from omni.billing.v1 import billing_service_pb2 as billing
 from omni.billing.v1 import statements_pb2 as statements
+from omni.catalog.v1 import catalog_service_pb2 as catalog
 from webhook_receiver import Receiver, verified
 
 from omni_grpc.notices import LowBalanceWatch
@@ -34,6 +35,7 @@ SECONDS_MAX = 10.0
 SERVICES = {
     admin.DESCRIPTOR: "AdminService",
     billing.DESCRIPTOR: "BillingService",
+    catalog.DESCRIPTOR: "CatalogService",
 }
 
 
@@ -207,7 +209,7 @@ def test_a_low_balance_is_told_to_the_webhook_and_every_change_is_in_the_log(
             ).deliveries
         )
     )
-    manager(hooks.ReplayWebhookDeliveryRequest(name=delivery.name))
+    assert manager.rest("POST", f"/v1/admin/{delivery.name}:replay")[2]["state"] == "pending"
     wait_for(lambda: len(receiver.received) == 2)
     assert receiver.received[1].id == request.id == delivery.name.rpartition("/")[2]
 
@@ -388,6 +390,39 @@ def test_a_grant_is_told_once_however_often_it_is_repeated_and_the_statement_has
     )
     assert status == 404, foreign
     assert house.manager.rest("GET", "/v1/statements/2026-13")[0] == 400
+
+
+def test_refunds_and_what_is_said_of_the_catalog_are_in_the_log_of_whom_they_concern(
+    house: House,
+) -> None:
+    operator, manager = house.operator, house.manager
+    hold = manager(billing.CreateHoldRequest(amount_nanousd=9, request_id="h")).hold
+    manager(billing.SettleHoldRequest(name=hold.name, amount_nanousd=9, request_id="s"))
+    refund = billing.RefundChargeRequest(
+        account=manager.account, hold=hold.name, amount_nanousd=4, request_id="r"
+    )
+    entry = operator(refund).ledger_entry
+    assert operator(refund).ledger_entry == entry
+    [told] = house.entries(manager, action="RefundCharge")
+    assert (told.resource, json.loads(told.new_json)["amount_nanousd"]) == (entry.name, 4)
+
+    scope = manager.org
+    for targets in (["sim/small"], ["sim/fast"]):
+        alias = catalog.Alias(name="told-alias", scope=scope, targets=targets)
+        operator(catalog.SetAliasRequest(alias=alias))
+    operator(catalog.DeleteAliasRequest(name="told-alias", scope=scope))
+    found = house.entries(manager, resource=f"{scope}/aliases/told-alias")
+    assert [one.action for one in found] == ["DeleteAlias", "SetAlias", "SetAlias"]
+    assert json.loads(found[1].old_json)["targets"] == ["sim/small"]
+    assert json.loads(found[1].new_json)["targets"] == ["sim/fast"]
+    assert not found[0].new_json
+
+    model = operator(catalog.ListModelsRequest(page_size=1)).models[0]
+    change = catalog.Model(name=model.name, tags=["told"])
+    operator(catalog.UpdateModelRequest(model=change, update_mask={"paths": ["tags"]}))
+    [said] = house.entries(operator, resource=model.name)
+    assert (said.action, said.old_json) == ("UpdateModel", "")
+    assert json.loads(said.new_json)["tags"] == ["told"]
 
 
 def test_a_receipt_is_of_a_top_up_that_was_paid(house: House) -> None:
