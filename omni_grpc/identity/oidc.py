@@ -59,7 +59,9 @@ class OidcSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Values of the role claim and what they mean; each role's own name means itself."""
 
 
-class _Header(msgspec.Struct, frozen=True):
+class Header(msgspec.Struct, frozen=True):
+    """What stands before a token's claims, of all that may stand there."""
+
     alg: str
     kid: str | None = None
     typ: str | None = None
@@ -73,7 +75,7 @@ class _Verified(msgspec.Struct, frozen=True):
     until: float
 
 
-_read_header: Final = msgspec.json.Decoder(_Header).decode
+_read_header: Final = msgspec.json.Decoder(Header).decode
 
 
 class OidcSignIn:
@@ -112,7 +114,7 @@ class OidcSignIn:
         return let_in(found.principal, self._clock)
 
     async def _verify(self, token: str, address: str) -> _Verified:
-        header = _header_of(token)
+        header = header_of(token)
         key = await self._keys.find(header.kid, header.alg)
         if key is None:
             raise _invalid("its issuer has no such key")
@@ -204,7 +206,12 @@ class OidcSignIn:
         raise _invalid(f"its claim `{name}` names no role of this service")
 
 
-def _header_of(token: str) -> _Header:
+def header_of(token: str) -> Header:
+    """The header of what may be a JWT, of a form that can be checked.
+
+    Raises:
+        ApiKeyInvalid: it is not of the form.
+    """
     parts = token.split(".")
     if len(parts) != _PARTS or len(parts[0]) > _HEADER_CHARS_MAX:
         raise _invalid("it is not a JWT")

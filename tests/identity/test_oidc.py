@@ -11,6 +11,8 @@ import pytest
 import structlog
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from hypothesis import given
+from hypothesis import strategies as st
 from oidc_issuer import AUDIENCE, RSA_KEY, Issuer, public_jwk
 
 from omni_grpc.audit import Actor
@@ -26,7 +28,13 @@ from omni_grpc.identity.jwks import (
     fetched_keys,
     is_safe_url,
 )
-from omni_grpc.identity.oidc import LEEWAY_SECONDS, TOKEN_CHARS_MAX, OidcSettings, OidcSignIn
+from omni_grpc.identity.oidc import (
+    LEEWAY_SECONDS,
+    TOKEN_CHARS_MAX,
+    OidcSettings,
+    OidcSignIn,
+    header_of,
+)
 from omni_grpc.identity.user_principal_store import UserPrincipalStore
 
 TESTS = Actor(name="tests")
@@ -213,6 +221,27 @@ async def test_a_token_that_the_issuer_did_not_sign_is_refused(sign_in, issuer, 
         with pytest.raises(ApiKeyInvalid):
             await sign_in(token)
     assert await sign_in(good)
+
+
+@given(
+    header=st.dictionaries(
+        st.sampled_from(("alg", "kid", "typ", "crit", "x")),
+        st.none()
+        | st.integers()
+        | st.text()
+        | st.sampled_from(("EdDSA", "JWT"))
+        | st.lists(st.text()),
+    ),
+    text=st.text(),
+)
+def test_no_header_and_no_text_breaks_it(header, text):
+    for token in (text, f"ey{text}.{text}.{text}", forged({}, header)):
+        try:
+            found = header_of(token)
+        except ApiKeyInvalid as error:
+            assert error.message.startswith("This token is not valid here: ")
+        else:
+            assert found.alg == "EdDSA"
 
 
 async def test_a_new_key_is_fetched_when_it_is_needed_and_an_old_one_is_believed_no_longer(

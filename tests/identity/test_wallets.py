@@ -1,22 +1,41 @@
 """Wallets that sign in on a real PostgreSQL, with signatures over the texts of x402's own SDK."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 from wallet_rig import DOMAIN, Wallet, raw_header
 
 from omni_grpc.audit import Actor
 from omni_grpc.core.errors import ApiKeyInvalid, LedgerUnavailable
 from omni_grpc.identity import Callers, Presented, Role
-from omni_grpc.identity.siwx import CLOCK_SECONDS_MAX, SIGN_IN_SECONDS_MAX, SMALL_ORDER_KEYS
+from omni_grpc.identity.siwx import (
+    CLOCK_SECONDS_MAX,
+    SIGN_IN_SECONDS_MAX,
+    SMALL_ORDER_KEYS,
+    check_host,
+    check_signature,
+    check_times,
+    public_key,
+    read_sign_in,
+)
 from omni_grpc.identity.user_principal_store import UserPrincipalStore
 from omni_grpc.identity.wallet_store import NonceStore
 from omni_grpc.identity.wallets import WalletSignIn, own_org
 
 TESTS = Actor(name="tests")
 NOW = 1_900_000_000.0
+GOOD = Wallet().fields(NOW, statement="s", requestId="r", notBefore="2020-01-01T00:00:00Z")
+FIELDS = (*GOOD, "resources")
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(list(GOOD.values())),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -212,6 +231,23 @@ async def test_a_signed_nonce_signs_in_where_that_is_set(make, sign_in, wallet):
     )
     only = make(texts=False)
     await refused(lambda one: only.authenticate(one, ""), wallet.sign_in(NOW), "does not take")
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON_VALUES) | JSON_VALUES)
+def test_no_content_of_the_header_breaks_it(content):
+    try:
+        found = read_sign_in(raw_header(content))
+        check_host(found, DOMAIN)
+        check_times(found, datetime.fromtimestamp(NOW, UTC))
+        check_signature(public_key(found.address), found.signature, found.text().encode())
+    except ApiKeyInvalid as error:
+        assert error.message.startswith("This wallet's sign-in is not valid: ")
+
+
+@given(st.text())
+def test_no_text_of_the_header_breaks_it(text):
+    with pytest.raises(ApiKeyInvalid):
+        read_sign_in(text)
 
 
 def test_no_point_of_small_order_is_a_wallet():
