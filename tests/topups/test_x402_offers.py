@@ -292,3 +292,18 @@ def test_an_operator_is_told_all_that_is_wrong_with_what_takes_payments() -> Non
     for url in ("http://f.example", "f.example", "file:///etc/passwd"):
         with pytest.raises(ValidationError, match="https URL"):
             Settings(x402_facilitator_url=url)
+
+
+async def test_a_facilitator_that_changes_its_fee_payer_is_asked_for_the_new_one(
+    shop: Shop,
+) -> None:
+    old = await shop.desk.ask_for(shop.org.account_id, TEN)
+    shop.facilitator.change_fee_payer()
+    with pytest.raises(PaymentRefused, match="fee_payer_not_managed") as refused:
+        await shop.desk.take(shop.org.org_id, shop.org.account_id, await shop.payer.sign(old.v2))
+    offer = refused.value.offer
+    assert offer is not None
+    done = await shop.desk.take(
+        shop.org.org_id, shop.org.account_id, await shop.payer.sign(offer.v2)
+    )
+    assert done.state is State.SUCCEEDED

@@ -55,7 +55,8 @@ class Facilitator:
         self.network = network
         self.chain = Chain(mint, first_units=first_units)
         self._node = RpcNode(self.chain)
-        self._settling = Settling(self.chain, (network, caip))
+        self._networks = (network, caip)
+        self._settling = Settling(self.chain, self._networks)
         self._accidents = Accidents()
         self._late = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -133,6 +134,10 @@ class Facilitator:
     def release(self) -> None:
         """Let late answers go."""
         self._late.set()
+
+    def change_fee_payer(self) -> None:
+        """Forget the key and all that was settled, as one that is set up anew."""
+        self._settling = Settling(self.chain, self._networks)
 
     def expire(self) -> None:
         """Let so much time go by that nothing signed before can land."""

@@ -84,13 +84,17 @@ class X402Method:
         if self._node is None:
             log.warning("x402_without_a_node", need="OMNI_X402_RPC_URL, to see what arrived")
         while True:
-            try:
-                self._supported = await self._facilitator.supported()
-            except ServiceAway as away:
-                log.warning("x402_facilitator_away", reason=str(away))
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                await asyncio.sleep(REFRESH_SECONDS)
+            answered = await self._ask_again()
+            await asyncio.sleep(REFRESH_SECONDS if answered else RETRY_SECONDS)
+
+    async def _ask_again(self) -> bool:
+        """Asks what the facilitator settles, and who pays its fees; says whether it answered."""
+        try:
+            self._supported = await self._facilitator.supported()
+        except ServiceAway as away:
+            log.warning("x402_facilitator_away", reason=str(away))
+            return False
+        return True
 
     async def open(self, top_up: TopUp) -> Opened:
         """The offer of a top-up.
@@ -225,6 +229,8 @@ class X402Method:
         landed = await self._found(kept, signed)
         if landed is not None:
             return self._arrived(landed, signed)
+        if "fee_payer" in (verdict.invalid_reason or ""):
+            await self._ask_again()
         return Refused(message=f"The facilitator refused it: {verdict.why}.")
 
     async def look(self, top_up: TopUp) -> Fate:
