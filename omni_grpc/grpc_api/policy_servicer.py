@@ -116,6 +116,7 @@ class PolicyServicer:
     ) -> pb.UpdateExperimentResponse:
         """Changes an experiment."""
         new = request.experiment
+        _reach(new.name, Kind.EXPERIMENT)
 
         def change(entry: Entry) -> Experiment:
             message = merged(experiment_message(entry), new, request.update_mask)
