@@ -1,8 +1,8 @@
 """Limits that were passed, and limits that stopped what they should not, as users of other
 gateways reported it; see docs/peers.md.
 
-Budgets of keys and teams come in a later part. What they will stand on is here already: a budget
-is an account with a limit, a leg of the hold that the wallet is in, decided in the same statement.
+A budget is an account with a limit, a leg of the hold that the wallet is in, decided in the same
+statement; tests/e2e/test_budgets.py races real replicas for those of keys, teams and organisations.
 """
 
 import asyncio
