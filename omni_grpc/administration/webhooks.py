@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,6 +9,21 @@ import msgspec
 
 from omni_grpc.administration.access import ORG, Access
 from omni_grpc.administration.operation import Caller, Operation, Page, writable
+from omni_grpc.administration.webhook_forms import (
+    CreateWebhook,
+    DeleteWebhook,
+    DeliveryShown,
+    GetWebhook,
+    ListDeliveries,
+    ListWebhooks,
+    Nothing,
+    ReplayDelivery,
+    UpdateWebhook,
+    WebhookCreated,
+    WebhookShown,
+    shown,
+    shown_delivery,
+)
 from omni_grpc.audit import Actor, Change, append
 from omni_grpc.completion import PageTokens, page_size
 from omni_grpc.core.errors import FieldInvalid, NotFound
@@ -17,7 +31,6 @@ from omni_grpc.identity import Org, Permission
 from omni_grpc.notices import (
     EVENTS,
     Delivery,
-    DeliveryState,
     NewWebhook,
     Record,
     Webhook,
@@ -36,111 +49,6 @@ _NAME: Final = re.compile(
 )
 _SENDER: Final = Actor(name="omni-grpc webhooks")
 """Who turns a webhook off that answers 410 Gone."""
-
-
-class WebhookGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A webhook to be created."""
-
-    url: str
-    events: tuple[str, ...] = ()
-    active: bool = True
-
-
-class WebhookChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A webhook as its change gives it."""
-
-    name: str
-    etag: str = ""
-    url: str = ""
-    events: tuple[str, ...] = ()
-    active: bool = True
-
-
-class CreateWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is created."""
-
-    parent: str
-    webhook_id: str
-    webhook: WebhookGiven
-
-
-class GetWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is got."""
-
-    name: str
-
-
-class ListWebhooks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a list is asked for."""
-
-    parent: str
-    page_size: int = 0
-    page_token: str = ""
-
-
-class UpdateWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is changed."""
-
-    webhook: WebhookChange
-    update_mask: tuple[str, ...] = ()
-
-
-class DeleteWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is deleted."""
-
-    name: str
-    etag: str = ""
-
-
-class ListDeliveries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a list is asked for."""
-
-    parent: str
-    state: DeliveryState | None = None
-    page_size: int = 0
-    page_token: str = ""
-
-
-class ReplayDelivery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is sent anew."""
-
-    name: str
-
-
-class WebhookShown(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook as callers see it."""
-
-    name: str
-    url: str
-    events: tuple[str, ...]
-    active: bool
-    etag: str
-    create_time: datetime
-
-
-class WebhookCreated(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook at the one moment when its secret is shown."""
-
-    webhook: WebhookShown
-    secret: str
-
-
-class DeliveryShown(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery as callers see it."""
-
-    name: str
-    event: str
-    body_json: str
-    state: DeliveryState
-    attempt_count: int
-    last_status: int | None
-    last_error: str
-    next_attempt_time: datetime | None
-    create_time: datetime
-
-
-class Nothing(msgspec.Struct, frozen=True):
-    """An answer without content."""
 
 
 class WebhookOperations:
@@ -247,12 +155,12 @@ class WebhookOperations:
             sealed_secret=self._sealer.seal(secret.encode(), secret_row(org.org_id, slug)),
         )
         made = await self._store.insert(new, _record(caller.actor, org.name, "CreateWebhook"))
-        return WebhookCreated(webhook=_shown(org.name, made), secret=secret)
+        return WebhookCreated(webhook=shown(org.name, made), secret=secret)
 
     async def get(self, caller: Caller, asked: GetWebhook) -> WebhookShown:
         """A webhook."""
         org, webhook = await self._found(caller, asked.name, field="name")
-        return _shown(org.name, webhook)
+        return shown(org.name, webhook)
 
     async def list_webhooks(self, caller: Caller, asked: ListWebhooks) -> Page[WebhookShown]:
         """A page of an organisation's webhooks."""
@@ -262,7 +170,7 @@ class WebhookOperations:
         after = self._tokens.open_text(query, asked.page_token) or ""
         found = await self._store.list_after(org.org_id, after, size + 1)
         token = self._tokens.seal(query, found[size - 1].slug) if len(found) > size else ""
-        return Page(tuple(_shown(org.name, one) for one in found[:size]), token)
+        return Page(tuple(shown(org.name, one) for one in found[:size]), token)
 
     async def update(self, caller: Caller, asked: UpdateWebhook) -> WebhookShown:
         """Changes a webhook; its secret stays."""
@@ -279,7 +187,7 @@ class WebhookOperations:
             lambda old: msgspec.structs.replace(old, **values),
             _record(caller.actor, org.name, "UpdateWebhook"),
         )
-        return _shown(org.name, changed)
+        return shown(org.name, changed)
 
     async def delete(self, caller: Caller, asked: DeleteWebhook) -> Nothing:
         """Deletes a webhook with what was not delivered yet."""
@@ -302,7 +210,7 @@ class WebhookOperations:
             webhook, asked.state, UUID(before) if before else None, size + 1
         )
         token = self._tokens.seal(query, str(found[size - 1].id)) if len(found) > size else ""
-        return Page(tuple(_shown_delivery(asked.parent, one) for one in found[:size]), token)
+        return Page(tuple(shown_delivery(asked.parent, one) for one in found[:size]), token)
 
     async def replay(self, caller: Caller, asked: ReplayDelivery) -> DeliveryShown:
         """Sends a delivery anew."""
@@ -324,12 +232,12 @@ class WebhookOperations:
                 org_id=org.org_id,
                 action="ReplayWebhookDelivery",
                 resource=asked.name,
-                old=_shown_delivery(parent, old),
-                new=_shown_delivery(parent, new),
+                old=shown_delivery(parent, old),
+                new=shown_delivery(parent, new),
             )
             await append(connection, caller.actor, change)
 
-        return _shown_delivery(parent, await self._store.replay(webhook, delivery_id, record))
+        return shown_delivery(parent, await self._store.replay(webhook, delivery_id, record))
 
     async def _found(self, caller: Caller, name: str, *, field: str) -> tuple[Org, Webhook]:
         match = _NAME.fullmatch(name)
@@ -361,8 +269,8 @@ def _record(actor: Actor, org_name: str, action: str) -> Record:
             org_id=known.org_id,
             action=action,
             resource=f"{org_name}/webhooks/{known.slug}",
-            old=None if old is None else _shown(org_name, old),
-            new=None if new is None else _shown(org_name, new),
+            old=None if old is None else shown(org_name, old),
+            new=None if new is None else shown(org_name, new),
         )
         await append(connection, actor, change)
 
@@ -377,28 +285,3 @@ def _events(events: tuple[str, ...]) -> tuple[str, ...]:
                 field="webhook.events",
             )
     return tuple(dict.fromkeys(events))
-
-
-def _shown(org_name: str, webhook: Webhook) -> WebhookShown:
-    return WebhookShown(
-        name=f"{org_name}/webhooks/{webhook.slug}",
-        url=webhook.url,
-        events=webhook.events,
-        active=webhook.active,
-        etag=str(webhook.revision),
-        create_time=webhook.create_time,
-    )
-
-
-def _shown_delivery(parent: str, delivery: Delivery) -> DeliveryShown:
-    return DeliveryShown(
-        name=f"{parent}/deliveries/{delivery.id}",
-        event=delivery.event,
-        body_json=delivery.body,
-        state=delivery.state,
-        attempt_count=delivery.attempt_count,
-        last_status=delivery.last_status,
-        last_error=delivery.last_error,
-        next_attempt_time=delivery.next_attempt_time,
-        create_time=delivery.create_time,
-    )

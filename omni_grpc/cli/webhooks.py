@@ -1,6 +1,6 @@
 """`omni-grpc webhooks`: who is told what happens, straight on the database."""
 
-from omni_grpc.administration.webhooks import (
+from omni_grpc.administration.webhook_forms import (
     CreateWebhook,
     DeleteWebhook,
     GetWebhook,
