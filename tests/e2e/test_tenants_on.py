@@ -12,6 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from omni.admin.v1 import admin_service_pb2 as pb
 from omni.admin.v1 import admin_service_pb2_grpc as pb_grpc
 from omni.admin.v1 import tenants_pb2 as tenants_pb
+from omni.catalog.v1 import catalog_service_pb2 as catalog_pb
 
 
 class Manager:
@@ -178,3 +179,33 @@ def test_a_suspended_tenant_is_told_so(gateway: Gateway) -> None:
         refused = eventually(lambda: (found := http.chat()).status == 403 and found)
         assert refused.error["code"] == "org_suspended"  # type: ignore[attr-defined]
         suspend(False)
+
+
+def test_a_teams_policies_and_aliases_hold_for_its_keys_alone(manager: Manager) -> None:
+    team = manager.call("CreateTeam", pb_team(manager.name, "routed")).team
+    rule = pb.DeterministicRule(models=["sim/demo"])
+    asked = pb.CreateRoutingPolicyRequest(
+        parent=team.name,
+        routing_policy_id="own",
+        routing_policy=pb.RoutingPolicy(deterministic=rule),
+    )
+    manager.call("CreateRoutingPolicy", asked)
+    with manager.gateway.admin() as omni:
+        alias = catalog_pb.Alias(name="ours", scope=team.name, targets=["sim/echo"])
+        omni.call(catalog_pb.SetAliasRequest(alias=alias))
+    own = manager.call("CreateApiKey", pb.CreateApiKeyRequest(parent=team.name)).secret
+    other = manager.call("CreateApiKey", pb.CreateApiKeyRequest(parent=manager.name)).secret
+    prompt = json.dumps({"model": "omni/auto", "messages": [{"role": "user", "content": "Hi"}]})
+    policy = f"{team.name}/routingPolicies/own"
+    with HttpConnection(manager.gateway, own) as mine, HttpConnection(manager.gateway, other) as no:
+        told = eventually(
+            lambda: (
+                (found := mine.ask("/v1/router/debug", prompt.encode()).json)["policy"] == policy
+                and found
+            )
+        )
+        assert told["attempts"][0]["model"] == "sim/demo"  # type: ignore[index]
+        assert no.ask("/v1/router/debug", prompt.encode()).json["policy"] != policy
+        aliased = eventually(lambda: (found := mine.chat("ours")).status == 200 and found)
+        assert aliased.headers["x-omni-model"] == "sim/echo"  # type: ignore[attr-defined]
+        assert no.chat("ours").status == 404
