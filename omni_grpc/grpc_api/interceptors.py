@@ -303,16 +303,21 @@ def presented(context: Context) -> Presented:
     unusual: dict[str, list[str]] | None = None
     for key, value in context.invocation_metadata() or ():
         if key == AUTHORIZATION and authorization is None:
-            authorization = cast("str", value)  # only names that end in -bin have bytes
+            authorization = _text(value)
         elif key in UNUSUAL_NAMES or key == AUTHORIZATION:
             unusual = {} if unusual is None else unusual
-            unusual.setdefault(key, []).append(cast("str", value))
+            unusual.setdefault(key, []).append(_text(value))
     peer = peer_address(context.peer())
     if unusual is None:
         return Presented(bearer_token(authorization) if authorization else None, peer)
     if authorization is not None:
         unusual[AUTHORIZATION] = [authorization, *unusual.get(AUTHORIZATION, ())]
     return presented_in(unusual, peer=peer)
+
+
+def _text(value: str | bytes) -> str:
+    """A value of metadata; what is not ASCII comes as bytes."""
+    return value if isinstance(value, str) else value.decode("latin-1")
 
 
 def peer_address(peer: str) -> str:
