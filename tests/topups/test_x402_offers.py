@@ -9,6 +9,10 @@ import msgspec
 import pytest
 from pydantic import SecretStr, ValidationError
 from solders.keypair import Keypair
+from x402.extensions.payment_identifier import (
+    PAYMENT_IDENTIFIER,
+    declare_payment_identifier_extension,
+)
 from x402.schemas import PaymentRequired, PaymentRequiredV1
 from x402_rig import (
     TEN,
@@ -58,7 +62,9 @@ async def test_an_offer_is_one_of_the_sdk_in_both_versions(shop: Shop) -> None:
     assert v1.extra is not None
     assert v1.extra["memo"] == str(top_up.id)
     assert v2.extensions is not None
-    assert v2.extensions["payment-identifier"]["info"]["id"] == str(top_up.id)
+    identifier = v2.extensions[PAYMENT_IDENTIFIER]
+    assert identifier["info"] == {"required": False, "id": str(top_up.id)}
+    assert identifier["schema"] == declare_payment_identifier_extension()["schema"]
     assert v1.asset == shop.facilitator.chain.mint
 
 

@@ -9,10 +9,6 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from x402.extensions.payment_identifier import (
-    PAYMENT_IDENTIFIER,
-    declare_payment_identifier_extension,
-)
 from x402.mechanisms.svm.constants import V1_TO_V2_NETWORK_MAP
 from x402.mechanisms.svm.utils import derive_ata, get_usdc_address, validate_svm_address
 
@@ -31,6 +27,23 @@ _DESCRIPTION: Final = "Credits for the API, in the amount that is paid"
 """Facilitators refuse a description of more than 500 characters."""
 
 _ERROR: Final = "Payment required"
+
+PAYMENT_IDENTIFIER: Final = "payment-identifier"
+_IDENTIFIER_SCHEMA: Final = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "properties": {
+        "required": {"type": "boolean"},
+        "id": {
+            "type": "string",
+            "minLength": 16,
+            "maxLength": 128,
+            "pattern": "^[a-zA-Z0-9_-]+$",
+        },
+    },
+    "required": ["required"],
+}
+"""As the SDK declares it; its `extensions` are not imported, since they want jsonschema."""
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -142,5 +155,4 @@ class Terms:
 
 
 def _identifier(top_up_id: UUID) -> dict[str, Any]:
-    found = declare_payment_identifier_extension()
-    return {**found, "info": {**found["info"], "id": str(top_up_id)}}
+    return {"info": {"required": False, "id": str(top_up_id)}, "schema": _IDENTIFIER_SCHEMA}
