@@ -1,8 +1,12 @@
-"""`omni-grpc topups list` and `show`: top-ups, straight on the database."""
+"""`omni-grpc topups list`, `show` and `auto`: top-ups, straight on the database."""
 
+from collections.abc import Mapping
+
+from omni_grpc.administration.auto_top_ups import AutoTopUpChange, GetAutoTopUp, UpdateAutoTopUp
 from omni_grpc.administration.top_ups import GetTopUp, ListTopUps
 from omni_grpc.cli import administering
 from omni_grpc.cli.working import Place
+from omni_grpc.core.money import nanousd_from_usd
 
 COLUMNS = ("name", "state", "method", "amount_nanousd", "credited_nanousd", "message")
 
@@ -18,4 +22,24 @@ def run_show(place: Place, name: str, *, as_json: bool) -> None:
     """Shows one."""
     asked = GetTopUp(name=name)
     found = administering.run(place, "omni-grpc topups show", "GetTopUp", asked)
+    administering.show(found, as_json=as_json)
+
+
+def run_auto(
+    place: Place, org: str, given: Mapping[str, str | None], *, on: bool | None, as_json: bool
+) -> None:
+    """Shows whether an account buys by itself, after changing what was given (dollars)."""
+    name = f"accounts/{org}/autoTopUp"
+    tool = "omni-grpc topups auto"
+    changes: dict[str, int | bool | None] = {
+        field: nanousd_from_usd(usd) or None for field, usd in given.items() if usd is not None
+    }
+    if on is not None:
+        changes["active"] = on
+    if changes:
+        change = AutoTopUpChange(name=name, **changes)  # type: ignore[arg-type]  # by their names
+        asked = UpdateAutoTopUp(auto_top_up=change, update_mask=tuple(changes))
+        found = administering.run(place, tool, "UpdateAutoTopUp", asked)
+    else:
+        found = administering.run(place, tool, "GetAutoTopUp", GetAutoTopUp(name=name))
     administering.show(found, as_json=as_json)

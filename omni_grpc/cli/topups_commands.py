@@ -71,3 +71,38 @@ def topups_show(
 
     with told():
         run_show(Place(config, data_dir), name, as_json=json_)
+
+
+@topups_app.command("auto")
+def topups_auto(
+    *,
+    org: Org,
+    below: Annotated[
+        str | None, typer.Option(metavar="USD", help="Buy when less than this is available.")
+    ] = None,
+    amount: Annotated[
+        str | None, typer.Option(metavar="USD", help="How much to buy at a time.")
+    ] = None,
+    month_max: Annotated[
+        str | None,
+        typer.Option(metavar="USD", help="The most in a calendar month; 0: any amount."),
+    ] = None,
+    on: Annotated[bool | None, typer.Option("--on/--off", help="Turn it on or off.")] = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """Show or change whether an organisation buys credits by itself, with its saved card.
+
+    A top-up by card with `save_card` saves one.
+    """
+    from omni_grpc.cli.topups import run_auto
+    from omni_grpc.cli.working import Place
+
+    given = {
+        "threshold_nanousd": below,
+        "amount_nanousd": amount,
+        "month_max_nanousd": month_max,
+    }
+    with told():
+        run_auto(Place(config, data_dir), org, given, on=on, as_json=json_)

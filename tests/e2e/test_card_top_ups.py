@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from commands import command
 from gateway import Gateway, HttpConnection, SimulatorThread, Tenant, bearer, eventually, running
 from gateway_fixtures import check_books
 from omni.billing.v1 import billing_service_pb2_grpc, top_ups_pb2
@@ -132,6 +133,16 @@ def test_a_saved_card_tops_up_a_low_account_by_itself(shop: Shop) -> None:
     assert status == 200, body
     assert (body["active"], body["card"]) == (True, "visa 4242")
     eventually(lambda: customer.balance == 2 * TEN, 30)
+    ran = command(
+        shop.gateway, "topups", "auto", "--org", customer.tenant.org, "--off", "--month-max", "0",
+        "--below", "3.5", "--json", **shop.cards.environment(),
+    )  # fmt: skip
+    assert (ran.code, ran.json["active"], ran.json["threshold_nanousd"]) == (
+        0,
+        False,
+        3_500_000_000,
+    )
+    assert customer.ask("GET", account)[1] == ran.json
 
 
 def test_events_without_a_signature_and_garbage_are_refused(shop: Shop) -> None:

@@ -13,6 +13,7 @@ from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.errors import (
     FieldInvalid,
     NotFound,
+    OmniError,
     ProviderUnavailable,
     RequestIdReused,
 )
@@ -120,6 +121,29 @@ async def test_an_event_that_never_comes_is_made_up_for_by_looking(shop: Shop) -
     assert (await shop.top_ups.get(shop.org.account_id, top_up.id)).state is State.OPEN
     shop.stripe.pay(top_up.reference)
     assert (await shop.top_ups.get(shop.org.account_id, top_up.id)).state is State.SUCCEEDED
+    assert await shop.balance() == TEN
+
+
+async def test_a_server_that_died_after_the_credit_is_made_up_for_without_another(
+    shop: Shop,
+) -> None:
+    """Its grant is in the ledger, its top-up still open: as a kill between the two leaves it."""
+    top_up = await shop.begin()
+    shop.stripe.pay(top_up.reference)
+    await shop.rooms.database.execute(
+        """
+        CREATE FUNCTION dies() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'the connection is lost' USING ERRCODE = '57P01'; END $$;
+        CREATE TRIGGER dies BEFORE UPDATE ON top_up FOR EACH ROW
+          WHEN (NEW.state = 'S') EXECUTE FUNCTION dies();
+        """
+    )
+    with pytest.raises(OmniError):
+        await shop.top_ups.look(top_up)
+    assert (await shop.now(top_up)).state is State.OPEN
+    assert await shop.balance() == TEN
+    await shop.rooms.database.execute("DROP TRIGGER dies ON top_up")
+    assert (await shop.top_ups.look(top_up)).state is State.SUCCEEDED
     assert await shop.balance() == TEN
 
 
