@@ -26,6 +26,7 @@ CREATE TABLE top_up (
   save_card       boolean NOT NULL DEFAULT false,
   payment_key     text,                  -- which signed payment is under way; the chain's own name
   presented       bytea,                 -- that payment as it was presented, to ask for its fate
+  looked          boolean NOT NULL DEFAULT false,  -- whether others than its first try may send it
   check_time      timestamptz,           -- when somebody looks at it next; NULL: never
   check_count     integer NOT NULL DEFAULT 0,
   create_time     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -74,6 +75,14 @@ ALTER TABLE posting
   CHECK (kind IN ('S', 'V', 'W', 'G', 'R', 'E', 'B')) NOT VALID,  -- B: a payment taken back
   ADD CONSTRAINT posting_of CHECK ((of IS NULL) = (kind NOT IN ('R', 'E', 'B'))) NOT VALID;
 
+-- What is taken back of a payment: without what was given back again, which is a grant of its own.
+CREATE FUNCTION payment_taken(p_grant uuid) RETURNS bigint LANGUAGE sql STABLE AS $$
+  SELECT coalesce(sum(v.amount), 0)::bigint FROM payment_reversal v
+   WHERE v.of = p_grant AND NOT EXISTS (
+         SELECT FROM payment y
+          WHERE y.network = v.network AND y.payment_id = v.reversal_id || ':reinstated')
+$$;
+
 -- Takes back what a payment bought, spent or not: the one movement that may leave a wallet below
 -- zero. At most what is left of it; nothing where nothing is. One row: done (false: it was before),
 -- the posting, its amount, the wallet; none where the payment is not known.
@@ -85,7 +94,6 @@ LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
   paid    payment;
   funding CONSTANT bigint := 1;
-  taken_before numeric;
 BEGIN
   SELECT y.* INTO paid FROM payment y WHERE y.network = p_network AND y.payment_id = p_payment;
   IF NOT FOUND THEN RETURN; END IF;
@@ -94,9 +102,7 @@ BEGIN
   RETURN QUERY SELECT false, v.posting, v.amount, paid.wallet FROM payment_reversal v
                 WHERE v.network = p_network AND v.reversal_id = p_reversal;
   IF FOUND THEN RETURN; END IF;
-  SELECT coalesce(sum(v.amount), 0) INTO taken_before FROM payment_reversal v
-   WHERE v.of = paid.posting;
-  taken := least(p_amount, paid.amount - taken_before);
+  taken := least(p_amount, paid.amount - payment_taken(paid.posting));
   IF taken <= 0 THEN
     RETURN QUERY SELECT true, NULL::uuid, 0::bigint, paid.wallet;
     RETURN;

@@ -9,6 +9,7 @@ from omni_grpc.audit import Actor, Change, append
 from omni_grpc.core.ids import AccountId, OrgId
 from omni_grpc.storage import Connection, Database
 from omni_grpc.topups.model import AutoTopUp
+from omni_grpc.topups.store import LOW
 
 _COLUMNS: Final = """
 org_id, active, threshold, amount, month_max, customer, payment_method, card, fault, revision
@@ -32,20 +33,10 @@ SET customer = EXCLUDED.customer, payment_method = EXCLUDED.payment_method, card
     fault = '', revision = auto_top_up.revision + 1
 WHERE auto_top_up.payment_method <> EXCLUDED.payment_method
 """
-_LOW: Final = """
-a.active AND a.payment_method <> ''
-AND w.credits_posted - w.debits_posted - w.debits_pending < a.threshold
-AND NOT EXISTS (SELECT FROM top_up t
-                 WHERE t.org_id = a.org_id AND t.automatic AND t.state IN ('O', 'P'))
-AND (a.month_max IS NULL OR a.month_max >= a.amount + (
-  SELECT coalesce(sum(t.amount), 0) FROM top_up t
-   WHERE t.org_id = a.org_id AND t.automatic AND t.state = 'S'
-     AND t.create_time >= date_trunc('month', clock_timestamp(), 'UTC')))
-"""
 _DUE: Final = f"""
 SELECT a.org_id, w.id AS account_id, a.amount
 FROM auto_top_up a JOIN org o ON o.id = a.org_id JOIN account w ON w.id = o.account_id
-WHERE {_LOW} ORDER BY a.org_id LIMIT %s
+WHERE {LOW} ORDER BY a.org_id LIMIT %s
 """  # noqa: S608 - the condition is ours
 
 

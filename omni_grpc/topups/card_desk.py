@@ -78,10 +78,17 @@ class CardDesk:
 
     async def _act(self, news: News) -> None:
         match news:
-            case Nudge(top_up_id):
+            case Nudge(top_up_id, reference):
                 top_up = await self._top_ups.find(top_up_id)
                 if top_up is None:
                     raise NotFound(f"There is no top-up {top_up_id} here.")
+                if (
+                    top_up.automatic
+                    and reference
+                    and not top_up.reference
+                    and await self._cards.is_charge_of(top_up_id, reference)
+                ):
+                    top_up = await self._top_ups.charged(top_up, reference)
                 if top_up.state not in (State.SUCCEEDED, State.REVERSED):
                     await self._top_ups.look(top_up)
             case Reversal():
@@ -94,4 +101,4 @@ class CardDesk:
                     news.why,
                 )
             case Reinstatement():
-                await self._top_ups.reinstated(news.payment, news.reversal_id)
+                await self._top_ups.reinstated(news.payment, news.reversal_id, news.why)

@@ -51,6 +51,7 @@ class TopUp(msgspec.Struct, frozen=True, kw_only=True):
     save_card: bool
     payment_key: str | None
     presented: bytes | None
+    looked: bool
     check_count: int
     create_time: datetime
     expire_time: datetime
@@ -114,9 +115,13 @@ Fate = Paid | Unpaid | Unknown | Refused
 
 
 class Nudge(msgspec.Struct, frozen=True):
-    """An event says that this top-up should be looked at."""
+    """An event says that this top-up should be looked at.
+
+    `reference` is the charge of a saved card that Stripe has for it.
+    """
 
     top_up_id: UUID
+    reference: str = ""
 
 
 class Reversal(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,10 +135,11 @@ class Reversal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reinstatement(msgspec.Struct, frozen=True, kw_only=True):
-    """A dispute was won: what it took back is there again."""
+    """A dispute was won, or a refund failed: what it took back is there again."""
 
     payment: Payment
     reversal_id: str
+    why: str
 
 
 News = Nudge | Reversal | Reinstatement

@@ -12,6 +12,7 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import kwargs_row, tuple_row
 
 from omni_grpc.core.ids import AccountId, OrgId
+from omni_grpc.core.payments import Payment
 from omni_grpc.notices import enqueue
 from omni_grpc.storage import Connection, Database
 from omni_grpc.topups.model import Method, Opened, Paid, Presented, State, Told, TopUp
@@ -19,7 +20,7 @@ from omni_grpc.topups.model import Method, Opened, Paid, Presented, State, Told,
 _COLUMNS: Final = """
 id, org_id, account_id, method::text, state::text, automatic, amount, credited, reversed, network,
 payment_id, payer, message, reference, checkout_url, offer, return_url, save_card, payment_key,
-presented, check_count, create_time, expire_time, pay_time
+presented, looked, check_count, create_time, expire_time, pay_time
 """
 
 _INSERT: Final = f"""
@@ -33,14 +34,23 @@ ON CONFLICT DO NOTHING
 RETURNING {_COLUMNS}
 """  # noqa: S608 - the columns are ours, here and below
 
+LOW: Final = """
+a.active AND a.payment_method <> ''
+AND w.credits_posted - w.debits_posted - w.debits_pending < a.threshold
+AND NOT EXISTS (SELECT FROM top_up t
+                 WHERE t.org_id = a.org_id AND t.automatic AND t.state IN ('O', 'P'))
+AND (a.month_max IS NULL OR a.month_max >= a.amount + (
+  SELECT coalesce(sum(t.amount), 0) FROM top_up t
+   WHERE t.org_id = a.org_id AND t.automatic AND t.state IN ('S', 'R')
+     AND t.create_time >= date_trunc('month', clock_timestamp(), 'UTC')))
+"""
+"""When an account (`w`) buys by its setting (`a`); what was charged and taken back was charged."""
+
 # Of all servers that saw a low account one makes the top-up: the others wait here, and then see
 # either it under way or what it bought.
-_STILL_LOW: Final = """
+_STILL_LOW: Final = f"""
 SELECT FROM auto_top_up a JOIN org o ON o.id = a.org_id JOIN account w ON w.id = o.account_id
-WHERE a.org_id = %s AND a.active AND a.payment_method <> ''
-  AND w.credits_posted - w.debits_posted - w.debits_pending < a.threshold
-  AND NOT EXISTS (SELECT FROM top_up t
-                   WHERE t.org_id = a.org_id AND t.automatic AND t.state IN ('O', 'P'))
+WHERE a.org_id = %s AND a.amount = %s AND {LOW}
 """
 _LOCK_AUTOMATIC: Final = "SELECT FROM auto_top_up WHERE org_id = %s FOR UPDATE"
 
@@ -62,9 +72,16 @@ WHERE account_id = %s AND (%s::uuid IS NULL OR id < %s) ORDER BY id DESC LIMIT %
 
 # Only an open one takes a payment, and one payment only: whoever comes second waits here.
 _BEGIN: Final = f"""
-UPDATE top_up SET state = 'P', payment_key = %(key)s, presented = %(text)s, message = '',
-       check_count = 0, check_time = clock_timestamp() + make_interval(secs => %(seconds)s)
+UPDATE top_up SET state = 'P', payment_key = %(key)s, presented = %(text)s, looked = false,
+       message = '', check_count = 0,
+       check_time = clock_timestamp() + make_interval(secs => %(seconds)s)
 WHERE id = %(id)s AND state = 'O' RETURNING {_COLUMNS}
+"""  # noqa: S608
+
+# From now on a payment may be sent by a look, whatever its first try comes to.
+_LOOKED: Final = f"""
+UPDATE top_up SET looked = true WHERE id = %(id)s AND state = 'P' AND payment_key = %(key)s
+RETURNING {_COLUMNS}
 """  # noqa: S608
 
 _PENDING_OF: Final = f"""
@@ -83,7 +100,7 @@ WHERE id = %(id)s AND state NOT IN ('S', 'R') RETURNING {_COLUMNS}
 _FAILED: Final = f"""
 UPDATE top_up SET state = %(state)s, message = %(message)s, check_time = NULL, payment_key = NULL,
        presented = NULL
-WHERE id = %(id)s AND state IN ('O', 'P') RETURNING {_COLUMNS}
+WHERE id = %(id)s AND (state = 'O' OR state = 'P' AND %(state)s <> 'E') RETURNING {_COLUMNS}
 """  # noqa: S608
 
 # An automatic top-up that failed is the last one, until somebody has looked at the card.
@@ -92,15 +109,19 @@ UPDATE auto_top_up SET active = false, fault = %s, revision = revision + 1
 WHERE org_id = %s AND active
 """
 
+# What is found out of a payment is said of that payment alone, and not by its first try where a
+# look may have sent it meanwhile.
 _REOPENED: Final = f"""
 UPDATE top_up SET state = 'O', message = %(message)s, payment_key = NULL, presented = NULL,
        check_count = 0, check_time = expire_time
-WHERE id = %(id)s AND state = 'P' RETURNING {_COLUMNS}
+WHERE id = %(id)s AND state = 'P' AND payment_key = %(key)s AND looked = %(looked)s
+RETURNING {_COLUMNS}
 """  # noqa: S608
 
 _PENDING: Final = f"""
 UPDATE top_up SET state = 'P', message = %(message)s
-WHERE id = %(id)s AND state IN ('O', 'P') RETURNING {_COLUMNS}
+WHERE id = %(id)s AND state IN ('O', 'P') AND payment_key IS NOT DISTINCT FROM %(key)s
+RETURNING {_COLUMNS}
 """  # noqa: S608
 
 # One of all servers looks at each that is due; the next look is later, should it die over this one.
@@ -114,18 +135,16 @@ WHERE t.id = d.id RETURNING {_COLUMNS.replace("id,", "t.id,", 1)}
 """  # noqa: S608
 
 _REVERSE: Final = "SELECT * FROM ledger_reverse_payment(%s, %s, %s, %s, %s, %s)"
-_REVERSED: Final = f"""
-UPDATE top_up SET reversed = %s, state = CASE WHEN %s >= credited THEN 'R' ELSE state END,
-       message = %s
-WHERE network = %s AND payment_id = %s RETURNING {_COLUMNS}
-"""  # noqa: S608
+_REVERSED: Final = """
+UPDATE top_up t SET reversed = x.taken, message = %s,
+       state = CASE WHEN x.taken >= t.credited THEN 'R' ELSE 'S' END
+FROM (SELECT payment_taken(posting) AS taken FROM payment
+       WHERE network = %s AND payment_id = %s) x
+WHERE t.network = %s AND t.payment_id = %s
+"""
 _REVERSAL: Final = """
 SELECT p.wallet, v.amount FROM payment_reversal v JOIN posting p ON p.id = v.posting AND p.n = 0
 WHERE v.network = %s AND v.reversal_id = %s
-"""
-_TAKEN: Final = """
-SELECT coalesce(sum(v.amount), 0)::bigint FROM payment_reversal v
-JOIN payment y ON y.posting = v.of WHERE y.network = %s AND y.payment_id = %s
 """
 
 
@@ -171,7 +190,8 @@ class TopUpStore:
 
         async def work(connection: Connection) -> TopUp | None:
             await connection.execute(_LOCK_AUTOMATIC, (draft.org_id,))
-            low = await (await connection.execute(_STILL_LOW, (draft.org_id,))).fetchone()
+            values = (draft.org_id, draft.amount)
+            low = await (await connection.execute(_STILL_LOW, values)).fetchone()
             if low is None:
                 return None
             cursor = connection.cursor(row_factory=kwargs_row(_top_up))
@@ -211,6 +231,10 @@ class TopUpStore:
             return await self._one(_BEGIN, {**values, "seconds": seconds})
         except UniqueViolation:
             return None
+
+    async def looked(self, top_up: TopUp) -> TopUp | None:
+        """Before a payment is looked at, which may send it; None where it is under way no more."""
+        return await self._one(_LOOKED, {"id": top_up.id, "key": top_up.payment_key})
 
     async def pending_of(self, account_id: AccountId, method: Method) -> TopUp | None:
         """One of an account whose payment's fate is not known."""
@@ -257,11 +281,13 @@ class TopUpStore:
 
     async def reopened(self, top_up: TopUp, message: str) -> TopUp | None:
         """A payment was refused, and another may come; None where it had ended otherwise."""
-        return await self._one(_REOPENED, {"id": top_up.id, "message": message})
+        values = {"id": top_up.id, "key": top_up.payment_key, "looked": top_up.looked}
+        return await self._one(_REOPENED, {**values, "message": message})
 
     async def pending(self, top_up: TopUp, message: str) -> TopUp | None:
         """Its fate is not known yet; None where it had ended otherwise."""
-        return await self._one(_PENDING, {"id": top_up.id, "message": message})
+        values = {"id": top_up.id, "key": top_up.payment_key, "message": message}
+        return await self._one(_PENDING, values)
 
     async def take_due(self, seconds: float, seconds_max: float, limit: int) -> list[TopUp]:
         """Those that this server shall look at now; each again later, at growing distances."""
@@ -273,26 +299,28 @@ class TopUpStore:
 
     async def reverse(
         self, reversal: UUID, network: str, name: str, payment_id: str, amount: int, why: str
-    ) -> tuple[int, TopUp | None] | None:
+    ) -> tuple[bool, int] | None:
         """Takes back what a payment bought, once for a reversal's name.
 
-        Returns what was taken back now or before, and the top-up; None where no such payment was
-        booked.
+        Returns whether it was done now, and what was taken back then or before; None where no such
+        payment was booked.
         """
 
-        async def work(connection: Connection) -> tuple[int, TopUp | None] | None:
+        async def work(connection: Connection) -> tuple[bool, int] | None:
             values = (reversal, network, name, payment_id, amount, why)
             row: Any = await (await connection.execute(_REVERSE, values)).fetchone()
             if row is None:
                 return None
-            taken: Any = await (await connection.execute(_TAKEN, (network, payment_id))).fetchone()
-            cursor = connection.cursor(row_factory=kwargs_row(_top_up))
-            found = await (
-                await cursor.execute(_REVERSED, (taken[0], taken[0], why, network, payment_id))
-            ).fetchone()
-            return row[2], found
+            named = (network, payment_id)
+            await connection.execute(_REVERSED, (why, *named, *named))
+            return row[0], row[2]
 
         return await self._database.transaction(work)
+
+    async def reinstated(self, payment: Payment, why: str) -> None:
+        """Shows what is still taken back of a payment, after some of it was given back."""
+        named = (payment.network, payment.id)
+        await self._database.execute(_REVERSED, (why, *named, *named))
 
     async def reversal(self, network: str, name: str) -> tuple[AccountId, int] | None:
         """Whose wallet a reversal took how much from; None where it took nothing."""

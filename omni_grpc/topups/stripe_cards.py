@@ -17,7 +17,6 @@ from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import (
     FieldInvalid,
     NotFound,
-    OmniError,
     ProviderUnavailable,
 )
 from omni_grpc.core.ids import OrgId
@@ -54,6 +53,7 @@ EVENT_TYPES: Final = (
     "payment_intent.payment_failed",
     "refund.created",
     "refund.updated",
+    "refund.failed",
     "charge.refunded",
     "charge.dispute.funds_withdrawn",
     "charge.dispute.funds_reinstated",
@@ -105,7 +105,7 @@ class StripeCards:
         """Closes the connections to Stripe."""
         await self._http.close_async()  # type: ignore[no-untyped-call]  # as the SDK is
 
-    async def open(self, top_up: TopUp) -> Opened:
+    async def open(self, top_up: TopUp) -> Opened | Refused:
         """A checkout page; of an automatic top-up, the charge of the saved card.
 
         Raises:
@@ -197,6 +197,15 @@ class StripeCards:
             raise FieldInvalid("The body is no event of Stripe's.") from None
         return await self._news_of(kind, thing)
 
+    async def is_charge_of(self, top_up_id: UUID, reference: str) -> bool:
+        """Whether Stripe made a charge for a top-up.
+
+        Raises:
+            NotFound: it knows no such charge.
+            ProviderUnavailable: it does not answer.
+        """
+        return _top_up_of((await self._intent(reference)).metadata) == top_up_id
+
     async def missed(self) -> list[News]:
         """What the events of the last days mean, whether a webhook brought them or not.
 
@@ -225,9 +234,12 @@ class StripeCards:
 
     # --- what Stripe says -----------------------------------------------------------------------
     async def _news_of(self, kind: str, thing: dict[str, Any]) -> list[News]:
-        if kind.startswith(("checkout.session.", "payment_intent.")):
+        if kind.startswith("checkout.session."):
             top_up_id = _top_up_of(thing.get("metadata"))
             return [] if top_up_id is None else [Nudge(top_up_id)]
+        if kind.startswith("payment_intent."):
+            top_up_id = _top_up_of(thing.get("metadata"))
+            return [] if top_up_id is None else [Nudge(top_up_id, str(thing["id"]))]
         if kind.startswith("refund."):
             return await self._refunded(thing["id"])
         if kind == "charge.refunded":
@@ -241,9 +253,15 @@ class StripeCards:
 
     async def _refunded(self, refund_id: str) -> list[News]:
         refund = await self._asked(lambda: self._client.v1.refunds.retrieve_async(refund_id))
-        if refund.status != "succeeded" or not refund.payment_intent:
+        if refund.status not in ("succeeded", "failed", "canceled") or not refund.payment_intent:
             return []
         intent = await self._intent(_id(refund.payment_intent))
+        if refund.status != "succeeded":  # a bank may send back weeks later what it took
+            if _top_up_of(intent.metadata) is None:
+                return []
+            payment = Payment.named(_network(intent), intent.id)
+            why = "The refund failed."
+            return [Reinstatement(payment=payment, reversal_id=refund.id, why=why)]
         return self._reversal(intent, refund.id, refund.amount, "The payment was refunded.")
 
     async def _disputed(self, dispute_id: str) -> list[News]:
@@ -251,10 +269,14 @@ class StripeCards:
         if not dispute.payment_intent:
             return []
         intent = await self._intent(_id(dispute.payment_intent))
-        taken = self._reversal(intent, dispute.id, dispute.amount, "The payment was disputed.")
+        cents = dispute.amount
+        if dispute.currency != intent.currency:  # as some banks do: then all of it is in question
+            cents = intent.amount_received
+        taken = self._reversal(intent, dispute.id, cents, "The payment was disputed.")
         if taken and dispute.status == "won":
             payment = Payment.named(_network(intent), intent.id)
-            return [*taken, Reinstatement(payment=payment, reversal_id=dispute.id)]
+            why = "The dispute was won."
+            return [*taken, Reinstatement(payment=payment, reversal_id=dispute.id, why=why)]
         return taken
 
     def _reversal(
@@ -313,7 +335,7 @@ class StripeCards:
                 card=card,
             )
 
-    async def _charge_saved(self, top_up: TopUp) -> Opened:
+    async def _charge_saved(self, top_up: TopUp) -> Opened | Refused:
         saved = await self._cards.get(top_up.org_id)
         params: dict[str, Any] = {
             "amount": top_up.amount // NANOUSD_OF_CENT,
@@ -333,6 +355,10 @@ class StripeCards:
             )
         except _CardRefusedError as error:
             return Opened(reference=error.intent_id)
+        except (_RequestRefusedError, NotFound):
+            return Refused(
+                message="The saved card can be charged no more; save one anew.", is_final=True
+            )
         return Opened(reference=intent.id)
 
     async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -341,6 +367,7 @@ class StripeCards:
         Raises:
             _CardRefusedError: a charge was refused, and has a name.
             NotFound: Stripe does not know what was asked for.
+            _RequestRefusedError: it did nothing, and never will on this request.
             ProviderUnavailable: it does not answer, or refuses us.
         """
         try:
@@ -355,7 +382,9 @@ class StripeCards:
             log.warning("stripe_refused", code=error.code, param=error.param)
             if error.http_status == NOT_FOUND:
                 raise NotFound("Stripe does not know this payment.") from None
-            raise _away("refused the request; the log has its reason") from None
+            raise _RequestRefusedError(
+                _away("refused the request; the log has its reason").message
+            ) from None
         except (stripe.StripeError, TimeoutError) as error:
             log.warning("stripe_unavailable", error=type(error).__name__)
             raise _away("does not answer, or refuses this service's key") from None
@@ -372,7 +401,11 @@ class _CardRefusedError(Exception):
         self.intent_id = intent_id
 
 
-def _away(what: str) -> OmniError:
+class _RequestRefusedError(ProviderUnavailable):
+    """Stripe takes no such request; whoever asked for a payment hears that there is none now."""
+
+
+def _away(what: str) -> ProviderUnavailable:
     return ProviderUnavailable(
         f"The card processor {what}. Nothing was charged that is not credited; try again shortly.",
         retry_after_s=5.0,

@@ -67,8 +67,11 @@ log = structlog.get_logger(__name__)
 class PaymentMethod(Protocol):
     """A way to pay. Raises only OmniError, where whoever takes the payment cannot be asked."""
 
-    async def open(self, top_up: TopUp) -> Opened:
-        """What a payer needs. Asked twice for one top-up, it is the same payment."""
+    async def open(self, top_up: TopUp) -> Opened | Refused:
+        """What a payer needs. Asked twice for one top-up, it is the same payment.
+
+        Refused is only the charge of a saved card, which was not made.
+        """
         ...
 
     async def look(self, top_up: TopUp) -> Fate:
@@ -198,7 +201,7 @@ class TopUps:
                 automatic=True,
             )
         )
-        return None if made is None else await self.look(await self._opened(made))
+        return None if made is None else await self.look(made)
 
     async def get(self, account_id: AccountId, top_up_id: UUID, *, look: bool = True) -> TopUp:
         """One of an account, after a look at its fate where that is not known.
@@ -264,9 +267,20 @@ class TopUps:
         way = self._methods.get(top_up.method)
         if way is None:
             return top_up  # its method was taken out of the settings; it waits for its return
-        if top_up.automatic:
-            top_up = await self._opened(top_up)  # whoever made it may have died before the charge
+        if top_up.automatic and self._clock.now() < top_up.expire_time:
+            # Whoever made it may have died before the charge. Later the processor may have
+            # forgotten that it made one, and would make another.
+            top_up = await self._opened(top_up)
+        if top_up.payment_key is not None and top_up.state is State.PENDING:
+            still = await self._store.looked(top_up)
+            if still is None:
+                return await self._store.must_get(top_up.id)
+            top_up = still
         return await self._ended(top_up, await way.look(top_up))
+
+    async def charged(self, top_up: TopUp, reference: str) -> TopUp:
+        """Remembers a charge that the processor has for one, whose name nobody here was told."""
+        return await self._store.opened(top_up, Opened(reference=reference))
 
     async def pending(self, account_id: AccountId) -> TopUp | None:
         """One of an account for which a signed payment is under way, its fate not known yet."""
@@ -286,13 +300,18 @@ class TopUps:
         found = await self._store.reverse(uuid7(), network, reversal_id, payment_id, amount, why)
         if found is None:
             return None
-        log.warning(
-            "payment_reversed", network=network, payment_id=payment_id, taken_nanousd=found[0]
-        )
-        return found[0]
+        is_new, taken = found
+        if is_new:
+            log.warning(
+                "payment_reversed", network=network, payment_id=payment_id, taken_nanousd=taken
+            )
+        return taken
 
-    async def reinstated(self, payment: Payment, reversal_id: str) -> None:
-        """Credits again what a reversal took back, once for its name: a dispute that was won."""
+    async def reinstated(self, payment: Payment, reversal_id: str, why: str) -> None:
+        """Credits again what a reversal of a payment took back, once for its name.
+
+        A dispute was won, or a refund failed; `why` says so.
+        """
         taken = await self._store.reversal(payment.network, reversal_id)
         if taken is None:
             return
@@ -302,10 +321,12 @@ class TopUps:
             account_id=account_id,
             org_id=GRANTS_OF,
             amount=amount,
-            reason="dispute won",
+            reason=why,
             request_id=name,
+            # `payment_taken` knows it by this name
             payment=Payment.named(payment.network, name.replace(" ", ":")),
         )
+        await self._store.reinstated(payment, why)
 
     async def run(self) -> None:
         """Looks at those that are due, for ever; ends only by cancellation."""
@@ -352,7 +373,10 @@ class TopUps:
         """One for which its payer has what it needs."""
         if top_up.reference or top_up.offer or top_up.state is not State.OPEN:
             return top_up
-        return await self._store.opened(top_up, await self._way(top_up.method).open(top_up))
+        opened = await self._way(top_up.method).open(top_up)
+        if isinstance(opened, Refused):
+            return await self._ended(top_up, opened)
+        return await self._store.opened(top_up, opened)
 
     def _way(self, method: Method) -> PaymentMethod:
         way = self._methods.get(method)

@@ -172,7 +172,7 @@ SELECT id, n, kind, decider, wallet, amount, held, loss, loss_account, of, first
         SELECT wallet, amount FROM payment WHERE posting = p.id LIMIT 1) y ON p.kind = 'G'
       LEFT JOIN LATERAL (
         SELECT r.amount, w.wallet, w.amount AS paid,
-               (SELECT sum(o.amount) FROM payment_reversal o WHERE o.of = r.of) AS taken
+               payment_taken(r.of) AS taken
           FROM payment_reversal r JOIN payment w ON w.posting = r.of
          WHERE r.posting = p.id AND r.of = p.of LIMIT 1) v ON p.kind = 'B'
      WHERE p.id > %(after)s AND p.id <= %(upto)s) x
