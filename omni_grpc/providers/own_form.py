@@ -38,6 +38,10 @@ _NAMES: Final = re.compile(r"\{(\w+)\}")
 _SECRETS_OF: Final = {"aws": "secret_key", "google": "credentials"}
 """By scheme, which of a provider's variables is the secret itself."""
 
+GOOGLE_KEY_BITS_MAX: Final = 2_048
+"""Google's own keys have so many. Looking whether a key is one holds up every other call, for a
+time that grows with the fourth power of this: with 6,144 bits for seconds."""
+
 _GOOGLE_FIELDS: Final = ("private_key", "client_email")
 _GOOGLE_KEPT: Final = ("type", "project_id", "private_key_id", "private_key", "client_email")
 
@@ -232,8 +236,39 @@ def _google(secret: str) -> Credentials:
     from omni_grpc.providers.google_credentials import GoogleCredentials  # late: half a second
 
     try:
+        _check_google_key(kept["private_key"])
         return GoogleCredentials(kept | {"token_uri": GOOGLE_TOKEN_URI})
+    except OwnAccountFault:
+        raise
     except ValueError:
         raise OwnAccountFault(
             "secret", "The secret is no service account's key file of Google's; make one anew."
         ) from None
+
+
+def _check_google_key(pem: str) -> None:
+    """Refuses a key that takes long to look at, before anybody looks whether its primes are some.
+
+    Raises:
+        OwnAccountFault: it is too long, or no RSA key.
+        ValueError: it cannot be read.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm  # late: with Google's own
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        # Nothing is computed with what is not checked: its numbers are read, and then it is gone.
+        key = load_pem_private_key(pem.encode(), None, unsafe_skip_rsa_key_validation=True)
+    except (TypeError, UnsupportedAlgorithm):
+        raise ValueError from None
+    if not isinstance(key, RSAPrivateKey):
+        raise OwnAccountFault("secret", "The secret's private key is no RSA key.")
+    found = key.private_numbers()
+    numbers = (found.p, found.q, found.d, found.dmp1, found.dmq1, found.iqmp)
+    if max(key.key_size, *(number.bit_length() for number in numbers)) > GOOGLE_KEY_BITS_MAX:
+        raise OwnAccountFault(
+            "secret",
+            f"The secret's private key has more than {GOOGLE_KEY_BITS_MAX} bits, which no key of "
+            "Google's has; make one with `gcloud iam service-accounts keys create`.",
+        )

@@ -3,6 +3,13 @@
 import json
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from google_tokens import EMAIL, PRIVATE
 
 from omni_grpc.providers import OwnAccountFault, OwnForms, ProviderSettings, load_specs
@@ -160,6 +167,34 @@ def test_what_is_no_key_file_is_refused_and_not_shown(forms: OwnForms, secret: s
         forms.get("google-vertex").credentials(secret, VERTEX)
     assert caught.value.field == "secret"
     assert "passwd" not in caught.value.message
+
+
+def of_many_bits() -> str:
+    """A key that is one, of two of Mersenne's primes, so that it need not be looked for."""
+    p, q = 2**2203 - 1, 2**2281 - 1
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(65537, p * q)
+    numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public)
+    return pem(numbers.private_key(unsafe_skip_rsa_key_validation=True))
+
+
+def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, password: bytes = b"") -> str:
+    how = BestAvailableEncryption(password) if password else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how).decode()
+
+
+def test_a_key_that_takes_seconds_to_look_at_is_not_looked_at(forms: OwnForms) -> None:
+    """Meanwhile the worker would do nothing else."""
+    with pytest.raises(OwnAccountFault, match="more than 2048 bits"):
+        forms.get("google-vertex").credentials(key_file(private_key=of_many_bits()), VERTEX)
+
+
+def test_keys_of_another_kind_are_refused(forms: OwnForms) -> None:
+    curve = ec.generate_private_key(ec.SECP256R1())
+    for text in (pem(curve), pem(curve, b"a password")):
+        with pytest.raises(OwnAccountFault) as caught:
+            forms.get("google-vertex").credentials(key_file(private_key=text), VERTEX)
+        assert caught.value.field == "secret"
 
 
 def test_a_path_is_no_variable(forms: OwnForms) -> None:
