@@ -3,7 +3,7 @@
 from omni_grpc.administration.operation import Caller
 from omni_grpc.core.errors import FieldInvalid, ScopeMissing
 from omni_grpc.core.tenancy import model_matches
-from omni_grpc.identity import Scope
+from omni_grpc.identity import Role, Scope
 
 
 def check_grant(caller: Caller, scopes: frozenset[Scope], *, field: str) -> None:
@@ -45,4 +45,21 @@ def check_models_granted(caller: Caller, models: tuple[str, ...]) -> None:
             f"Nobody can give what they do not have: your own key may call {', '.join(own)} alone, "
             "so `models` must name of these.",
             field="models",
+        )
+
+
+def check_role_granted(caller: Caller, role: Role, *, field: str) -> None:
+    """Go on only if the caller may do what the role lets do: for a user has no list of models.
+
+    Raises:
+        ScopeMissing: naming the scopes that the caller lacks.
+        FieldInvalid: the role calls all models, and the caller may call some alone.
+    """
+    check_grant(caller, role.scopes, field=field)
+    if caller.principal.models and not caller.is_operator and Scope.INFERENCE in role.scopes:
+        raise FieldInvalid(
+            "Nobody can give what they do not have: your own key may call "
+            f"{', '.join(caller.principal.models)} alone, and a {role} may call every model. "
+            f"`{Role.VIEWER}` is a role that this key can give.",
+            field=field,
         )

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from omni_grpc.administration.access import ORG, USER, Access
-from omni_grpc.administration.granting import check_grant
+from omni_grpc.administration.granting import check_role_granted
 from omni_grpc.administration.operation import Caller, Nothing, Operation, Page, writable
 from omni_grpc.completion import PageTokens, page_size
 from omni_grpc.core.errors import FieldInvalid
@@ -120,7 +120,7 @@ class UserOperations:
     async def create(self, caller: Caller, asked: CreateUser) -> User:
         """Lets somebody in."""
         org = await self._access.named_org(caller, asked.parent, field="parent")
-        check_grant(caller, asked.role.scopes, field="role")
+        check_role_granted(caller, asked.role, field="role")
         return await self._users.create(
             caller.actor,
             org.org_id,
@@ -156,7 +156,7 @@ class UserOperations:
             del values["role"]
         found = await self._access.named(caller, asked.user.name, USER, field="user.name")
         if "role" in values:
-            check_grant(caller, values["role"].scopes, field="user.role")
+            check_role_granted(caller, values["role"], field="user.role")
         return await self._users.update(
             caller.actor,
             found.org.org_id,

@@ -184,3 +184,25 @@ async def test_a_deleted_user_has_no_session_any_more(office, acme, database, da
         await office.identity.authenticate(new.secret)
     with pytest.raises(ApiKeyInvalid):
         await Office(database).identity.authenticate(new.secret)
+
+
+async def test_who_may_call_some_models_lets_nobody_in_who_may_call_all(office, acme):
+    limited = await office.key(
+        "acme",
+        Scope.INFERENCE,
+        Scope.BILLING,
+        Scope.VIEWING,
+        Scope.MANAGEMENT,
+        models=("sim/fast",),
+    )
+    asked = {"parent": "orgs/acme", "issuer": ISSUER, "subject": "ann"}
+    for role in (Role.DEVELOPER, Role.ADMIN):
+        with pytest.raises(FieldInvalid, match="sim/fast alone"):
+            await office.do(limited, "CreateUser", **asked, role=role.value)
+    made = await office.do(limited, "CreateUser", **asked, role="viewer")
+    with pytest.raises(FieldInvalid, match="sim/fast alone"):
+        await office.do(
+            limited, "UpdateUser", user={"name": made.name, "role": "admin"}, update_mask=["role"]
+        )
+    found = await office.do(acme, "GetUser", name=made.name)
+    assert found.role is Role.VIEWER
