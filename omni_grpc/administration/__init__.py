@@ -16,6 +16,7 @@ from omni_grpc.administration.operation import (
     Caller,
     Operation,
     Page,
+    check_text,
     field_invalid,
     writable,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "UserOperations",
     "WebhookOperations",
     "alias_audit",
+    "check_text",
     "field_invalid",
     "model_audit",
     "sync_audit",

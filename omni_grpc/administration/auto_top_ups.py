@@ -9,6 +9,7 @@ from omni_grpc.administration.operation import Caller, Operation, writable
 from omni_grpc.completion import Account, Accounts
 from omni_grpc.core.errors import EtagMismatch, FieldInvalid, NotFound
 from omni_grpc.core.ids import OrgId
+from omni_grpc.core.limits import AMOUNT_NANOUSD_MAX
 from omni_grpc.identity import Identity, Permission
 from omni_grpc.topups import AutoStore, AutoTopUp, Method, TopUps
 
@@ -125,8 +126,11 @@ class AutoTopUpOperations:
     def _check(self, new: AutoTopUp) -> None:
         for field in ("threshold", "amount", "month_max"):
             value = getattr(new, field)
-            if value is not None and value <= 0:
-                raise FieldInvalid(f"`{field}_nanousd` must be above 0.", field=f"{field}_nanousd")
+            if value is not None and not 0 < value <= AMOUNT_NANOUSD_MAX:
+                raise FieldInvalid(
+                    f"`{field}_nanousd` must be 1 to {AMOUNT_NANOUSD_MAX}.",
+                    field=f"{field}_nanousd",
+                )
         if new.amount is not None:
             self._top_ups.check_amount(new.amount, Method.CARD)
         if not new.active:

@@ -21,7 +21,7 @@ from omni_grpc.billing.budgets import (
 from omni_grpc.completion import PageTokens, page_size
 from omni_grpc.core.errors import FieldInvalid, NotFound
 from omni_grpc.core.tenancy import BudgetUnit
-from omni_grpc.identity import Permission
+from omni_grpc.identity import Permission, check_display_name
 from omni_grpc.storage import Connection
 
 _ID: Final = re.compile(r"[a-z][a-z0-9-]{1,62}", re.ASCII)
@@ -171,6 +171,7 @@ class BudgetOperations:
 
     async def create(self, caller: Caller, asked: CreateBudget) -> BudgetShown:
         """Makes a budget, which counts from now on and holds everywhere within seconds."""
+        check_display_name(asked.budget.display_name, field="budget.display_name")
         owner = await self._owner(caller, asked.parent, field="parent")
         if _ID.fullmatch(asked.budget_id) is None:
             raise FieldInvalid(
@@ -225,6 +226,7 @@ class BudgetOperations:
         """Changes a budget's limit, which holds at once, and its name for people."""
         given = asked.budget
         values = writable(given, asked.update_mask, "budget")
+        check_display_name(values.get("display_name", ""), field="budget.display_name")
         owner, parent, slug = await self._named(caller, given.name, field="budget.name")
 
         def change(old: Budget) -> Budget:

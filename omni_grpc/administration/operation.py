@@ -104,6 +104,16 @@ def writable(change: msgspec.Struct, update_mask: Iterable[str], field: str) -> 
     return {name: getattr(change, name) for name in asked}
 
 
+def check_text(text: str, field: str) -> None:
+    """Go on only if a text can be kept and looked for: the database knows no NUL.
+
+    Raises:
+        FieldInvalid: it holds one.
+    """
+    if "\0" in text:
+        raise FieldInvalid(f"`{field}` contains the character NUL, which no name has.", field=field)
+
+
 def field_invalid(error: msgspec.ValidationError) -> FieldInvalid:
     """What is wrong with an input that is not of its type, in the field's name."""
     why, _, path = str(error).partition(" - at `$")

@@ -178,7 +178,7 @@ class WebhookOperations:
         if "url" in values:
             self._url(asked.webhook.url)
         if "events" in values:
-            _events(asked.webhook.events)
+            values["events"] = _events(asked.webhook.events)
         org, webhook = await self._found(caller, asked.webhook.name, field="webhook.name")
         changed = await self._store.update(
             org.org_id,

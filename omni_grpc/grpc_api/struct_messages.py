@@ -15,7 +15,7 @@ import msgspec
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import Message
 
-from omni_grpc.administration import field_invalid
+from omni_grpc.administration import check_text, field_invalid
 from omni_grpc.core.errors import FieldInvalid
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -105,6 +105,9 @@ def _value(message: Message, field: Any, kind: Any) -> Any:
     value = getattr(message, field.name)
     if field.is_repeated:
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            for name, text in value.items():
+                _check_text(name, field)
+                _check_text(text, field)
             return dict(value)
         return [_one(field, one, kind) for one in value]
     return _one(field, value, kind)
@@ -120,6 +123,7 @@ def _one(field: Any, value: Any, kind: Any) -> Any:
         word = known.name.removeprefix(_prefix(field.enum_type)).lower()
         return None if word == "unspecified" else word
     if field.message_type is None:
+        _check_text(value, field)
         return value
     match field.message_type.full_name:
         case "google.protobuf.Timestamp":
@@ -127,9 +131,16 @@ def _one(field: Any, value: Any, kind: Any) -> Any:
         case "google.protobuf.Duration":
             return _in_range(field, value.ToTimedelta)
         case "google.protobuf.FieldMask":
+            for path in value.paths:
+                _check_text(path, field)
             return list(value.paths)
         case _:
             return _plain(value, _struct_in(kind))
+
+
+def _check_text(value: Any, field: Any) -> None:
+    if isinstance(value, str):
+        check_text(value, field.name)
 
 
 def _in_range(field: Any, read: Any) -> Any:

@@ -15,6 +15,7 @@ from omni_grpc.identity.model import (
     Scope,
     parse_scopes,
 )
+from omni_grpc.identity.names import check_display_name
 from omni_grpc.identity.orgs import OPERATOR_SLUG, Org, OrgShown
 from omni_grpc.identity.places import OrgPath, Place
 from omni_grpc.identity.presented import Presented
@@ -44,6 +45,7 @@ __all__ = [
     "Subjects",
     "TrustedProxies",
     "User",
+    "check_display_name",
     "check_models",
     "parse_scopes",
 ]

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from omni_grpc.administration import Caller, Operation, Page, field_invalid
+from omni_grpc.administration import Caller, Operation, Page, check_text, field_invalid
 from omni_grpc.completion import Call
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.rest_api.exchange import BASE_HEADERS, JSON_HEADERS, Exchange
@@ -72,6 +72,8 @@ async def _asked(exchange: Exchange, found: Found) -> Any:
     strict = True
     if _method(operation.http) in ("GET", "DELETE"):
         values: dict[str, Any] = dict(exchange.query())
+        for name, text in values.items():
+            check_text(text, name)
         strict = False  # a query has only texts
     else:
         body = await exchange.body()
@@ -80,6 +82,7 @@ async def _asked(exchange: Exchange, found: Found) -> Any:
             mask = _mask(values) if operation.rpc.startswith("Update") else {}
             values = {operation.body: values, **mask}
     for path, value in found.variables.items():
+        check_text(value, path)
         _put(values, path.split("."), value)
     try:
         return msgspec.convert(values, operation.asked, strict=strict)

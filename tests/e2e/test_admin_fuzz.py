@@ -4,6 +4,7 @@ The messages are made from the contract's descriptors, with names of what is the
 so that many get past the first check.
 """
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import grpc
 import hypothesis.strategies as st
 import pytest
 from authorization_scene import METHODS, Scene, a_scene
-from gateway import Gateway, HttpConnection, Refusal, SimulatorThread, running
+from gateway import Gateway, HttpAnswer, HttpConnection, Refusal, SimulatorThread, running
 from gateway_fixtures import check_books
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -181,3 +182,49 @@ def test_bodies_that_are_none_are_refused(scene: Scene, path: str) -> None:
             answer = http.ask(path.format(a=scene.a), body, method="POST")
             assert answer.status == 400, (body[:40], answer.status, answer.json)
             assert answer.error["message"]
+
+
+def test_a_name_or_a_filter_with_nul_is_refused_and_not_looked_for(scene: Scene) -> None:
+    """The database knows no such text; the contract's messages and a path can hold it."""
+    org = f"/v1/admin/{scene.org}"
+    paths = [
+        f"{org}/budgets/a%00b", f"{org}/webhooks/a%00b", f"{org}/rateLimits/a%00b",
+        f"{org}/providerCredentials/a%00b", f"{org}/auditEntries?actor=%00",
+        f"{org}/auditEntries?resource=a%00",
+    ]  # fmt: skip
+    with HttpConnection(scene.gateway, scene.keys["owner"]) as http:
+        for path in paths:
+            answer = http.ask(path)
+            assert (answer.status, answer.error["code"]) == (400, "invalid_value"), path
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("GetBudget", {"name": f"{scene.org}/budgets/a\0b"}),
+        ("ListAuditEntries", {"parent": scene.org, "actor": "\0"}),
+        ("UpdateBudget", {"budget": {"name": f"{scene.org}/budgets/a\0b"}}),
+        ("GetWebhook", {"name": f"{scene.org}/webhooks/a\0b"}),
+    ]
+    for rpc, fields in asked:
+        kind = GetMessageClass(METHODS[f"AdminService.{rpc}"].input_type)
+        with pytest.raises(grpc.RpcError) as caught:
+            scene.invoke(f"AdminService.{rpc}", kind(**fields), scene.keys["owner"])
+        assert Refusal.of(caught.value).reason == "FIELD_INVALID", rpc
+
+
+def test_numbers_and_texts_that_no_row_can_hold_are_refused(scene: Scene) -> None:
+    """JSON's numbers have no end, and a list may say one thing a hundred thousand times."""
+    org = f"/v1/admin/{scene.org}"
+    with HttpConnection(scene.gateway, scene.keys["owner"]) as http:
+
+        def change(path: str, method: str, body: dict[str, Any]) -> HttpAnswer:
+            return http.ask(path, json.dumps(body).encode(), method=method)
+
+        top_up = f"/v1/{scene.account}/autoTopUp"
+        for field in ("threshold_nanousd", "month_max_nanousd"):
+            for value in (2**63, 10**30):
+                assert change(top_up, "PATCH", {field: value}).error["param"] == field
+        budget = {"display_name": "\x1b]0;x\x07", "amount_nanousd": 1, "period": "day"}
+        made = change(f"{org}/budgets", "POST", {"budget_id": "escaped", "budget": budget})
+        assert made.error["param"] == "budget.display_name"
+        hook = {"webhook_id": "often", "webhook": {"url": "https://example.com/"}}
+        assert change(f"{org}/webhooks", "POST", hook).status == 200
+        told = change(f"{org}/webhooks/often", "PATCH", {"events": ["budget.warning"] * 100_000})
+        assert told.json["events"] == ["budget.warning"]
