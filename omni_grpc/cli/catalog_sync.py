@@ -11,6 +11,7 @@ import msgspec
 import rich.progress
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from omni_grpc.administration import sync_audit
 from omni_grpc.audit import Actor
@@ -47,10 +48,10 @@ NEEDS_ACCEPTANCE: Final = 3
 ACTOR: Final = "omni-grpc catalog sync"
 
 _STATES: Final = {
-    Stage.READ: "[green]read[/]",
-    Stage.UNCHANGED: "[green]unchanged[/]",
-    Stage.FAILED: "[red]failed[/]",
-    Stage.REFUSED: "[yellow]waits for --accept[/]",
+    Stage.READ: Text("read", style="green"),
+    Stage.UNCHANGED: Text("unchanged", style="green"),
+    Stage.FAILED: Text("failed", style="red"),
+    Stage.REFUSED: Text("waits for --accept", style="yellow"),
 }
 
 
@@ -276,13 +277,15 @@ def _print_validation(found: Validation) -> None:
     table = table_of("source", "offers", "last read", "unreadable", "state")
     stale = {one.name for one in found.stale}
     for one in found.sources:
-        state = f"[red]{one.failure}[/]" if one.failure else "[green]fine[/]"
+        state = Text(one.failure, style="red") if one.failure else Text("fine", style="green")
+        if one.name in stale:
+            state = Text("silent for over a week", style="yellow")
         table.add_row(
             one.name,
             f"{one.offer_count:,}",
             f"{one.read_time:%Y-%m-%d %H:%M}" if one.read_time else "never",
             f"{len(one.faults):,}" if one.faults else "",
-            "[yellow]silent for over a week[/]" if one.name in stale else state,
+            state,
         )
     console.print(table)
     for fault in [fault for one in found.sources for fault in one.faults][:10]:

@@ -23,7 +23,7 @@ from omni_grpc.billing.usage import (
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.moments import moment_of
 from omni_grpc.cli.opening import Rooms
-from omni_grpc.cli.working import Place, console, print_json, work_in
+from omni_grpc.cli.working import Place, console, plain, print_json, work_in
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.limits import PAGE_SIZE_MAX
 from omni_grpc.core.money import NANO_PER_USD
@@ -147,7 +147,7 @@ def _table(
         show_footer=True,
     )
     for row in rows:
-        names = [str(getattr(row, one.value)) or "-" for one in shown]
+        names = [plain(str(getattr(row, one.value)) or "-") for one in shown]
         table.add_row(row.start.strftime(_FORMATS[bucket]), *names, *_cells(row.sums))
     table.columns[0].footer = "total"
     for column, text in zip(table.columns[1 + len(shown) :], _cells(total), strict=True):

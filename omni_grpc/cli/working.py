@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.style import StyleType
 from rich.table import Column, Table
+from rich.text import Text
 
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.opening import (
@@ -67,9 +69,30 @@ def amount_of(option: str, usd: str, *, low: int = 1) -> int:
     return amount
 
 
+def plain(text: str) -> Text:
+    """A text as it is: tenants wrote many of them, and none is markup or moves the cursor."""
+    return Text("".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in text))
+
+
+class PlainTable(Table):
+    """A table whose texts are all plain."""
+
+    def add_row(
+        self,
+        *renderables: RenderableType | None,
+        style: StyleType | None = None,
+        end_section: bool = False,
+    ) -> None:
+        """Adds a row, as `Table` does."""
+        cells = (plain(one) if isinstance(one, str) else one for one in renderables)
+        super().add_row(*cells, style=style, end_section=end_section)
+
+
 def table_of(first: str, *rest: str) -> Table:
     """A table in which nothing is cut off, and the first column, an id, can be copied whole."""
-    return Table(Column(first, no_wrap=True), *(Column(header, overflow="fold") for header in rest))
+    return PlainTable(
+        Column(first, no_wrap=True), *(Column(header, overflow="fold") for header in rest)
+    )
 
 
 def print_json(value: object) -> None:
