@@ -25,12 +25,12 @@ from omni_grpc.audit import Actor
 from omni_grpc.cli.opening import (
     JOURNAL_FOLDER,
     Rooms,
+    at_home,
     data_folder,
     database_of,
     rooms_of,
     settings_of,
     url_of,
-    with_local_secret,
 )
 from omni_grpc.cli.sources import SIMULATOR_ID, all_facts, seed_catalog
 from omni_grpc.cli.workers import run_workers
@@ -48,8 +48,6 @@ DEV: Final = Actor(name="omni-grpc dev")
 FIRST_CREDITS_NANOUSD: Final = 10 * NANO_PER_USD
 KEYS_FILE: Final = "dev.json"
 STRIPE_EVENTS_PATH: Final = "/v1/webhooks/stripe"
-ON_AT_HOME: Final = ("wallet_sign_in", "wallet_headers", "webhook_private_hosts")
-"""What is off in `serve`, and on here unless it is set."""
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -88,12 +86,11 @@ async def _dev(
     overrides: dict[str, object], folder: Path, ready_file: Path | None, config: Path | None
 ) -> None:
     settings = settings_of(config, overrides)
-    on = {name: True for name in ON_AT_HOME if name not in settings.model_fields_set}
-    settings = settings.model_copy(update={"reflection": True, **on})
+    settings = settings.model_copy(update={"reflection": True})
     if not {"log_format", "log_level"} & settings.model_fields_set:
         settings = settings.model_copy(update={"log_format": "console", "log_level": "warning"})
     configure_logs(settings)
-    settings = with_local_secret(settings, folder)
+    settings = at_home(settings, folder)
     if settings.journal_dir is None:
         settings = settings.model_copy(update={"journal_dir": folder / JOURNAL_FOLDER})
     where = "DATABASE_URL" if settings.database_url else f"embedded, in {folder}"

@@ -22,6 +22,8 @@ DATABASE_FOLDER = "postgres"
 JOURNAL_FOLDER = "journal"
 SECRET_FILE = "key_hash_secret"  # noqa: S105 - a file's name
 MASTER_KEY_FILE = "credential_master_key"
+ON_AT_HOME = ("wallet_sign_in", "wallet_headers", "webhook_private_hosts")
+"""What is off in `serve`, and on in `dev`."""
 
 LEDGER_SECONDS_MAX = 5.0
 """How long a command waits for the ledger before it says that the database is away."""
@@ -58,12 +60,15 @@ def data_folder(given: Path | None) -> Path:
     return folder
 
 
-def with_local_secret(settings: Settings, folder: Path) -> Settings:
-    """The settings with a key hash secret and a master key for credentials.
+def at_home(settings: Settings, folder: Path) -> Settings:
+    """The settings as `dev` has them, for it and for commands on its folder.
 
-    Each is the operator's, or the one that the folder keeps.
+    The key hash secret and the master key for credentials are the operator's, or those that the
+    folder keeps; what is open on one's own machine alone is on unless it is set.
     """
-    update = {}
+    update: dict[str, object] = {
+        name: True for name in ON_AT_HOME if name not in settings.model_fields_set
+    }
     if settings.key_hash_secret is None:
         update["key_hash_secret"] = secret_file(folder / SECRET_FILE)
     if settings.credential_master_key is None and settings.credential_master_key_file is None:

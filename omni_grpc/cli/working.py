@@ -15,15 +15,17 @@ from rich.text import Text
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.opening import (
     Rooms,
+    at_home,
     data_folder,
     database_of,
     rooms_of,
     settings_of,
-    with_local_secret,
+    url_of,
 )
 from omni_grpc.core.limits import AMOUNT_NANOUSD_MAX
 from omni_grpc.core.money import nanousd_from_usd, usd_text
 from omni_grpc.settings import Settings
+from omni_grpc.storage import pending
 
 T = TypeVar("T")
 console = Console(highlight=False)
@@ -42,15 +44,19 @@ def work_in(place: Place, work: Callable[[Settings, Rooms], Awaitable[T]]) -> T:
     settings = settings_of(place.config)
     folder = None if settings.database_url is not None else data_folder(place.data_dir)
     if folder is not None:
-        settings = with_local_secret(settings, folder)
+        settings = at_home(settings, folder)
     return asyncio.run(_work_in(settings, folder, work))
 
 
 async def _work_in(
     settings: Settings, folder: Path | None, work: Callable[[Settings, Rooms], Awaitable[T]]
 ) -> T:
-    async with database_of(settings, folder) as complete, rooms_of(complete) as rooms:
-        return await work(complete, rooms)
+    async with database_of(settings, folder) as complete:
+        if waiting := await asyncio.to_thread(pending, url_of(complete)):
+            names = ", ".join(f"{one.number:04d}_{one.name}" for one in waiting)
+            raise CommandError(f"The database lacks {names}: run `omni-grpc migrate` first.")
+        async with rooms_of(complete) as rooms:
+            return await work(complete, rooms)
 
 
 def amount_of(option: str, usd: str, *, low: int = 1) -> int:
