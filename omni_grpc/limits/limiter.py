@@ -245,14 +245,16 @@ def _no_room(claim: Claim, answer: Answer) -> RateLimited:
     wait_s = max(1, math.ceil(1000 * (answer.wait_s or 0.0))) / 1000  # never too early
     match claim.kind:
         case Kind.REQUESTS:
-            why = f"allows {claim.limit} requests in any 60 seconds, and that many began"
+            unit = "request" if claim.limit == 1 else "requests"
+            why = f"allows {claim.limit} {unit} in any 60 seconds, and that many began"
         case Kind.TOKENS:
             why = (
                 f"allows {claim.limit} tokens in any 60 seconds; {answer.used} are used or "
                 f"reserved, and this call may use {claim.amount} more"
             )
         case Kind.CONCURRENT:
-            why = f"allows {claim.limit} calls at once, and that many are running"
+            unit = "call" if claim.limit == 1 else "calls"
+            why = f"allows {claim.limit} {unit} at once, and that many are running"
     when = (
         "Try again when one of them has ended"
         if claim.kind is Kind.CONCURRENT
