@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from omni_grpc.billing import Ledger
 from omni_grpc.core.clock import Clock
-from omni_grpc.core.errors import AlreadyExists
+from omni_grpc.core.errors import AlreadyExists, RequestIdReused
 from omni_grpc.core.payments import Payment
 from omni_grpc.identity import AddressLimits, Callers, Identity, Org, Role, TrustedProxies
 from omni_grpc.identity.user_principal_store import UserPrincipalStore
@@ -72,7 +72,7 @@ def _gift(ledger: Ledger, amount_nanousd: int) -> "Gift":
                 request_id="omni/sign-up",
                 payment=Payment("omni:sign-up", wallet),
             )
-        except AlreadyExists:  # given before, when another amount was set
+        except (AlreadyExists, RequestIdReused):  # given before, when another amount was set
             return
 
     return give

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from test_stripe_cards import TEN, Shop, make_shop, shop
 
+from omni_grpc.billing.invariants import check
+from omni_grpc.catalog import CatalogStore
 from omni_grpc.core.errors import ProviderUnavailable
 from omni_grpc.topups import State, TopUp
 
@@ -69,6 +71,24 @@ async def test_a_dispute_in_another_currency_takes_all_of_it(shop: Shop) -> None
     happen(shop, "charge.dispute.funds_withdrawn", dispute, amount=920, currency="eur")
     await shop.tell("charge.dispute.funds_withdrawn")
     assert await state(shop, top_up) == (State.REVERSED, TEN, 0)
+
+
+async def test_a_dispute_while_calls_hold_what_was_bought_is_no_fault_of_the_books(
+    shop: Shop,
+) -> None:
+    _, intent = await paid(shop)
+    of = {"account_id": shop.org.account_id, "org_id": shop.org.org_id}
+    hold = await shop.rooms.ledger.create_hold(
+        **of, key_id=1, amount=7_000_000_000, seconds=60, request_id="hold"
+    )
+    shop.stripe.dispute(intent)
+    await shop.tell("charge.dispute.funds_withdrawn")
+    database = shop.rooms.database
+    assert await check(database, prices=CatalogStore(database).prices) == []
+    await shop.rooms.ledger.settle_hold(
+        **of, hold_id=hold.id, amount=7_000_000_000, request_id="settle"
+    )
+    assert await shop.balance() == -7_000_000_000
 
 
 # --- saved cards ----------------------------------------------------------------------------------

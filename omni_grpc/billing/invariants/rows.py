@@ -31,6 +31,8 @@ class Wallet(NamedTuple):
     snapshot_entry: int | None
     snapshot_credits: int | None
     snapshot_debits: int | None
+    reversed: int
+    """Payments that were taken back, where more is held than is there."""
 
 
 class Entry(NamedTuple):

@@ -21,7 +21,10 @@ SELECT id, kind, credits_posted, debits_posted, entry_count, pg_current_snapshot
 WALLETS: Final = """
 SELECT a.id, a.credits_posted, a.debits_posted, a.debits_pending, a.entry_count,
        coalesce(p.entry, 0), coalesce(p.balance_after, 0),
-       s.entry_count, s.credits_posted, s.debits_posted
+       s.entry_count, s.credits_posted, s.debits_posted,
+       CASE WHEN a.credits_posted - a.debits_posted < a.debits_pending THEN (
+         SELECT coalesce(sum(amount), 0)::bigint FROM posting
+          WHERE wallet = a.id AND entry IS NOT NULL AND kind = 'B') ELSE 0 END
   FROM (SELECT * FROM account WHERE kind = 1 AND id > %s ORDER BY id LIMIT %s) a
   LEFT JOIN LATERAL (
     SELECT entry, balance_after FROM posting WHERE wallet = a.id AND entry IS NOT NULL
