@@ -20,6 +20,7 @@ from omni_grpc.completion.stored_responses import (
     RESPONSE_SEAL_PURPOSE,
     KeptResponse,
     StoredResponses,
+    place_of,
 )
 
 __all__ = [
@@ -51,4 +52,5 @@ __all__ = [
     "StoredResponses",
     "checked_request_id",
     "page_size",
+    "place_of",
 ]

@@ -6,7 +6,7 @@ is not kept.
 """
 
 import asyncio
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 import structlog
@@ -15,6 +15,7 @@ from omni_grpc.completion.store import ResponseStore, StoredRow
 from omni_grpc.core.errors import FieldInvalid, NotFound, OmniError, TooLarge
 from omni_grpc.core.ids import AccountId, CallId
 from omni_grpc.core.limits import MESSAGE_COUNT_MAX, REQUEST_BYTES_MAX
+from omni_grpc.identity import Principal
 from omni_grpc.storage import SealBrokenError, Sealer
 
 log = structlog.get_logger(__name__)
@@ -40,11 +41,28 @@ _SECONDS_OF_HOUR: Final = 3_600
 _ACCOUNT_BYTES: Final = 8
 
 
+Place: TypeAlias = tuple[int, ...]
+"""Where in an organisation a caller belongs: nowhere in particular, in a team, in an environment of
+a team. It sees what is of its place and of those in it."""
+
+
+def place_of(principal: Principal) -> Place:
+    """The ids of a caller's team and environment, as far as it has them."""
+    found = (principal.team_id, principal.environment_id)
+    return tuple(one for one in found if one is not None)
+
+
 class KeptResponse(msgspec.Struct, frozen=True):
     """A response as it was answered, and the input items that were new in its request."""
 
     response: msgspec.Raw
     items: tuple[msgspec.Raw, ...]
+    place: Place = ()
+    """Where who asked for it belongs."""
+
+    def is_seen_from(self, place: Place) -> bool:
+        """Whether a caller of that place may have it."""
+        return self.place[: len(place)] == place
 
 
 class _Output(msgspec.Struct, frozen=True):
@@ -90,29 +108,36 @@ class StoredResponses:
             return False
         return True
 
-    async def get(self, account_id: AccountId, call_id: CallId) -> KeptResponse:
+    async def get(self, account_id: AccountId, call_id: CallId, place: Place) -> KeptResponse:
         """A response.
 
         Raises:
-            NotFound: there is none, not any more, or it is not this account's.
+            NotFound: there is none, not any more, or it is not for this account and this place.
             LedgerUnavailable: the database does not answer.
         """
         rows = await self._store.chain(account_id, call_id, count_max=1, bytes_max=CHAIN_BYTES_MAX)
         if not rows:
             raise self._no_response()
-        return self._open(account_id, rows[0])
+        kept = self._open(account_id, rows[0])
+        if not kept.is_seen_from(place):
+            raise self._no_response()
+        return kept
 
-    async def delete(self, account_id: AccountId, call_id: CallId) -> None:
+    async def delete(self, account_id: AccountId, call_id: CallId, place: Place) -> None:
         """Deletes a response. What continues it cannot be continued any more.
 
         Raises:
-            NotFound: there is none, not any more, or it is not this account's.
+            NotFound: there is none, not any more, or it is not for this account and this place.
             LedgerUnavailable: the database does not answer.
         """
+        if place:
+            await self.get(account_id, call_id, place)
         if not await self._store.delete(account_id, call_id):
             raise self._no_response()
 
-    async def conversation(self, account_id: AccountId, call_id: CallId) -> list[msgspec.Raw]:
+    async def conversation(
+        self, account_id: AccountId, call_id: CallId, place: Place
+    ) -> list[msgspec.Raw]:
         """All items of a conversation up to the end of a response: input and output, in order.
 
         Raises:
@@ -130,7 +155,7 @@ class StoredResponses:
         rows = await self._store.chain(
             account_id, call_id, count_max=CHAIN_COUNT_MAX, bytes_max=CHAIN_BYTES_MAX
         )
-        if not rows:
+        if not rows or not self._open(account_id, rows[0]).is_seen_from(place):
             raise FieldInvalid(
                 f"{field} names no response that is kept: it was sent with store: false, is older "
                 f"than {self._hours:g} hours, or was deleted. Send the earlier items as input.",

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from omni_grpc.completion import Call, Chats, Gates, KeptResponse, StoredResponses
+from omni_grpc.completion import Call, Chats, Gates, KeptResponse, StoredResponses, place_of
 from omni_grpc.core.chat import ChatCompletion, ChatRequest, ChatStarted
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid, NotFound, OmniError
@@ -134,7 +134,7 @@ class ResponseRoutes:
     async def _earlier(self, call: Call, order: Order) -> list[msgspec.Raw]:
         if order.wire.previous_response_id is None:
             return []
-        return await self._stored.conversation(_account(call), _previous(order))
+        return await self._stored.conversation(_account(call), _previous(order), _place(call))
 
     async def _keep(
         self, call: Call, order: Order, completion: ChatCompletion, whole: dict[str, object]
@@ -142,7 +142,7 @@ class ResponseRoutes:
         if not whole["store"]:
             return
         previous = None if order.wire.previous_response_id is None else _previous(order)
-        kept = KeptResponse(msgspec.Raw(_encode(whole)), order.items)
+        kept = KeptResponse(msgspec.Raw(_encode(whole)), order.items, _place(call))
         call_id = CallId(UUID(completion.call_id))
         whole["store"] = await self._stored.keep(_account(call), call_id, previous, kept)
 
@@ -159,7 +159,7 @@ class ResponseRoutes:
         """
         call_id = _named(exchange)
         if exchange.scope["method"] == "DELETE":
-            await self._stored.delete(_account(call), call_id)
+            await self._stored.delete(_account(call), call_id, _place(call))
             gone = {"id": response_id(str(call_id)), "object": "response", "deleted": True}
             await _answer(exchange, call, _encode(gone))
             return
@@ -167,7 +167,7 @@ class ResponseRoutes:
             raise FeatureUnsupported(
                 "stream: a kept response is not streamed again; leave it out.", field="stream"
             )
-        kept = await self._stored.get(_account(call), call_id)
+        kept = await self._stored.get(_account(call), call_id, _place(call))
         await _answer(exchange, call, bytes(kept.response))
 
     async def input_items(self, exchange: Exchange, call: Call) -> None:
@@ -183,7 +183,7 @@ class ResponseRoutes:
         order = fields.get("order", "desc")
         if order not in ("asc", "desc"):
             raise FieldInvalid("order must be asc or desc.", field="order")
-        kept = await self._stored.get(_account(call), call_id)
+        kept = await self._stored.get(_account(call), call_id, _place(call))
         items = item_resources(kept.items, call_id)
         if order == "desc":
             items.reverse()
@@ -231,6 +231,12 @@ def _account(call: Call) -> AccountId:
     if call.principal is None:
         raise RuntimeError("the call did not come through the auth gate")
     return call.principal.account_id
+
+
+def _place(call: Call) -> tuple[int, ...]:
+    if call.principal is None:
+        raise RuntimeError("the call did not come through the auth gate")
+    return place_of(call.principal)
 
 
 def _previous(order: Order) -> CallId:

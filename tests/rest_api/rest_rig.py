@@ -40,6 +40,8 @@ from omni_grpc.storage import Sealer
 KEY = "omni_test"
 BILLING_KEY = "omni_billing_only"
 OTHER_KEY = "omni_other_org"
+WEB_KEY, WEB_LIVE_KEY, OPS_KEY = "omni_web", "omni_web_live", "omni_ops"
+"""Of teams of the first key's organisation; the second is of an environment of the first's."""
 ACCOUNT, OTHER_ACCOUNT = AccountId(1000), AccountId(1001)
 MODEL = "sim/fast"
 
@@ -47,7 +49,13 @@ Complete = Callable[[Call, ChatRequest], Awaitable[ChatCompletion]]
 Stream = Callable[[Call, ChatRequest], AsyncIterator[ChatEvent]]
 
 
-def principal(org: str, account: AccountId, *scopes: Scope) -> Principal:
+def principal(
+    org: str,
+    account: AccountId,
+    *scopes: Scope,
+    team_id: int | None = None,
+    environment_id: int | None = None,
+) -> Principal:
     return Principal(
         key_id=KeyId(7),
         key_prefix="test",
@@ -55,11 +63,13 @@ def principal(org: str, account: AccountId, *scopes: Scope) -> Principal:
         org_slug=org,
         account_id=account,
         scopes=frozenset(scopes),
+        team_id=team_id,
+        environment_id=environment_id,
     )
 
 
 class KeyList:
-    """Identity: three keys, and a database that can be away."""
+    """Identity: some keys, and a database that can be away."""
 
     def __init__(self) -> None:
         self.away = False
@@ -67,6 +77,9 @@ class KeyList:
             KEY: principal("acme", ACCOUNT, Scope.INFERENCE, Scope.BILLING),
             BILLING_KEY: principal("acme", ACCOUNT, Scope.BILLING),
             OTHER_KEY: principal("other", OTHER_ACCOUNT, Scope.INFERENCE, Scope.BILLING),
+            WEB_KEY: principal("acme", ACCOUNT, Scope.INFERENCE, team_id=1),
+            WEB_LIVE_KEY: principal("acme", ACCOUNT, Scope.INFERENCE, team_id=1, environment_id=5),
+            OPS_KEY: principal("acme", ACCOUNT, Scope.INFERENCE, team_id=2),
         }
 
     async def authenticate(self, presented: str | None) -> Principal:

@@ -8,7 +8,16 @@ import msgspec
 import pytest
 from raw_client import RawClient
 from responses_client import PATH, ask, events_of, response_of
-from rest_rig import BILLING_KEY, KEY, OTHER_KEY, Service, completion
+from rest_rig import (
+    BILLING_KEY,
+    KEY,
+    OPS_KEY,
+    OTHER_KEY,
+    WEB_KEY,
+    WEB_LIVE_KEY,
+    Service,
+    completion,
+)
 
 from omni_grpc.completion import Call, stored_responses
 from omni_grpc.core.chat import Answer, ChatCompletion, ChatRequest, ReasoningBlock, ToolCall
@@ -98,6 +107,38 @@ async def test_another_tenant_finds_nothing(keeping: Service, client: RawClient)
     assert (await client.get(one, key=BILLING_KEY)).status == 403
     assert (await client.get(one, key=None)).status == 401
     assert (await client.get(one, key=KEY)).status == 200
+
+
+async def test_a_team_finds_nothing_of_another_and_its_organisation_all(
+    client: RawClient,
+) -> None:
+    """Ids of responses are those of calls, which whoever sees the bills of all teams sees."""
+    asked = ask("Hello", store=True)
+    made = {
+        key: response_of(await client.ask(asked, path=PATH, key=key))["id"]
+        for key in (KEY, WEB_KEY, WEB_LIVE_KEY, OPS_KEY)
+    }
+    seen = {
+        KEY: {KEY, WEB_KEY, WEB_LIVE_KEY, OPS_KEY},
+        WEB_KEY: {WEB_KEY, WEB_LIVE_KEY},
+        WEB_LIVE_KEY: {WEB_LIVE_KEY},
+        OPS_KEY: {OPS_KEY},
+    }
+    for key, its in seen.items():
+        for owner, response in made.items():
+            status = 200 if owner in its else 404
+            one = f"{PATH}/{response}"
+            assert (await client.get(one, key=key)).status == status
+            assert (await client.get(f"{one}/input_items", key=key)).status == status
+            goes_on = ask(previous_response_id=response)
+            answer = await client.ask(goes_on, path=PATH, key=key)
+            assert answer.status == (200 if owner in its else 400)
+            if status == 404:
+                answer = await client.ask(method="DELETE", path=one, key=key)
+                assert answer.status == 404
+    for key, response in made.items():
+        answer = await client.ask(method="DELETE", path=f"{PATH}/{response}", key=key)
+        assert answer.status == 200
 
 
 async def test_a_row_that_was_moved_or_changed_does_not_open(
