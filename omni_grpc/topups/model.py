@@ -161,9 +161,9 @@ class AutoTopUp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What webhooks are told of a top-up."""
+    """What webhooks are told of a top-up; its name is filled in where it is written down."""
 
-    top_up: str
+    top_up: str = ""
     amount_nanousd: int
     credited_nanousd: int
     payment_id: str

@@ -35,7 +35,7 @@ RETURNING {_COLUMNS}
 """  # noqa: S608 - the columns are ours, here and below
 
 LOW: Final = """
-a.active AND a.payment_method <> ''
+a.active AND a.payment_method <> '' AND o.suspend_time IS NULL
 AND w.credits_posted - w.debits_posted - w.debits_pending < a.threshold
 AND NOT EXISTS (SELECT FROM top_up t
                  WHERE t.org_id = a.org_id AND t.automatic AND t.state IN ('O', 'P'))
@@ -44,7 +44,8 @@ AND (a.month_max IS NULL OR a.month_max >= a.amount + (
    WHERE t.org_id = a.org_id AND t.automatic AND t.state IN ('S', 'R')
      AND t.create_time >= date_trunc('month', clock_timestamp(), 'UTC')))
 """
-"""When an account (`w`) buys by its setting (`a`); what was charged and taken back was charged."""
+"""When the account (`w`) of an organisation (`o`) buys by its setting (`a`). What was charged and
+taken back was charged."""
 
 # Of all servers that saw a low account one makes the top-up: the others wait here, and then see
 # either it under way or what it bought.
@@ -103,7 +104,8 @@ UPDATE top_up SET state = %(state)s, message = %(message)s, check_time = NULL, p
 WHERE id = %(id)s AND (state = 'O' OR state = 'P' AND %(state)s <> 'E') RETURNING {_COLUMNS}
 """  # noqa: S608
 
-# An automatic top-up that failed is the last one, until somebody has looked at the card.
+# An automatic top-up that failed is the last one, until somebody has looked at the card; so is any
+# payment that was taken back, which would else be charged anew at once.
 _STOP_AUTOMATIC: Final = """
 UPDATE auto_top_up SET active = false, fault = %s, revision = revision + 1
 WHERE org_id = %s AND active
@@ -141,11 +143,15 @@ UPDATE top_up t SET reversed = x.taken, message = %s,
 FROM (SELECT payment_taken(posting) AS taken FROM payment
        WHERE network = %s AND payment_id = %s) x
 WHERE t.network = %s AND t.payment_id = %s
+RETURNING t.org_id
 """
 _REVERSAL: Final = """
 SELECT p.wallet, v.amount FROM payment_reversal v JOIN posting p ON p.id = v.posting AND p.n = 0
 WHERE v.network = %s AND v.reversal_id = %s
 """
+
+
+_SLUG: Final = "SELECT slug FROM org WHERE id = %s"
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,7 +265,7 @@ class TopUpStore:
             }
             found = await (await cursor.execute(_SUCCEEDED, values)).fetchone()
             if found is not None:
-                await enqueue(connection, top_up.org_id, "top_up.succeeded", told)
+                await _tell(connection, top_up, "top_up.succeeded", told)
             return found
 
         return await self._database.transaction(work)
@@ -274,7 +280,7 @@ class TopUpStore:
             if found is not None and state is State.FAILED:
                 if top_up.automatic:
                     await connection.execute(_STOP_AUTOMATIC, (message, top_up.org_id))
-                await enqueue(connection, top_up.org_id, "top_up.failed", told)
+                await _tell(connection, top_up, "top_up.failed", told)
             return found
 
         return await self._database.transaction(work)
@@ -312,7 +318,10 @@ class TopUpStore:
             if row is None:
                 return None
             named = (network, payment_id)
-            await connection.execute(_REVERSED, (why, *named, *named))
+            changed = await connection.execute(_REVERSED, (why, *named, *named))
+            top_up = await changed.fetchone()
+            if top_up is not None and row[0]:
+                await connection.execute(_STOP_AUTOMATIC, (why, top_up[0]))
             return row[0], row[2]
 
         return await self._database.transaction(work)
@@ -337,3 +346,10 @@ def _top_up(*, method: str, state: str, **columns: Any) -> TopUp:  # as the colu
 
 def _compared(*, same: bool, **columns: Any) -> tuple[TopUp, bool]:  # likewise
     return _top_up(**columns), same
+
+
+async def _tell(connection: Connection, top_up: TopUp, event: str, told: Told) -> None:
+    cursor = connection.cursor(row_factory=tuple_row)
+    row: Any = await (await cursor.execute(_SLUG, (top_up.org_id,))).fetchone()
+    name = f"accounts/{row[0]}/topUps/{top_up.id}"
+    await enqueue(connection, top_up.org_id, event, msgspec.structs.replace(told, top_up=name))

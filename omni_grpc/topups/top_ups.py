@@ -476,7 +476,6 @@ def pending_error(top_up: TopUp) -> PaymentPending:
 
 def _told(top_up: TopUp, message: str, paid: Paid | None = None) -> Told:
     return Told(
-        top_up=str(top_up.id),
         amount_nanousd=top_up.amount,
         credited_nanousd=0 if paid is None else paid.amount,
         payment_id="" if paid is None else paid.payment.id,
