@@ -53,8 +53,11 @@ async def _work_in(
 ) -> T:
     async with database_of(settings, folder) as complete:
         if waiting := await asyncio.to_thread(pending, url_of(complete)):
-            names = ", ".join(f"{one.number:04d}_{one.name}" for one in waiting)
-            raise CommandError(f"The database lacks {names}: run `omni-grpc migrate` first.")
+            first = f"{waiting[0].number:04d}_{waiting[0].name}"
+            raise CommandError(
+                f"The database lacks {len(waiting)} migrations, from {first} on: run "
+                "`omni-grpc migrate` first."
+            )
         async with rooms_of(complete) as rooms:
             return await work(complete, rooms)
 
