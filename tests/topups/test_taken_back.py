@@ -111,7 +111,29 @@ async def test_what_was_bought_and_disputed_counts_in_its_month(shop: Shop) -> N
     shop.stripe.dispute(top_up.payment_id)
     await shop.tell("charge.dispute.funds_withdrawn")
     assert await shop.balance() == TEN
+    await shop.automatic_at(2 * TEN, month_max=TEN)
     assert await shop.desk.buy_for_low() == 0
+
+
+@pytest.mark.parametrize("how", ["refund", "dispute"])
+async def test_what_is_taken_back_is_not_charged_anew_by_itself(shop: Shop, how: str) -> None:
+    await shop.saved_card()
+    await shop.automatic_at(TEN)
+    (top_up,) = await shop.top_ups.of_account(shop.org.account_id, None, 2)
+    getattr(shop.stripe, how)(top_up.payment_id)
+    await shop.desk.catch_up()
+    assert (await shop.balance(), await shop.desk.buy_for_low()) == (0, 0)
+    setting = await shop.automatic.get(shop.org.org_id)
+    assert (setting.active, setting.fault) == (False, f"The payment was {how.rstrip('e')}ed.")
+
+
+async def test_a_suspended_organisation_buys_nothing(shop: Shop) -> None:
+    await shop.saved_card()
+    await shop.automatic_at(2 * TEN)
+    (seen,) = await shop.automatic.due(20)
+    await shop.rooms.database.execute("UPDATE org SET suspend_time = clock_timestamp()")
+    assert await shop.desk.buy_for_low() == 0
+    assert await shop.top_ups.create_automatic(seen.org_id, seen.account_id, seen.amount) is None
 
 
 async def test_a_saved_card_that_is_gone_stops_the_buying_and_says_why(
