@@ -16,8 +16,8 @@ from omni_grpc.administration.access import TENANTS, Access
 from omni_grpc.administration.operation import Caller, Nothing, Operation, Page, writable
 from omni_grpc.audit import Change, append
 from omni_grpc.completion import PageTokens, page_size
-from omni_grpc.core.errors import FieldInvalid
-from omni_grpc.identity import Permission
+from omni_grpc.core.errors import FieldInvalid, ScopeMissing
+from omni_grpc.identity import Permission, Scope
 from omni_grpc.providers import OwnAccountFault, OwnForms
 from omni_grpc.storage import Connection
 from omni_grpc.vault import Owner, Secret, Stored, Told, Vault, missing
@@ -189,6 +189,8 @@ class ProviderCredentialOperations:
                 field="provider_credential_id",
             )
         given = asked.provider_credential
+        if given.fee_ppm is not None and not caller.is_operator:
+            raise _price_is_the_operators()
         secret = Secret(given.secret.strip(), dict(given.variables))
         await self._check(given.provider, secret)
         made = await self._vault.create(
@@ -227,6 +229,10 @@ class ProviderCredentialOperations:
         """Changes a credential, or replaces its secret."""
         given = asked.provider_credential
         changes = writable(given, asked.update_mask, "provider_credential")
+        if "fee_ppm" in changes and not caller.is_operator:
+            if "fee_ppm" in asked.update_mask:
+                raise _price_is_the_operators()
+            del changes["fee_ppm"]
         if "secret" in changes:
             changes["secret"] = given.secret.strip()
         if "weight" in changes and given.weight is None:
@@ -280,6 +286,14 @@ class ProviderCredentialOperations:
                 field=field,
             )
         return await self._owner(caller, match["parent"], field=field), match["id"]
+
+
+def _price_is_the_operators() -> ScopeMissing:
+    return ScopeMissing(
+        "Only whoever runs the service says what calls with one's own credentials cost: setting "
+        f"`fee_ppm` needs the scope `{Scope.ADMIN}`.",
+        metadata={"scope": Scope.ADMIN.value},
+    )
 
 
 def _told(

@@ -341,6 +341,22 @@ def test_an_estimate_and_an_explanation_have_the_fee(rig: Rig) -> None:
     assert "at 10 % of the price" in own["reason"]
 
 
+def test_no_tenant_says_itself_what_its_calls_cost(rig: Rig) -> None:
+    tenant, _ = owning(rig, fee_ppm=100_000)
+    with rig.gateway.admin() as omni:
+        key = omni.create_api_key(f"orgs/{tenant.org}", scopes=["management"]).secret
+    given = {"provider": "sim", "secret": new_key()}
+    made = {"provider_credential_id": "free", "provider_credential": {**given, "fee_ppm": 0}}
+    folder = f"/v1/admin/orgs/{tenant.org}/providerCredentials"
+    path = f"/v1/admin/{name_of(tenant, 'main')}"
+    assert rig.ask(key, folder, made).status == 403
+    assert rig.ask(key, path, {"fee_ppm": 0}, "PATCH").status == 403
+    changed = rig.ask(key, path, {"weight": 7}, "PATCH")
+    assert changed.status == 200, changed.body
+    assert (changed.json["weight"], changed.json["fee_ppm"]) == (7, 100_000)
+    assert rig.ask(key, folder, {**made, "provider_credential": given}).status == 200
+
+
 # --- administration -------------------------------------------------------------------------------
 def test_a_secret_goes_in_and_never_comes_out(rig: Rig) -> None:
     tenant, key = owning(rig, fee_ppm=5)
