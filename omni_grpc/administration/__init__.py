@@ -28,6 +28,7 @@ from omni_grpc.administration.sessions import SessionOperations
 from omni_grpc.administration.statements import StatementOperations
 from omni_grpc.administration.teams import TeamOperations
 from omni_grpc.administration.top_ups import TopUpOperations
+from omni_grpc.administration.turns import Turns
 from omni_grpc.administration.users import UserOperations
 from omni_grpc.administration.webhooks import WebhookOperations, turned_off
 
@@ -52,6 +53,7 @@ __all__ = [
     "SubjectKind",
     "TeamOperations",
     "TopUpOperations",
+    "Turns",
     "UserOperations",
     "WebhookOperations",
     "alias_audit",

@@ -13,6 +13,7 @@ from typing import Any, Final
 import grpc
 from omni.admin.v1 import admin_service_pb2 as pb
 
+from omni_grpc.administration import Turns
 from omni_grpc.audit import Actor
 from omni_grpc.completion import PageTokens, page_size
 from omni_grpc.core.errors import FieldInvalid, NotFound
@@ -40,6 +41,7 @@ class PolicyServicer:
         self._policies = policies
         self._orgs = identity
         self._page_tokens = tokens
+        self._turns = Turns()
 
     async def CreateRoutingPolicy(
         self, request: pb.CreateRoutingPolicyRequest, context: _Context
@@ -48,7 +50,8 @@ class PolicyServicer:
         await self._check_parent(request.parent)
         with _in_contract("routing_policy", "routing_policy_id"):
             policy = policy_of(request.routing_policy, request.parent, request.routing_policy_id)
-            written = await self._policies.create(policy, actor=_actor())
+            async with self._turns.of(_caller().org_id):
+                written = await self._policies.create(policy, actor=_actor())
         return pb.CreateRoutingPolicyResponse(
             routing_policy=policy_message(written.entry), warnings=written.warnings
         )
@@ -65,9 +68,10 @@ class PolicyServicer:
             return policy_of(message, entry.item.scope, entry.item.name)
 
         with _in_contract("routing_policy", "routing_policy.name"):
-            written = await self._policies.change(
-                new.name, Kind.POLICY, change, etag=new.etag, actor=_actor()
-            )
+            async with self._turns.of(_caller().org_id):
+                written = await self._policies.change(
+                    new.name, Kind.POLICY, change, etag=new.etag, actor=_actor()
+                )
         return pb.UpdateRoutingPolicyResponse(
             routing_policy=policy_message(written.entry), warnings=written.warnings
         )
@@ -77,7 +81,10 @@ class PolicyServicer:
     ) -> pb.DeleteRoutingPolicyResponse:
         """Deletes a policy."""
         _reach(request.name, Kind.POLICY)
-        await self._policies.delete(request.name, Kind.POLICY, etag=request.etag, actor=_actor())
+        async with self._turns.of(_caller().org_id):
+            await self._policies.delete(
+                request.name, Kind.POLICY, etag=request.etag, actor=_actor()
+            )
         return pb.DeleteRoutingPolicyResponse()
 
     async def GetRoutingPolicy(
@@ -106,7 +113,8 @@ class PolicyServicer:
         await self._check_parent(request.parent)
         with _in_contract("experiment", "experiment_id"):
             experiment = experiment_of(request.experiment, request.parent, request.experiment_id)
-            written = await self._policies.create(experiment, actor=_actor())
+            async with self._turns.of(_caller().org_id):
+                written = await self._policies.create(experiment, actor=_actor())
         return pb.CreateExperimentResponse(
             experiment=experiment_message(written.entry), warnings=written.warnings
         )
@@ -123,9 +131,10 @@ class PolicyServicer:
             return experiment_of(message, entry.item.scope, entry.item.name)
 
         with _in_contract("experiment", "experiment.name"):
-            written = await self._policies.change(
-                new.name, Kind.EXPERIMENT, change, etag=new.etag, actor=_actor()
-            )
+            async with self._turns.of(_caller().org_id):
+                written = await self._policies.change(
+                    new.name, Kind.EXPERIMENT, change, etag=new.etag, actor=_actor()
+                )
         return pb.UpdateExperimentResponse(
             experiment=experiment_message(written.entry), warnings=written.warnings
         )
@@ -135,9 +144,10 @@ class PolicyServicer:
     ) -> pb.DeleteExperimentResponse:
         """Deletes an experiment."""
         _reach(request.name, Kind.EXPERIMENT)
-        await self._policies.delete(
-            request.name, Kind.EXPERIMENT, etag=request.etag, actor=_actor()
-        )
+        async with self._turns.of(_caller().org_id):
+            await self._policies.delete(
+                request.name, Kind.EXPERIMENT, etag=request.etag, actor=_actor()
+            )
         return pb.DeleteExperimentResponse()
 
     async def GetExperiment(
