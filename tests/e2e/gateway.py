@@ -53,14 +53,16 @@ class SimulatorThread:
     def record_of(self, call_id: str) -> CallRecord:
         """What the provider saw of a call: the gateway tells it the call's id."""
         return next(
-            record
-            for record in self.simulator.log
-            if record.headers.get("x-client-request-id") == call_id
+            record for record in self._log() if record.headers.get("x-client-request-id") == call_id
         )
+
+    def _log(self) -> tuple[CallRecord, ...]:
+        """The log as it is, read where it is written: it may grow at any moment."""
+        return self._there(lambda: self.simulator.log)
 
     def record_asked(self, mark: str) -> CallRecord | None:
         """The record of the call whose behaviour contains `mark`; None if it has not come."""
-        found = [record for record in self.simulator.log if mark in record.behaviour]
+        found = [record for record in self._log() if mark in record.behaviour]
         assert len(found) <= 1, f"the provider was called {len(found)} times for {mark}"
         return found[0] if found else None
 

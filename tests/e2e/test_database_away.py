@@ -40,9 +40,11 @@ from omni.router.v1.router_service_pb2_grpc import RouterServiceStub
 from omni_grpc_client import AsyncOmni, OmniError
 from pydantic import SecretStr
 
+from omni_grpc.audit import Actor
 from omni_grpc.cli.opening import rooms_of
 from omni_grpc.cli.sources import all_facts, seed_catalog
 from omni_grpc.core.limits import LEDGER_WAIT_SECONDS_MAX
+from omni_grpc.identity import KeyGrant, OrgPath
 from omni_grpc.settings import Settings
 from omni_grpc.simulator import CallRecord
 from omni_grpc.storage import EmbeddedPostgres, migrate
@@ -76,8 +78,11 @@ def books(postgres: EmbeddedPostgres) -> tuple[str, str, Tenant]:
         async with rooms_of(settings) as rooms:
             await seed_catalog(rooms.database, all_facts(None))
             admin = await rooms.identity.bootstrap()
-            org = await rooms.identity.create_org("away", "Away")
-            key = await rooms.identity.create_api_key("away", display_name="", created_by="test")
+            identity = rooms.identity
+            org = await identity.orgs.create(Actor(name="a test"), "away", "Away")
+            grant = KeyGrant(display_name="")
+            path = OrgPath(org="away")
+            key = await identity.keys.create(Actor(name="a test"), org.org_id, path, grant)
             await rooms.ledger.grant(
                 account_id=org.account_id,
                 org_id=org.org_id,

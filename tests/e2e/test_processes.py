@@ -482,7 +482,9 @@ def _dev(folder: Path, *arguments: str) -> Iterator[tuple[dict[str, Any], Path]]
 
 def test_dev_starts_from_nothing_and_its_commands_work_as_printed(tmp_path: Path) -> None:
     with _dev(tmp_path) as (first, printed):
-        assert set(first) == {"api_key", "admin_key", "grpc", "rest", "database_url", "pid"}
+        assert set(first) == {
+            "api_key", "admin_key", "grpc", "rest", "solana_rpc", "database_url", "pid",
+        }  # fmt: skip
         for path in (tmp_path / "ready.json", *(tmp_path / "data").glob("*.json")):
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700

@@ -356,6 +356,7 @@ async def test_tensorzero_3751_a_caller_who_leaves_while_its_answer_is_counted_t
             repeats=Repeats(worker.ledger, None),
             request_key=None,
             is_last=True,
+            is_at_fee=False,
             clock=worker.clock,
         )
     )

@@ -15,6 +15,7 @@ from omni_grpc.core.errors import (
     NotFound,
     OmniError,
     ProviderUnavailable,
+    RateLimited,
     RequestIdReused,
 )
 from omni_grpc.identity import Org
@@ -330,6 +331,21 @@ async def test_what_no_webhook_brought_is_caught_up_with(shop: Shop) -> None:
     await shop.desk.catch_up()
     await shop.desk.catch_up()
     assert await shop.balance() == TEN - 1_000_000_000
+
+
+async def test_pages_that_nobody_pays_are_not_made_without_end(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("omni_grpc.topups.top_ups.OPEN_MAX", 3)
+    first = await shop.begin(request_id="first")
+    for name in ("second", "third"):
+        await shop.begin(request_id=name)
+    with pytest.raises(RateLimited):
+        await shop.begin(request_id="fourth")
+    assert (await shop.begin(request_id="first")).id == first.id  # it is there already
+    shop.stripe.pay(first.reference)
+    await shop.top_ups.look(first)
+    assert (await shop.begin(request_id="fourth")).state is State.OPEN
 
 
 # --- automatic ----------------------------------------------------------------------------------

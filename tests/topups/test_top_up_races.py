@@ -110,3 +110,18 @@ async def test_a_late_word_of_one_payment_says_nothing_of_the_next(
     assert (await shop.top_ups._ended(begun, Unknown("late"))).state is State.OPEN
     assert (await shop.confirm(top_up, await shop.signed(top_up))).state is State.SUCCEEDED
     assert await shop.credited() == TEN
+
+
+async def test_one_that_cannot_be_read_keeps_no_other_from_its_payment(shop: Shop) -> None:
+    broken, good = await shop.begin("one"), await shop.begin("two")
+    for top_up in (broken, good):
+        presented = shop.method.read(top_up, await shop.signed(top_up))
+        assert await shop.top_ups._store.begin(top_up, presented, 0.0) is not None
+    await shop.rooms.database.execute(
+        "UPDATE top_up SET presented = '{}', check_time = check_time - interval '1 hour'"
+        " WHERE id = %s",
+        (broken.id,),
+    )
+    assert await shop.top_ups.look_at_due() == 2
+    assert (await shop.now(good)).state is State.SUCCEEDED
+    assert (await shop.now(broken)).state is State.PENDING
