@@ -75,6 +75,8 @@ class CardDesk:
                     await self.catch_up()
             except OmniError as error:
                 log.warning("cards_paused", reason=error.reason)
+            except Exception:  # an answer of Stripe's that nobody foresaw ends no later look
+                log.exception("cards_failed")
 
     async def _act(self, news: News) -> None:
         match news:

@@ -24,6 +24,7 @@ from omni_grpc.core.errors import (
     NotFound,
     OmniError,
     PaymentPending,
+    RateLimited,
     RequestIdReused,
 )
 from omni_grpc.core.ids import AccountId, OrgId, uuid7
@@ -46,6 +47,10 @@ from omni_grpc.topups.store import Draft, TopUpStore
 
 OPEN_SECONDS: Final = 24 * 3_600.0
 """How long a top-up can be paid: as long as a checkout page lives."""
+
+OPEN_MAX: Final = 32
+"""Top-ups of one account that wait for their payments: each is looked at again and again, and
+whoever takes the payments is asked each time."""
 
 CHECK_SECONDS: Final = 5.0
 """How soon a top-up is looked at again; doubled with each look."""
@@ -157,25 +162,32 @@ class TopUps:
             FieldInvalid: the amount is out of bounds, or not in the method's steps.
             FeatureUnsupported: this service does not take such payments.
             RequestIdReused: the request id stood for something else.
+            RateLimited: OPEN_MAX of the account's are not paid yet.
         """
         self._way(method)
         self.check_amount(amount, method)
         content = msgspec.msgpack.encode([account_id, amount, method, return_url, save_card])
-        top_up, same = await self._store.insert(
-            Draft(
-                id=top_up_id or uuid7(),
-                org_id=org_id,
-                account_id=account_id,
-                method=method,
-                amount=amount,
-                request_id=request_id,
-                fingerprint=hashlib.sha256(content).digest(),
-                seconds=OPEN_SECONDS,
-                check_seconds=CHECK_SECONDS,
-                return_url=return_url,
-                save_card=save_card,
-            )
+        draft = Draft(
+            id=top_up_id or uuid7(),
+            org_id=org_id,
+            account_id=account_id,
+            method=method,
+            amount=amount,
+            request_id=request_id,
+            fingerprint=hashlib.sha256(content).digest(),
+            seconds=OPEN_SECONDS,
+            check_seconds=CHECK_SECONDS,
+            return_url=return_url,
+            save_card=save_card,
         )
+        # For one that was quoted a payment is here already: it is never turned away.
+        if top_up_id is None and await self._store.is_crowded(draft, OPEN_MAX):
+            raise RateLimited(
+                f"The account has {OPEN_MAX} top-ups that nobody paid yet. Pay one, or wait: each "
+                "ends after a day.",
+                metadata={"limit": str(OPEN_MAX)},
+            )
+        top_up, same = await self._store.insert(draft)
         if not same:
             raise RequestIdReused(
                 f"The request_id {request_id!r} was used for another top-up; use a new one."
@@ -345,6 +357,8 @@ class TopUps:
                 await self.look(top_up)
             except OmniError as error:
                 log.warning("top_up_not_looked_at", top_up=str(top_up.id), reason=error.reason)
+            except Exception:  # what nobody foresaw of one keeps no other from its payment
+                log.exception("top_up_look_failed", top_up=str(top_up.id))
         return len(due)
 
     async def _of_quote(
