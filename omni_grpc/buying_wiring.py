@@ -71,10 +71,11 @@ def terms_of(settings: Settings) -> "Terms":
     """
     from omni_grpc.topups.x402 import Terms
 
+    scheme = "http" if settings.tls_cert_file is None else "https"
     return Terms(
         network=settings.x402_network,
         pay_to=settings.x402_pay_to,
-        public_url=settings.public_url or f"http://{settings.rest_addr}",
+        public_url=settings.public_url or f"{scheme}://{settings.rest_addr}",
     )
 
 

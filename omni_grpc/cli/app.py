@@ -139,6 +139,14 @@ def chat(
     addr: Annotated[
         str | None, typer.Option(help="Address of the gateway. [default: that of dev]")
     ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PEM",
+            help="Speak TLS, and believe these authorities. [default: the usual "
+            "ones, and plain text on this machine]",
+        ),
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1)] = None,
     json_: Json = False,
     data_dir: DataDir = None,
@@ -154,6 +162,7 @@ def chat(
             sys.stdin.read() if text == "-" else text,
             model=model,
             addr=addr,
+            ca=ca,
             max_tokens=max_tokens,
             as_json=json_,
             data_dir=data_dir,

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import grpc
 import msgspec
 from omni_grpc_client import ChatOptions, Completion, Omni, OmniError
 from rich.console import Console
@@ -21,6 +22,7 @@ def run_chat(
     *,
     model: str,
     addr: str | None,
+    ca: Path | None,
     max_tokens: int | None,
     as_json: bool,
     data_dir: Path | None,
@@ -29,12 +31,13 @@ def run_chat(
     if not text.strip():
         raise CommandError("There is nothing to say: give a text.")
     target, key = _where(addr, data_dir)
+    tls = False if ca is None else grpc.ssl_channel_credentials(ca.read_bytes())
     options: ChatOptions = {}
     if max_tokens is not None:
         options["max_output_tokens"] = max_tokens
     try:
         with (
-            Omni(target, api_key=key, wait_for_ready=False) as omni,
+            Omni(target, api_key=key, tls=tls, wait_for_ready=False) as omni,
             omni.stream_chat(model, text, **options) as stream,
         ):
             for piece in stream:
