@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 from psycopg.errors import UniqueViolation
-from psycopg.rows import kwargs_row, tuple_row
+from psycopg.rows import kwargs_row, scalar_row, tuple_row
 
 from omni_grpc.core.ids import AccountId, OrgId
 from omni_grpc.core.payments import Payment
@@ -33,6 +33,12 @@ VALUES (%(id)s, %(org_id)s, %(account_id)s, %(method)s, %(automatic)s, %(amount)
 ON CONFLICT DO NOTHING
 RETURNING {_COLUMNS}
 """  # noqa: S608 - the columns are ours, here and below
+
+_CROWDED: Final = """
+SELECT count(*) >= %(most)s AND NOT EXISTS (
+         SELECT FROM top_up WHERE org_id = %(org_id)s AND request_id = %(request_id)s)
+FROM (SELECT FROM top_up WHERE account_id = %(account_id)s AND state = 'O' LIMIT %(most)s) o
+"""
 
 LOW: Final = """
 a.active AND a.payment_method <> '' AND o.suspend_time IS NULL
@@ -176,6 +182,11 @@ class TopUpStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def is_crowded(self, draft: Draft, most: int) -> bool:
+        """Whether the draft is new, and its account has so many that wait for their payments."""
+        values = msgspec.structs.asdict(draft) | {"most": most}
+        return bool(await self._database.fetch_one(_CROWDED, values, row=scalar_row))
 
     async def insert(self, draft: Draft) -> tuple[TopUp, bool]:
         """The top-up of the draft's request id, and whether it has the draft's content."""
