@@ -19,6 +19,7 @@ from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.errors import NotFound
 from omni_grpc.core.ids import AccountId, KeyId, OrgId
 from omni_grpc.core.limits import PAGE_SIZE_MAX
+from omni_grpc.core.money import usd_text
 from omni_grpc.identity import OPERATOR_SLUG, Principal, Scope
 from omni_grpc.operations_wiring import Parts, operations_of
 from omni_grpc.settings import Settings
@@ -111,13 +112,13 @@ async def _operator(rooms: Rooms) -> Principal:
 
 
 def show(resource: msgspec.Struct, *, as_json: bool) -> None:
-    """Prints a resource: its fields, one a line, or JSON."""
+    """Prints a resource: its fields, one a line, amounts in dollars; or JSON, as the API has it."""
     if as_json:
         print_json(resource)
         return
     table = table_of("field", "value")
     for field in resource.__struct_fields__:
-        table.add_row(field, _text(getattr(resource, field)))
+        table.add_row(_title(field), _cell(resource, field))
     console.print(table)
 
 
@@ -126,10 +127,24 @@ def show_all(rows: list[Any], columns: Sequence[str], *, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = table_of(*(column.replace("_", " ") for column in columns))
+    table = table_of(*(_title(column).replace("_", " ") for column in columns))
     for row in rows:
-        table.add_row(*(_text(getattr(row, column)) for column in columns))
+        table.add_row(*(_cell(row, column) for column in columns))
     console.print(table)
+
+
+def text_of(moment: datetime) -> str:
+    """A time as tables show it."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _title(field: str) -> str:
+    return field.replace("_nanousd", "_usd")
+
+
+def _cell(row: msgspec.Struct, field: str) -> str:
+    value = getattr(row, field)
+    return usd_text(value) if field.endswith("_nanousd") and value is not None else _text(value)
 
 
 def _text(value: object) -> str:
@@ -137,7 +152,7 @@ def _text(value: object) -> str:
         case None:
             return ""
         case datetime():
-            return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+            return text_of(value)
         case bool():
             return "yes" if value else "no"
         case tuple():

@@ -13,11 +13,10 @@ from omni_grpc.administration.webhook_forms import (
 )
 from omni_grpc.cli import administering
 from omni_grpc.cli.failures import CommandError
-from omni_grpc.cli.working import Place, console, print_json
+from omni_grpc.cli.working import Place, console, plain, print_json
 from omni_grpc.notices import DeliveryState
 
 COLUMNS = ("name", "url", "events", "active")
-DELIVERY_COLUMNS = ("name", "event", "state", "attempt_count", "last_error", "create_time")
 TOOL = "omni-grpc webhooks"
 
 
@@ -85,10 +84,21 @@ def run_delete(place: Place, name: str, *, as_json: bool) -> None:
 def run_deliveries(
     place: Place, name: str, state: DeliveryState | None, limit: int, *, as_json: bool
 ) -> None:
-    """Lists a webhook's deliveries, newest first."""
+    """Lists a webhook's deliveries, newest first; not as a table, for which names are too long."""
     asked = ListDeliveries(parent=name, state=state, page_size=limit)
     page = administering.run(place, f"{TOOL} deliveries", "ListWebhookDeliveries", asked)
-    administering.show_all(list(page.items), DELIVERY_COLUMNS, as_json=as_json)
+    if as_json:
+        print_json(list(page.items))
+        return
+    for one in page.items:
+        tries = f"{one.attempt_count} attempt{'' if one.attempt_count == 1 else 's'}"
+        facts = (one.event, one.state.value, tries, administering.text_of(one.create_time))
+        console.print(plain(one.name), soft_wrap=True)
+        console.print(plain(f"  {' · '.join(facts)}"), soft_wrap=True)
+        if one.last_error:
+            console.print(plain(f"  {one.last_error}"), soft_wrap=True)
+    if not page.items:
+        console.print("No deliveries.")
 
 
 def run_replay(place: Place, name: str, *, as_json: bool) -> None:
