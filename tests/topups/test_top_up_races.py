@@ -125,3 +125,24 @@ async def test_one_that_cannot_be_read_keeps_no_other_from_its_payment(shop: Sho
     assert await shop.top_ups.look_at_due() == 2
     assert (await shop.now(good)).state is State.SUCCEEDED
     assert (await shop.now(broken)).state is State.PENDING
+
+
+async def test_a_server_with_another_wallet_says_nothing_of_a_payment_to_the_old_one(
+    shop: Shop,
+) -> None:
+    shop.facilitator.strike(Accident.LOST)
+    shop.facilitator.chain.holding = True
+    top_up = await shop.begin()
+    assert (await shop.confirm(top_up, await shop.signed(top_up))).state is State.PENDING
+    shop.facilitator.land()
+    shop.facilitator.expire()
+    moved = make_shop(shop.rooms, shop.org, shop.facilitator)
+    moved.clock.ahead += timedelta(seconds=200)
+    left = await moved.look(top_up)
+    assert (left.state, left.message[:40]) == (
+        State.PENDING,
+        "The service was set to another wallet or",
+    )
+    await moved.method.close()
+    assert (await shop.look(top_up)).state is State.SUCCEEDED
+    assert await shop.credited() == TEN

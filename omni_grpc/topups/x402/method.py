@@ -238,6 +238,11 @@ class X402Method:
         if top_up.presented is None:
             return Unpaid()
         kept, signed, wanted = self._opened(top_up)
+        if not signed.pays(self._terms):
+            return Unknown(
+                "The service was set to another wallet or chain since it was signed, where nothing "
+                "can be seen of it: ask the operator."
+            )
         if self._node is not None:
             try:
                 # In this order: what is not there after it expired never will be.

@@ -73,6 +73,10 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return found if str(found) == self.memo else None
 
+    def pays(self, terms: Terms) -> bool:
+        """Whether what it moves goes to us."""
+        return self.asset == terms.asset and self.destination == terms.account
+
     def check(self, terms: Terms) -> None:
         """Whether it pays us, whatever it pays.
 
@@ -83,7 +87,7 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
         part = self.payment if self.version == 1 else self.payment["accepted"]
         if part.get("scheme") != SCHEME or part.get("network") != wanted:
             raise _invalid(f"it is not of the scheme {SCHEME!r} on the network {wanted!r}")
-        if self.asset != terms.asset or self.destination != terms.account:
+        if not self.pays(terms):
             raise _invalid("it does not pay USDC to the wallet that the offer names")
 
 
