@@ -82,8 +82,12 @@ class AddressLimits:
         self._requests = _Counts(requests_per_minute) if requests_per_minute else None
         self._clock = clock
 
-    def admit(self, address: str) -> None:
+    def admit(self, address: str, *, was_good: bool = False) -> None:
         """Lets a request of an address in; one without an address always.
+
+        Args:
+            address: whose.
+            was_good: whether what it presents was good before: others' failures do not count then.
 
         Raises:
             RateLimited: the address has had its number.
@@ -92,7 +96,7 @@ class AddressLimits:
         if (not failures and requests is None) or not address:
             return
         key, slot = address_key(address), int(self._clock.monotonic() / SLOT_SECONDS)
-        if failures and failures.is_full(key, slot):
+        if failures and not was_good and failures.is_full(key, slot):
             raise _refusal(
                 failures, key, slot, "failed too often to say who calls, or signed up too often"
             )

@@ -1,9 +1,11 @@
 """Who is calling, however it is said: by key or session, by an issuer's token, by a wallet.
 
-Addresses that fail too often are refused before anything of theirs is looked at. What cannot be
-checked at the moment is never taken for wrong, and counts against nobody.
+Addresses that fail too often are refused before anything of theirs is looked at, but for tokens
+that were good before: others behind the same address lock nobody out. What cannot be checked at the
+moment is never taken for wrong, and counts against nobody.
 """
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Protocol
 
 from omni_grpc.core.errors import ApiKeyInvalid, ApiKeyMissing
@@ -14,6 +16,10 @@ from omni_grpc.identity.presented import Presented
 if TYPE_CHECKING:  # what checks signatures costs a tenth of a second to import
     from omni_grpc.identity.oidc import OidcSignIn
     from omni_grpc.identity.wallets import SignedIn, WalletSignIn
+
+GOOD_TOKENS_MAX: Final = 16_384
+"""Tokens of which it is remembered that they were good, some 2 MB; the one that was silent longest
+is forgotten first."""
 
 JWT_START: Final = "ey"
 """How the base64 of a JSON object begins; an API key begins otherwise."""
@@ -52,6 +58,8 @@ class Callers:
         self._wallets = wallets
         self._proxies = proxies
         self._limits = limits
+        # By Python's own hash, which is another in each process; what it means is checked anew.
+        self._good: OrderedDict[int, None] = OrderedDict()
 
     def address(self, presented: Presented) -> str:
         """The network address that calls."""
@@ -72,12 +80,21 @@ class Callers:
         """
         if self._limits is None:
             return await self._who(presented, address)
-        self._limits.admit(address)
+        token = None if presented.token is None else hash(presented.token)
+        self._limits.admit(address, was_good=token in self._good)
         try:
-            return await self._who(presented, address)
+            found = await self._who(presented, address)
         except ApiKeyMissing:  # also ApiKeyInvalid
+            if token is not None:
+                self._good.pop(token, None)
             self._limits.failed(address)
             raise
+        if token is not None:
+            self._good[token] = None
+            self._good.move_to_end(token)
+            if len(self._good) > GOOD_TOKENS_MAX:
+                self._good.popitem(last=False)
+        return found
 
     async def _who(self, presented: Presented, address: str) -> Principal:
         token = presented.token

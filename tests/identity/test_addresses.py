@@ -17,6 +17,7 @@ class Keys:
     """Believes `good`, and cannot check `later`."""
 
     asked = 0
+    revoked = ""
 
     async def authenticate(self, presented):
         self.asked += 1
@@ -24,7 +25,7 @@ class Keys:
             raise ApiKeyMissing("none")
         if presented == "later":
             raise Busy("not now")
-        if presented != "good":
+        if presented != "good" or presented == self.revoked:
             raise ApiKeyInvalid("wrong")
         return "principal"
 
@@ -57,6 +58,29 @@ async def test_an_address_that_fails_too_often_is_refused_before_it_is_asked(clo
     assert await outcomes(callers, "wrong", "", 9) == [ApiKeyInvalid] * 9  # a socket has none
     clock.seconds += 60 + SLOT_SECONDS
     assert await outcomes(callers, "good", "192.0.2.1", 1) == ["principal"]
+
+
+async def test_failures_of_others_behind_the_same_address_lock_no_good_key_out(clock):
+    keys = Keys()
+    callers = Callers(keys, limits=limits(clock, failures_per_minute=2))
+
+    async def present(token):
+        return await callers.authenticate(Presented(token=token), "192.0.2.1")
+
+    assert await present("good")
+    for _ in range(2):
+        with pytest.raises(ApiKeyInvalid):
+            await present("wrong")
+    with pytest.raises(RateLimited):
+        await present("wrong")
+    with pytest.raises(RateLimited):
+        await present("another good one")  # nobody knows it yet: it is as good as a guess
+    assert await present("good")
+    keys.revoked = "good"
+    with pytest.raises(ApiKeyInvalid):
+        await present("good")
+    with pytest.raises(RateLimited):
+        await present("good")
 
 
 async def test_good_calls_and_what_cannot_be_checked_count_as_no_failure(clock):
