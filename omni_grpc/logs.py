@@ -1,6 +1,7 @@
 """Logging for people (console) or machines (JSON lines), through structlog, to standard error."""
 
 import logging
+import os
 import sys
 
 import structlog
@@ -42,3 +43,6 @@ def configure_logs(settings: Settings) -> None:
         force=True,
     )
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    # gRPC's core reads it when it is loaded, here and in the workers: it tells of every handshake
+    # that fails, in a form of its own, which anybody who connects could fill the log with.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

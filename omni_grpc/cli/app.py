@@ -184,7 +184,9 @@ def simulate(
         "127.0.0.1:8089"
     ),
     key: Annotated[str | None, typer.Option(help="The bearer that callers must send.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print no line a call.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print nothing, not even a line a call.")
+    ] = False,
     payments: Annotated[
         str | None,
         typer.Option(
