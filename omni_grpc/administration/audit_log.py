@@ -8,6 +8,7 @@ import msgspec
 
 from omni_grpc.administration.access import ORG, Access
 from omni_grpc.administration.operation import Caller, Operation, Page
+from omni_grpc.administration.turns import Turns
 from omni_grpc.audit import AuditEntry, AuditFilter, AuditLog
 from omni_grpc.completion import PageTokens, page_size
 from omni_grpc.identity import Permission
@@ -62,6 +63,7 @@ class AuditOperations:
         self._log = log
         self._access = access
         self._tokens = tokens
+        self._turns = Turns()
 
     def __iter__(self) -> Iterator[Operation[Any]]:
         yield Operation(
@@ -111,7 +113,8 @@ class AuditOperations:
     async def verify(self, caller: Caller, asked: VerifyAuditLog) -> VerdictShown:
         """Whether the log is whole."""
         org = await self._access.named_org(caller, asked.parent, field="parent")
-        verdict = await self._log.verify(org.org_id)
+        async with self._turns.of(org.org_id):  # a long log is work: once at a time
+            verdict = await self._log.verify(org.org_id)
         return VerdictShown(
             entry_count=verdict.entry_count,
             first_broken_entry=""

@@ -15,7 +15,8 @@ from omni_grpc.core.errors import RateLimited
 from omni_grpc.core.ids import OrgId
 
 AT_ONCE_MAX: Final = 64
-"""Changes of one organisation under way in a worker; the last of them begins within a second."""
+"""Changes of one organisation under way in a worker; the last of them begins within a second. What is
+much work, such as the verification of a log, has lines of its own."""
 
 RETRY_SECONDS: Final = 1.0
 
@@ -41,7 +42,7 @@ class Turns:
         line = self._lines.setdefault(org_id, _Line(asyncio.Lock()))
         if line.length >= AT_ONCE_MAX:
             raise RateLimited(
-                f"The organisation has {AT_ONCE_MAX} changes under way at once, and they are made "
+                f"The organisation has {AT_ONCE_MAX} of these calls under way, and they are made "
                 "one after another. Send fewer at once.",
                 retry_after_s=RETRY_SECONDS,
                 metadata={"limit": str(AT_ONCE_MAX)},
