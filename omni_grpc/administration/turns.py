@@ -15,8 +15,8 @@ from omni_grpc.core.errors import RateLimited
 from omni_grpc.core.ids import OrgId
 
 AT_ONCE_MAX: Final = 64
-"""Changes of one organisation under way in a worker; the last of them begins within a second. What is
-much work, such as the verification of a log, has lines of its own."""
+"""Changes of one organisation under way in a worker; the last of them begins within a second. What
+is much work, such as the verification of a log, has lines of its own."""
 
 RETRY_SECONDS: Final = 1.0
 
