@@ -164,15 +164,18 @@ class Scene:
 
 
 @contextmanager
-def a_scene(gateway: Gateway, folder: Path) -> Iterator[Scene]:
-    """A gateway with both organisations, and all that A has."""
+def a_scene(gateway: Gateway, folder: Path | None = None) -> Iterator[Scene]:
+    """A gateway with both organisations, and all that A has.
+
+    A `folder` is where a server leaves an attempt unresolved; without one there is none.
+    """
     a, b = gateway.tenant(), gateway.tenant()
     with grpc.insecure_channel(gateway.grpc) as channel:
         keys: dict[str, str | None] = {"none": None, "operator": gateway.admin_key}
         keys["default"] = a.api_key
         with Omni(gateway.grpc, api_key=a.api_key) as client:
             call_id = client.chat("sim/fast", "Hello").call_id
-        unresolved = _unresolved(gateway, a, folder)
+        unresolved = "" if folder is None else _unresolved(gateway, a, folder)
         scene = Scene(gateway, channel, a.org, b.org, keys, call_id, unresolved)
         _fill(scene)
         for scope in OWN_KEYS:

@@ -27,7 +27,7 @@ FUZZED = sorted(
     if name.startswith("AdminService.")
     or name.partition(".")[2].endswith(("TopUp", "TopUps", "Statement", "Receipt"))
 )
-EXAMPLES = 25
+EXAMPLES = 15
 DEPTH_MAX = 3
 TYPED = {
     "INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "ABORTED",
@@ -61,7 +61,7 @@ def scene(
         "OMNI_WEBHOOK_PRIVATE_HOSTS": "true",
     }
     made = Gateway(url, simulator.base_url, folder, admin_key, environment=environment)
-    with running(made), a_scene(made, tmp_path_factory.mktemp("bills-on")) as found:
+    with running(made), a_scene(made) as found:
         yield found
         assert "call_failed" not in made.log()
     check_books(url, folder)
@@ -142,6 +142,8 @@ def test_whatever_is_asked_of_administration_is_done_or_refused_by_its_kind(
 ) -> None:
     """By the owner of A, who may do much, and by the operator, who may do all."""
     descriptor = METHODS[name].input_type
+    # A session that ends is no caller any more.
+    callers = ["operator"] if name == "AdminService.EndSession" else ["owner", "operator"]
 
     @settings(
         max_examples=EXAMPLES,
@@ -149,7 +151,7 @@ def test_whatever_is_asked_of_administration_is_done_or_refused_by_its_kind(
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(messages(descriptor, texts(scene)), st.sampled_from(["owner", "operator"]))
+    @given(messages(descriptor, texts(scene)), st.sampled_from(callers))
     def try_it(request: Message, caller: str) -> None:
         try:
             scene.invoke(name, request, scene.keys[caller])

@@ -117,9 +117,11 @@ def set_alias(scene: Scene, name: str) -> catalog.SetAliasRequest:
 
 
 def delete_alias(scene: Scene) -> catalog.DeleteAliasRequest:
-    """For an alias that is there until this request is sent."""
+    """For an alias that is there until it is deleted; making one has all servers read anew."""
     made = set_alias(scene, "passing")
-    scene.invoke("CatalogService.SetAlias", made, scene.keys["operator"])
+    if "alias" not in scene.names:
+        scene.names["alias"] = made.alias.name
+        scene.invoke("CatalogService.SetAlias", made, scene.keys["operator"])
     return catalog.DeleteAliasRequest(name=made.alias.name, scope=made.alias.scope)
 
 
@@ -631,6 +633,10 @@ def test_an_rpc_is_done_for_callers_who_may_and_refused_to_others(scene: Scene, 
             assert f"`{found.metadata['scope']}`" in found.message
 
 
+ONCE = {"AdminService.RotateApiKey", "CatalogService.DeleteAlias"}
+"""What cannot be done to the same thing twice."""
+
+
 def test_a_key_with_the_admin_scope_alone_reaches_all_accounts(scene: Scene) -> None:
     with scene.gateway.admin() as client:
         secret = client.create_api_key("orgs/operator", scopes=["admin"]).secret
@@ -639,7 +645,7 @@ def test_a_key_with_the_admin_scope_alone_reaches_all_accounts(scene: Scene) -> 
         if row.permission == "infer":
             found = refusal(lambda name=name, row=row: scene.invoke(name, row.make(scene), secret))
             assert found.reason == LACKS
-        elif row.done == (OK,) and name != "AdminService.RotateApiKey":
+        elif row.done == (OK,) and name not in ONCE:
             scene.invoke(name, row.make(scene), secret)
 
 
@@ -714,6 +720,10 @@ def test_an_operations_route_answers_as_its_rpc_does(scene: Scene, name: str) ->
 
 
 # --- nothing of another's is changed, seen or inferred --------------------------------------------
+SUMMED_UP = {"usage_sum"}
+"""What a worker makes of A's own calls, whenever it comes to it."""
+
+
 def dump(scene: Scene) -> dict[str, Any]:
     """All rows of A, of every table that has an organisation or a wallet."""
     found = {}
@@ -728,6 +738,8 @@ def dump(scene: Scene) -> dict[str, Any]:
             """
         ).fetchall()
         for table, column in columns:
+            if table in SUMMED_UP:
+                continue
             owner = org if column == "org_id" else wallet
             query = (
                 f"SELECT count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table} t "

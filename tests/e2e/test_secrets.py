@@ -120,7 +120,7 @@ def run(
         **cards.environment(),
     }
     made = Gateway(url, simulator.base_url, folder, admin_key, environment=environment)
-    with running(made), a_scene(made, tmp_path_factory.mktemp("bills-on")) as scene:
+    with running(made), a_scene(made) as scene:
         known = {
             "key hash secret": KEY_HASH_SECRET,
             "master key": MASTER_KEY,
