@@ -24,7 +24,7 @@ from omni_grpc.routing.policy_checks import (
     unknown_models,
 )
 from omni_grpc.routing.policy_file import RULE_COUNT_MAX
-from omni_grpc.routing.policy_model import Policy
+from omni_grpc.routing.policy_model import GLOBAL_SCOPE, Policy
 from omni_grpc.routing.policy_reading import FAULTS_TOLD_MAX, Fault
 from omni_grpc.routing.store import Changes, Content, Item, Kind, Stored
 
@@ -32,7 +32,8 @@ CALLS_REPORTED_MAX: Final = 200_000
 """The newest calls that a report is made from: about a second of CPU, and some 100 MB."""
 
 STORED_COUNT_MAX: Final = 5_000
-"""Policies, and experiments, of all organisations together: each worker holds all in memory."""
+"""Policies, and experiments, of all organisations together: each worker holds all in memory. Those
+of whoever runs the service are not among them, so that no tenants stand in the way of these."""
 
 ORG_COUNT_MAX: Final = 50
 """Policies, and experiments, of one organisation, so that none takes the room of the others."""
@@ -223,7 +224,8 @@ class PolicyAdmin:
     def _refuse_many(self, after: Content) -> None:
         for kind in Kind:
             counts = Counter(_owner(row.item) for row in after.rows if Kind.of(row.item) is kind)
-            if counts.total() > STORED_COUNT_MAX:
+            tenants = sum(count for owner, count in counts.items() if owner != GLOBAL_SCOPE)
+            if tenants > STORED_COUNT_MAX:
                 raise FieldInvalid(
                     f"There are {STORED_COUNT_MAX:,} already, which is the most there can be.",
                     field="name",

@@ -156,6 +156,17 @@ async def test_no_organisation_takes_the_room_of_the_others(admin: PolicyAdmin) 
     await admin.create(policy("more"), actor=Actor(name="t"))
 
 
+async def test_all_organisations_together_leave_room_for_who_runs_the_service(
+    admin: PolicyAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("omni_grpc.routing.policy_admin.STORED_COUNT_MAX", 3)
+    many = [policy("p", scope=f"orgs/acme-{n}") for n in range(3)]
+    await admin.put_all(many, actor=Actor(name="t"))
+    with pytest.raises(FieldInvalid, match="most there can be"):
+        await admin.create(policy("p", scope="orgs/other"), actor=Actor(name="t"))
+    await admin.create(policy("more"), actor=Actor(name="t"))
+
+
 async def test_a_policy_holds_at_once_here_and_soon_in_every_other_worker(
     policies: Policies, admin: PolicyAdmin, worker: Worker
 ) -> None:
