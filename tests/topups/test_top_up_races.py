@@ -53,6 +53,20 @@ class SlowFacilitator:
             return web.Response(status=answer.status, body=await answer.read())
 
 
+class RetryingFacilitator(SlowFacilitator):
+    """Before a facilitator: it sends each payment, and tells of a second try that was simulated."""
+
+    async def _verify(self, request: web.Request) -> web.Response:
+        return web.json_response({"isValid": True})
+
+    async def _forward(self, request: web.Request) -> web.Response:
+        answer = await super()._forward(request)
+        if request.match_info["what"] != "settle":
+            return answer
+        reason = "invalid_exact_svm_payload_transaction_simulation_failed"
+        return web.json_response({"success": False, "errorReason": reason, "transaction": ""})
+
+
 @pytest.fixture
 async def slow(facilitator: Facilitator) -> AsyncIterator[SlowFacilitator]:
     front = SlowFacilitator(facilitator.url)
@@ -146,3 +160,16 @@ async def test_a_server_with_another_wallet_says_nothing_of_a_payment_to_the_old
     await moved.method.close()
     assert (await shop.look(top_up)).state is State.SUCCEEDED
     assert await shop.credited() == TEN
+
+
+async def test_a_facilitator_whose_own_second_try_failed_has_not_refused_the_first(
+    rooms: Rooms, org: Org, facilitator: Facilitator
+) -> None:
+    front = RetryingFacilitator(facilitator.url)
+    runner = await front.start()
+    shop = make_shop(rooms, org, facilitator, url=front.url, with_node=False)
+    top_up = await shop.begin()
+    done = await shop.confirm(top_up, await shop.signed(top_up))
+    assert (done.state, shop.arrived()) == (State.PENDING, TEN_UNITS)
+    await shop.method.close()
+    await runner.cleanup()

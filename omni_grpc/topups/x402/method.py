@@ -44,6 +44,10 @@ _REFUSED_BEFORE_SENT: Final = ("invalid_exact_svm_payload", "unsupported_scheme"
 """How reasons of a settle begin that are about what was signed: they are the same at each try, so
 none of them can follow a try that was sent."""
 
+_SIMULATED: Final = "simulation"
+"""What some call so, in such a reason's name, is about the chain all the same: a facilitator that
+tries twice by itself is told there of its own first try."""
+
 _AMOUNT_BITS: Final = 63
 
 log = structlog.get_logger(__name__)
@@ -272,7 +276,8 @@ class X402Method:
         elif settled.success and payment is not None:
             return Paid(payment=payment, amount=signed.units * NANO_PER_UNIT, payer=signed.payer)
         if not settled.success:
-            refused = (settled.error_reason or "").startswith(_REFUSED_BEFORE_SENT)
+            reason = settled.error_reason or ""
+            refused = reason.startswith(_REFUSED_BEFORE_SENT) and _SIMULATED not in reason
             if is_first and refused and not settled.transaction:
                 return Refused(message=f"The facilitator refused it: {settled.why}.")
             return Unknown(f"Settling is not known to have worked ({settled.why}).")
