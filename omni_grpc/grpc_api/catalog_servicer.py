@@ -12,7 +12,7 @@ import grpc
 from omni.catalog.v1 import catalog_service_pb2 as pb
 from omni.catalog.v1 import catalog_service_pb2_grpc as pb_grpc
 
-from omni_grpc.administration import alias_audit, model_audit
+from omni_grpc.administration import alias_audit, check_text, model_audit
 from omni_grpc.audit import Actor
 from omni_grpc.catalog import (
     GLOBAL_SCOPE,
@@ -217,6 +217,7 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
     ) -> pb.DeleteAliasResponse:
         """Takes an alias away."""
         scope = check_scope(request.scope or GLOBAL_SCOPE)
+        check_text(request.name, "name")
         actor = _actor()
         audit = alias_audit(actor, "DeleteAlias", scope, request.name)
         await self._catalog.delete_alias(request.name, actor=actor.name, scope=scope, audit=audit)

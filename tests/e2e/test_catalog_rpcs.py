@@ -233,6 +233,8 @@ def test_aliases_of_an_org_are_its_own_and_a_chat_goes_by_them(
         caller.resolve_model("house")
     with pytest.raises(NotFound):
         admin.delete_alias("house")
+    with pytest.raises(FieldInvalid, match="NUL"):
+        admin.delete_alias("ho\0use")
 
 
 def test_a_deprecated_model_answers_by_its_replacement_until_it_is_switched_off(
