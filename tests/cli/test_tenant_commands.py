@@ -15,24 +15,30 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """Runs a command in this process; what it prints, read where it is JSON."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """The databases' server."""
     folder = tmp_path_factory.mktemp("tenants-cli")
     with EmbeddedPostgres(folder, settings={"fsync": "off"}) as server:
-        url = server.create_database("tenants_cli_tests")
-        migrate(url)
-        environment = {
-            "DATABASE_URL": url,
-            "OMNI_KEY_HASH_SECRET": "0123456789abcdef0123456789abcdef0123456789abcdef",
-            "COLUMNS": "300",
-        }
+        yield server
 
-        def work(*words: str, code: int = 0) -> Any:
-            found = CliRunner().invoke(app, words, env=environment, catch_exceptions=False)
-            assert found.exit_code == code, found.output
-            return json.loads(found.stdout) if "--json" in words and not code else found.output
 
-        yield work
+@pytest.fixture(scope="module")
+def run(server: EmbeddedPostgres) -> Run:
+    """Runs a command in this process; what it prints, read where it is JSON."""
+    url = server.create_database("tenants_cli_tests")
+    migrate(url)
+    environment = {
+        "DATABASE_URL": url,
+        "OMNI_KEY_HASH_SECRET": "0123456789abcdef0123456789abcdef0123456789abcdef",
+        "COLUMNS": "300",
+    }
+
+    def work(*words: str, code: int = 0, **settings: str) -> Any:
+        found = CliRunner().invoke(app, words, env=environment | settings, catch_exceptions=False)
+        assert found.exit_code == code, found.output
+        return json.loads(found.stdout) if "--json" in words and not code else found.output
+
+    return work
 
 
 @pytest.fixture(autouse=True)
@@ -107,3 +113,19 @@ def test_the_first_admin_key_is_made_once(run: Run) -> None:
     assert "exists already" in run("keys", "bootstrap", code=1)
     listed = run("keys", "list", "--org", "operator", "--json")
     assert [one["name"] for one in listed] == [first["name"]]
+
+
+def test_a_database_without_the_tables_is_told_with_what_helps(
+    run: Run, server: EmbeddedPostgres
+) -> None:
+    empty = server.create_database("tenants_cli_empty")
+    told = run("orgs", "list", code=1, DATABASE_URL=empty)
+    assert "from 0001_ledger on: run `omni-grpc migrate` first" in told
+
+
+def test_amounts_are_shown_in_dollars_and_told_to_programs_in_nano_dollars(run: Run) -> None:
+    run("orgs", "create", "dollars")
+    shown = run("orgs", "update", "dollars", "--low-balance", "2.5")
+    assert "low_balance_usd" in shown
+    assert " 2.5 " in shown
+    assert run("orgs", "get", "dollars", "--json")["low_balance_nanousd"] == 2_500_000_000

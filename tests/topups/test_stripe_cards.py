@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from psycopg.rows import scalar_row
 
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.core.clock import SystemClock
@@ -115,6 +116,22 @@ async def test_a_paid_page_is_credited_once_however_often_its_events_come(shop: 
     assert (done.state, done.credited, done.payer) == (State.SUCCEEDED, TEN, "visa 4242")
     assert await shop.balance() == TEN
     assert (done.network, done.payment_id[:3]) == ("stripe:test", "pi_")
+
+
+async def test_webhooks_are_told_of_it_once_by_its_name(shop: Shop) -> None:
+    database = shop.rooms.database
+    await database.execute(
+        "INSERT INTO webhook (org_id, slug, url, sealed_secret) VALUES (%s, 'w', 'x', '')",
+        (shop.org.org_id,),
+    )
+    top_up = await shop.begin()
+    shop.stripe.pay(top_up.reference)
+    await shop.tell("checkout.session.completed", 3)
+    bodies = await database.fetch_all("SELECT body FROM webhook_delivery", row=scalar_row)
+    (told,) = (msgspec.json.decode(body) for body in bodies)
+    assert told["type"] == "top_up.succeeded"
+    assert told["data"]["top_up"] == f"accounts/{shop.org.slug}/topUps/{top_up.id}"
+    assert told["data"]["credited_nanousd"] == TEN
 
 
 async def test_an_event_that_never_comes_is_made_up_for_by_looking(shop: Shop) -> None:
