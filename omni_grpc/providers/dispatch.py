@@ -33,6 +33,7 @@ class Dispatch:
 
     __slots__ = (
         "_dispatched",
+        "_is_half_closed",
         "_is_told",
         "answered",
         "forbidden",
@@ -44,6 +45,7 @@ class Dispatch:
 
     def __init__(self, dispatched: Callable[[], None]) -> None:
         self._dispatched = dispatched
+        self._is_half_closed = False
         self._is_told = False
         self.answered = False
         self.forbidden = False
@@ -66,6 +68,8 @@ class Dispatch:
         if self.transport is transport:
             self.answered = True
             self.transport = None
+            if self._is_half_closed and transport is not None:
+                transport.close()  # nobody can ask on it again, and the pool has it already
 
     def wait(self, refused: ProviderFault) -> None:
         """It brought no answer, and waits to be sent again."""
@@ -91,6 +95,7 @@ class Dispatch:
             self.drop()
             return False
         transport.write_eof()
+        self._is_half_closed = True
         return True
 
     def abort(self) -> None:

@@ -337,6 +337,25 @@ async def test_leaving_a_stream_that_waits_whole_unread_leaves_its_connection_to
     assert len(raw.peers) == 1
 
 
+async def test_a_connection_that_we_closed_by_half_serves_no_other_call(start, call, dispatched):
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        if len(raw.peers) > 1:
+            await peer.send(plain(answer()))
+            return
+        await peer.send(HEAD_STREAM + chunk(delta(content="a")))
+        await peer.gone()
+        await peer.send(chunk(story("b")) + LAST_CHUNK)
+        await asyncio.sleep(10)  # it keeps its own half open
+
+    provider, raw = await start(script)
+    stream = await provider.open_stream(call(), dispatched)
+    await anext(stream)
+    assert text_of(await stream.cancel()) == "b"
+    assert await provider.complete(call(), dispatched)
+    assert len(raw.peers) == 2
+
+
 # --- plain answers --------------------------------------------------------------------------------
 async def test_a_plain_answer_that_comes_while_it_is_left_is_told_by_cancel(
     start, call, dispatched
