@@ -9,7 +9,7 @@ from omni_grpc.core.errors import OmniError
 from omni_grpc.providers.dialect import WireRequest
 from omni_grpc.providers.dispatch import Dispatch
 from omni_grpc.providers.errors import ProviderFault
-from omni_grpc.providers.exchange import CANCEL_SECONDS_MAX, Exchange
+from omni_grpc.providers.exchange import Exchange, moment
 from omni_grpc.providers.faults import Faults
 from omni_grpc.providers.http import Upstream
 
@@ -106,9 +106,8 @@ class HttpAnswer(Generic[T]):
         try:
             if exchange.stop_provider():
                 # A provider that was stopped ends the connection, which is no fault of it.
-                with contextlib.suppress(TimeoutError, ProviderFault, OmniError):
-                    async with asyncio.timeout(CANCEL_SECONDS_MAX):
-                        return await exchange.outcome()
+                with contextlib.suppress(TimeoutError, ProviderFault, OmniError), moment():
+                    return await exchange.outcome()
         finally:
             self._shut()
         return exchange.found

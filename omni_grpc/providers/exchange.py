@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar
 
+from omni_grpc.core.patience import Patience
 from omni_grpc.providers.dispatch import Dispatch
 
 T = TypeVar("T")
@@ -115,6 +116,21 @@ class Exchange(Generic[T]):
         if self._task is not None and not self._task.done():
             self._task.cancel()
             self.dispatch.abort()
+
+
+def moment() -> Patience:
+    """The time for which a cancelled call is read on, from now; a limit on its block."""
+    return Patience(asyncio.get_running_loop().time() + CANCEL_SECONDS_MAX)
+
+
+async def sockets_read() -> None:
+    """Lets the loop look at its sockets once: what lies unread there comes into our buffers.
+
+    A process that stood still stops its calls before it reads what came meanwhile; over TLS, where
+    a connection closes whole, that would be lost.
+    """
+    await asyncio.sleep(0)  # goes on before what the look has found
+    await asyncio.sleep(0)
 
 
 def _take_note(task: "asyncio.Task[Any]") -> None:

@@ -13,12 +13,13 @@ import aiohttp
 
 from omni_grpc.core.chat import ChatDelta
 from omni_grpc.core.errors import OmniError
+from omni_grpc.core.patience import SECOND_LOOK_SECONDS
 from omni_grpc.core.usage import Usage
 from omni_grpc.providers.calls import UpstreamCall
 from omni_grpc.providers.dialect import EventParser, StreamDecoder, WireRequest
 from omni_grpc.providers.dispatch import Dispatch
 from omni_grpc.providers.errors import Malformed, ProviderFault, Wait
-from omni_grpc.providers.exchange import CANCEL_SECONDS_MAX, Exchange
+from omni_grpc.providers.exchange import Exchange, moment, sockets_read
 from omni_grpc.providers.http import Upstream
 from omni_grpc.providers.sse import BrokenFramingError, EventTooLongError
 
@@ -60,6 +61,7 @@ class HttpStream:
         self._due = 0.0
         self._waiting_since: float | None = None
         self._late: Wait | None = None
+        self._is_overdue = False
         self._timer: asyncio.TimerHandle | None = None
 
     # --- the facts ----------------------------------------------------------------------------
@@ -239,12 +241,21 @@ class HttpStream:
         return min(self._due, since + self._upstream.spec.timeouts.between_bytes_s)
 
     def _look(self) -> None:
-        """End the stream where a wait is over. One timer a stream, moved when it fires."""
+        """End the stream where a wait is over. One timer a stream, moved when it fires.
+
+        It looks twice: where the process stood still, this runs before what came meanwhile is
+        read, and before whoever else stops the call for it can do so and lose nothing.
+        """
         loop = asyncio.get_running_loop()
         now = loop.time()
         next_look = self._next_look(now)
         if now < next_look:
+            self._is_overdue = False
             self._timer = loop.call_at(next_look, self._look)
+            return
+        if not self._is_overdue:
+            self._is_overdue = True
+            self._timer = loop.call_later(SECOND_LOOK_SECONDS, self._look)
             return
         self._late = "total" if now >= self._due else "between_bytes"
         if self._response is not None:
@@ -284,22 +295,28 @@ class HttpStream:
         self._opening.keep()
         deltas: tuple[ChatDelta, ...] = ()
         try:
+            await sockets_read()
             if self._opening.stop_provider():
-                with contextlib.suppress(*_READ_FAILED, ProviderFault, OmniError):
-                    async with asyncio.timeout(CANCEL_SECONDS_MAX):
-                        if self._response is None:
-                            self._response = await self._opening.outcome()
-                        content = self._response.content
-                        while not self._decoder.done and self._decoder.fault is None:
-                            data = await content.readany()
-                            if not data:
-                                break
-                            deltas += self._take(data)
+                with contextlib.suppress(*_READ_FAILED, ProviderFault, OmniError), moment():
+                    if self._response is None:
+                        self._response = await self._opening.outcome()
+                    content = self._response.content
+                    self._forget_lateness(content)
+                    while not self._decoder.done and self._decoder.fault is None:
+                        data = await content.readany()
+                        if not data:
+                            break
+                        deltas += self._take(data)
             if self._response is not None:
                 deltas += self._take_left(self._response.content)
         finally:
             self._shut()
         return deltas
+
+    def _forget_lateness(self, content: aiohttp.StreamReader) -> None:
+        """Makes it readable again: a wait that was over woke its reader, and closed nothing."""
+        if self._late is not None and isinstance(content.exception(), TimeoutError):
+            content._exception = None  # noqa: SLF001 - there is no public way back
 
     def _shut(self) -> None:
         """Close the connection, where it is still ours."""
