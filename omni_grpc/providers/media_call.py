@@ -5,6 +5,7 @@ Opening, cancelling and giving back connections are those of chats (`Exchange`, 
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Generator
 from typing import Final
 
@@ -12,11 +13,12 @@ import aiohttp
 
 from omni_grpc.core.errors import OmniError
 from omni_grpc.core.media import MediaRequest, SpeechRequest
+from omni_grpc.core.patience import Patience
 from omni_grpc.core.usage import Usage
 from omni_grpc.providers.answer import HttpAnswer
 from omni_grpc.providers.dispatch import Dispatch
 from omni_grpc.providers.errors import ProviderFault, Wait
-from omni_grpc.providers.exchange import CANCEL_SECONDS_MAX, Exchange
+from omni_grpc.providers.exchange import Exchange, moment, sockets_read
 from omni_grpc.providers.http import Upstream
 from omni_grpc.providers.media_dialect import MediaCall, MediaDialect, MediaRefusal, ProviderMedia
 from omni_grpc.providers.spec import ProviderSpec
@@ -100,6 +102,7 @@ class SpeechStream:
         self._response: aiohttp.ClientResponse | None = None
         self._over = False
         self._fault: ProviderFault | None = None
+        self._left_bytes = 0
         self._opening = Exchange(
             self._request,
             Dispatch(dispatched),
@@ -174,7 +177,7 @@ class SpeechStream:
         until = min(self._due, now + self._upstream.spec.timeouts.between_bytes_s)
         faults = self._upstream.faults
         try:
-            async with asyncio.timeout_at(until):
+            with Patience(until):
                 return await content.readany()
         except TimeoutError as error:
             self._shut()
@@ -213,35 +216,43 @@ class SpeechStream:
     async def drain(self) -> int:
         """Reads on for a caller who went away; how many bytes of audio still came.
 
+        What it had read when it ended otherwise, `cancel` tells.
+
         Raises:
             ProviderFault: as opening and reading do.
         """
+        await self._read_left()
+        return self._take_left()
+
+    async def _read_left(self) -> None:
         if self._response is None:
             self._response = await self._opening.outcome()
-        came = 0
         while part := await self.read():
-            came += len(part)
-        return came
+            self._left_bytes += len(part)
 
     async def cancel(self) -> int:
         """Stops the provider; how many bytes of audio it had sent and nobody has read."""
         if self._over or not self._opening.is_started:
             self._shut()
-            return 0
+            return self._take_left()
         self._opening.keep()
         refused = self._opening.dispatch.refused
         if refused is not None:
             self._shut()
             raise refused
-        came = 0
         try:
-            if self._opening.stop_provider():
-                with contextlib.suppress(TimeoutError, ProviderFault, OmniError):
-                    async with asyncio.timeout(CANCEL_SECONDS_MAX):
-                        came = await self.drain()
+            await sockets_read()
+            if self._opening.stop_provider() or self._response is not None:
+                self._due = math.inf  # from here on the moment below is its time
+                with contextlib.suppress(TimeoutError, ProviderFault, OmniError), moment():
+                    await self._read_left()
         finally:
             self._shut()
-        return came
+        return self._take_left()
+
+    def _take_left(self) -> int:
+        left, self._left_bytes = self._left_bytes, 0
+        return left
 
     def close(self) -> None:
         """Closes the connection at once, unless all of the audio came; idempotent."""

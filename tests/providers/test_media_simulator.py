@@ -208,6 +208,16 @@ async def test_leaving_speech_stops_the_provider_and_tells_what_it_had_sent(
     assert await stream.read() == b""
 
 
+async def test_leaving_speech_tells_what_nobody_had_read(media: MediaProvider) -> None:
+    stream = media.speak(call(speech("hang_after=4")), Told().dispatch, [].append)
+    await stream
+    async with asyncio.timeout(5):
+        while stream._response.content.total_bytes < 4 * 1_024:
+            await asyncio.sleep(0.005)
+    assert await stream.cancel() == 4 * 1_024
+    assert await stream.cancel() == 0
+
+
 async def test_leaving_speech_before_its_first_byte_stops_the_provider(
     media: MediaProvider, simulator: Simulator
 ) -> None:
