@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.servers import KEY_HASH_SECRET
-from harness.world import ALIASES, World
+from harness.world import ALIASES, Tenant, World
 from omni_grpc.storage import migrate
 
 OLD_COMMIT = "ae50478"
@@ -34,6 +34,25 @@ async def fill(url, aliases):
             await store.set_alias(Alias(name=name, targets=tuple(targets)), actor="faults")
 
 asyncio.run(fill(sys.argv[1], json.loads(sys.argv[2])))
+"""
+
+_OWN = """
+import asyncio, json, sys
+from omni_grpc.identity import Identity
+from omni_grpc.storage import Database
+
+async def own(url, secret, slug):
+    async with Database(url, application_name="faults") as database:
+        identity = Identity(database, key_hash_secret=secret.encode())
+        if slug:
+            org = await identity.create_org(slug)
+            key = await identity.create_api_key(slug, created_by="faults")
+            made = [org.account_id, org.org_id, key.secret]
+        else:
+            made = (await identity.bootstrap()).secret
+        print(json.dumps(made))
+
+asyncio.run(own(*sys.argv[1:]))
 """
 
 _NEEDED = ("omni_grpc", "migrations", "gen", "clients")
@@ -65,7 +84,19 @@ class OldWorld(World):
         """As the old version does it: the new one's catalog needs tables that are not there yet."""
         await self._run_old("-c", _FILL, self.postgres.url(), json.dumps(ALIASES))
 
-    async def _run_old(self, *arguments: str) -> None:
+    async def _bootstrap(self) -> str:
+        """By the old version, as all of `_OWN`: the new one's owners need the new tables."""
+        made: str = json.loads(await self._run_old(*self._own("")))
+        return made
+
+    async def _tenant(self, slug: str) -> Tenant:
+        return Tenant(slug, *json.loads(await self._run_old(*self._own(slug))))
+
+    def _own(self, slug: str) -> tuple[str, ...]:
+        return ("-c", _OWN, self.postgres.url(), KEY_HASH_SECRET, slug)
+
+    async def _run_old(self, *arguments: str) -> bytes:
+        """Runs it to its end; the last line that it printed."""
         environment = os.environ | {
             "PYTHONPATH": str(self._old_code),
             "DATABASE_URL": self.postgres.url(),
@@ -75,11 +106,12 @@ class OldWorld(World):
             *arguments,
             cwd=self.folder,
             env=environment,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        _, said = await ran.communicate()
+        printed, said = await ran.communicate()
         assert ran.returncode == 0, said.decode()
+        return printed.strip().rpartition(b"\n")[2]
 
     @property
     def _old_code(self) -> Path:

@@ -137,8 +137,11 @@ class World:
 
     async def _fill(self) -> None:
         await self._fill_catalog()
-        self.admin_key = (await self.identity.bootstrap()).secret
+        self.admin_key = await self._bootstrap()
         await self._read_prices()
+
+    async def _bootstrap(self) -> str:
+        return (await self.identity.bootstrap()).secret
 
     async def _fill_catalog(self) -> None:
         self._facts = [
@@ -172,7 +175,9 @@ class World:
     # --- for histories ------------------------------------------------------------------------
     async def tenant(self) -> Tenant:
         """A new organisation without credits."""
-        slug = f"t{next(self._numbers)}"
+        return await self._tenant(f"t{next(self._numbers)}")
+
+    async def _tenant(self, slug: str) -> Tenant:
         org = await self.identity.orgs.create(FAULTS, slug)
         key = await self.identity.keys.create(FAULTS, org.org_id, OrgPath(org=slug), KeyGrant())
         return Tenant(slug, int(org.account_id), int(org.org_id), key.secret)
