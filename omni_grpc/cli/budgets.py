@@ -41,6 +41,8 @@ def run_create(
     """Makes a budget."""
     if period not in set(BudgetPeriod):
         raise CommandError(f"--period is one of {', '.join(BudgetPeriod)}.")
+    if (given.usd is None) == (given.tokens is None):
+        raise CommandError("A budget limits either dollars or tokens: give --usd or --tokens.")
     asked = CreateBudget(
         parent=parent,
         budget_id=budget,

@@ -28,6 +28,8 @@ class Given(NamedTuple):
 
 def run_create(place: Place, parent: str, limit: str, given: Given, *, as_json: bool) -> None:
     """Makes a rate limit."""
+    if not (given.requests or given.tokens or given.concurrent):
+        raise CommandError("Say what it limits: --requests, --tokens or --concurrent.")
     asked = CreateRateLimit(
         parent=parent,
         rate_limit_id=limit,
