@@ -70,6 +70,7 @@ def operations_of(parts: Parts) -> Operations:
             own_forms_of(parts.settings),
             access,
             parts.tokens,
+            fee_ppm=parts.settings.credential_fee_ppm,
         ),
         BudgetOperations(BudgetStore(parts.database), access, parts.tokens),
         RateLimitOperations(RateLimitStore(parts.database), access, parts.tokens),

@@ -131,7 +131,17 @@ class CredentialAudited(CredentialShown, frozen=True, kw_only=True):
 class ProviderCredentialOperations:
     """The operations of providers' credentials."""
 
-    def __init__(self, vault: Vault, forms: OwnForms, access: Access, tokens: PageTokens) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        forms: OwnForms,
+        access: Access,
+        tokens: PageTokens,
+        *,
+        fee_ppm: int | None = None,
+    ) -> None:
+        """`fee_ppm` is what calls with a new credential cost, unless the operator says so."""
+        self._fee_ppm = fee_ppm
         self._vault = vault
         self._forms = forms
         self._access = access
@@ -199,7 +209,7 @@ class ProviderCredentialOperations:
             given.provider,
             secret,
             weight=_WEIGHT_DEFAULT if given.weight is None else given.weight,
-            fee_ppm=given.fee_ppm,
+            fee_ppm=self._fee_ppm if given.fee_ppm is None else given.fee_ppm,
             active=given.active is not False,
             told=_told(caller, owner, "CreateProviderCredential"),
         )

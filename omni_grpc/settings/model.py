@@ -160,6 +160,10 @@ class Settings(BaseModel):
     credential_master_key_file: Path | None = None
     """A file with the same, a key a line, the current one first."""
 
+    credential_fee_ppm: Annotated[int | None, Field(ge=0, le=1_000_000)] = None
+    """What calls with a credential that a tenant stores cost, in millionths of the model's price;
+    the whole price if unset. An operator may say otherwise for one."""
+
     webhook_private_hosts: bool = False
     """Whether webhooks may lead to private addresses, and over http. `dev` turns it on."""
 

@@ -101,6 +101,7 @@ def scene(
     folder = tmp_path_factory.mktemp("authorization")
     environment = {
         "OMNI_CREDENTIAL_MASTER_KEY": MASTER_KEY,
+        "OMNI_CREDENTIAL_FEE_PPM": "50000",
         "OMNI_WEBHOOK_PRIVATE_HOSTS": "true",
         "OMNI_ADDRESS_FAILURES_PER_MINUTE": "0",
     }
@@ -631,6 +632,13 @@ def test_an_rpc_is_done_for_callers_who_may_and_refused_to_others(scene: Scene, 
             assert found.code == CODES[found.reason]
         if wanted == (LACKS,) and row.done != (LACKS,):
             assert f"`{found.metadata['scope']}`" in found.message
+
+
+def test_a_tenants_own_credential_costs_what_the_operator_set(scene: Scene) -> None:
+    made = scene.invoke(
+        "AdminService.CreateProviderCredential", new_credential(scene), scene.keys["owner"]
+    )
+    assert made.provider_credential.fee_ppm == 50_000
 
 
 ONCE = {"AdminService.RotateApiKey", "CatalogService.DeleteAlias"}
