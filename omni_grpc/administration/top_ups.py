@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
@@ -236,8 +237,17 @@ def shown(account_name: str, top_up: TopUp) -> TopUpShown:
 
 
 def _check_return_url(url: str) -> None:
-    if url and not (
-        url.startswith(("https://", "http://localhost", "http://127.0.0.1"))
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        is_safe = parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1")
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        is_safe = is_url = False
+    if not (
+        is_safe
+        and is_url
         and len(url) <= RETURN_URL_CHARS_MAX
         and url.isascii()
         and url.isprintable()

@@ -160,6 +160,17 @@ def test_events_without_a_signature_and_garbage_are_refused(shop: Shop) -> None:
         assert http.ask("/v1/webhooks/stripe").status == 405
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["http://localhost.evil.example/", "http://example.com", "javascript:x", "https://", "//x"],
+)
+def test_a_page_leads_to_no_place_that_is_not_safe(shop: Shop, url: str) -> None:
+    status, body = shop.customer().ask(
+        "POST", "/v1/top_ups", amount_nanousd=TEN, method="card", request_id="x", return_url=url
+    )
+    assert (status, body["error"]["param"]) == (400, "return_url")
+
+
 def test_half_of_the_settings_is_told_at_the_start(own_gateway: Gateway) -> None:
     own_gateway.environment["OMNI_STRIPE_API_KEY"] = "sk_test_alone"
     with pytest.raises(AssertionError, match="OMNI_STRIPE_WEBHOOK_SECRET go together"):
