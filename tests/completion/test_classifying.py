@@ -91,7 +91,7 @@ def ask(gateway: Gateway, tenant: Tenant, text: str, model: str = "omni/auto") -
 def reports(gateway: Gateway, tenant: Tenant, model: str, count: int) -> list[pb.UsageRecord]:
     """The tenant's calls that named `model`, once that are `count` with their reports."""
 
-    def found() -> list[pb.UsageRecord] | None:
+    def found() -> tuple[list[pb.UsageRecord]] | None:
         with grpc.insecure_channel(gateway.grpc) as channel:
             listed = pb_grpc.BillingServiceStub(channel).ListUsageRecords(
                 pb.ListUsageRecordsRequest(), metadata=bearer(tenant.api_key), timeout=30
@@ -101,10 +101,11 @@ def reports(gateway: Gateway, tenant: Tenant, model: str, count: int) -> list[pb
             for one in listed.usage_records
             if one.HasField("call_report") and one.call_report.requested_model == model
         ]
-        return held if len(held) == count else None
+        return (held,) if len(held) == count else None
 
-    records = eventually(found)
-    assert isinstance(records, list)
+    there = eventually(found)
+    assert isinstance(there, tuple)
+    records: list[pb.UsageRecord] = there[0]
     return records
 
 

@@ -42,8 +42,9 @@ async def test_speech_and_plain_calls_that_are_left_are_charged_by_the_providers
 
         def ended() -> object:
             with Omni(bills_on.grpc, api_key=tenant.api_key) as ledger:
-                (attempt,) = ledger.usage(call_id).attempts
+                # The entries first: once all of them are there the attempt has ended.
                 entries = [one.amount_nanousd for one in ledger.ledger_entries()]
+                (attempt,) = ledger.usage(call_id).attempts
                 return (attempt, entries) if len(entries) == 3 else None
 
         found = await asyncio.to_thread(lambda: asyncio.run(soon(ended)))
