@@ -66,6 +66,10 @@ SELECT org_id, kind, id, 'wide', CASE kind WHEN 't' THEN 'tokens' ELSE 'nanousd'
   FROM subjects
 """
 
+_SPENT: Final = """
+SELECT count(*) FROM budget_window w JOIN account a ON a.id = w.account_id WHERE a.debits_posted > 0
+"""
+
 
 def main() -> None:
     """The script."""
@@ -143,6 +147,10 @@ def _calls(bench: Bench, seconds: float) -> None:
         notes.append(f"{transport}: 3 limits and 3 budgets cost {more:+.0f} us of the worker")
     console = Console()
     console.print(table)
+    with psycopg.connect(bench.database_url) as sql:
+        spent = sql.execute(_SPENT).fetchone()
+    if spent != (3,):
+        sys.exit(f"{spent} budgets were charged instead of three: the calls did not meet them")
     for note in notes:
         console.print(note)
 
@@ -216,6 +224,7 @@ def _lists(bench: Bench, rows: int) -> None:
     Console().print(table)
     with psycopg.connect(bench.database_url, autocommit=True) as sql:  # it was no true chain
         sql.execute("DELETE FROM audit_entry WHERE org_id = %s", [org])
+        sql.execute("DELETE FROM audit_head WHERE org_id = %s", [org])
 
 
 def _pages(channel: grpc.Channel, name: str, key: str) -> tuple[float, float, float]:
