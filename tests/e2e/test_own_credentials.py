@@ -568,7 +568,7 @@ def test_no_secret_stands_in_a_log_an_answer_an_error_or_a_table(rig: Rig) -> No
         "tables": dumped(rig),
     }
     secrets = {*rig.provider.seen, key, refused} - {HOUSE_KEY, ""}
-    assert len(secrets) > 2
+    assert len(secrets) >= 2
     for where, text in places.items():
         for secret in secrets:
             found = [form for form in forms_of(secret) if form in text]
