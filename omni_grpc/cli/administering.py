@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from omni_grpc.administration import Caller, Operations, Page
-from omni_grpc.buying_wiring import buying_of
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.cli.working import Place, console, print_json, table_of, work_in
 from omni_grpc.completion import PageTokens
@@ -21,8 +20,9 @@ from omni_grpc.core.ids import AccountId, KeyId, OrgId
 from omni_grpc.core.limits import PAGE_SIZE_MAX
 from omni_grpc.core.money import usd_text
 from omni_grpc.identity import OPERATOR_SLUG, Principal, Scope
-from omni_grpc.operations_wiring import Parts, operations_of
 from omni_grpc.settings import Settings
+from omni_grpc.wiring.buying import buying_of
+from omni_grpc.wiring.operations import Parts, operations_of
 
 T = TypeVar("T")
 

@@ -45,7 +45,7 @@ def run_catalog_list(place: Place, filter_: str, limit: int, *, as_json: bool) -
     wanted = parse_filter(filter_)
 
     async def work(settings: Settings, catalog: Catalog) -> None:
-        from omni_grpc.wiring import configured_providers
+        from omni_grpc.wiring.configured import configured_providers
 
         providers = configured_providers(settings).ids()
         snapshot = catalog.snapshot
@@ -67,7 +67,7 @@ def run_catalog_show(place: Place, model: str, scope: str, *, as_json: bool) -> 
     scopes = scopes_of(check_scope(scope))
 
     async def work(settings: Settings, rooms: Rooms) -> None:
-        from omni_grpc.wiring import configured_providers
+        from omni_grpc.wiring.configured import configured_providers
 
         catalog = await _loaded(rooms.database)
         providers = configured_providers(settings).ids()

@@ -26,9 +26,9 @@ from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.cli.working import Place, console, print_json, table_of, work_in
 from omni_grpc.core.money import PPM
-from omni_grpc.credentials_wiring import master_keys_of
 from omni_grpc.settings import Settings
 from omni_grpc.vault import CredentialStore, MasterKeys, Rotated, Rotation
+from omni_grpc.wiring.credentials import master_keys_of
 
 COLUMNS: Final = ("name", "provider", "weight", "fee_ppm", "active", "hint", "create_time")
 _NO_FEE: Final = "none"

@@ -43,7 +43,7 @@ def run_doctor(config: Path | None, data_dir: Path | None, *, as_json: bool) -> 
 
 
 async def _examine(config: Path | None, data_dir: Path | None, *, quiet: bool) -> list[Finding]:
-    from omni_grpc.wiring import configured_providers
+    from omni_grpc.wiring.configured import configured_providers
 
     settings = settings_of(config)
     findings = [Finding("settings", good=True, words="every value can be used")]

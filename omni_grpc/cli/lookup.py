@@ -14,9 +14,9 @@ from omni_grpc.completion import OwnCredentials
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.errors import HoldFinal, NotFound
 from omni_grpc.core.money import usd_text
-from omni_grpc.credentials_wiring import own_credentials_of
 from omni_grpc.providers import OwnAccountFault, ProviderFault, Providers
 from omni_grpc.settings import Settings
+from omni_grpc.wiring.credentials import own_credentials_of
 
 
 class Found(StrEnum):
@@ -52,7 +52,7 @@ def run_lookup(place: Place, attempt: str | None, *, everything: bool, as_json: 
         raise CommandError("Name an attempt, or give --all.")
 
     async def work(settings: Settings, rooms: Rooms) -> list[_Look]:
-        from omni_grpc.wiring import configured_providers
+        from omni_grpc.wiring.configured import configured_providers
 
         providers = configured_providers(settings)
         own = own_credentials_of(settings, rooms.database, SystemClock())

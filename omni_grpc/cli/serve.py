@@ -127,9 +127,10 @@ def _missing(settings: Settings) -> list[str]:
             "shall work; make one with: openssl rand -hex 32"
         )
     faults += _missing_for_callers(settings)
-    from omni_grpc.buying_wiring import check_payments
-    from omni_grpc.credentials_wiring import master_keys_of
-    from omni_grpc.wiring import certificates_of, configured_providers
+    from omni_grpc.wiring.buying import check_payments
+    from omni_grpc.wiring.configured import configured_providers
+    from omni_grpc.wiring.credentials import master_keys_of
+    from omni_grpc.wiring.listening import certificates_of
 
     for read in (certificates_of, master_keys_of, check_payments):
         try:

@@ -65,7 +65,8 @@ async def _run_here(settings: Settings, ready: Ready, stopping: asyncio.Event) -
 
 
 def _worker(settings: Settings, *, share_port: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202 - wiring.Worker, imported late so that metrics see their folder
-    from omni_grpc.wiring import Worker, configured_providers
+    from omni_grpc.wiring.configured import configured_providers
+    from omni_grpc.wiring.worker import Worker
 
     return Worker(settings, configured_providers(settings), share_port=share_port)
 
@@ -239,7 +240,7 @@ def _reserve(address: str) -> socket.socket:
 
     Two services that share their ports among workers would else share them with each other.
     """
-    from omni_grpc.wiring import bind
+    from omni_grpc.wiring.listening import bind
 
     bind(address, share=False).close()
     return bind(address, share=True)

@@ -59,10 +59,10 @@ from omni_grpc.administration import Operation
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.ids import CallId, hold_id_of, new_call_id, new_hold_id
 from omni_grpc.grpc_api.struct_messages import struct_of
-from omni_grpc.operations_wiring import Parts, operations_of
 from omni_grpc.rest_api import build_app
 from omni_grpc.settings import Settings
 from omni_grpc.storage import EmbeddedPostgres
+from omni_grpc.wiring.operations import Parts, operations_of
 
 OK, MISSING, LACKS, HIDDEN = "OK", "API_KEY_MISSING", "SCOPE_MISSING", "NOT_FOUND"
 CODES = {MISSING: "UNAUTHENTICATED", LACKS: "PERMISSION_DENIED", HIDDEN: "NOT_FOUND"}

@@ -47,7 +47,7 @@ from omni_grpc.providers.registry import ProviderSettingsError
 from omni_grpc.providers.retries import Retries
 from omni_grpc.settings import SettingsError, read_settings
 from omni_grpc.simulator import Simulator
-from omni_grpc.wiring import configured_providers
+from omni_grpc.wiring.configured import configured_providers
 
 LIMITED = status(429, b"{}", "retry-after: 30")
 NOW_AND_THEN = Retries(count_max=2, first_s=0.001, pause_s_max=0.002)

@@ -1,8 +1,8 @@
 """What a wallet is given when it comes for the first time."""
 
-from omni_grpc.callers_wiring import _gift
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.identity import Org
+from omni_grpc.wiring.callers import _gift
 
 
 async def test_a_wallet_is_given_once_whatever_the_amount_is_set_to_later(

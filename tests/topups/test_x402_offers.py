@@ -26,7 +26,6 @@ from x402_rig import (
     topup_url,
 )
 
-from omni_grpc.buying_wiring import check_payments
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.core.errors import (
     CreditsExhausted,
@@ -43,6 +42,7 @@ from omni_grpc.settings import Settings, SettingsError
 from omni_grpc.simulator.facilitator import Accident, Facilitator
 from omni_grpc.topups import State, TopUp
 from omni_grpc.topups.x402 import Terms
+from omni_grpc.wiring.buying import check_payments
 
 __all__ = ("facilitator", "org", "shop", "topup_url")
 pytestmark = pytest.mark.filterwarnings("ignore:Client is deprecated")

@@ -129,7 +129,7 @@ def import_service() -> None:
     import omni_grpc.cli
     import omni_grpc.cli.serve
     import omni_grpc.providers
-    import omni_grpc.wiring
+    import omni_grpc.wiring.worker
 
     del omni_grpc
     gc.collect()

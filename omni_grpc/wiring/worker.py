@@ -10,9 +10,7 @@ import contextlib
 import functools
 import gc
 import signal
-import socket
-import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,8 +32,6 @@ from omni_grpc.billing import (
 )
 from omni_grpc.billing.budgets import BudgetStore, BudgetWatch
 from omni_grpc.billing.usage import CallLog, UsageReports, UsageRoller, UsageStore
-from omni_grpc.buying_wiring import buying_of
-from omni_grpc.callers_wiring import callers_of
 from omni_grpc.catalog import (
     Catalog,
     CatalogSnapshot,
@@ -65,10 +61,9 @@ from omni_grpc.completion import (
     ResponseStore,
     StoredResponses,
 )
-from omni_grpc.core.clock import Clock, SystemClock
+from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.errors import LedgerUnavailable, OmniError
 from omni_grpc.core.limits import DRAIN_SECONDS_MAX
-from omni_grpc.credentials_wiring import own_credentials_of, provider_settings_of
 from omni_grpc.grpc_api import (
     BillingServicer,
     CatalogServicer,
@@ -82,15 +77,12 @@ from omni_grpc.identity.sessions import SessionCleaner
 from omni_grpc.limits import LocalLimits, RateLimits, SharedLimits
 from omni_grpc.metrics import Metrics, render
 from omni_grpc.notices import LowBalanceWatch, OutboxStore, Poster, Sender
-from omni_grpc.operations_wiring import Parts, operations_of, webhook_sealer
-from omni_grpc.providers import Providers, load_specs
+from omni_grpc.providers import Providers
 from omni_grpc.rest_api import REASONING_SEAL_PURPOSE, RestProtocol, build_app
 from omni_grpc.routing import (
     Chooser,
     Health,
-    Policies,
     PolicyAdmin,
-    PolicyFileError,
     Router,
     SpeedShare,
     SpeedStore,
@@ -98,8 +90,14 @@ from omni_grpc.routing import (
     classifier_offer,
     shared_judge,
 )
-from omni_grpc.settings import Settings, SettingsError
+from omni_grpc.settings import Settings
 from omni_grpc.storage import Connection, Database, Sealer, connect
+from omni_grpc.wiring.buying import buying_of
+from omni_grpc.wiring.callers import callers_of
+from omni_grpc.wiring.configured import configured_policies
+from omni_grpc.wiring.credentials import own_credentials_of
+from omni_grpc.wiring.listening import bind, certificates_of, tls_context
+from omni_grpc.wiring.operations import Parts, operations_of, webhook_sealer
 
 if TYPE_CHECKING:
     from omni_grpc.storage.certificates import CertificateFiles
@@ -125,32 +123,6 @@ LAST_WORDS_SECONDS_MAX: Final = 1.0
 
 SETTLE_SECONDS_MAX: Final = 60.0
 """How long a stopping worker tries to bring its last settles into the database."""
-
-
-def configured_providers(settings: Settings) -> Providers:
-    """The providers of the package and of the operator's file, as the operator set them.
-
-    Raises:
-        ProviderSettingsError, ProvidersFileError: what was set cannot be.
-    """
-    return Providers(provider_settings_of(settings), specs=load_specs(settings.providers_file))
-
-
-def configured_policies(
-    settings: Settings,
-    database: Database,
-    snapshot: Callable[[], CatalogSnapshot],
-    clock: Clock,
-) -> Policies:
-    """The routing policies of the database, and of the operator's file.
-
-    Raises:
-        SettingsError: the file cannot be used.
-    """
-    try:
-        return Policies(database, snapshot, clock, file=settings.policies_file)
-    except PolicyFileError as error:
-        raise SettingsError(error.faults) from None
 
 
 @dataclass
@@ -369,7 +341,7 @@ class Worker:
                 timeout_graceful_shutdown=int(DRAIN_SECONDS_MAX),
                 ssl_context_factory=None
                 if self._certificates is None
-                else functools.partial(_context, self._certificates),
+                else functools.partial(tls_context, self._certificates),
             )
         )
 
@@ -587,58 +559,6 @@ class _RestServer(uvicorn.Server):
     def capture_signals(self) -> Any:  # as in uvicorn
         """Captures none."""
         yield
-
-
-def bind(address: str, *, share: bool) -> socket.socket:
-    """A TCP socket bound to host:port; `share` lets several processes listen on the same port.
-
-    Raises:
-        OSError: the address is taken, or is not this machine's.
-    """
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if share:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((host, int(port)))
-    except OSError as error:
-        listener.close()
-        raise OSError(f"cannot listen on {address}: {error.strerror or error}") from None
-    listener.setblocking(False)
-    return listener
-
-
-def certificates_of(settings: Settings) -> "CertificateFiles | None":
-    """What TLS is served with; None where it is not.
-
-    Raises:
-        SettingsError: the files cannot be used.
-    """
-    chain, key, clients = (
-        settings.tls_cert_file,
-        settings.tls_key_file,
-        settings.tls_client_ca_file,
-    )
-    if chain is None and key is None and clients is None:
-        return None
-    if chain is None or key is None:
-        raise SettingsError(
-            ["OMNI_TLS_CERT_FILE, OMNI_TLS_KEY_FILE: TLS needs both, the certificate and its key"]
-        )
-    from omni_grpc.storage.certificates import CertificateError, CertificateFiles
-
-    try:
-        return CertificateFiles(chain, key, clients)
-    except CertificateError as error:
-        raise SettingsError([f"TLS: {fault}" for fault in error.faults]) from None
-
-
-def _context(files: "CertificateFiles", _config: object, _default: object) -> ssl.SSLContext:
-    """As uvicorn asks for it."""
-    return files.context()
 
 
 def _report_death(task: asyncio.Task[Any]) -> None:

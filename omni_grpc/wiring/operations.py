@@ -24,10 +24,8 @@ from omni_grpc.audit import AuditLog, AuditStore
 from omni_grpc.billing import Ledger
 from omni_grpc.billing.budgets import BudgetStore
 from omni_grpc.billing.statements import Statements, StatementStore
-from omni_grpc.buying_wiring import Buying
 from omni_grpc.completion import Accounts, PageTokens
 from omni_grpc.core.clock import Clock
-from omni_grpc.credentials_wiring import master_keys_of, own_forms_of
 from omni_grpc.identity import Identity, Subjects
 from omni_grpc.limits import RateLimitStore
 from omni_grpc.notices import SEAL_PURPOSE as WEBHOOK_SEAL_PURPOSE
@@ -35,6 +33,8 @@ from omni_grpc.notices import WebhookStore
 from omni_grpc.settings import Settings
 from omni_grpc.storage import Database, Sealer
 from omni_grpc.vault import Vault
+from omni_grpc.wiring.buying import Buying
+from omni_grpc.wiring.credentials import master_keys_of, own_forms_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
