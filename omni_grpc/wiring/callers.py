@@ -47,7 +47,9 @@ def callers_of(
             domain=settings.sign_in_domain,
             texts=settings.wallet_sign_in,
             headers=settings.wallet_headers,
-            gift=_gift(ledger, settings.sign_up_nanousd) if settings.sign_up_nanousd else None,
+            gift=(
+                sign_up_gift(ledger, settings.sign_up_nanousd) if settings.sign_up_nanousd else None
+            ),
         )
     limits = None
     if settings.address_failures_per_minute or settings.address_requests_per_minute:
@@ -60,7 +62,9 @@ def callers_of(
     return Callers(identity, tokens=tokens, wallets=wallets, proxies=proxies, limits=limits)
 
 
-def _gift(ledger: Ledger, amount_nanousd: int) -> "Gift":
+def sign_up_gift(ledger: Ledger, amount_nanousd: int) -> "Gift":
+    """What gives a wallet's new organisation its first credits, in nano-USD."""
+
     async def give(org: Org, wallet: str) -> None:
         """Once for a wallet, for ever, whatever the amount was set to when."""
         try:

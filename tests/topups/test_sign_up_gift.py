@@ -2,7 +2,7 @@
 
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.identity import Org
-from omni_grpc.wiring.callers import _gift
+from omni_grpc.wiring.callers import sign_up_gift
 
 
 async def test_a_wallet_is_given_once_whatever_the_amount_is_set_to_later(
@@ -10,5 +10,5 @@ async def test_a_wallet_is_given_once_whatever_the_amount_is_set_to_later(
 ) -> None:
     """Also where its first sign-in broke off after the gift: else it could never sign in."""
     for amount in (5, 5, 6):
-        await _gift(rooms.ledger, amount)(org, "wallet")
+        await sign_up_gift(rooms.ledger, amount)(org, "wallet")
     assert (await rooms.ledger.balance(org.account_id)).posted == 5
