@@ -85,9 +85,7 @@ async def test_a_hash_is_what_the_documentation_says(database: Database) -> None
 _texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=40)
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.tuples(_texts, _texts, _texts, _texts, _texts, st.none() | _texts),

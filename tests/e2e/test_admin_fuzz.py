@@ -147,7 +147,6 @@ def test_whatever_is_asked_of_administration_is_done_or_refused_by_its_kind(
 
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

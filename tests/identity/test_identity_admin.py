@@ -158,7 +158,7 @@ async def test_any_arguments_get_a_typed_answer(identity, acme_key):
     loop = asyncio.get_running_loop()
     org = await identity.get_org("acme")
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(slug=texts | slugs, name=texts)
     def ask(slug, name):
         grant = KeyGrant(display_name=name)

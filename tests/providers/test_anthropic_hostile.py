@@ -5,7 +5,7 @@ import json
 from itertools import pairwise
 
 from anthropic_streams import FAULTS, WHOLE, Streamed, message, text, thinking, tool
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_grpc.core.usage import Usage
@@ -19,7 +19,6 @@ def test_a_stream_reads_the_same_byte_by_byte():
     assert pieces.summary() == Streamed(WHOLE).summary()
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, len(WHOLE)), max_size=20))
 def test_a_stream_reads_the_same_at_random_cuts(cuts):
     bounds = [0, *sorted(cuts), len(WHOLE)]
@@ -27,7 +26,6 @@ def test_a_stream_reads_the_same_at_random_cuts(cuts):
     assert Streamed(*pieces).summary() == Streamed(WHOLE).summary()
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), max_size=8),
     st.integers(1, 400),
@@ -46,7 +44,6 @@ PLAIN = json.dumps(
 ).encode()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(PLAIN) - 1), st.integers(0, 255)), max_size=8))
 def test_a_mutated_answer_is_an_answer_or_a_fault(mutations):
     body = bytearray(PLAIN)
@@ -121,7 +118,6 @@ SHAPED = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(SHAPED, max_size=8))
 def test_any_json_is_deltas_or_a_fault(values):
     told = Streamed(*(b"data: " + json.dumps(value).encode() + b"\n\n" for value in values))
@@ -133,7 +129,6 @@ def test_any_json_is_deltas_or_a_fault(values):
             decode_message(json.dumps({"content": [value]}).encode(), FAULTS)
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=6))
 def test_any_bytes_are_deltas_or_a_fault(values):
     told = Streamed(*(b"data: " + value + b"\n\n" for value in values))

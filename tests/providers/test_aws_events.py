@@ -6,7 +6,7 @@ import zlib
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_grpc.providers.aws_events import AwsEventParser
@@ -63,7 +63,6 @@ def test_a_stream_byte_by_byte_is_read():
     assert texts(found) == TEXTS
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, len(b"".join(STREAM))), max_size=8))
 def test_a_stream_cut_anywhere_is_read(cuts):
     whole = b"".join(STREAM)
@@ -141,7 +140,6 @@ def test_a_large_message_in_small_pieces_costs_no_time():
     assert len(found) == 1
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=64), max_size=8))
 def test_random_bytes_are_read_or_broken(pieces):
     parser = AwsEventParser()
@@ -153,7 +151,6 @@ def test_random_bytes_are_read_or_broken(pieces):
         pass
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_mutated_stream_is_read_or_broken(data):
     whole = bytearray(b"".join(STREAM))

@@ -5,7 +5,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_grpc.core.chat import ChatDelta, ReasoningBlock, ToolCall
@@ -306,7 +306,6 @@ def test_a_stream_byte_by_byte_says_the_same():
     assert Streamed(*(bytes([byte]) for byte in b"".join(STORY))).summary() == TOLD
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, len(b"".join(STORY))), max_size=6))
 def test_a_stream_cut_anywhere_says_the_same(cuts):
     data = b"".join(STORY)
@@ -436,7 +435,6 @@ def test_an_event_that_is_none_is_malformed_after_what_came(bad):
 
 
 # --- fuzz ---------------------------------------------------------------------------------------
-@settings(deadline=None)
 @given(st.data())
 def test_a_mutated_answer_is_an_answer_or_a_fault(data):
     blocks = (
@@ -451,7 +449,6 @@ def test_a_mutated_answer_is_an_answer_or_a_fault(data):
         assert decode_answer(bytes(body), FAULTS).choices
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_mutated_events_are_deltas_or_a_fault(data):
     events = AwsEventParser().feed(b"".join(STORY))
@@ -485,7 +482,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(JSON, max_size=5))
 def test_any_json_is_deltas_or_a_fault(values):
     decoder = ConverseStreamDecoder(FAULTS)
@@ -495,7 +491,6 @@ def test_any_json_is_deltas_or_a_fault(values):
             decode_answer(json.dumps(value).encode(), FAULTS)
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=80), max_size=6))
 def test_random_bytes_are_nothing_or_broken(pieces):
     with contextlib.suppress(BrokenFramingError, EventTooLongError):

@@ -467,7 +467,7 @@ def test_byte_by_byte_says_the_same():
 
 
 @given(st.lists(st.integers(0, len(STORY)), max_size=12))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_cuts_say_the_same(cuts):
     places = sorted({0, len(STORY), *cuts})
     assert Streamed(*(STORY[a:b] for a, b in pairwise(places))).summary() == TOLD
@@ -482,14 +482,14 @@ def feed_all(data: bytes) -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_random_bytes_break_nothing(data):
     feed_all(data)
     feed_all(b"data: " + data + b"\n\n")
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_mutated_story_breaks_nothing(data):
     story = bytearray(STORY)
     for _ in range(data.draw(st.integers(1, 8))):
@@ -518,7 +518,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_json_breaks_nothing(value):
     data = json.dumps(value).encode()
     feed_all(data)

@@ -226,7 +226,7 @@ def test_an_answer_goes_back_in_the_order_in_which_it_came(dialect: Name) -> Non
     assert sent(dialect, answer) == [*ROW]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(["anthropic", "bedrock"]), ROWS)
 def test_any_row_of_blocks_goes_back_as_far_as_a_turn_may_end_so(
     dialect: Name, row: list[Block]
@@ -237,7 +237,7 @@ def test_any_row_of_blocks_goes_back_as_far_as_a_turn_may_end_so(
     assert sent(dialect, decoded(dialect, row)) == wanted
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(["anthropic", "bedrock"]), ROWS, st.data())
 def test_a_stream_tells_its_order_whatever_comes_together(
     dialect: Name, row: list[Block], data: st.DataObject

@@ -5,7 +5,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai_streams import FAULTS, Streamed, call, calls
 from raw_provider import answer, delta, event, usage
@@ -82,7 +82,6 @@ def test_a_stream_reads_the_same_byte_by_byte():
     assert pieces.summary() == whole.summary()
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, len(WHOLE)), max_size=20))
 def test_a_stream_reads_the_same_at_random_cuts(cuts):
     bounds = [0, *sorted(cuts), len(WHOLE)]
@@ -93,7 +92,6 @@ def test_a_stream_reads_the_same_at_random_cuts(cuts):
 MUTATIONS = st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), max_size=8)
 
 
-@settings(deadline=None)
 @given(MUTATIONS, st.integers(1, 400))
 def test_a_mutated_stream_ends_in_deltas_or_a_fault(mutations, size):
     stream = bytearray(WHOLE)
@@ -119,7 +117,6 @@ PLAIN = json.dumps(
 ).encode()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(PLAIN) - 1), st.integers(0, 255)), max_size=8))
 def test_a_mutated_answer_is_an_answer_or_a_fault(mutations):
     body = bytearray(PLAIN)
@@ -167,7 +164,6 @@ SHAPED = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(SHAPED)
 def test_any_json_is_read_or_refused(value):
     told = Streamed(event(value))

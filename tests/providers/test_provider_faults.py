@@ -2,7 +2,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from raw_provider import Peer, error, status
 
@@ -70,7 +70,6 @@ def test_ordinary_words_are_left_alone():
     assert scrub(text, (KEY,)) == text
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_what_is_scrubbed_is_one_printable_line(text):
     shown = scrub(text, (KEY,))
@@ -128,7 +127,6 @@ def test_an_account_without_money_is_our_fault_and_not_a_rate():
     assert isinstance(said(b'{"error":{"code":"rate_limit_exceeded"}}', 429), RateLimited)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(300, 599))
 def test_any_error_body_is_a_fault(body, code):
     assert isinstance(said(body, code), ProviderFault)

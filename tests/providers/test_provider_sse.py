@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_grpc.providers import sse
@@ -64,7 +64,6 @@ LINES = st.sampled_from(
 ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(LINES, ENDS), max_size=30), st.lists(st.integers(0, 300), max_size=12))
 def test_random_streams_are_the_same_at_random_cuts(lines, cuts):
     stream = b"".join(line + end for line, end in lines)

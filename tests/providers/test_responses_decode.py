@@ -351,7 +351,7 @@ def test_it_makes_no_difference_how_a_stream_is_cut():
 
 
 @given(st.lists(st.integers(0, len(b"".join(STORY)))))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_random_cuts_make_no_difference(cuts):
     data = b"".join(STORY)
     places = [0, *sorted(cuts), len(data)]
@@ -466,7 +466,7 @@ def test_too_many_calls_are_malformed():
 
 # --- fuzz ---------------------------------------------------------------------------------------
 @given(st.binary(max_size=300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_random_bytes_end_in_a_fault_or_an_answer(data):
     with contextlib.suppress(ProviderFault):
         decode_response(data, FAULTS)
@@ -474,7 +474,7 @@ def test_random_bytes_end_in_a_fault_or_an_answer(data):
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_mutated_answers_end_in_a_fault_or_an_answer(data):
     story = bytearray(b"".join(STORY))
     body = bytearray(json.dumps(response(REASONING, MESSAGE, CALL)).encode())
@@ -495,7 +495,7 @@ _JSON = st.recursive(
 
 
 @given(st.sampled_from(sorted(response(MESSAGE))), _JSON)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_field_of_another_kind_ends_in_a_fault_or_an_answer(field, value):
     body = json.dumps(response(REASONING, MESSAGE, CALL) | {field: value})
     with contextlib.suppress(ProviderFault):

@@ -148,7 +148,7 @@ PLACED = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(PLACED, max_size=4).map(tuple),
     st.text("abc", max_size=6),

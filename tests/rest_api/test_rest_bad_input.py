@@ -407,7 +407,7 @@ JSON = st.recursive(
 )
 
 
-@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.settings(max_examples=300)
 @hypothesis.given(fields=st.dictionaries(WORDS | st.text(max_size=5), JSON, max_size=6))
 def test_any_json_is_a_request_or_a_named_fault(fields: dict[str, Any]) -> None:
     for given in (fields, {"model": "m", "messages": HELLO, **fields}):
@@ -418,7 +418,7 @@ def test_any_json_is_a_request_or_a_named_fault(fields: dict[str, Any]) -> None:
             assert error.message
 
 
-@hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.settings(max_examples=200)
 @hypothesis.given(cut=st.integers(0, 200), junk=st.binary(max_size=8), place=st.integers(0, 200))
 def test_damaged_bytes_are_a_request_or_a_fault(cut: int, junk: bytes, place: int) -> None:
     whole = chat(stop=["a"], tools=[TOOL], other={"a": "\u20ac\n"}, stream=True)

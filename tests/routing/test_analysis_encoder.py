@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_grpc.routing.analysis import QuickEncoder
@@ -29,7 +29,6 @@ def test_the_vectors_are_those_of_the_encoder_to_the_bit(quick: QuickEncoder) ->
         assert np.array_equal(quick.total(text), slow.total(text)), text
 
 
-@settings(deadline=None)  # the first text waits for the files
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_is_read_the_same(text: str) -> None:
     slow = shared_encoder()

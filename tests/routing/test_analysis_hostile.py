@@ -69,7 +69,7 @@ def test_garbage_gets_a_sane_answer(analyst: Analyst, text: str) -> None:
 
 
 @given(st.text(st.characters(codec=None), max_size=300))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_no_text_raises(analyst: Analyst, text: str) -> None:
     assert sane(analysed(analyst, text))
 

@@ -95,7 +95,7 @@ requests = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(found=offers, request=requests, refusing=st.sampled_from(["", "lab"]))
 def test_what_the_columns_leave_is_what_no_reason_speaks_against(
     found: list[Offer], request: ChatRequest, refusing: str

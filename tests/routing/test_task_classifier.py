@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_grpc.core.chat import ChatRequest, Message
@@ -112,7 +112,6 @@ def test_what_names_no_task_is_no_answer(answer: str | None) -> None:
     assert read_classification(answer, OFFER) is None
 
 
-@settings(deadline=None)  # other suites may run beside
 @given(st.text())
 def test_no_answer_raises(answer: str) -> None:
     read_classification(answer, OFFER)

@@ -2,8 +2,9 @@ import asyncio
 import threading
 
 import pytest
-from client_fake_service import API_KEY, delta, fails, hangs, started, streams
+from client_fake_service import API_KEY, answers, completion, delta, fails, hangs, started, streams
 from grpc import StatusCode
+from omni.router.v1 import router_service_pb2 as router_pb
 from omni_grpc_client import AsyncOmni, Cancelled, Deadline, Omni
 
 MODEL = "openai/gpt-4o-mini"
@@ -108,10 +109,30 @@ async def test_closing_the_client_ends_what_runs_without_cancelling_its_tasks(se
     assert [type(error) for error in ended] == [Cancelled, Cancelled]
 
 
-async def test_the_service_cancelling_a_call_is_an_error_not_a_cancelled_task(omni, service):
-    service.script("CompleteChat", fails(StatusCode.CANCELLED, message="draining"))
-    with pytest.raises(Cancelled, match="draining"):
-        await omni.chat(MODEL, "hi")
+async def test_a_service_that_cancels_a_call_as_it_stops_is_asked_again(omni, service):
+    # What gRPC makes of a call that came in between a server's stop and its goodbye.
+    done = router_pb.CompleteChatResponse(completion=completion())
+    service.script("CompleteChat", fails(StatusCode.CANCELLED), answers(done))
+    assert (await omni.chat(MODEL, "hi")).call_id == done.completion.call_id
+    first, second = service.requests("CompleteChat")
+    assert first.request_id == second.request_id
+
+
+async def test_closing_the_client_ends_what_its_threads_wait_for(service):
+    service.script("CompleteChat", hangs)
+    service.script("StreamChat", streams(started(), then=hangs))
+    omni = Omni(service.target, api_key=API_KEY)
+    stream = await asyncio.to_thread(omni.stream_chat(MODEL, "hi").__enter__)
+    running = [
+        asyncio.create_task(asyncio.to_thread(omni.chat, MODEL, "hi")),
+        asyncio.create_task(asyncio.to_thread(stream.result)),
+    ]
+    while len(service.seen) < 2:  # both run at the service
+        service.arrived.clear()
+        await service.arrived.wait()
+    omni.close()
+    ended = await asyncio.gather(*running, return_exceptions=True)
+    assert [type(error) for error in ended] == [Cancelled, Cancelled]
 
 
 async def test_a_chat_ends_at_its_timeout(omni, service):

@@ -11,7 +11,6 @@ from omni_grpc_client import (
     Aborted,
     ApiKeyInvalid,
     Busy,
-    Cancelled,
     CreditsExhausted,
     CreditsHeld,
     FailedPrecondition,
@@ -166,7 +165,7 @@ async def test_a_reason_of_another_domain_is_not_ours(omni, service):
 @pytest.mark.parametrize(
     ("code", "cls"),
     [
-        (StatusCode.CANCELLED, Cancelled),
+        (StatusCode.CANCELLED, Unavailable),
         (StatusCode.UNKNOWN, Internal),
         (StatusCode.INVALID_ARGUMENT, InvalidArgument),
         (StatusCode.PERMISSION_DENIED, PermissionDenied),

@@ -382,7 +382,7 @@ class Deadline(OmniError):
 
 
 class Cancelled(OmniError):
-    """The call was cancelled: here by `cancel` or by closing the client, or by the service."""
+    """The call was cancelled here: by `cancel`, by leaving its stream or by closing the client."""
 
 
 class Unimplemented(OmniError):
@@ -407,7 +407,7 @@ CLASS_OF_REASON: Mapping[str, type[OmniError]] = {
 """Every reason that this version knows."""
 
 CLASS_OF_CODE: Mapping[grpc.StatusCode, type[OmniError]] = {
-    grpc.StatusCode.CANCELLED: Cancelled,
+    grpc.StatusCode.CANCELLED: Unavailable,
     grpc.StatusCode.UNKNOWN: Internal,
     grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
     grpc.StatusCode.DEADLINE_EXCEEDED: Deadline,

@@ -46,12 +46,19 @@ class _BadRequest(Protocol):
     field_violations: Sequence[FieldViolation]
 
 
-def error_of(failure: grpc.RpcError, request_id: str | None = None) -> OmniError:
+def error_of(
+    failure: grpc.RpcError, request_id: str | None = None, *, cancelled_here: bool = False
+) -> OmniError:
     """The error to raise for a failed RPC.
 
     A reason of the service decides the class; where there is none, the status code does.
+    `cancelled_here` says that this client cancelled the call or closed its channel. A CANCELLED
+    that nobody here asked for is what a service that stops makes of a call that it has not read
+    yet: that service is unavailable.
     """
     code, message = failure.code(), failure.details() or ""
+    if cancelled_here and code is grpc.StatusCode.CANCELLED:
+        return cancelled(request_id)
     details = _details(failure)
     info = cast("_ErrorInfo | None", details.get("google.rpc.ErrorInfo"))
     known = info is not None and info.domain == DOMAIN

@@ -119,7 +119,8 @@ class EventStream(Stream[Event, Item, Start, Whole], ABC, Generic[Event, Item, S
         try:
             return next(call, None)
         except grpc.RpcError as failure:
-            raise self._told(error_of(failure)) from failure
+            here = self._cancelled.is_set() or self._wire.is_closed
+            raise self._told(error_of(failure, cancelled_here=here)) from failure
 
 
 class ChatStream(EventStream[router_service_pb2.StreamChatResponse, Piece, Started, Completion]):
@@ -221,7 +222,7 @@ class CatalogSync(Syncing):
                 if step is not None:
                     return step
         except grpc.RpcError as failure:
-            raise error_of(failure) from failure
+            raise error_of(failure, cancelled_here=self._wire.is_closed) from failure
         self._check_ended()
         raise StopIteration
 

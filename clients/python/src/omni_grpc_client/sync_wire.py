@@ -103,7 +103,7 @@ class Wire:
                 wait_for_ready=self.connection.wait_for_ready,
             )
         except grpc.RpcError as failure:
-            raise error_of(failure, call.request_id) from failure
+            raise error_of(failure, call.request_id, cancelled_here=self.is_closed) from failure
         return call.parse(response)
 
     def close(self) -> None:
