@@ -1,7 +1,8 @@
 """Which changes nobody should believe without an operator's word.
 
-A price that moves far is kept as it was until it is accepted; a source that suddenly lacks a large
-part of what it had is not taken at all, since it is probably half a file. Pure.
+A price that moves far is kept as it was until it is accepted, also where there was none in between;
+a source that suddenly lacks a large part of what it had is not taken at all, since it is probably
+half a file. Pure.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,6 @@ from typing import Final
 import msgspec
 
 from omni_grpc.catalog.facts import OfferFacts
-from omni_grpc.catalog.prices import Quote
 from omni_grpc.core.money import PPM, Price, Rate
 
 VANISHED_MAX_PPM: Final = 200_000
@@ -32,19 +32,32 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def waiting(
-    offer: str, old: Quote, new: Quote, source: str, *, change_max_ppm: int
+    offer: str,
+    accepted: tuple[Rate, ...],
+    new: tuple[Rate, ...],
+    source: str,
+    *,
+    change_max_ppm: int,
 ) -> Waiting | None:
     """The price that needs an operator's word; None if it may move by itself.
 
     A first price, of an offer or of a unit, and the loss of a price need none: nothing was charged
-    by the one, and nothing will be by the other.
+    by the one, and nothing will be by the other. A price that was lost and comes back is judged
+    against the last one that was charged: else any price could move in two steps.
+
+    Args:
+        offer: the offer's id.
+        accepted: its price; where it has none, the last that it had.
+        new: the price that it would have.
+        source: whose price that is.
+        change_max_ppm: how far it may move by itself, in millionths of what it was.
     """
-    if not old.rates or not new.rates or old.rates == new.rates:
+    if not accepted or not new or accepted == new:
         return None
     furthest: int | None = 0
-    before, after = Price(0, old.rates), Price(0, new.rates)
-    added = (rate for rate in new.rates if before.priced(rate.unit))
-    for rate in {*old.rates, *added}:
+    before, after = Price(0, accepted), Price(0, new)
+    added = (rate for rate in new if before.priced(rate.unit))
+    for rate in {*accepted, *added}:
         moved = _moved(before, after, rate)
         if moved is None:
             furthest = None
@@ -52,7 +65,7 @@ def waiting(
         furthest = max(furthest or 0, moved)
     if furthest is not None and furthest <= change_max_ppm:
         return None
-    return Waiting(offer=offer, source=source, old=old.rates, new=new.rates, change_ppm=furthest)
+    return Waiting(offer=offer, source=source, old=accepted, new=new, change_ppm=furthest)
 
 
 def refusal(old: Mapping[str, OfferFacts], new: Mapping[str, OfferFacts]) -> str | None:

@@ -33,11 +33,15 @@ ALIAS: Final = "alias"
 
 
 class StoredOffer(msgspec.Struct, frozen=True, kw_only=True):
-    """An offer as the database has it, without what operators say of it."""
+    """An offer as the database has it, without what operators say of it.
+
+    `last_rates` are those of the last price that its sources gave it, where it has none now.
+    """
 
     values: tuple[Value, ...]
     price_version: int | None
     rates: tuple[Rate, ...]
+    last_rates: tuple[Rate, ...] = ()
     hold_price_version: int | None
     hold_rates: tuple[Rate, ...]
     source: str

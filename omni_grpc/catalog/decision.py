@@ -17,6 +17,7 @@ from omni_grpc.catalog.changes import Changes, StoredOffer, changes_between
 from omni_grpc.catalog.difference import Merged, dearest, merge
 from omni_grpc.catalog.difference import Said as Word
 from omni_grpc.catalog.facts import OfferFacts
+from omni_grpc.catalog.prices import Quote
 from omni_grpc.catalog.sources.fetch import Stamp
 
 READER_VERSION: Final = 1
@@ -24,6 +25,12 @@ READER_VERSION: Final = 1
 
 FAULTS_STORED: Final = 100
 """Most unreadable models of a source that are kept by name."""
+
+CAME_BACK_FAR: Final = (
+    "its price came back far from what it was, and waits for an operator's word: catalog sync "
+    "--accept takes it"
+)
+"""Why an offer has no price, which had none before either: nothing else may be charged for it."""
 
 
 class SourceState(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,16 +189,17 @@ def _hold_back(state: State, merged: dict[str, Merged], rules: Rules) -> list[Wa
             continue
         wanted = waiting(
             offer_id,
-            old.quote,
-            one.facts.quote,
+            old.rates or old.last_rates,
+            one.facts.quote.rates,
             one.price_source,
             change_max_ppm=rules.price_change_max_ppm,
         )
         if wanted is not None:
             found.append(wanted)
+            quote = old.quote if old.rates else Quote(refusal=CAME_BACK_FAR)
             merged[offer_id] = msgspec.structs.replace(
                 one,
-                facts=msgspec.structs.replace(one.facts, quote=old.quote),
+                facts=msgspec.structs.replace(one.facts, quote=quote),
                 hold_rates=dearest(old.rates, [one.hold_rates or wanted.new]),
             )
     return found

@@ -19,7 +19,9 @@ from omni_grpc.catalog import (
     Stage,
     Syncer,
     SyncReport,
+    Words,
     opinions,
+    own_price,
     parse_sources,
     rates_text,
     seed,
@@ -196,6 +198,55 @@ async def test_a_price_that_becomes_nothing_waits_and_a_lost_one_does_not(world:
     assert [(one.offer, one.change_ppm) for one in report.waiting] == [("lab/a", None)]
     assert await world.price("lab/a") == "completion=2 prompt=1"
     assert "not negative" in await world.price("lab/b")
+
+
+async def test_a_price_that_comes_back_is_judged_against_the_last_accepted_one(world: World):
+    """Else a source could move any price in two steps: by naming none in between."""
+    world.own("prices", entry("a"), entry("near"), entry("new", -1))
+    await world.sync()
+    world.own("prices", entry("a", -1), entry("near", -1), entry("new", -1))
+    assert (await world.sync()).waiting == ()
+    world.own("prices", entry("a", 9, 18), entry("near", "1.4"), entry("new", 9, 18))
+    back = await world.sync()
+    assert [(one.offer, one.change_ppm) for one in back.waiting] == [("lab/a", 8_000_000)]
+    assert rates_text(back.waiting[0].old) == "completion=2 prompt=1"
+    # Until somebody accepts it the offer has no price, as before, and says what it waits for.
+    assert "waits for an operator's word" in await world.price("lab/a")
+    assert (await world.offers())["lab/a"].hold_price is None
+    # What comes back near, and what never had a price, needs no word.
+    assert await world.price("lab/near") == "completion=2 prompt=1.4"
+    assert await world.price("lab/new") == "completion=18 prompt=9"
+    # It is found again however often it is asked, and taken by itself once it is near.
+    assert [one.offer for one in (await world.sync()).waiting] == ["lab/a"]
+    look = validate(await SourceStore(world.database).view(), _now(), price_change_max_ppm=HALF)
+    assert [one.offer for one in look.waiting] == ["lab/a"]
+    world.own("prices", entry("a", "1.2"), entry("near"), entry("new", 9, 18))
+    assert (await world.sync()).waiting == ()
+    assert await world.price("lab/a") == "completion=2 prompt=1.2"
+
+
+async def test_a_price_that_comes_back_far_is_taken_once_it_is_accepted(world: World):
+    world.own("prices", entry("a", 0, 0))
+    await world.sync()
+    world.own("prices", entry("a", -1))
+    await world.sync()
+    world.own("prices", entry("a"))
+    assert [one.change_ppm for one in (await world.sync()).waiting] == [None]
+    assert (await world.sync(accept=True)).repriced == 1
+    assert await world.price("lab/a") == "completion=2 prompt=1"
+
+
+async def test_an_operator_s_own_price_is_not_what_a_source_s_is_judged_against(world: World):
+    world.own("prices", entry("a"))
+    await world.sync()
+    await CatalogStore(world.database).set_words(
+        "lab/a", Words(price=own_price({"discount_ppm": 900_000})), ["price"], etag="", actor="ann"
+    )
+    world.own("prices", entry("a", -1))
+    await world.sync()
+    world.own("prices", entry("a", "1.1"))
+    assert (await world.sync()).waiting == ()
+    assert await world.price("lab/a") == "completion=0.2 prompt=0.11"
 
 
 async def test_while_a_price_waits_holds_are_made_at_the_dearer_one(world: World):

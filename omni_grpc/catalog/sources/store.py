@@ -71,6 +71,14 @@ SELECT id, source, origins, delist_time IS NULL, price_version, hold_price_versi
        deprecated, by_name_only, release_date, deprecation_date, regions, free, unpriced_reason
 FROM offer
 """
+# Of what an operator said, and of what holds were made at, no source's price is judged by.
+LAST_RATES: Final = """
+SELECT l.offer, r.price_version, r.unit, r.prompt_tokens_min, r.nanousd_per_mtok
+FROM (SELECT o.id, max(v.id) FROM offer o JOIN price_version v ON v.offer = o.id
+      WHERE o.price_version IS NULL AND v.source NOT IN ('dearest', 'operator', 'models.yaml')
+      GROUP BY o.id) AS l (offer, version)
+JOIN price_rate r ON r.price_version = l.version
+"""
 CURRENT_RATES: Final = """
 SELECT r.price_version, r.unit, r.prompt_tokens_min, r.nanousd_per_mtok
 FROM offer o JOIN price_rate r ON r.price_version = o.price_version
@@ -293,6 +301,15 @@ async def _state(connection: Connection, version: int) -> State:
 async def _stored_offers(connection: Connection) -> dict[str, StoredOffer]:
     prices = PriceReader()
     await each(connection, CURRENT_RATES, prices.add)
+    last: dict[str, int] = {}
+
+    def keep_last(
+        offer_id: str, version: int, unit: str, prompt_tokens_min: int, nanousd_per_mtok: int
+    ) -> None:
+        last[offer_id] = version
+        prices.add(version, unit, prompt_tokens_min, nanousd_per_mtok)
+
+    await each(connection, LAST_RATES, keep_last)
     stored: dict[str, StoredOffer] = {}
 
     def keep(  # the columns of one row, in their order
@@ -308,6 +325,7 @@ async def _stored_offers(connection: Connection) -> dict[str, StoredOffer]:
             values=values,
             price_version=price_version,
             rates=prices.rates(price_version),
+            last_rates=prices.rates(last.get(offer_id)),
             hold_price_version=hold_price_version,
             hold_rates=prices.rates(hold_price_version),
             source=source,
