@@ -151,6 +151,7 @@ class TopUpOperations:
         account = await self._accounts.named(caller.principal, asked.parent, field="parent")
         _check_return_url(asked.return_url)
         top_up = await self._top_ups.create(
+            caller.actor,
             org_id=await self._org_of(caller, account),
             account_id=account.id,
             amount=asked.amount_nanousd,
@@ -186,7 +187,9 @@ class TopUpOperations:
         """
         account, top_up_id = await self._named(caller, asked.name)
         org_id = await self._org_of(caller, account)
-        top_up = await self._top_ups.confirm(org_id, account.id, top_up_id, asked.x402_payment)
+        top_up = await self._top_ups.confirm(
+            caller.actor, org_id, account.id, top_up_id, asked.x402_payment
+        )
         if top_up.state is State.PENDING:
             raise pending_error(top_up)
         return shown(account.name, top_up)

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from omni_grpc.audit import Actor
 from omni_grpc.completion import Call
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid, OmniError
 from omni_grpc.core.money import nanousd_from_usd, usd_text
@@ -63,7 +64,8 @@ class TopUpRoute:
             if not text:
                 return
         principal = _principal(call)
-        top_up = await wallets.take(principal.org_id, principal.account_id, text)
+        actor = Actor(name=principal.actor, peer=call.peer, call_id=call.name)
+        top_up = await wallets.take(actor, principal.org_id, principal.account_id, text)
         exchange.added_headers.append(
             (answered, base64.b64encode(wallets.receipt(top_up, version)))
         )

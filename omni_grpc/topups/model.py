@@ -160,6 +160,16 @@ class AutoTopUp(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0
 
 
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """A new top-up, as the audit log has it."""
+
+    name: str
+    amount_nanousd: int
+    method: str
+    automatic: bool
+    save_card: bool
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What webhooks are told of a top-up; its name is filled in where it is written down."""
 

@@ -11,11 +11,12 @@ import msgspec
 from psycopg.errors import UniqueViolation
 from psycopg.rows import kwargs_row, scalar_row, tuple_row
 
+from omni_grpc.audit import Actor, Change, append
 from omni_grpc.core.ids import AccountId, OrgId
 from omni_grpc.core.payments import Payment
 from omni_grpc.notices import enqueue
 from omni_grpc.storage import Connection, Database
-from omni_grpc.topups.model import Method, Opened, Paid, Presented, State, Told, TopUp
+from omni_grpc.topups.model import Begun, Method, Opened, Paid, Presented, State, Told, TopUp
 
 _COLUMNS: Final = """
 id, org_id, account_id, method::text, state::text, automatic, amount, credited, reversed, network,
@@ -188,9 +189,16 @@ class TopUpStore:
         values = msgspec.structs.asdict(draft) | {"most": most}
         return bool(await self._database.fetch_one(_CROWDED, values, row=scalar_row))
 
-    async def insert(self, draft: Draft) -> tuple[TopUp, bool]:
-        """The top-up of the draft's request id, and whether it has the draft's content."""
-        made = await self._one(_INSERT, msgspec.structs.asdict(draft))
+    async def insert(self, actor: Actor, draft: Draft) -> tuple[TopUp, bool]:
+        """The top-up of the draft's request id, and whether it has the draft's content.
+
+        One that is made now has its entry in the audit log.
+        """
+
+        async def work(connection: Connection) -> TopUp | None:
+            return await _make(connection, actor, draft)
+
+        made = await self._database.transaction(work)
         if made is not None:
             return made, True
         found = await self._database.fetch_one(
@@ -202,7 +210,7 @@ class TopUpStore:
             raise RuntimeError("a top-up is never deleted")
         return found
 
-    async def insert_automatic(self, draft: Draft) -> TopUp | None:
+    async def insert_automatic(self, actor: Actor, draft: Draft) -> TopUp | None:
         """The draft's top-up, if its account is still low and has none under way; else None."""
 
         async def work(connection: Connection) -> TopUp | None:
@@ -211,9 +219,7 @@ class TopUpStore:
             low = await (await connection.execute(_STILL_LOW, values)).fetchone()
             if low is None:
                 return None
-            cursor = connection.cursor(row_factory=kwargs_row(_top_up))
-            await cursor.execute(_INSERT, msgspec.structs.asdict(draft))
-            return await cursor.fetchone()
+            return await _make(connection, actor, draft)
 
         return await self._database.transaction(work)
 
@@ -359,8 +365,29 @@ def _compared(*, same: bool, **columns: Any) -> tuple[TopUp, bool]:  # likewise
     return _top_up(**columns), same
 
 
+async def _make(connection: Connection, actor: Actor, draft: Draft) -> TopUp | None:
+    """The draft's top-up and its entry in the audit log; None where its request id is taken."""
+    cursor = connection.cursor(row_factory=kwargs_row(_top_up))
+    made = await (await cursor.execute(_INSERT, msgspec.structs.asdict(draft))).fetchone()
+    if made is not None:
+        begun = Begun(
+            name=await _name_of(connection, made),
+            amount_nanousd=made.amount,
+            method=made.method.name.lower(),
+            automatic=made.automatic,
+            save_card=made.save_card,
+        )
+        change = Change(org_id=made.org_id, action="CreateTopUp", resource=begun.name, new=begun)
+        await append(connection, actor, change)
+    return made
+
+
+async def _name_of(connection: Connection, top_up: TopUp) -> str:
+    cursor = connection.cursor(row_factory=scalar_row)
+    slug = await (await cursor.execute(_SLUG, (top_up.org_id,))).fetchone()
+    return f"accounts/{slug}/topUps/{top_up.id}"
+
+
 async def _tell(connection: Connection, top_up: TopUp, event: str, told: Told) -> None:
-    cursor = connection.cursor(row_factory=tuple_row)
-    row: Any = await (await cursor.execute(_SLUG, (top_up.org_id,))).fetchone()
-    name = f"accounts/{row[0]}/topUps/{top_up.id}"
+    name = await _name_of(connection, top_up)
     await enqueue(connection, top_up.org_id, event, msgspec.structs.replace(told, top_up=name))

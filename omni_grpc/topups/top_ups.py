@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from omni_grpc.audit import Actor
 from omni_grpc.billing import Ledger
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import (
@@ -65,6 +66,9 @@ LOOKED_AT_ONCE: Final = 20
 
 GRANTS_OF: Final = OrgId(0)
 """Whose request ids the grants have: nobody's, so that no caller's can stand in their way."""
+
+AUTOMATIC: Final = Actor(name="automatic top-up")
+"""Who begins the top-ups of accounts that are low."""
 
 log = structlog.get_logger(__name__)
 
@@ -144,6 +148,7 @@ class TopUps:
 
     async def create(
         self,
+        actor: Actor,
         *,
         org_id: OrgId,
         account_id: AccountId,
@@ -187,7 +192,7 @@ class TopUps:
                 "ends after a day.",
                 metadata={"limit": str(OPEN_MAX)},
             )
-        top_up, same = await self._store.insert(draft)
+        top_up, same = await self._store.insert(actor, draft)
         if not same:
             raise RequestIdReused(
                 f"The request_id {request_id!r} was used for another top-up; use a new one."
@@ -200,6 +205,7 @@ class TopUps:
         """Charges the saved card of an account that is low; None where it is no longer."""
         top_up_id = uuid7()
         made = await self._store.insert_automatic(
+            AUTOMATIC,
             Draft(
                 id=top_up_id,
                 org_id=org_id,
@@ -211,7 +217,7 @@ class TopUps:
                 seconds=OPEN_SECONDS,
                 check_seconds=CHECK_SECONDS,
                 automatic=True,
-            )
+            ),
         )
         return None if made is None else await self.look(made)
 
@@ -238,7 +244,7 @@ class TopUps:
         return await self._store.of_account(account_id, before, limit)
 
     async def confirm(
-        self, org_id: OrgId, account_id: AccountId, top_up_id: UUID, text: str
+        self, actor: Actor, org_id: OrgId, account_id: AccountId, top_up_id: UUID, text: str
     ) -> TopUp:
         """Pays for one with a signed payment. The same payment again gets the first answer.
 
@@ -253,7 +259,7 @@ class TopUps:
         try:
             top_up = await self.get(account_id, top_up_id, look=False)
         except NotFound:
-            top_up = await self._of_quote(org_id, account_id, top_up_id, text)
+            top_up = await self._of_quote(actor, org_id, account_id, top_up_id, text)
         if self._signed is None or top_up.method is not Method.X402:
             raise FieldInvalid("This top-up is not paid with x402.", field="name")
         top_up = await self._opened(top_up)  # whoever wrote it may not have come so far
@@ -362,7 +368,7 @@ class TopUps:
         return len(due)
 
     async def _of_quote(
-        self, org_id: OrgId, account_id: AccountId, top_up_id: UUID, text: str
+        self, actor: Actor, org_id: OrgId, account_id: AccountId, top_up_id: UUID, text: str
     ) -> TopUp:
         """The top-up of a quote, written now.
 
@@ -375,6 +381,7 @@ class TopUps:
         if amount is None:
             raise NotFound(f"There is no top-up {top_up_id}.")
         return await self.create(
+            actor,
             org_id=org_id,
             account_id=account_id,
             amount=amount,

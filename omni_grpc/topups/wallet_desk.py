@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from omni_grpc.audit import Actor
 from omni_grpc.core.errors import CreditsExhausted, OmniError, PaymentRefused
 from omni_grpc.core.ids import AccountId, OrgId
 from omni_grpc.core.money import NANO_PER_USD, usd_text
@@ -38,7 +39,7 @@ class WalletDesk:
         """Closes the connections."""
         await self._method.close()
 
-    async def take(self, org_id: OrgId, account_id: AccountId, text: str) -> TopUp:
+    async def take(self, actor: Actor, org_id: OrgId, account_id: AccountId, text: str) -> TopUp:
         """The top-up that a signed payment has bought for an account.
 
         Raises:
@@ -48,7 +49,7 @@ class WalletDesk:
             PaymentRefused: it was not taken; the error has a new offer.
         """
         top_up_id = self._method.top_up_id(text)
-        top_up = await self._top_ups.confirm(org_id, account_id, top_up_id, text)
+        top_up = await self._top_ups.confirm(actor, org_id, account_id, top_up_id, text)
         if top_up.state is State.PENDING:
             raise pending_error(top_up)
         if top_up.state in (State.SUCCEEDED, State.REVERSED):

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from psycopg.rows import scalar_row
 
+from omni_grpc.audit import Actor
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.errors import (
@@ -40,6 +41,7 @@ class Shop:
 
     async def begin(self, amount: int = TEN, request_id: str = "one", **more: Any) -> TopUp:
         return await self.top_ups.create(
+            Actor(name="a test"),
             org_id=self.org.org_id,
             account_id=self.org.account_id,
             amount=amount,

@@ -15,6 +15,7 @@ from x402.extensions.payment_identifier import (
 )
 from x402.schemas import PaymentRequired, PaymentRequiredV1
 from x402_rig import (
+    BUYER,
     TEN,
     TEN_UNITS,
     Shop,
@@ -111,10 +112,10 @@ async def test_a_quote_leaves_no_row_until_it_is_paid(shop: Shop, version: int) 
     offer = await shop.desk.ask_for(shop.org.account_id, TEN)
     assert await shop.top_ups.of_account(shop.org.account_id, None, 10) == []
     text = await shop.payer.sign(offer.v1 if version == 1 else offer.v2)
-    done = await shop.desk.take(shop.org.org_id, shop.org.account_id, text)
+    done = await shop.take(text)
     assert (done.state, done.credited) == (State.SUCCEEDED, TEN)
     again = rewrapped(text, offer.v2 if version == 1 else offer.v1)
-    assert await shop.desk.take(shop.org.org_id, shop.org.account_id, again) == done
+    assert await shop.take(again) == done
     assert await shop.top_ups.of_account(shop.org.account_id, None, 10) == [done]
     assert await shop.credited() == TEN
 
@@ -122,7 +123,7 @@ async def test_a_quote_leaves_no_row_until_it_is_paid(shop: Shop, version: int) 
 async def test_a_quote_of_another_account_is_worth_nothing(shop: Shop) -> None:
     offer = await shop.desk.ask_for(AccountId(shop.org.account_id + 1), TEN)
     with pytest.raises(NotFound, match="There is no top-up"):
-        await shop.desk.take(shop.org.org_id, shop.org.account_id, await shop.payer.sign(offer.v2))
+        await shop.take(await shop.payer.sign(offer.v2))
     assert shop.facilitator.settle_count == 0
 
 
@@ -131,7 +132,7 @@ async def test_nobody_can_make_a_quote(shop: Shop) -> None:
     offer["accepts"][0]["extra"]["memo"] = str(uuid7())
     text = await shop.payer.sign(msgspec.json.encode(offer))
     with pytest.raises(NotFound, match="There is no top-up"):
-        await shop.desk.take(shop.org.org_id, shop.org.account_id, text)
+        await shop.take(text)
 
 
 async def test_a_quote_is_good_for_its_amount(shop: Shop) -> None:
@@ -139,7 +140,7 @@ async def test_a_quote_is_good_for_its_amount(shop: Shop) -> None:
     offer["accepts"][0]["amount"] = str(TEN_UNITS // 10)
     text = await shop.payer.sign(msgspec.json.encode(offer))
     with pytest.raises(NotFound, match="There is no top-up"):
-        await shop.desk.take(shop.org.org_id, shop.org.account_id, text)
+        await shop.take(text)
 
 
 async def test_a_quote_ends(shop: Shop) -> None:
@@ -147,14 +148,14 @@ async def test_a_quote_ends(shop: Shop) -> None:
     text = await shop.payer.sign(offer.v2)
     shop.clock.ahead += timedelta(hours=1, seconds=1)
     with pytest.raises(NotFound, match="There is no top-up"):
-        await shop.desk.take(shop.org.org_id, shop.org.account_id, text)
+        await shop.take(text)
 
 
 async def test_a_payment_that_is_refused_comes_with_a_new_offer(shop: Shop) -> None:
     offer = await shop.desk.ask_for(shop.org.account_id, 200 * TEN)
     text = await shop.payer.sign(offer.v2)
     with pytest.raises(PaymentRefused, match="transaction_simulation_failed") as refused:
-        await shop.desk.take(shop.org.org_id, shop.org.account_id, text)
+        await shop.take(text)
     assert refused.value.offer is not None
     assert msgspec.json.decode(refused.value.offer.v2)["accepts"][0]["amount"] == "2000000000"
 
@@ -184,7 +185,7 @@ async def test_a_payment_to_somebody_else_is_refused(shop: Shop) -> None:
     offer["accepts"][0]["payTo"] = str(Keypair().pubkey())
     text = await shop.payer.sign(msgspec.json.encode(offer))
     with pytest.raises(FieldInvalid, match="does not pay USDC to the wallet"):
-        await shop.desk.take(shop.org.org_id, shop.org.account_id, text)
+        await shop.take(text)
 
 
 async def test_other_terms_than_those_of_the_offer_are_refused(shop: Shop) -> None:
@@ -234,7 +235,7 @@ NO_PAYMENTS = (
 async def test_what_is_no_payment_is_said_to_be_none(shop: Shop) -> None:
     for text in NO_PAYMENTS:
         with pytest.raises(FieldInvalid) as refused:
-            await shop.desk.take(OrgId(1), shop.org.account_id, text)
+            await shop.desk.take(BUYER, OrgId(1), shop.org.account_id, text)
         assert refused.value.field == "x402_payment"
 
 
@@ -255,10 +256,10 @@ async def test_a_quote_that_is_paid_many_times_at_once_is_one_top_up(shop: Shop)
     offer = await shop.desk.ask_for(shop.org.account_id, TEN)
     text = await shop.payer.sign(offer.v2)
     other = rewrapped(text, offer.v1)
-    calls = (shop.desk.take(shop.org.org_id, shop.org.account_id, one) for one in [text, other] * 8)
+    calls = (shop.take(one) for one in [text, other] * 8)
     found = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(one, TopUp | PaymentPending) for one in found), found
-    assert (await shop.desk.take(shop.org.org_id, shop.org.account_id, text)).credited == TEN
+    assert (await shop.take(text)).credited == TEN
     assert await shop.credited() == TEN
     assert shop.arrived() == TEN_UNITS
 
@@ -276,7 +277,7 @@ async def test_who_may_have_paid_already_is_asked_for_nothing(shop: Shop) -> Non
     offer = await shop.desk.ask_for(shop.org.account_id, TEN)
     text = await shop.payer.sign(offer.v2)
     with pytest.raises(PaymentPending):
-        await shop.desk.take(shop.org.org_id, shop.org.account_id, text)
+        await shop.take(text)
     with pytest.raises(PaymentPending):
         await shop.desk.ask_for(shop.org.account_id, TEN)
     refused = CreditsExhausted("Too little.", metadata={})
@@ -284,7 +285,7 @@ async def test_who_may_have_paid_already_is_asked_for_nothing(shop: Shop) -> Non
     assert isinstance(told, PaymentPending)
     assert told.offer is None
     shop.facilitator.land()
-    assert (await shop.desk.take(shop.org.org_id, shop.org.account_id, text)).credited == TEN
+    assert (await shop.take(text)).credited == TEN
     assert await shop.desk.refusal(refused, shop.org.account_id) is refused
 
 
@@ -306,10 +307,8 @@ async def test_a_facilitator_that_changes_its_fee_payer_is_asked_for_the_new_one
     old = await shop.desk.ask_for(shop.org.account_id, TEN)
     shop.facilitator.change_fee_payer()
     with pytest.raises(PaymentRefused, match="fee_payer_not_managed") as refused:
-        await shop.desk.take(shop.org.org_id, shop.org.account_id, await shop.payer.sign(old.v2))
+        await shop.take(await shop.payer.sign(old.v2))
     offer = refused.value.offer
     assert offer is not None
-    done = await shop.desk.take(
-        shop.org.org_id, shop.org.account_id, await shop.payer.sign(offer.v2)
-    )
+    done = await shop.take(await shop.payer.sign(offer.v2))
     assert done.state is State.SUCCEEDED

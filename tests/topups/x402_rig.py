@@ -18,6 +18,7 @@ from x402.mechanisms.svm.exact.v1.client import ExactSvmSchemeV1
 from x402.mechanisms.svm.signers import KeypairSigner
 from x402.schemas import PaymentRequired, PaymentRequiredV1
 
+from omni_grpc.audit import Actor
 from omni_grpc.cli.opening import Rooms
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.identity import Org
@@ -32,6 +33,9 @@ from omni_grpc.topups.x402 import (
     Terms,
     X402Method,
 )
+
+BUYER = Actor(name="orgs/acme/apiKeys/0123456789ab", peer="192.0.2.1", call_id="c1")
+"""Who asks."""
 
 TEN = 10_000_000_000
 """Ten dollars, in nano-USD."""
@@ -118,6 +122,7 @@ class Shop:
 
     async def begin(self, request_id: str = "one", amount: int = TEN) -> TopUp:
         return await self.top_ups.create(
+            BUYER,
             org_id=self.org.org_id,
             account_id=self.org.account_id,
             amount=amount,
@@ -133,7 +138,11 @@ class Shop:
         return await self.payer.sign(self.offer(top_up, version), units=units)
 
     async def confirm(self, top_up: TopUp, text: str) -> TopUp:
-        return await self.top_ups.confirm(self.org.org_id, self.org.account_id, top_up.id, text)
+        org = self.org
+        return await self.top_ups.confirm(BUYER, org.org_id, org.account_id, top_up.id, text)
+
+    async def take(self, text: str) -> TopUp:
+        return await self.desk.take(BUYER, self.org.org_id, self.org.account_id, text)
 
     async def now(self, top_up: TopUp) -> TopUp:
         found = await self.top_ups.find(top_up.id)
