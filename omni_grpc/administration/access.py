@@ -130,6 +130,32 @@ class Access:
         """
         return (await self.named(caller, name, ORG, field=field)).org
 
+    async def is_limited(self, caller: Caller, org_slug: str) -> bool:
+        """Whether the caller is a key of this organisation with limits or budgets of its own."""
+        key = caller.key_of(org_slug)
+        return key is not None and await self._subjects.is_key_limited(key)
+
+    async def check_loosened(self, caller: Caller, name: str, *, field: str) -> None:
+        """Go on only if the caller may change what a key is limited to.
+
+        A key with limits of its own changes no key's: not its own, nor those of a key it made.
+
+        Args:
+            caller: who changes a rate limit or a budget.
+            name: whose it is.
+            field: the request's name for the limit.
+
+        Raises:
+            FieldInvalid: the caller's key has such limits, and the name is a key's.
+        """
+        match = _NAMES[KEY].fullmatch(name)
+        if match is not None and await self.is_limited(caller, match["org"]):
+            raise FieldInvalid(
+                "Nobody can give what they do not have: your own key has limits of its own, so it "
+                "cannot change what keys are limited to. Ask a user, or use a key without limits.",
+                field=field,
+            )
+
     async def subject(self, caller: Caller, name: str, *, field: str, keys: bool = True) -> Subject:
         """What a name stands for: an organisation, a team, an environment, or a key.
 

@@ -154,8 +154,14 @@ class ApiKeyOperations:
             expire_time=asked.expire_time,
         )
         check_grant(caller, grant.scopes, field="scopes")
-        check_models_granted(caller, grant.models)
-        new = await self._identity.keys.create(caller.actor, parent.org.org_id, parent.path, grant)
+        check_models_granted(caller, parent.org.slug, grant.models)
+        new = await self._identity.keys.create(
+            caller.actor,
+            parent.org.org_id,
+            parent.path,
+            grant,
+            maker=caller.key_of(parent.org.slug),
+        )
         return ApiKeyCreated(api_key=new.key, secret=new.secret)
 
     async def get(self, caller: Caller, asked: GetApiKey) -> ApiKey:
@@ -180,9 +186,14 @@ class ApiKeyOperations:
         key = await self._identity.keys.get(org.org_id, org.slug, found.code)
         # What a key may do never changes, so that the check holds for what is rotated below.
         check_grant(caller, frozenset(key.scopes), field="scopes")
-        check_models_granted(caller, key.models)
+        check_models_granted(caller, org.slug, key.models)
         new, replaced = await self._identity.rotate_api_key(
-            caller.actor, org.org_id, org.slug, found.code, asked.overlap
+            caller.actor,
+            org.org_id,
+            org.slug,
+            found.code,
+            asked.overlap,
+            maker=caller.key_of(org.slug),
         )
         return ApiKeyRotated(api_key=new.key, secret=new.secret, replaced_api_key=replaced)
 

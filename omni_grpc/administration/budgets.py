@@ -228,6 +228,7 @@ class BudgetOperations:
         values = writable(given, asked.update_mask, "budget")
         check_display_name(values.get("display_name", ""), field="budget.display_name")
         owner, parent, slug = await self._named(caller, given.name, field="budget.name")
+        await self._access.check_loosened(caller, parent, field="budget.name")
 
         def change(old: Budget) -> Budget:
             return _changed(old, values, is_whole=not asked.update_mask)
@@ -241,6 +242,7 @@ class BudgetOperations:
     async def delete(self, caller: Caller, asked: DeleteBudget) -> Nothing:
         """Ends a budget: it limits nothing any more."""
         owner, parent, slug = await self._named(caller, asked.name, field="name")
+        await self._access.check_loosened(caller, parent, field="name")
         record = _record(caller, owner, parent, "DeleteBudget")
         if not await self._store.delete(owner, slug, asked.etag, record):
             raise _missing(asked.name, "name")

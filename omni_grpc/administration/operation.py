@@ -35,6 +35,16 @@ class Caller(msgspec.Struct, frozen=True):
         """Whether it reaches all organisations."""
         return Scope.ADMIN in self.principal.scopes
 
+    def key_of(self, org_slug: str) -> int | None:
+        """The id of the key that calls, where it is one of this organisation.
+
+        None for users, for commands, and for the operator among others' things.
+        """
+        own = self.principal
+        if self.tool or own.user_id is not None or own.org_slug != org_slug:
+            return None
+        return own.key_id
+
     @property
     def actor(self) -> Actor:
         """The caller, as the audit log names it."""

@@ -200,6 +200,7 @@ class RateLimitOperations:
         }
         _check_models(values.get("models", ()))
         owner, parent, slug = await self._named(caller, given.name, field="rate_limit.name")
+        await self._access.check_loosened(caller, parent, field="rate_limit.name")
 
         def change(old: RateLimit) -> RateLimit:
             new = msgspec.structs.replace(old, **values)
@@ -215,6 +216,7 @@ class RateLimitOperations:
     async def delete(self, caller: Caller, asked: DeleteRateLimit) -> Nothing:
         """Deletes a rate limit, which holds nobody any more within seconds."""
         owner, parent, slug = await self._named(caller, asked.name, field="name")
+        await self._access.check_loosened(caller, parent, field="name")
         record = _record(caller, owner, parent, "DeleteRateLimit")
         if not await self._store.delete(owner, slug, asked.etag, record):
             raise missing(asked.name, "name")

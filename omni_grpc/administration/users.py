@@ -120,7 +120,13 @@ class UserOperations:
     async def create(self, caller: Caller, asked: CreateUser) -> User:
         """Lets somebody in."""
         org = await self._access.named_org(caller, asked.parent, field="parent")
-        check_role_granted(caller, asked.role, field="role")
+        check_role_granted(
+            caller,
+            org.slug,
+            asked.role,
+            is_limited=await self._access.is_limited(caller, org.slug),
+            field="role",
+        )
         return await self._users.create(
             caller.actor,
             org.org_id,
@@ -156,7 +162,13 @@ class UserOperations:
             del values["role"]
         found = await self._access.named(caller, asked.user.name, USER, field="user.name")
         if "role" in values:
-            check_role_granted(caller, values["role"], field="user.role")
+            check_role_granted(
+                caller,
+                found.org.slug,
+                values["role"],
+                is_limited=await self._access.is_limited(caller, found.org.slug),
+                field="user.role",
+            )
         return await self._users.update(
             caller.actor,
             found.org.org_id,

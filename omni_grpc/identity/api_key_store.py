@@ -24,6 +24,7 @@ from omni_grpc.identity.api_keys import (
     check_models,
 )
 from omni_grpc.identity.change_store import Changing, change_org
+from omni_grpc.identity.key_limit_store import carry_limits, check_end, is_limited
 from omni_grpc.identity.keys import KeyHasher, key_prefix, new_key_text
 from omni_grpc.identity.model import Scope, known_scopes
 from omni_grpc.identity.names import check_display_name, format_key_name, format_org_name
@@ -61,6 +62,7 @@ _FIND: Final = f"""
 SELECT {_COLUMNS} FROM api_key k {_JOINED}
 WHERE k.prefix = %(prefix)s AND k.org_id = %(org_id)s AND k.user_id IS NULL
 """  # noqa: S608
+_NAME_OF: Final = "SELECT prefix FROM api_key WHERE id = %(id)s"
 _PLACE_OF: Final = "SELECT team_id, environment_id FROM api_key WHERE id = %(id)s"
 _REVOKE: Final = """
 UPDATE api_key SET revoke_time = clock_timestamp() WHERE id = %(id)s RETURNING id
@@ -101,7 +103,15 @@ class ApiKeys:
         self._database = database
         self._hasher = hasher
 
-    async def create(self, actor: Actor, org_id: OrgId, parent: OrgPath, grant: KeyGrant) -> NewKey:
+    async def create(
+        self,
+        actor: Actor,
+        org_id: OrgId,
+        parent: OrgPath,
+        grant: KeyGrant,
+        *,
+        maker: int | None = None,
+    ) -> NewKey:
         """Make a key. Its secret is in what this returns, and nowhere else, for ever.
 
         Args:
@@ -109,9 +119,12 @@ class ApiKeys:
             org_id: of the parent's organisation.
             parent: whose key it will be: an organisation, a team or an environment.
             grant: what it may do.
+            maker: the id of the key of the same organisation that makes it, whose end and limits
+                bind it; None where no key does.
 
         Raises:
-            FieldInvalid: a value cannot be, or a key of this parent cannot have such a scope.
+            FieldInvalid: a value cannot be, a key of this parent cannot have such a scope, or it
+                would outlive its maker.
             NotFound: there is no such parent.
         """
         _check_scopes(parent, grant.scopes)
@@ -127,8 +140,14 @@ class ApiKeys:
             )
             if place[0 if not parent.environment else 1] is None and parent.team:
                 raise NotFound(f"There is no `{parent.name}`.", field="parent")
-            new, _ = await self._insert(changing, actor, org_id, place, grant)
+            if maker is not None:
+                await check_end(changing, maker, grant.expire_time, field="expire_time")
+            new, new_id = await self._insert(changing, actor, org_id, place, grant)
             changing.changed("CreateApiKey", new.key.name, new=new.key)
+            if maker is not None:
+                prefix = await changing.one(_NAME_OF, {"id": maker}, scalar_row)
+                name = format_key_name(parent.org, prefix)
+                await carry_limits(changing, maker, name, to=new_id, to_name=new.key.name)
             return new
 
         new = await change_org(self._database, org_id, actor, work)
@@ -180,18 +199,26 @@ class ApiKeys:
         )
 
     async def rotate(
-        self, actor: Actor, org_id: OrgId, org_slug: str, prefix: str, overlap: timedelta | None
+        self,
+        actor: Actor,
+        org_id: OrgId,
+        org_slug: str,
+        prefix: str,
+        overlap: timedelta | None,
+        *,
+        maker: int | None = None,
     ) -> tuple[NewKey, KeyRow]:
         """Make a key that may do what another may, which ends after the overlap.
 
-        The new key lives as long as the old one was given when it was made; the old one no longer
-        than it would have.
+        The new key lives as long as the old one was given when it was made, and has its limits; the
+        old one no longer than it would have. `maker` is as in `create`.
 
         Returns:
             The new key, and the old one as it now is.
 
         Raises:
-            FieldInvalid: the overlap cannot be, or the key is revoked, expired or rotated already.
+            FieldInvalid: the overlap cannot be, the key is revoked, expired or rotated already, or
+                the new one would have more than its maker.
             NotFound: there is no such key.
         """
         overlap = OVERLAP_DEFAULT if overlap is None else overlap
@@ -209,9 +236,18 @@ class ApiKeys:
                 models=key.models,
                 expire_time=None if life is None else changing.now + life,
             )
+            if maker is not None:
+                await check_end(changing, maker, grant.expire_time, field="name")
+                if maker != old.key_id and await is_limited(changing, maker):
+                    raise FieldInvalid(
+                        "Nobody can give what they do not have: your own key has limits of its "
+                        f"own, which `{key.name}` may not have. Create a new key instead.",
+                        field="name",
+                    )
             of: dict[str, object] = {"id": old.key_id}
             place = await changing.one(_PLACE_OF, of, kwargs_row(_place))
             new, new_id = await self._insert(changing, actor, org_id, place, grant)
+            await carry_limits(changing, old.key_id, key.name, to=new_id, to_name=new.key.name)
             end = changing.now + overlap
             if key.expire_time is not None:
                 end = min(end, key.expire_time)

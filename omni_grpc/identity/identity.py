@@ -117,14 +117,23 @@ class Identity:
         return revoked.key
 
     async def rotate_api_key(
-        self, actor: Actor, org_id: OrgId, org_slug: str, prefix: str, overlap: timedelta | None
+        self,
+        actor: Actor,
+        org_id: OrgId,
+        org_slug: str,
+        prefix: str,
+        overlap: timedelta | None,
+        *,
+        maker: int | None = None,
     ) -> tuple[NewKey, ApiKey]:
         """Replace a key, as `ApiKeys.rotate` does; the new end of the old one holds here at once.
 
         Returns:
             The new key, and the old one as it now is.
         """
-        new, replaced = await self.keys.rotate(actor, org_id, org_slug, prefix, overlap)
+        new, replaced = await self.keys.rotate(
+            actor, org_id, org_slug, prefix, overlap, maker=maker
+        )
         await self._authenticator.forget(replaced.secret_hash)
         return new, replaced.key
 

@@ -5,6 +5,7 @@ from typing import Final
 from psycopg.rows import scalar_row
 
 from omni_grpc.core.ids import OrgId
+from omni_grpc.identity.key_limit_store import IS_LIMITED
 from omni_grpc.storage import Database
 
 _TEAM: Final = "SELECT id FROM team WHERE org_id = %s AND slug = %s"
@@ -34,3 +35,7 @@ class Subjects:
     async def key_id(self, org_id: OrgId, prefix: str) -> int | None:
         """The id of an organisation's API key, revoked or not; None if there is none."""
         return await self._database.fetch_one(_KEY, (org_id, prefix), row=scalar_row)
+
+    async def is_key_limited(self, key_id: int) -> bool:
+        """Whether a key has rate limits or budgets of its own."""
+        return bool(await self._database.fetch_one(IS_LIMITED, {"key": key_id}, row=scalar_row))
