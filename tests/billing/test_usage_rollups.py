@@ -8,6 +8,7 @@ import pytest
 from ledger_rig import WALLETS, final_op, hold_op, refund_op
 from usage_rig import (
     Traffic,
+    added_up,
     another,
     apply,
     by_day,
@@ -76,6 +77,17 @@ def test_a_rebuild_beside_traffic_gives_what_was_counted_step_by_step(
     assert rolled(sql) == truth(sql) == read(sql)
     sql.execute("SELECT usage_sweep(100000)")
     assert sql.execute("SELECT DISTINCT generation FROM usage_sum").fetchall() == [(2,)]
+
+
+def test_a_piece_of_an_hour_is_added_up_as_a_whole_one_is_counted(sql: psycopg.Connection) -> None:
+    traffic = Traffic(sql, 3)
+    while len(traffic.kinds) < 7:
+        traffic.act()
+        if traffic.random.random() < 0.3:
+            step(sql)
+    for _ in range(20):
+        traffic.act()
+    assert added_up(sql) == truth(sql)
 
 
 def test_rows_of_before_the_migration_are_counted_too(sql: psycopg.Connection) -> None:

@@ -78,6 +78,12 @@ SELECT wallet, start, key_id, model, task, {", ".join(COUNTS)}
     a.id, '2000-01-01Z', '2100-01-01Z', 'hour', 'UTC', 2, true, true) WHERE a.kind = 1
 """
 
+_ADDED_UP = f"""
+SELECT wallet, start, key_id, model, task, {", ".join(f"sum({name})::bigint" for name in COUNTS)}
+  FROM account a CROSS JOIN LATERAL usage_calls(a.id, now() - interval '2 hours', '2100-01-01Z')
+ WHERE a.kind = 1 GROUP BY 1, 2, 3, 4, 5
+"""
+
 Sums = dict[tuple[Any, ...], dict[str, int]]
 
 
@@ -108,6 +114,11 @@ def by_day(sums: Sums) -> Sums:
 def read(sql: psycopg.Connection) -> Sums:
     """What reports say: the hours, and what is not counted yet."""
     return _sums(sql, _READ)
+
+
+def added_up(sql: psycopg.Connection) -> Sums:
+    """What calls have used, without what was counted."""
+    return _sums(sql, _ADDED_UP)
 
 
 def _sums(sql: psycopg.Connection, query: str) -> Sums:

@@ -161,8 +161,10 @@ class PaperUsage:
     async def has_zone(self, name: str) -> bool:
         return name == "Europe/Berlin"
 
-    async def has_whole_hours(self, name: str, start: datetime, end: datetime) -> bool:
-        return True
+    async def hours_around(
+        self, zone: str, start: datetime, end: datetime
+    ) -> tuple[datetime, datetime]:
+        return start, end
 
     async def summarize(
         self, query: UsageQuery, position: str | None, limit: int

@@ -1,7 +1,7 @@
 """Reports of usage as their readers ask for them: checked ranges, time zones, pages.
 
-Sums are of whole hours: a range is widened to them, and days and months are those of a time zone
-that is whole hours from UTC.
+Sums are of whole hours: a range is widened to those of its time zone, whose days and months are
+told. Hours by themselves are those of UTC.
 """
 
 from collections.abc import Collection
@@ -76,8 +76,7 @@ class UsageReports:
             end_field: what the caller knows `end` as.
 
         Raises:
-            FieldInvalid: `end` is not after `start`, or the time zone is unknown, or not whole
-                hours from UTC.
+            FieldInvalid: `end` is not after `start`, or the time zone is unknown.
         """
         now = self._clock.now()
         if start is not None and end is not None and end <= start:
@@ -89,11 +88,14 @@ class UsageReports:
                 start = _hour_of(start).replace(hour=0)
         if start >= last and end is None:
             raise FieldInvalid(f"{start_field} must not be in the future.", field=start_field)
-        start = _hour_of(max(start, FIRST_DAY))
-        last = _hour_of(last + _HOUR - timedelta(microseconds=1))
+        start = max(start, FIRST_DAY)
         zone = time_zone or "UTC"
         if zone != "UTC":
-            await self._check_zone(zone, start, max(start, last))
+            await self._check_zone(zone)
+        if zone == "UTC" or bucket is Bucket.HOUR:
+            start, last = _hour_of(start), _hour_of(last + _HOUR - timedelta(microseconds=1))
+        else:
+            start, last = await self._store.hours_around(zone, start, last)
         return UsageQuery(
             account_id=account_id,
             start=start,
@@ -133,17 +135,11 @@ class UsageReports:
         """One call of an account; None if there is none, or nothing of it has ended."""
         return await self._store.call(account_id, call_id)
 
-    async def _check_zone(self, zone: str, start: datetime, end: datetime) -> None:
+    async def _check_zone(self, zone: str) -> None:
         if len(zone) > ZONE_CHARS_MAX or not await self._store.has_zone(zone):
             raise FieldInvalid(
                 f"{zone[:ZONE_CHARS_MAX]!r} is no time zone that is known here; name one as "
                 "Europe/Berlin.",
-                field="time_zone",
-            )
-        if not await self._store.has_whole_hours(zone, start, end):
-            raise FieldInvalid(
-                f"{zone} is not whole hours from UTC, and usage is summed by the hour of UTC; ask "
-                "by the hour, or for another time zone.",
                 field="time_zone",
             )
 

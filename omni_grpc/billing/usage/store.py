@@ -1,4 +1,4 @@
-"""The SQL of usage: rows of calls in, sums and lists out. See migrations/0010_usage.sql.
+"""The SQL of usage: rows of calls in, sums and lists out. See migrations/0010 and 0020.
 
 The account is part of every condition, so that no other tenant's usage is ever read. Every method
 raises LedgerUnavailable while the database does not answer.
@@ -97,7 +97,7 @@ page AS (
    ORDER BY start, provider, model, task, key_id LIMIT %(limit)s)
 SELECT p.start, CASE %(bucket)s WHEN 'whole' THEN %(end)s WHEN 'hour' THEN
          p.start + interval '1 hour' ELSE
-         (p.start AT TIME ZONE %(zone)s + ('1 ' || %(bucket)s)::interval) AT TIME ZONE %(zone)s END,
+         usage_moment(p.start AT TIME ZONE %(zone)s + ('1 ' || %(bucket)s)::interval, %(zone)s) END,
        p.provider, p.model, p.task, p.key_id,
        coalesce(k.prefix, {_USER_NAME.format(key_id="p.key_id")}, ''),
        {", ".join("p." + name for name in COUNTS)}
@@ -107,10 +107,9 @@ SELECT NULL, NULL, '', '', '', 0, '', {_SUMS} FROM a
  ORDER BY 1 NULLS LAST, 3, 4, 5, 6
 """  # noqa: S608 - columns of ours
 _ZONES: Final = "SELECT name FROM pg_timezone_names"
-_WHOLE_HOURS: Final = """
-SELECT bool_and(extract(epoch FROM (t AT TIME ZONE 'UTC') - (t AT TIME ZONE %(zone)s))::bigint
-                %% 3600 = 0)
-  FROM generate_series(%(start)s::timestamptz, %(end)s::timestamptz, interval '7 days') t
+_HOURS_AROUND: Final = """
+SELECT date_trunc('hour', %(start)s::timestamptz, %(zone)s),
+       date_trunc('hour', %(end)s::timestamptz + interval '59 minutes 59.999999 seconds', %(zone)s)
 """
 
 # --- lists --------------------------------------------------------------------------------------
@@ -200,10 +199,13 @@ class UsageStore:
             self._zones = frozenset(await self._database.fetch_all(_ZONES, row=scalar_row))
         return name in self._zones
 
-    async def has_whole_hours(self, name: str, start: datetime, end: datetime) -> bool:
-        """Whether a time zone is whole hours from UTC all that time."""
-        given = {"zone": name, "start": start, "end": end}
-        return (await self._database.fetch_all(_WHOLE_HOURS, given, row=scalar_row))[0] is not False
+    async def hours_around(
+        self, zone: str, start: datetime, end: datetime
+    ) -> tuple[datetime, datetime]:
+        """A range, widened to whole hours of a time zone."""
+        given = {"zone": zone, "start": start, "end": end}
+        first, last = (await self._database.fetch_all(_HOURS_AROUND, given, row=tuple_row))[0]
+        return first, last
 
     async def page(self, query: UsageQuery, after: UsagePosition | None, limit: int) -> UsagePage:
         """Up to `limit` rows behind `after`, and the sums over all rows."""
