@@ -17,7 +17,6 @@ from omni_grpc.core.task import Analysis
 from omni_grpc.core.usage import Usage
 from omni_grpc.routing import (
     Explanation,
-    Plan,
     RouteContext,
     Router,
     markup_of,
@@ -31,9 +30,6 @@ CACHE_SECONDS: float = 10.0
 count, since they are read each time."""
 
 CACHED_MAX: int = 1_000
-
-TYPICAL_OUTPUT_TOKENS: int = 400
-"""An answer of a named model, whose task nobody looked at."""
 
 
 class ChatCost(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +123,7 @@ class Estimates:
         plan = self._router.plan(request, context)
         first = plan.attempts[0]
         prompt = prompt_tokens(request, first.offer.provider_model)
-        output = _output_tokens(plan)
+        output = self._router.output_tokens(request, context, plan)
         choices = request.sampling.choice_count or 1
         usage = Usage(prompt=prompt, completion=output * choices)
         markup_ppm = markup_of(first.own, self._markup_ppm)
@@ -151,9 +147,3 @@ class Estimates:
             cost_max_nanousd=most,
             premium_nanousd=premium,
         )
-
-
-def _output_tokens(plan: Plan) -> int:
-    """Tokens that the answer will probably have."""
-    likely = TYPICAL_OUTPUT_TOKENS if plan.output_tokens is None else plan.output_tokens
-    return min(likely, plan.attempts[0].output_tokens_max)

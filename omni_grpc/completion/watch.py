@@ -13,7 +13,7 @@ from omni_grpc.providers import (
     TimedOut,
     Unreachable,
 )
-from omni_grpc.routing import Health, Warmth
+from omni_grpc.routing import Health, Warmth, asks_for_reasoning
 
 
 class AttemptWatch:
@@ -49,12 +49,17 @@ class AttemptWatch:
 
     def answered(self, usage: Usage | None) -> None:
         """It was answered whole."""
+        self._answered(usage, None)
+
+    def _answered(self, usage: Usage | None, reasoning_tokens: int | None) -> None:
+        """The same; with the reasoning that its model does when it is left to itself, if known."""
         if self._ends() and self._begun_at is not None and self._health is not None:
             self._health.answered(
                 self.offer.id,
                 first_token_s=self.first_token_s,
                 whole_s=self._clock.monotonic() - self._begun_at,
                 output_tokens=0 if usage is None else usage.completion or 0,
+                reasoning_tokens=reasoning_tokens,
             )
 
     def failed(self, fault: ProviderFault) -> None:
@@ -103,6 +108,8 @@ class ChatWatch(AttemptWatch):
 
     def answered(self, usage: Usage | None) -> None:
         """It was answered whole."""
-        super().answered(usage)
+        is_left_alone = not asks_for_reasoning(self._request)
+        told = None if usage is None or not is_left_alone else usage.reasoning
+        self._answered(usage, told)
         if usage is not None:
             self._warmth.answered(self._scope, self._request, self.offer, usage)

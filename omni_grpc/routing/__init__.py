@@ -31,6 +31,7 @@ from omni_grpc.routing.policy_file import FileContent, PolicyFileError, parse_po
 from omni_grpc.routing.policy_model import Policy
 from omni_grpc.routing.policy_reading import Fault, read
 from omni_grpc.routing.prompts import prompt_tokens, prompt_upper_bound
+from omni_grpc.routing.reasoning import asks_for_reasoning
 from omni_grpc.routing.router import AUTO, Router
 from omni_grpc.routing.speed_store import SpeedShare, SpeedStore
 from omni_grpc.routing.store import Kind
@@ -67,6 +68,7 @@ __all__ = [
     "SpeedStore",
     "Warmth",
     "Written",
+    "asks_for_reasoning",
     "classification_request",
     "classifier_offer",
     "is_scope",

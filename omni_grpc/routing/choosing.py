@@ -22,6 +22,7 @@ from omni_grpc.core.chat import (
 from omni_grpc.core.money import usd_text
 from omni_grpc.core.task import Analysis
 from omni_grpc.routing.judging import Judge, Look
+from omni_grpc.routing.lengths import Lengths, length, lengths
 from omni_grpc.routing.offer_table import Amounts, Mask, OfferTable
 from omni_grpc.routing.plan import Considered, ScorePart
 from omni_grpc.routing.policy import Hybrid, Ready
@@ -36,6 +37,7 @@ from omni_grpc.routing.scoring import (
     reference_cost,
     score_parts,
 )
+from omni_grpc.routing.speeds import SpeedMeter
 
 AUTO: Final = "omni/auto"
 
@@ -149,12 +151,22 @@ class Chooser:
         """What a request is about; `said` is what somebody else found."""
         return self._judge.look(request, said)
 
-    def output_tokens(self, look: Look, table: OfferTable, request: ChatRequest) -> Amounts:
-        """How many tokens each row will probably answer with, within the request's limit."""
-        tokens = self._judge.output_tokens(look, table)
-        if request.output_tokens_max is not None:
-            return np.minimum(tokens, request.output_tokens_max)
-        return tokens
+    def lengths(
+        self,
+        look: Look,
+        table: OfferTable,
+        request: ChatRequest,
+        speeds: Mapping[str, SpeedMeter],
+    ) -> Lengths:
+        """How long each row's output will probably be; `speeds` are what calls measured."""
+        return lengths(table, request, self._judge.answer_tokens(look, table), speeds)
+
+    def length(
+        self, look: Look, offer: Offer, request: ChatRequest, speeds: Mapping[str, SpeedMeter]
+    ) -> float:
+        """The same of one offer."""
+        answer = self._judge.answer_tokens_of(look, offer.model)
+        return length(offer, request, answer, speeds.get(offer.id))
 
     def rank(
         self,
@@ -163,6 +175,7 @@ class Chooser:
         rows: NDArray[np.intp],
         *,
         costs: Amounts,
+        growth: Amounts,
         latencies: Mapping[int, float],
         wish: Wish,
         premium: Offer | None,
@@ -175,6 +188,7 @@ class Chooser:
             table: the offers.
             rows: those that can do the request.
             costs: what each row of the table would cost, in nano-USD.
+            growth: by row, how many times longer than its answer its output is.
             latencies: milliseconds by row, where a speed was measured.
             wish: what the terms weigh.
             premium: the operator's premium model; None if there is none.
@@ -203,7 +217,7 @@ class Chooser:
                 row_costs.max() if place is None else row_costs[place],
                 0.0
                 if place is None or is_plain  # short prompts cost little beside a typical one
-                else self._typical_nanousd(table, int(rows[place]), model),
+                else self._typical_nanousd(table, int(rows[place]), model, growth),
             ),
             quality=predicted.quality[rows],
             doubt=predicted.doubt[rows],
@@ -227,10 +241,10 @@ class Chooser:
             is_plain=is_plain,
         )
 
-    def _typical_nanousd(self, table: OfferTable, row: int, model: str) -> float:
+    def _typical_nanousd(self, table: OfferTable, row: int, model: str, growth: Amounts) -> float:
         """What a typical prompt costs at the premium model's offer."""
-        prompt, output = self._judge.quality.typical_tokens(model)
-        return table.cost_of(row, round(prompt), round(output))
+        prompt, answer = self._judge.quality.typical_tokens(model)
+        return table.cost_of(row, round(prompt), round(answer * float(growth[row])))
 
     def best_single(self, look: Look, table: OfferTable, mask: Mask) -> int | None:
         """The row that one would choose for the task without looking at the prompt.

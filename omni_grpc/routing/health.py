@@ -75,9 +75,18 @@ class Health:
             self._breakers[offer].begun()
 
     def answered(
-        self, offer: str, *, first_token_s: float | None, whole_s: float, output_tokens: int
+        self,
+        offer: str,
+        *,
+        first_token_s: float | None,
+        whole_s: float,
+        output_tokens: int,
+        reasoning_tokens: int | None = None,
     ) -> None:
-        """An attempt was answered: the times from its dispatch on; a plain one has no first."""
+        """An attempt was answered: the times from its dispatch on; a plain one has no first.
+
+        `reasoning_tokens` are those of the output; None where they tell nothing of other calls.
+        """
         breaker = self._breakers.get(offer)
         if breaker is not None:
             breaker.succeeded()
@@ -85,7 +94,7 @@ class Health:
         meter = self._meters.get(offer)
         if meter is None:
             meter = self._meters[offer] = SpeedMeter(self._clock)
-        meter.measured(first_token_s, whole_s, output_tokens)
+        meter.measured(first_token_s, whole_s, output_tokens, reasoning_tokens)
 
     def failed(
         self,

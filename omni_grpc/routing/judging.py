@@ -123,13 +123,19 @@ class Judge:
             table.rating_odds(look.analysis.task), difficulty, look.analysis.complexity_score
         )
 
-    def output_tokens(self, look: Look, table: OfferTable) -> Amounts:
-        """How many tokens each row's model will probably answer with."""
+    def answer_tokens(self, look: Look, table: OfferTable) -> Amounts:
+        """How many tokens each row's model will probably answer with, reasoning not among them."""
         counts = np.full(len(table.models), self.quality.typical_output_tokens(look.encoded))
         known = self._known(table)
         for model, count in self.quality.output_tokens(look.encoded, tuple(known)).items():
             counts[known[model]] = count
         return counts[table.model_of]
+
+    def answer_tokens_of(self, look: Look, model: str) -> float:
+        """The same of one model."""
+        known = self.quality.output_tokens(look.encoded, (model,))
+        found = known.get(model)
+        return self.quality.typical_output_tokens(look.encoded) if found is None else found
 
     def _known(self, table: OfferTable) -> dict[str, int]:
         """The models of a table that have heads, by their places; found once for each table."""

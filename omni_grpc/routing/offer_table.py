@@ -18,6 +18,7 @@ from omni_grpc.core.money import UNITS_PER_PRICE, Price, Unit
 from omni_grpc.core.task import Task
 from omni_grpc.routing.learned.ratings import odds_of_rating
 from omni_grpc.routing.needs import Needs
+from omni_grpc.routing.reasoning import unasked_growth
 
 Mask = NDArray[np.bool_]
 Amounts = NDArray[np.float64]
@@ -79,6 +80,9 @@ class OfferTable:
         provider_rows: the rows of each provider.
         models: the canonical ids, each once; `model_of` is the row's index into it.
         windows: most tokens of a prompt; `window_min` is the smallest.
+        outputs: most tokens of an answer.
+        unasked_growth: how many times longer than an answer the output is, by reasoning that
+            nobody asked for.
         quality_weights: what the operator multiplies a model's rating by.
     """
 
@@ -102,7 +106,8 @@ class OfferTable:
         self._abilities = np.array([_abilities(offer) for offer in offers], dtype=np.int32)
         self.windows = _limits(offers, window_of)
         self.window_min = int(self.windows.min()) if offers else UNLIMITED
-        self._outputs = _limits(offers, lambda offer: offer.output_tokens_max)
+        self.outputs = _limits(offers, lambda offer: offer.output_tokens_max)
+        self.unasked_growth = np.array([unasked_growth(one) for one in offers], dtype=np.float64)
         prices = [offer.price for offer in offers if offer.price is not None]
         self._prompt_price = _base(prices, Unit.PROMPT)
         self._completion_price = _base(prices, Unit.COMPLETION)
@@ -122,12 +127,16 @@ class OfferTable:
     def __len__(self) -> int:
         return len(self.offers)
 
+    def able(self, ability: Ability) -> Mask:
+        """Which offers have an ability."""
+        mask: Mask = (self._abilities & ability) == ability
+        return mask
+
     def capable(self, needs: Needs) -> Mask:
         """Which offers can do what a request needs, however long its prompt is."""
-        bits = int(needed(needs))
-        mask: Mask = (self._abilities & bits) == bits
+        mask = self.able(needed(needs))
         if needs.output_tokens is not None:
-            mask &= self._outputs >= needs.output_tokens
+            mask &= self.outputs >= needs.output_tokens
         return mask
 
     def model_ratings(self, task: Task | None) -> Amounts:

@@ -108,7 +108,8 @@ class RoutedPlanner:
         if not mask.any():
             raise self._incapable(narrowing, context, dropped)
         prompt_tokens = max(1, size.bound // CHARS_PER_TOKEN)
-        output_tokens = self._chooser.output_tokens(look, table, request)
+        found = self._chooser.lengths(look, table, request, self._health.speeds)
+        output_tokens = found.tokens
         costs = self._costs(table, request, context, prompt_tokens, output_tokens)
         policy = None if chosen is None else chosen.policy
         premium = self._premium_offer(table, context)
@@ -118,6 +119,7 @@ class RoutedPlanner:
             table,
             np.flatnonzero(mask),
             costs=costs,
+            growth=found.growth,
             latencies=self._latencies(table, mask, output_tokens),
             wish=wish,
             premium=premium,

@@ -73,6 +73,7 @@ class Router:
         """
         self._snapshot = snapshot
         self._chooser = chooser
+        self._health = health
         self._policies = policies
         self._named = NamedPlanner(snapshot, providers, refusal, health, markup_ppm=markup_ppm)
         self._routed = RoutedPlanner(
@@ -109,6 +110,19 @@ class Router:
             OmniError: as `plan` does.
         """
         return self._decide(request, context, explain=True)
+
+    def output_tokens(self, request: ChatRequest, context: RouteContext, plan: Plan) -> int:
+        """About how many tokens the first attempt's output will have.
+
+        Where the request names its model nobody looked at its prompt, so that is done here: by the
+        same predictions as a choice rests on.
+        """
+        first = plan.attempts[0]
+        if plan.output_tokens is not None:
+            return min(plan.output_tokens, first.output_tokens_max)
+        look = self._chooser.look(request, context.analysis)
+        found = self._chooser.length(look, first.offer, request, self._health.speeds)
+        return min(int(found), first.output_tokens_max)
 
     def _decide(self, request: ChatRequest, context: RouteContext, *, explain: bool) -> Explanation:
         is_routed = request.model in ROUTED

@@ -42,22 +42,30 @@ WITH forgotten AS (
   DELETE FROM offer_speed
   WHERE update_time < clock_timestamp() - make_interval(hours => %(hours)s)
     AND offer <> ALL (%(offers)s::text[]))
-INSERT INTO offer_speed AS s (offer, first_ms, first_weight, token_ms, token_weight)
+INSERT INTO offer_speed AS s (offer, first_ms, first_weight, token_ms, token_weight, answer_tokens,
+                              reasoning_tokens, answer_weight)
 SELECT * FROM unnest(%(offers)s::text[], %(first_ms)s::float8[], %(first_weights)s::float8[],
-                     %(token_ms)s::float8[], %(token_weights)s::float8[]) AS m (offer)
+                     %(token_ms)s::float8[], %(token_weights)s::float8[],
+                     %(answer_tokens)s::float8[], %(reasoning_tokens)s::float8[],
+                     %(answer_weights)s::float8[]) AS m (offer)
 ORDER BY offer
-ON CONFLICT (offer) DO UPDATE SET (first_ms, first_weight, token_ms, token_weight, update_time) = (
+ON CONFLICT (offer) DO UPDATE SET (first_ms, first_weight, token_ms, token_weight, answer_tokens,
+                                   reasoning_tokens, answer_weight, update_time) = (
   SELECT s.first_ms * k.first + excluded.first_ms, s.first_weight * k.first + excluded.first_weight,
          s.token_ms * k.token + excluded.token_ms, s.token_weight * k.token + excluded.token_weight,
-         clock_timestamp()
+         s.answer_tokens * k.answer + excluded.answer_tokens,
+         s.reasoning_tokens * k.answer + excluded.reasoning_tokens,
+         s.answer_weight * k.answer + excluded.answer_weight, clock_timestamp()
   FROM (SELECT least(keep, %(most)s / greatest(s.first_weight, 1)) AS first,
-               least(keep, %(most)s / greatest(s.token_weight, 1)) AS token
+               least(keep, %(most)s / greatest(s.token_weight, 1)) AS token,
+               least(keep, %(most)s / greatest(s.answer_weight, 1)) AS answer
         FROM (SELECT exp(-ln(2) / %(half_life)s * least(greatest(
                 extract(epoch FROM clock_timestamp() - s.update_time)::float8, 0), 86400))
               AS keep) a) k)
 """
 READ: Final = """
-SELECT offer, first_ms * keep, first_weight * keep, token_ms * keep, token_weight * keep
+SELECT offer, first_ms * keep, first_weight * keep, token_ms * keep, token_weight * keep,
+       answer_tokens * keep, reasoning_tokens * keep, answer_weight * keep
 FROM (SELECT *, exp(-ln(2) / %(half_life)s * greatest(
                extract(epoch FROM clock_timestamp() - update_time)::float8, 0)) AS keep
       FROM offer_speed
@@ -82,6 +90,9 @@ class SpeedStore:
                 "first_weights": [one.first_weight for one in new.values()],
                 "token_ms": [one.token_ms for one in new.values()],
                 "token_weights": [one.token_weight for one in new.values()],
+                "answer_tokens": [one.answer_tokens for one in new.values()],
+                "reasoning_tokens": [one.reasoning_tokens for one in new.values()],
+                "answer_weights": [one.answer_weight for one in new.values()],
                 "most": WEIGHT_MAX,
                 "half_life": HALF_LIFE_SECONDS,
                 "hours": KNOWN_HOURS,

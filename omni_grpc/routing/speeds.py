@@ -1,6 +1,7 @@
 """How fast each offer answers, as measured on real calls: old calls count less and less.
 
-Two numbers an offer: milliseconds to the first token, and milliseconds for each token after it.
+Three numbers an offer: milliseconds to the first token, milliseconds for each token after it, and
+how many tokens of reasoning its provider counts for each token of an answer.
 Workers share what they measure: each tells what is new since it last did, and learns what all
 measured together.
 """
@@ -30,6 +31,13 @@ class Speed(msgspec.Struct, frozen=True):
     weight: float
 
 
+class Reasoned(msgspec.Struct, frozen=True):
+    """Tokens of reasoning for each token of an answer; how many calls that rests on."""
+
+    ratio: float
+    weight: float
+
+
 class Sums(msgspec.Struct, frozen=True):
     """Milliseconds summed over calls, and how many calls each sum stands for, faded by now."""
 
@@ -37,6 +45,10 @@ class Sums(msgspec.Struct, frozen=True):
     first_weight: float
     token_ms: float
     token_weight: float
+    answer_tokens: float = 0.0
+    reasoning_tokens: float = 0.0
+    answer_weight: float = 0.0
+    """Of both: a call that tells of one tells of the other."""
 
 
 class _Mean:
@@ -67,19 +79,28 @@ class _Mean:
 class SpeedMeter:
     """The measured speed of one offer."""
 
-    __slots__ = ("_clock", "_first", "_since", "_token")
+    __slots__ = ("_answer", "_clock", "_first", "_reasoning", "_since", "_token")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._since = clock.monotonic()
         self._first = _Mean()
         self._token = _Mean()
+        self._answer = _Mean()
+        self._reasoning = _Mean()
 
-    def measured(self, first_token_s: float | None, whole_s: float, output_tokens: int) -> None:
+    def measured(
+        self,
+        first_token_s: float | None,
+        whole_s: float,
+        output_tokens: int,
+        reasoning_tokens: int | None = None,
+    ) -> None:
         """Adds a call that was answered: the times from its dispatch on.
 
         A plain call does not tell when its first token was there: as long as no stream did, all of
-        its time counts as that of its tokens.
+        its time counts as that of its tokens. `reasoning_tokens` are those among the output; None
+        where the call does not tell how much the model reasons when it is left to itself.
         """
         now = self._clock.monotonic()
         keep = math.exp2(-max(0.0, now - self._since) / HALF_LIFE_SECONDS)
@@ -92,6 +113,9 @@ class SpeedMeter:
             self._token.add(rest_ms / output_tokens, keep)
         elif first_token_s is None:
             self._first.add(whole_ms, keep)
+        if reasoning_tokens is not None:
+            self._answer.add(max(0, output_tokens - reasoning_tokens), keep)
+            self._reasoning.add(reasoning_tokens, keep)
 
     @property
     def speed(self) -> Speed | None:
@@ -102,6 +126,14 @@ class SpeedMeter:
         token_ms = self._token.value if self._token.weight else None
         return Speed(self._first.value, token_ms, weight)
 
+    @property
+    def reasoned(self) -> Reasoned | None:
+        """How much is reasoned here, as far as calls told; None where none did."""
+        weight = self._answer.weight
+        if not weight:
+            return None
+        return Reasoned(self._reasoning.value / max(1.0, self._answer.value), weight)
+
     def latency_ms(self, output_tokens: float) -> float:
         """How long an answer of so many tokens takes; 0 before the first call."""
         return self._first.value + self._token.value * output_tokens
@@ -109,11 +141,20 @@ class SpeedMeter:
     # --- between workers ------------------------------------------------------------------------
     def take_new(self) -> Sums | None:
         """What was measured since this was last asked; None where nothing was."""
-        first, token = self._first, self._token
-        if not (first.new_weight or token.new_weight):
+        first, token, answer, reasoning = self._first, self._token, self._answer, self._reasoning
+        if not (first.new_weight or token.new_weight):  # no call tells of its answer alone
             return None
-        new = Sums(first.new_sum, first.new_weight, token.new_sum, token.new_weight)
-        first.new_sum = first.new_weight = token.new_sum = token.new_weight = 0.0
+        new = Sums(
+            first.new_sum,
+            first.new_weight,
+            token.new_sum,
+            token.new_weight,
+            answer.new_sum,
+            reasoning.new_sum,
+            answer.new_weight,
+        )
+        for mean in (first, token, answer, reasoning):
+            mean.new_sum = mean.new_weight = 0.0
         return new
 
     def give_back(self, new: Sums) -> None:
@@ -122,6 +163,12 @@ class SpeedMeter:
         self._first.new_weight += new.first_weight
         self._token.new_sum += new.token_ms
         self._token.new_weight += new.token_weight
+        for mean, tokens in (
+            (self._answer, new.answer_tokens),
+            (self._reasoning, new.reasoning_tokens),
+        ):
+            mean.new_sum += tokens
+            mean.new_weight += new.answer_weight
 
     def learn(self, shared: Sums) -> None:
         """What all workers measured together, this one's part of it included."""
@@ -130,3 +177,6 @@ class SpeedMeter:
             self._first.learn(shared.first_ms, shared.first_weight)
         if shared.token_weight:
             self._token.learn(shared.token_ms, shared.token_weight)
+        if shared.answer_weight:
+            self._answer.learn(shared.answer_tokens, shared.answer_weight)
+            self._reasoning.learn(shared.reasoning_tokens, shared.answer_weight)

@@ -144,7 +144,7 @@ async def test_plain_calls_alone_tell_nothing_of_first_tokens(workers):
     await plain.share.share()
     await fresh.share.load()
     found = fresh.health.speeds["p/a"].speed
-    assert (found.first_token_ms, found.token_ms) == (0, 10)
+    assert (found.first_token_ms, found.token_ms) == (0, pytest.approx(10))
     streamed.call("p/a")
     await streamed.share.share()
     await fresh.share.load()
@@ -225,6 +225,27 @@ async def test_a_worker_tells_its_last_words_and_waits_for_no_database(workers, 
         begun = asyncio.get_running_loop().time()
         await worker.share.close(0.1)
         assert asyncio.get_running_loop().time() - begun < 2
+
+
+async def test_how_much_is_reasoned_is_shared_as_one_ratio_of_sums(workers):
+    first, second, fresh = workers
+    for worker, reasoning in ((first, 300), (second, 100)):
+        for _ in range(10):
+            worker.health.answered(
+                "p/r",
+                first_token_s=0.5,
+                whole_s=1.0,
+                output_tokens=reasoning + 100,
+                reasoning_tokens=reasoning,
+            )
+        worker.call("p/r")  # it tells nothing of reasoning, and moves nothing
+        await worker.share.share()
+    await fresh.share.load()
+    reasoned = fresh.health.speeds["p/r"].reasoned
+    assert reasoned.ratio == pytest.approx(2.0, rel=0.01)
+    assert reasoned.weight == pytest.approx(20, rel=0.01)
+    fresh.call("p/a")
+    assert fresh.health.speeds["p/a"].reasoned is None
 
 
 async def test_no_row_can_be_no_number(database):

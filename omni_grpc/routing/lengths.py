@@ -1,0 +1,80 @@
+"""How long the output of each offer will be: its answer, and what its model reasons before it.
+
+Predictions of answers rest on models that do not reason, and reasoning is output as well: without
+it the cost of a model that reasons would be told several times too low. Choices and estimates ask
+here, so that both tell the same.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from omni_grpc.catalog import Offer
+from omni_grpc.core.chat import ChatRequest
+from omni_grpc.core.limits import OUTPUT_TOKENS_DEFAULT
+from omni_grpc.routing.offer_table import UNLIMITED, Ability, Amounts, OfferTable
+from omni_grpc.routing.reasoning import asked_growth, asks_for_reasoning, unasked_growth
+from omni_grpc.routing.speeds import SpeedMeter
+
+GUESS_WEIGHT: Final = 5.0
+"""Calls that a guess of how far a model reasons counts as beside what calls measured."""
+
+
+class Lengths(msgspec.Struct, frozen=True):
+    """By row of a table: tokens of output, and how many times longer than the answer that is."""
+
+    tokens: Amounts
+    growth: Amounts
+
+
+def lengths(
+    table: OfferTable,
+    request: ChatRequest,
+    answers: Amounts,
+    speeds: Mapping[str, SpeedMeter],
+) -> Lengths:
+    """How long the output of each row will probably be, within the limits of request and model.
+
+    Args:
+        table: the offers.
+        request: what is asked.
+        answers: tokens of each row's answer without reasoning.
+        speeds: what calls measured, by offer.
+    """
+    if asks_for_reasoning(request):
+        growth = np.ones(len(table))
+        for place in np.flatnonzero(table.able(Ability.REASONING)).tolist():
+            growth[place] = asked_growth(request, answers[place])
+    else:
+        growth = table.unasked_growth.copy()
+        for offer_id, meter in speeds.items():
+            row = table.row_of.get(offer_id)
+            if row is not None:
+                growth[row] = _measured(growth[row], meter)
+    return Lengths(np.minimum(answers * growth, np.minimum(table.outputs, _most(request))), growth)
+
+
+def length(offer: Offer, request: ChatRequest, answer: float, meter: SpeedMeter | None) -> float:
+    """What `lengths` says of one offer, whether a table has it or not."""
+    if not asks_for_reasoning(request):
+        growth = unasked_growth(offer)
+        if meter is not None:
+            growth = _measured(growth, meter)
+    else:
+        growth = asked_growth(request, answer) if offer.reasoning else 1.0
+    return min(answer * growth, _most(request), offer.output_tokens_max or UNLIMITED)
+
+
+def _most(request: ChatRequest) -> int:
+    return request.output_tokens_max or OUTPUT_TOKENS_DEFAULT
+
+
+def _measured(guess: float, meter: SpeedMeter) -> float:
+    """A guess, moved by what calls measured: the more of them, the further."""
+    found = meter.reasoned
+    if found is None:
+        return guess
+    guessed = GUESS_WEIGHT * (guess - 1.0)
+    return 1.0 + (guessed + found.weight * found.ratio) / (GUESS_WEIGHT + found.weight)
