@@ -106,7 +106,7 @@ class Metrics:
         self._of_endpoint: dict[tuple[str, ...], Counter] = {}
         self._rows_dropped = Counter(
             "omni_usage_rows_dropped",
-            "Rows of calls that usage reports will never have, since the database was away.",
+            "Rows of calls that usage reports will never have: refused, or the database was away.",
         )
         self._limits_admitted = Counter(
             "omni_rate_limits_admitted", "Attempts that rate limits meet, and had room for."

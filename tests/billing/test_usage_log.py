@@ -130,14 +130,51 @@ async def test_a_stop_writes_what_waits_or_counts_it_as_lost(
     assert (count(sql), watch.dropped) == (1, 1)
 
 
-async def test_a_row_that_cannot_be_written_stops_no_other(
+@pytest.mark.parametrize("place", [0, 3, 6])
+async def test_a_row_that_is_refused_costs_itself_alone(
+    log: CallLog, store: Shaky, watch: Watch, sql: psycopg.Connection, place: int
+) -> None:
+    calls = [a_call() for _ in range(7)]
+    calls[place] = a_call(duration_ms=2**63)
+    for call in calls:
+        log.add(call)
+    await log.flush()
+    written = {row[0] for row in sql.execute("SELECT call_id FROM routed_call")}
+    assert written == {call.call_id for call in calls} - {calls[place].call_id}
+    assert (watch.dropped, log.waiting) == (1, 0)
+    assert len(store.batches) < 2 * len(calls)
+
+
+async def test_rows_that_no_driver_can_send_cost_themselves_alone(
     log: CallLog, watch: Watch, sql: psycopg.Connection
 ) -> None:
-    log.add(a_call(duration_ms=2**63))
+    for call in (a_call(), a_call(asked=None), a_call(), a_call(duration_ms=object()), a_call()):
+        log.add(call)
     await log.flush()
-    log.add(a_call())
+    assert (count(sql), watch.dropped, log.waiting) == (3, 2, 0)
+
+
+async def test_a_refused_row_is_dropped_once_where_the_database_goes_away_beside_it(
+    log: CallLog, store: Shaky, watch: Watch, sql: psycopg.Connection
+) -> None:
+    for call in (a_call(duration_ms=2**63), a_call()):
+        log.add(call)
+    store.loses_answers = True  # that of the second row alone
+    with pytest.raises(LedgerUnavailable):
+        await log.flush()
+    assert (log.waiting, watch.dropped) == (1, 1)
     await log.flush()
     assert (count(sql), watch.dropped, log.waiting) == (1, 1, 0)
+
+
+async def test_a_table_that_takes_nothing_is_not_asked_for_each_row(
+    log: CallLog, store: Shaky, watch: Watch, sql: psycopg.Connection
+) -> None:
+    sql.execute("ALTER TABLE routed_call RENAME TO gone")
+    for _ in range(5):
+        log.add(a_call())
+    await log.flush()
+    assert (store.batches, watch.dropped, log.waiting) == ([5], 5, 0)
 
 
 async def test_whatever_a_caller_wrote_is_kept_as_text(

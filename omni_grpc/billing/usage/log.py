@@ -1,8 +1,9 @@
 """The log of calls: rows that wait in memory for a moment and are written in batches.
 
 Adding one never waits and never fails. What the database cannot take now is tried again; when it is
-away for so long that the queue is full, later rows are dropped and counted. Only annotations are
-lost then, never a charge: those stand in the ledger.
+away for so long that the queue is full, later rows are dropped and counted. A row that it refuses
+is dropped and counted alone. Only annotations are lost then, never a charge: those stand in the
+ledger.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from omni_grpc.billing.session import is_of_data, sqlstate
 from omni_grpc.billing.usage.model import RoutedCall
 from omni_grpc.billing.usage.store import UsageStore
 from omni_grpc.core.errors import OmniError
@@ -87,17 +89,36 @@ class CallLog:
         """
         async with self._writing:
             while self._queue:
-                # They stay in the queue until they are written: sent twice, they are written once.
-                batch = list(islice(self._queue, BATCH_ROWS))
-                try:
-                    await self._store.insert(batch)
-                except OmniError:
-                    raise
-                except Exception:  # nothing that a row can have; it must not stop all others
-                    log.exception("call_rows_refused", count=len(batch))
-                    self._observer.call_rows_dropped(len(batch))
-                for _ in batch:
-                    self._queue.popleft()
+                await self._write(list(islice(self._queue, BATCH_ROWS)))
+
+    async def _write(self, batch: list[RoutedCall]) -> None:
+        """Takes a batch from the head of the queue, once it is written or refused.
+
+        They stay in the queue until then: sent twice, they are written once.
+        """
+        try:
+            await self._store.insert(batch)
+        except OmniError:
+            raise
+        except Exception as error:
+            # What the server has against the statement itself is true of each row of it.
+            is_of_rows = is_of_data(error) or not sqlstate(error)
+            if is_of_rows and len(batch) > 1:
+                middle = len(batch) // 2
+                await self._write(batch[:middle])
+                await self._write(batch[middle:])
+                return
+            log.error(
+                "call_rows_refused",
+                call_id=str(batch[0].call_id),
+                count=len(batch),
+                kind=type(error).__name__,
+                sqlstate=sqlstate(error),
+                error=str(error).partition("\n")[0],  # what follows may show a tenant's values
+            )
+            self._observer.call_rows_dropped(len(batch))
+        for _ in batch:
+            self._queue.popleft()
 
     async def close(self, seconds: float) -> None:
         """Writes what waits, for so long; what is left then is dropped."""
