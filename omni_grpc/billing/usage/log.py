@@ -100,7 +100,7 @@ class CallLog:
             await self._store.insert(batch)
         except OmniError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - nothing a row can have may stop all others
             # What the server has against the statement itself is true of each row of it.
             is_of_rows = is_of_data(error) or not sqlstate(error)
             if is_of_rows and len(batch) > 1:
