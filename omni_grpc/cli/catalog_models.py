@@ -28,6 +28,7 @@ from omni_grpc.cli.opening import Rooms
 from omni_grpc.cli.working import Place, console, print_json, table_of, work_in
 from omni_grpc.core.errors import NotFound
 from omni_grpc.core.money import Price, Unit, usd_text
+from omni_grpc.routing import Measured, SpeedStore, measured
 from omni_grpc.settings import Settings
 from omni_grpc.storage import Database
 
@@ -35,7 +36,15 @@ T = TypeVar("T")
 
 ACTOR: Final = "omni-grpc catalog"
 _NOT_ROWS: Final = frozenset(
-    {"model", "sources", "ratings", "rates", "prompt_usd_per_mtok", "completion_usd_per_mtok"}
+    {
+        "model",
+        "sources",
+        "ratings",
+        "rates",
+        "prompt_usd_per_mtok",
+        "completion_usd_per_mtok",
+        "measured_speed",
+    }
 )
 """What a card shows in rows of its own kind, or twice."""
 
@@ -44,20 +53,21 @@ def run_catalog_list(place: Place, filter_: str, limit: int, *, as_json: bool) -
     """Lists offers with price, rating and context."""
     wanted = parse_filter(filter_)
 
-    async def work(settings: Settings, catalog: Catalog) -> None:
+    async def work(settings: Settings, rooms: Rooms) -> None:
         from omni_grpc.wiring.configured import configured_providers
 
         providers = configured_providers(settings).ids()
-        snapshot = catalog.snapshot
+        snapshot = (await _loaded(rooms.database)).snapshot
         page = snapshot.list_offers(wanted, after_id=None, limit=limit, providers=providers)
+        speeds = await _speeds(rooms.database)
         if as_json:
-            print_json([_facts(snapshot, offer, providers) for offer in page.offers])
+            print_json([_facts(snapshot, offer, providers, speeds) for offer in page.offers])
             return
-        console.print(_listing(snapshot, page.offers))
+        console.print(_listing(snapshot, page.offers, speeds))
         if page.next_after_id is not None:
             console.print(f"There are more than {limit}; see --limit and --filter.")
 
-    _with_catalog(place, work)
+    work_in(place, work)
 
 
 def run_catalog_show(place: Place, model: str, scope: str, *, as_json: bool) -> None:
@@ -77,8 +87,9 @@ def run_catalog_show(place: Place, model: str, scope: str, *, as_json: bool) -> 
             near = snapshot.suggestions(model, scopes=scopes)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise NotFound(f"{model!r} names no model and no alias.{hint}")
+        speeds = await _speeds(rooms.database)
         known = [
-            _facts(snapshot, offer, providers)
+            _facts(snapshot, offer, providers, speeds)
             | {"sources": await _sources(rooms.database, snapshot, offer)}
             for offer in offers
         ]
@@ -88,7 +99,7 @@ def run_catalog_show(place: Place, model: str, scope: str, *, as_json: bool) -> 
         console.print(_card(known[0]))
         if others := offers[1:]:
             console.print("Also sold as:")
-            console.print(_listing(snapshot, others))
+            console.print(_listing(snapshot, others, speeds))
 
     work_in(place, work)
 
@@ -110,7 +121,7 @@ def run_catalog_update(
             model, words, fields, actor=actor.name, audit=model_audit(actor, model)
         )
         if as_json:
-            print_json(_facts(catalog.snapshot, offer, ()))
+            print_json(_facts(catalog.snapshot, offer, (), {}))
         else:
             console.print(f"{offer.id} is updated; every worker knows within 5 seconds.")
 
@@ -246,8 +257,19 @@ def _decimal(option: str, text: str) -> object:
         raise CommandError(f"{option} must be a number of dollars, not {text!r}.") from None
 
 
-def _listing(snapshot: CatalogSnapshot, offers: Sequence[Offer]) -> Table:
-    table = table_of("model", "USD/Mtok in", "USD/Mtok out", "rating", "context", "output", "can")
+async def _speeds(database: Database) -> dict[str, Measured]:
+    """What the calls of all workers measured, by offer."""
+    found = {offer: measured(sums) for offer, sums in (await SpeedStore(database).read()).items()}
+    return {offer: one for offer, one in found.items() if one is not None}
+
+
+def _listing(
+    snapshot: CatalogSnapshot, offers: Sequence[Offer], speeds: Mapping[str, Measured]
+) -> Table:
+    """A row an offer; the column of measured speeds is there where one of them was called."""
+    titles = ["model", "USD/Mtok in", "USD/Mtok out", "rating", "context", "output", "can"]
+    is_measured = any(offer.id in speeds for offer in offers)
+    table = table_of(*titles, *(["measured"] if is_measured else []))
     for offer in offers:
         rating = snapshot.rating(offer.model)
         table.add_row(
@@ -258,6 +280,7 @@ def _listing(snapshot: CatalogSnapshot, offers: Sequence[Offer]) -> Table:
             f"{offer.context_tokens_max:,}" if offer.context_tokens_max else "",
             f"{offer.output_tokens_max:,}" if offer.output_tokens_max else "",
             ", ".join(_abilities(offer)),
+            *([_speed(speeds.get(offer.id))] if is_measured else []),
         )
     return table
 
@@ -277,11 +300,31 @@ def _card(facts: Mapping[str, Any]) -> Table:  # as it goes into JSON
         value = f"{rating['value']:g}"
         date = f", {rating['date']}" if rating["date"] else ""
         table.add_row(f"rating: {rating['task'] or 'overall'}", value, f"{rating['source']}{date}")
+    if (speed := facts["measured_speed"]) is not None:
+        shown = _speed(msgspec.convert(speed, Measured))
+        calls = f"{speed['source']}, {speed['call_count']:.0f} calls"
+        table.add_row("measured speed", shown, calls)
     return table
 
 
+def _speed(found: Measured | None) -> str:
+    """A measured speed for a table: `412 ms, 85 tokens/s`."""
+    if found is None:
+        return ""
+    first, rate, ratio = found.first_token_ms, found.output_tokens_per_second, found.reasoning_ratio
+    shown = (
+        None if first is None else f"{first:,.0f} ms",
+        None if rate is None else f"{rate:,.0f} tokens/s",
+        f"{ratio:.1f} reasoned per token" if ratio else None,
+    )
+    return ", ".join(one for one in shown if one is not None)
+
+
 def _facts(
-    snapshot: CatalogSnapshot, offer: Offer, providers: Collection[str]
+    snapshot: CatalogSnapshot,
+    offer: Offer,
+    providers: Collection[str],
+    speeds: Mapping[str, Measured],
 ) -> dict[str, Any]:  # as it goes into JSON
     price = offer.price
     return {
@@ -333,6 +376,7 @@ def _facts(
             }
             for rating in snapshot.rated_tasks(offer.model)
         ],
+        "measured_speed": msgspec.to_builtins(speeds.get(offer.id)),
     }
 
 

@@ -21,6 +21,7 @@ from omni_grpc.catalog import (
 )
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.core.money import Rate, Unit
+from omni_grpc.routing import Measured, SpeedMeter
 
 MESSAGES_KEPT: Final = 4_096
 """More than there are different ratings or days in the catalog; a few hundred bytes each."""
@@ -39,8 +40,14 @@ UPDATED_FIELDS: Final[Mapping[str, str]] = {
 """What an update_mask may name, and the operator's word that it is."""
 
 
-def model_message(snapshot: CatalogSnapshot, offer: Offer, providers: Collection[str]) -> pb.Model:
-    """An offer with everything that the catalog knows of it."""
+def model_message(
+    snapshot: CatalogSnapshot,
+    offer: Offer,
+    providers: Collection[str],
+    speeds: Mapping[str, SpeedMeter],
+) -> pb.Model:
+    """An offer with everything that is known of it; `speeds` are what calls measured."""
+    meter = speeds.get(offer.id)
     words = snapshot.words(offer.id)
     own = snapshot.own_price(offer.id)
     price = offer.price
@@ -82,6 +89,7 @@ def model_message(snapshot: CatalogSnapshot, offer: Offer, providers: Collection
         ],
         source=offer.source,
         etag=etag_of(offer),
+        measured_speed=None if meter is None else _speed(meter.measured),
     )
 
 
@@ -155,6 +163,18 @@ def _rating(rating: Rating) -> pb.Rating:
         source=rating.source,
         rate_time=_day(rating.date),
         estimated=rating.estimated,
+    )
+
+
+def _speed(found: Measured | None) -> pb.MeasuredSpeed | None:
+    if found is None:
+        return None
+    return pb.MeasuredSpeed(
+        first_token_ms=found.first_token_ms,
+        output_tokens_per_second=found.output_tokens_per_second,
+        reasoning_ratio=found.reasoning_ratio,
+        call_count=found.call_count,
+        source=found.source,
     )
 
 

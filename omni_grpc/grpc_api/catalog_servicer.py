@@ -5,7 +5,7 @@ Reads come from memory; what changes anything goes to the database and counts he
 
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import grpc
@@ -39,6 +39,7 @@ from omni_grpc.grpc_api.catalog_message import (
 from omni_grpc.grpc_api.catalog_sync import CatalogSync
 from omni_grpc.grpc_api.interceptors import current_call
 from omni_grpc.identity import Scope
+from omni_grpc.routing import SpeedMeter
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 _NAME: Final = re.compile(r"providers/([^/]+)/models/(.+)", re.DOTALL)
@@ -55,8 +56,10 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
         tokens: PageTokens,
         sync: CatalogSync,
         own: OwnCredentials,
+        speeds: Mapping[str, SpeedMeter],
     ) -> None:
         self._own = own
+        self._speeds = speeds
         self._catalog = catalog
         self._sync = sync
         self._snapshot = snapshot
@@ -77,7 +80,7 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
             hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise NotFound(f"There is no model {offer_id!r}.{hint}")
         providers = await self._own.callable_at(current_call(), self._providers)
-        return pb.GetModelResponse(model=model_message(snapshot, offer, providers))
+        return pb.GetModelResponse(model=model_message(snapshot, offer, providers, self._speeds))
 
     async def ListModels(
         self,
@@ -96,7 +99,9 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
         )
         after = page.next_after_id
         return pb.ListModelsResponse(
-            models=[model_message(snapshot, offer, providers) for offer in page.offers],
+            models=[
+                model_message(snapshot, offer, providers, self._speeds) for offer in page.offers
+            ],
             next_page_token="" if after is None else self._tokens.seal(query, after),
         )
 
@@ -115,7 +120,7 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
             actor=actor.name,
             audit=model_audit(actor, offer_id),
         )
-        message = model_message(self._snapshot(), offer, self._providers)
+        message = model_message(self._snapshot(), offer, self._providers, self._speeds)
         return pb.UpdateModelResponse(model=message)
 
     async def ResolveModel(
@@ -140,7 +145,7 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
         order, warning = replaced(snapshot, offers, providers=providers, scopes=scopes)
         alias = snapshot.alias_of(name, scopes)
         return pb.ResolveModelResponse(
-            models=[model_message(snapshot, offer, providers) for offer in order],
+            models=[model_message(snapshot, offer, providers, self._speeds) for offer in order],
             alias=None if alias is None else alias_message(alias),
             warning=warning or "",
         )

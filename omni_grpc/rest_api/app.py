@@ -1,6 +1,7 @@
 """The REST API as one ASGI application: which path leads where, and what none of them takes."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from starlette.middleware.cors import CORSMiddleware
@@ -66,6 +67,7 @@ from omni_grpc.rest_api.routes_asked import RouteRoutes
 from omni_grpc.rest_api.stripe_events import StripeEventsRoute
 from omni_grpc.rest_api.top_up import TopUpRoute
 from omni_grpc.rest_api.usage import USAGE_PATH, UsageRoutes
+from omni_grpc.routing import SpeedMeter
 from omni_grpc.storage import Sealer
 from omni_grpc.topups import CardDesk, WalletDesk
 
@@ -118,6 +120,7 @@ def build_app(
     clock: Clock,
     ping_seconds: float = STREAM_PING_SECONDS,
     own_credentials: OwnCredentials | None = None,
+    speeds: Mapping[str, SpeedMeter] = MappingProxyType({}),
 ) -> "RestApp":
     """The application, for uvicorn.
 
@@ -146,10 +149,11 @@ def build_app(
         clock: the time.
         ping_seconds: a silent stream gets a comment after each of these.
         own_credentials: the accounts at providers that callers bring; None where none can.
+        speeds: what calls measured, by offer.
     """
     bought = TopUpRoute(wallets)
     door = Door(gates, clock, observer, None if wallets is None else bought)
-    model = ModelRoutes(catalog, providers, own_credentials or OwnCredentials())
+    model = ModelRoutes(catalog, providers, own_credentials or OwnCredentials(), speeds, clock)
     own = BillingRoutes(ledger, accounts, tokens)
     used = UsageRoutes(usage, accounts, tokens)
     probe = ProbeRoutes(ready)

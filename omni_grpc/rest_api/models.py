@@ -3,7 +3,7 @@
 Prices, limits and ratings stand beside OpenAI's fields, in the words of the gRPC contract.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
 from typing import Final
 
@@ -11,13 +11,17 @@ import msgspec
 
 from omni_grpc.catalog import GLOBAL_SCOPE, CatalogSnapshot, Mode, Offer, Rating, scopes_of
 from omni_grpc.completion import Call, OwnCredentials
+from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import ModelNotFound
 from omni_grpc.core.money import Price
 from omni_grpc.rest_api.exchange import JSON_HEADERS, Exchange
-from omni_grpc.routing import AUTO
+from omni_grpc.routing import AUTO, SpeedMeter
 
 PATH: Final = "/v1/models"
 PATH_ONE: Final = "/v1/models/{id:path}"
+
+LISTED_SECONDS: Final = 15.0
+"""How long the list may be told again: as often as workers learn each other's speeds."""
 
 _JsonObject = dict[str, object]
 _encode: Final = msgspec.json.Encoder().encode
@@ -48,11 +52,15 @@ class ModelRoutes:
         snapshot: Callable[[], CatalogSnapshot],
         providers: frozenset[str],
         own: OwnCredentials,
+        speeds: Mapping[str, SpeedMeter],
+        clock: Clock,
     ) -> None:
         self._snapshot = snapshot
+        self._speeds = speeds
+        self._clock = clock
         self._providers = providers
         self._own = own
-        self._listed: tuple[int, bytes] | None = None
+        self._listed: tuple[int, float, bytes] | None = None
 
     async def list_models(self, exchange: Exchange, call: Call) -> None:
         """Every model that a chat can name by its own id, and the names that routing resolves."""
@@ -61,9 +69,11 @@ class ModelRoutes:
         if providers != self._providers:  # who brought accounts of its own reaches more
             await exchange.answer(200, _headers(call), self._list(snapshot, providers))
             return
-        if self._listed is None or self._listed[0] != snapshot.version:
-            self._listed = (snapshot.version, self._list(snapshot, providers))
-        await exchange.answer(200, _headers(call), self._listed[1])
+        now, listed = self._clock.monotonic(), self._listed
+        if listed is None or listed[0] != snapshot.version or listed[1] <= now:
+            until = now + LISTED_SECONDS
+            listed = self._listed = (snapshot.version, until, self._list(snapshot, providers))
+        await exchange.answer(200, _headers(call), listed[2])
 
     async def get_model(self, exchange: Exchange, call: Call) -> None:
         """What a name means to the caller: an id, a bare model, an alias, or `omni/…`.
@@ -76,7 +86,8 @@ class ModelRoutes:
         if found is None:
             snapshot = self._snapshot()
             providers = await self._own.callable_at(call, self._providers)
-            found = _model(snapshot, _meant(snapshot, name, _scopes(call), providers))
+            offer = _meant(snapshot, name, _scopes(call), providers)
+            found = _model(snapshot, offer, self._speeds)
         await exchange.answer(200, _headers(call), _encode(found))
 
     def _list(self, snapshot: CatalogSnapshot, providers: frozenset[str]) -> bytes:
@@ -86,7 +97,7 @@ class ModelRoutes:
             for offer in snapshot.offers_of(provider)
             if _serves(offer, providers)
         ]
-        described = [_model(snapshot, offer) for offer in offers]
+        described = [_model(snapshot, offer, self._speeds) for offer in offers]
         return _encode({"object": "list", "data": [*_ROUTED.values(), *described]})
 
 
@@ -118,7 +129,10 @@ def _scopes(call: Call) -> tuple[str, ...]:
     return scopes_of(GLOBAL_SCOPE if principal is None else principal.place)
 
 
-def _model(snapshot: CatalogSnapshot, offer: Offer) -> _JsonObject:
+def _model(
+    snapshot: CatalogSnapshot, offer: Offer, speeds: Mapping[str, SpeedMeter]
+) -> _JsonObject:
+    meter = speeds.get(offer.id)
     released = offer.release_date
     created = 0 if released is None else int(datetime.combine(released, time(), UTC).timestamp())
     return {
@@ -144,6 +158,7 @@ def _model(snapshot: CatalogSnapshot, offer: Offer) -> _JsonObject:
         "tags": sorted(offer.tags),
         "regions": sorted(offer.regions),
         "pricing": None if offer.price is None else _pricing(offer.price),
+        "measured_speed": None if meter is None else meter.measured,
     }
 
 

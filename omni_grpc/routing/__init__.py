@@ -34,6 +34,7 @@ from omni_grpc.routing.prompts import prompt_tokens, prompt_upper_bound
 from omni_grpc.routing.reasoning import asks_for_reasoning
 from omni_grpc.routing.router import AUTO, Router
 from omni_grpc.routing.speed_store import SpeedShare, SpeedStore
+from omni_grpc.routing.speeds import Measured, SpeedMeter, measured
 from omni_grpc.routing.store import Kind
 from omni_grpc.routing.warmth import Warmth
 
@@ -54,6 +55,7 @@ __all__ = [
     "Health",
     "Interval",
     "Kind",
+    "Measured",
     "Metric",
     "OwnAccess",
     "Plan",
@@ -64,6 +66,7 @@ __all__ = [
     "RouteContext",
     "Router",
     "Source",
+    "SpeedMeter",
     "SpeedShare",
     "SpeedStore",
     "Warmth",
@@ -73,6 +76,7 @@ __all__ = [
     "classifier_offer",
     "is_scope",
     "markup_of",
+    "measured",
     "missing",
     "parse_policies",
     "prompt_tokens",

@@ -94,7 +94,7 @@ class Health:
         meter = self._meters.get(offer)
         if meter is None:
             meter = self._meters[offer] = SpeedMeter(self._clock)
-        meter.measured(first_token_s, whole_s, output_tokens, reasoning_tokens)
+        meter.add(first_token_s, whole_s, output_tokens, reasoning_tokens)
 
     def failed(
         self,

@@ -13,7 +13,7 @@ import numpy as np
 
 from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.task import Analysis, Task
-from omni_grpc.routing.analysis import Analyst, PromptView, QuickEncoder, view_of
+from omni_grpc.routing.analysis import Analyst, PromptView, view_of
 from omni_grpc.routing.analysis.view import TEXT_CHARS_MAX
 from omni_grpc.routing.learned import Encoded, Guard, Quality, shared_encoder, shared_quality
 from omni_grpc.routing.offer_table import Amounts, OfferTable
@@ -161,6 +161,4 @@ def shared_judge() -> Judge:
     Raises:
         ValueError: the weights do not fit the installed encoder.
     """
-    encoder, trained = QuickEncoder(shared_encoder()), shared_quality()
-    quality = Quality(tuple(trained.pools.values()), trained.scale, encoder)
-    return Judge(quality, Analyst(encoder_kind=encoder.kind))
+    return Judge(shared_quality(), Analyst(encoder_kind=shared_encoder().kind))

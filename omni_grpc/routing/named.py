@@ -208,8 +208,8 @@ def _affordable(attempts: list[Attempt]) -> tuple[Attempt, ...]:
     if not found:
         raise NoCapableModel(
             f"The prompt alone may cost more at {attempts[0].offer.id} than the request's "
-            "max_cost allows. Raise it, shorten the prompt, or choose a cheaper model.",
-            field="max_cost",
+            "highest cost allows. Raise it, shorten the prompt, or choose a cheaper model.",
+            field="max_cost_nanousd",
         )
     return found
 

@@ -51,6 +51,38 @@ class Sums(msgspec.Struct, frozen=True):
     """Of both: a call that tells of one tells of the other."""
 
 
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What calls measured of one offer, for people; None where none told.
+
+    `call_count` is how many calls the speeds rest on, faded as they are.
+    """
+
+    first_token_ms: float | None
+    output_tokens_per_second: float | None
+    reasoning_ratio: float | None
+    call_count: float
+    source: str = "traffic"
+
+
+def measured(sums: Sums) -> Measured | None:
+    """What sums say; None where they stand for no call."""
+    calls = max(sums.first_weight, sums.token_weight)
+    if not calls:
+        return None
+    return Measured(
+        first_token_ms=sums.first_ms / sums.first_weight if sums.first_weight else None,
+        output_tokens_per_second=(
+            1e3 * sums.token_weight / sums.token_ms if sums.token_ms else None
+        ),
+        reasoning_ratio=(
+            sums.reasoning_tokens / max(sums.answer_weight, sums.answer_tokens)
+            if sums.answer_weight
+            else None
+        ),
+        call_count=min(WEIGHT_MAX, calls),
+    )
+
+
 class _Mean:
     """A mean in which the past fades, and what of it nobody else knows yet."""
 
@@ -67,6 +99,11 @@ class _Mean:
         self.value += (value - self.value) / self.weight
         self.new_sum = self.new_sum * keep + value
         self.new_weight = self.new_weight * keep + 1.0
+
+    @property
+    def total(self) -> float:
+        """The sum that it is the mean of."""
+        return self.value * self.weight
 
     def learn(self, total: float, weight: float) -> None:
         """What all measured together, in the place of what was known; what is new stays."""
@@ -89,7 +126,7 @@ class SpeedMeter:
         self._answer = _Mean()
         self._reasoning = _Mean()
 
-    def measured(
+    def add(
         self,
         first_token_s: float | None,
         whole_s: float,
@@ -133,6 +170,22 @@ class SpeedMeter:
         if not weight:
             return None
         return Reasoned(self._reasoning.value / max(1.0, self._answer.value), weight)
+
+    @property
+    def measured(self) -> Measured | None:
+        """All that is known by now, for people; None before the first call."""
+        first, token, answer = self._first, self._token, self._answer
+        return measured(
+            Sums(
+                first.total,
+                first.weight,
+                token.total,
+                token.weight,
+                answer.total,
+                self._reasoning.total,
+                answer.weight,
+            )
+        )
 
     def latency_ms(self, output_tokens: float) -> float:
         """How long an answer of so many tokens takes; 0 before the first call."""

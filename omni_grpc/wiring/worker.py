@@ -291,7 +291,13 @@ class Worker:
                 MoneyAudit(AuditStore(self._database)),
             ),
             catalog=CatalogServicer(
-                self._catalog, self._snapshot, ids, tokens, self._catalog_sync(), self._own
+                self._catalog,
+                self._snapshot,
+                ids,
+                tokens,
+                self._catalog_sync(),
+                self._own,
+                self._health.speeds,
             ),
             admin=PolicyServicer(PolicyAdmin(self._policies), self._identity, tokens),
             operations=operations,
@@ -325,6 +331,7 @@ class Worker:
             observer=self._metrics,
             cors_origins=settings.cors_origins,
             own_credentials=self._own,
+            speeds=self._health.speeds,
             clock=self._clock,
         )
         self._rest = _RestServer(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
+import psycopg
 import pytest
 from commands import command
 from gateway import Gateway, HttpConnection, Tenant, bearer, eventually, running
@@ -79,6 +80,41 @@ def test_a_model_tells_everything_that_is_known_of_it(caller: Omni) -> None:
     assert (raw.quality_weight_ppm, raw.routing_weight, raw.source) == (1_000_000, 1, "seed")
     assert not raw.HasField("price_override")
     assert len(raw.etag) == 16
+
+
+def test_a_model_tells_how_it_answers_here_once_it_was_called(
+    gateway: Gateway, tenant: Tenant, caller: Omni
+) -> None:
+    unmeasured = caller.model("sim/burst")
+    assert unmeasured.measured_speed is None
+    with caller.stream_chat("sim/reasoner", "How far is the moon?") as stream:
+        list(stream)
+        usage = stream.completion.usage
+    assert usage.reasoning_tokens
+    found = caller.model("sim/reasoner")
+    speed = found.measured_speed
+    assert speed is not None
+    assert (round(speed.call_count), speed.source) == (1, "traffic")
+    assert speed.first_token_ms is not None
+    assert speed.output_tokens_per_second is not None
+    answer = usage.completion_tokens - usage.reasoning_tokens
+    assert speed.reasoning_ratio == pytest.approx(usage.reasoning_tokens / answer)
+    listed = {one.model: one.measured_speed for one in caller.models('provider = "sim"')}
+    assert listed["sim/reasoner"] is not None
+    assert listed["sim/burst"] is None
+    # What says how much to reason tells nothing of calls that do not.
+    caller.chat("sim/reasoner", "How far is the moon?", reasoning_effort="high")
+    again = caller.model("sim/reasoner").measured_speed
+    assert again is not None
+    assert round(again.call_count) == 2
+    assert again.reasoning_ratio == pytest.approx(speed.reasoning_ratio)
+    with HttpConnection(gateway, tenant.api_key) as connection:
+        told = connection.ask("/v1/models/sim/reasoner").json["measured_speed"]
+        assert told["reasoning_ratio"] == again.reasoning_ratio
+        data = connection.ask("/v1/models").json["data"]
+    by_id = {one["id"]: one.get("measured_speed") for one in data}
+    assert by_id["sim/reasoner"] == told
+    assert by_id["sim/burst"] is None
 
 
 def test_the_file_holds_from_the_start_and_goes_before_calls(admin: Omni, caller: Omni) -> None:
@@ -283,3 +319,22 @@ def test_a_command_s_word_reaches_the_running_gateway(gateway: Gateway, caller: 
         gateway, "catalog", "changes", "--subject", "openai/gpt-4", "--limit", "1", "--json"
     ).json
     assert (change["field"], change["new"]) == ("tags", "told")
+
+
+def test_commands_show_what_all_workers_measured(gateway: Gateway) -> None:
+    with psycopg.connect(gateway.database_url) as connection:
+        connection.execute(
+            "INSERT INTO offer_speed (offer, first_ms, first_weight, token_ms, token_weight)"
+            " VALUES ('openai/gpt-4', 1236, 3, 40, 4)"
+        )
+    listing = ("catalog", "list", "--filter", 'model = "openai/gpt-4"')
+    (found,) = command(gateway, *listing, "--json").json
+    speed = found["measured_speed"]
+    assert speed["first_token_ms"] == pytest.approx(412)
+    assert speed["output_tokens_per_second"] == pytest.approx(100)
+    assert (speed["reasoning_ratio"], speed["source"]) == (None, "traffic")
+    assert speed["call_count"] == pytest.approx(4, rel=0.05)
+    assert "412 ms, 100 tokens/s" in command(gateway, *listing).out
+    assert "412 ms, 100 tokens/s" in command(gateway, "catalog", "show", "openai/gpt-4").out
+    unmeasured = ("catalog", "list", "--filter", 'model = "openai/gpt-4o"')
+    assert "tokens/s" not in command(gateway, *unmeasured).out

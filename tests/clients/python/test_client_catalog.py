@@ -71,6 +71,15 @@ async def test_what_cannot_be_said_of_a_model_is_refused_before_it_is_sent(omni,
     assert service.seen == []
 
 
+async def test_a_model_tells_how_fast_it_was_measured_to_be(omni, service):
+    assert (await omni.model("openai/gpt-4o")).measured_speed is None
+    speed = pb.MeasuredSpeed(first_token_ms=412.5, call_count=3.5, source="traffic")
+    service.script("GetModel", answers(pb.GetModelResponse(model=pb.Model(measured_speed=speed))))
+    found = (await omni.model("openai/gpt-4o")).measured_speed
+    assert (found.first_token_ms, found.call_count, found.source) == (412.5, 3.5, "traffic")
+    assert (found.output_tokens_per_second, found.reasoning_ratio) == (None, None)
+
+
 async def test_a_model_tells_whose_its_facts_are(omni, service):
     fact = pb.OperatorFact(field="tags", source="models.yaml", pattern="openai/*")
     raw = pb.Model(operator_facts=[fact], source="models.dev")

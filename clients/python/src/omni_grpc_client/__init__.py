@@ -23,6 +23,7 @@ from omni_grpc_client.answer import (
 from omni_grpc_client.billing import Balance, Hold, LedgerEntry
 from omni_grpc_client.calls import Page
 from omni_grpc_client.catalog import (
+    MeasuredSpeed,
     Model,
     ModelChange,
     ModelUpdate,
@@ -228,6 +229,7 @@ __all__ = [
     "LedgerEntry",
     "LedgerUnavailable",
     "Logprobs",
+    "MeasuredSpeed",
     "MediaFile",
     "MediaResult",
     "MediaUsage",

@@ -112,6 +112,26 @@ class ModelUpdate(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredSpeed:
+    """How an offer answers, as calls measured it; those of ten minutes ago count half.
+
+    Attributes:
+        first_token_ms: milliseconds to the first token of a stream; None while none was measured.
+        output_tokens_per_second: after the first; None while no call told.
+        reasoning_ratio: tokens of reasoning for each token of the answer; None where its provider
+            counts none.
+        call_count: how many calls that rests on, faded as they are; at most 50.
+        source: who measured: `traffic`.
+    """
+
+    first_token_ms: float | None
+    output_tokens_per_second: float | None
+    reasoning_ratio: float | None
+    call_count: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """A provider's offer of a model.
 
@@ -147,6 +167,7 @@ class Model:
         operator_facts: which of these an operator set, and where.
         source: the source that lists it.
         etag: changes whenever the offer does.
+        measured_speed: how it answers there, as calls measured it; None while none did.
     """
 
     name: str
@@ -178,6 +199,7 @@ class Model:
     operator_facts: tuple[OperatorFact, ...]
     source: str
     etag: str
+    measured_speed: MeasuredSpeed | None
     raw: pb.Model = field(repr=False, compare=False)
 
 
@@ -324,7 +346,20 @@ def _model(raw: pb.Model) -> Model:
         ),
         source=raw.source,
         etag=raw.etag,
+        measured_speed=_speed(raw.measured_speed) if raw.HasField("measured_speed") else None,
         raw=raw,
+    )
+
+
+def _speed(raw: pb.MeasuredSpeed) -> MeasuredSpeed:
+    return MeasuredSpeed(
+        first_token_ms=raw.first_token_ms if raw.HasField("first_token_ms") else None,
+        output_tokens_per_second=(
+            raw.output_tokens_per_second if raw.HasField("output_tokens_per_second") else None
+        ),
+        reasoning_ratio=raw.reasoning_ratio if raw.HasField("reasoning_ratio") else None,
+        call_count=raw.call_count,
+        source=raw.source,
     )
 
 

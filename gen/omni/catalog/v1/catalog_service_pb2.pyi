@@ -287,7 +287,7 @@ class WaitingPrice(_message.Message):
     def __init__(self, model: _Optional[str] = ..., source: _Optional[str] = ..., old_value: _Optional[str] = ..., new_value: _Optional[str] = ..., change_ppm: _Optional[int] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "model", "display_name", "pricing", "context_token_count", "output_token_count", "input_modalities", "output_modalities", "tools", "structured_output", "reasoning", "free", "deprecated", "callable", "release_time", "canonical_model", "ratings", "tags", "regions", "enabled", "quality_weight_ppm", "routing_weight", "replacement", "deprecate_time", "deprecation_reason", "price_override", "operator_facts", "source", "etag")
+    __slots__ = ("name", "model", "display_name", "pricing", "context_token_count", "output_token_count", "input_modalities", "output_modalities", "tools", "structured_output", "reasoning", "free", "deprecated", "callable", "release_time", "canonical_model", "ratings", "tags", "regions", "enabled", "quality_weight_ppm", "routing_weight", "replacement", "deprecate_time", "deprecation_reason", "price_override", "operator_facts", "source", "etag", "measured_speed")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -317,6 +317,7 @@ class Model(_message.Message):
     OPERATOR_FACTS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_SPEED_FIELD_NUMBER: _ClassVar[int]
     name: str
     model: str
     display_name: str
@@ -346,7 +347,22 @@ class Model(_message.Message):
     operator_facts: _containers.RepeatedCompositeFieldContainer[OperatorFact]
     source: str
     etag: str
-    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., display_name: _Optional[str] = ..., pricing: _Optional[_Union[Pricing, _Mapping]] = ..., context_token_count: _Optional[int] = ..., output_token_count: _Optional[int] = ..., input_modalities: _Optional[_Iterable[str]] = ..., output_modalities: _Optional[_Iterable[str]] = ..., tools: _Optional[bool] = ..., structured_output: _Optional[bool] = ..., reasoning: _Optional[bool] = ..., free: _Optional[bool] = ..., deprecated: _Optional[bool] = ..., callable: _Optional[bool] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., canonical_model: _Optional[str] = ..., ratings: _Optional[_Iterable[_Union[Rating, _Mapping]]] = ..., tags: _Optional[_Iterable[str]] = ..., regions: _Optional[_Iterable[str]] = ..., enabled: _Optional[bool] = ..., quality_weight_ppm: _Optional[int] = ..., routing_weight: _Optional[int] = ..., replacement: _Optional[str] = ..., deprecate_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deprecation_reason: _Optional[str] = ..., price_override: _Optional[_Union[PriceOverride, _Mapping]] = ..., operator_facts: _Optional[_Iterable[_Union[OperatorFact, _Mapping]]] = ..., source: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
+    measured_speed: MeasuredSpeed
+    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., display_name: _Optional[str] = ..., pricing: _Optional[_Union[Pricing, _Mapping]] = ..., context_token_count: _Optional[int] = ..., output_token_count: _Optional[int] = ..., input_modalities: _Optional[_Iterable[str]] = ..., output_modalities: _Optional[_Iterable[str]] = ..., tools: _Optional[bool] = ..., structured_output: _Optional[bool] = ..., reasoning: _Optional[bool] = ..., free: _Optional[bool] = ..., deprecated: _Optional[bool] = ..., callable: _Optional[bool] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., canonical_model: _Optional[str] = ..., ratings: _Optional[_Iterable[_Union[Rating, _Mapping]]] = ..., tags: _Optional[_Iterable[str]] = ..., regions: _Optional[_Iterable[str]] = ..., enabled: _Optional[bool] = ..., quality_weight_ppm: _Optional[int] = ..., routing_weight: _Optional[int] = ..., replacement: _Optional[str] = ..., deprecate_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deprecation_reason: _Optional[str] = ..., price_override: _Optional[_Union[PriceOverride, _Mapping]] = ..., operator_facts: _Optional[_Iterable[_Union[OperatorFact, _Mapping]]] = ..., source: _Optional[str] = ..., etag: _Optional[str] = ..., measured_speed: _Optional[_Union[MeasuredSpeed, _Mapping]] = ...) -> None: ...
+
+class MeasuredSpeed(_message.Message):
+    __slots__ = ("first_token_ms", "output_tokens_per_second", "reasoning_ratio", "call_count", "source")
+    FIRST_TOKEN_MS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    REASONING_RATIO_FIELD_NUMBER: _ClassVar[int]
+    CALL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    first_token_ms: float
+    output_tokens_per_second: float
+    reasoning_ratio: float
+    call_count: float
+    source: str
+    def __init__(self, first_token_ms: _Optional[float] = ..., output_tokens_per_second: _Optional[float] = ..., reasoning_ratio: _Optional[float] = ..., call_count: _Optional[float] = ..., source: _Optional[str] = ...) -> None: ...
 
 class Rating(_message.Message):
     __slots__ = ("task", "value", "source", "rate_time", "estimated")
