@@ -64,4 +64,4 @@ def predicted(
     """A method's predictions. It predicts no cost: each model costs its mean."""
     quality = method(vectors[known], data.quality[known], vectors[asked])
     cost = np.tile(data.cost_usd[known].mean(axis=0), (int(asked.sum()), 1))
-    return Predicted(quality, cost, np.zeros(len(quality), dtype=np.bool_), 0.0)
+    return Predicted.sure(quality, cost)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_grpc.evaluation.data import PREMIUM, Amounts, Flags, PoolData
-from omni_grpc.evaluation.training import Held, Trained
+from omni_grpc.evaluation.training import Trained
 from omni_grpc.routing.learned.basis import Stack
 from omni_grpc.routing.learned.heads import Pool
 from omni_grpc.routing.scoring import Weights, balanced, reference_cost, score_parts
@@ -29,51 +29,76 @@ Chosen: TypeAlias = NDArray[np.intp]
 ONE_SIDED: Final = 1.645
 """Standard errors below the mean that make a one-sided 95 % bound."""
 
+SPARED: Final = 0.02
+"""Of the savings, what is given up for a lower weight: above some weight hardly more is saved, and
+more and more prompts go where the predictions are wrong."""
+
 SHIPPED_MARGIN: Final = 0.001
 """How far above 0 the bound must be for the shipped weight: new prompts differ from known ones."""
 
 
 class Predicted(msgspec.Struct, frozen=True):
-    """What is predicted for prompts, `[prompts, models]`, and which go to the premium model."""
+    """What is predicted for prompts.
+
+    Attributes:
+        quality: `[prompts, models]`.
+        cost_usd: `[prompts, models]`.
+        unlike: which go to the premium model, `[prompts]`.
+        caution: how much all other models are doubted, `[prompts]`.
+        typical_usd: what the premium model costs on a typical prompt.
+    """
 
     quality: Amounts
     cost_usd: Amounts
     unlike: Flags
-    typical_usd: float
+    caution: Amounts
+    typical_usd: float = 0.0
+
+    @classmethod
+    def sure(cls, quality: Amounts, cost_usd: Amounts) -> "Predicted":
+        """Predictions that nothing is known of besides."""
+        count = len(quality)
+        return cls(quality, cost_usd, np.zeros(count, dtype=np.bool_), np.zeros(count))
 
 
 def predict(pool: Pool, stack: Stack, data: PoolData) -> Predicted:
     """The predictions of a pool's heads for prompts."""
-    coordinates, unlike = pool.read(stack)
+    read = pool.read(stack)
     return _predicted(
         pool,
         data,
-        np.asarray(pool.qualities(coordinates), dtype=np.float64),
-        np.asarray(pool.output_tokens(coordinates), dtype=np.float64),
-        unlike,
+        np.asarray(pool.qualities(read.coordinates), dtype=np.float64),
+        np.asarray(pool.output_tokens(read.coordinates), dtype=np.float64),
+        read.unlike,
+        np.asarray(read.caution, dtype=np.float64),
     )
 
 
 def predict_held(trained: Trained, data: PoolData) -> Predicted:
     """The predictions for a pool's own prompts, by heads that did not see them."""
-    held: Held = trained.held
-    unlike = (held.likeness < trained.pool.likeness_min) | (
-        held.form_distance > trained.pool.form_distance_max
-    )
-    return _predicted(trained.pool, data, held.quality, held.output_tokens, unlike)
+    held, pool = trained.held, trained.pool
+    unlike = (held.likeness < pool.likeness_min) | (held.form_distance > pool.form_distance_max)
+    caution = pool.caution * np.maximum(pool.likeness_known - held.likeness, 0.0)
+    return _predicted(pool, data, held.quality, held.output_tokens, unlike, caution)
 
 
 def _predicted(
-    pool: Pool, data: PoolData, quality: Amounts, output_tokens: Amounts, unlike: Flags
+    pool: Pool,
+    data: PoolData,
+    quality: Amounts,
+    output_tokens: Amounts,
+    unlike: Flags,
+    caution: Amounts,
 ) -> Predicted:
     prices = data.prices()
     cost = data.prompt_tokens()[:, None] * prices[:, 0] + output_tokens * prices[:, 1]
     typical = float(np.array(pool.typical_tokens) @ prices[pool.premium])
-    return Predicted(quality, cost, unlike, typical)
+    return Predicted(quality, cost, unlike, caution, typical)
 
 
 def choose(predicted: Predicted, weights: Weights, *, guarded: bool = True) -> Chosen:
     """The model chosen for each prompt."""
+    others = np.arange(predicted.quality.shape[1]) != PREMIUM
     parts = score_parts(
         weights,
         cost_nanousd=predicted.cost_usd * 1e9,
@@ -81,7 +106,7 @@ def choose(predicted: Predicted, weights: Weights, *, guarded: bool = True) -> C
             predicted.cost_usd[:, PREMIUM] * 1e9, predicted.typical_usd * 1e9
         ),
         quality=predicted.quality,
-        doubt=np.zeros(predicted.quality.shape[1]),
+        doubt=predicted.caution[:, None] * others,
         premium=PREMIUM,
     )
     chosen: Chosen = np.where(parts.too_poor, -np.inf, parts.total).argmax(axis=1)
@@ -128,11 +153,15 @@ def non_inferior(margin: float) -> Rule:
 def choose_weight(
     data: PoolData, held: Predicted, rule: Rule, floor: float | None
 ) -> Weights | None:
-    """The weights that save most among those that keep the rule; None if none does."""
-    best: tuple[float, Weights] | None = None
+    """The lowest weight of cost that keeps the rule and saves almost as much as any that does.
+
+    "Almost" is `SPARED`; None where no weight keeps the rule.
+    """
+    kept: list[tuple[float, Weights]] = []
     for cost_weight in COST_WEIGHTS:
         weights = msgspec.structs.replace(balanced(cost_weight), quality_floor=floor)
         found = outcome(data, choose(held, weights))
-        if rule(found) and (best is None or found.saved > best[0]):
-            best = found.saved, weights
-    return None if best is None else best[1]
+        if rule(found):
+            kept.append((found.saved, weights))
+    most = max((saved for saved, _ in kept), default=0.0)
+    return next((weights for saved, weights in kept if saved >= most - SPARED), None)

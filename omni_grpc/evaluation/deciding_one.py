@@ -43,7 +43,7 @@ def decide(quality: Quality, sellers: Sequence[Seller], prompt_id: str, prompt: 
     encoded = quality.encode(prompt)
     premium = sellers[0]
     heads = [seller.head for seller in sellers]
-    known = quality.predict(encoded, heads)
+    known = quality.predict(encoded, heads, premium.head)
     predictions = [known[head] for head in heads]
     tokens = quality.output_tokens(encoded, heads)
     prompt_tokens = max(1, len(prompt) // CHARS_PER_TOKEN)

@@ -204,6 +204,7 @@ class _Nested:
             (self.predicted.quality, found.quality),
             (self.predicted.cost_usd, found.cost_usd),
             (self.predicted.unlike, found.unlike),
+            (self.predicted.caution, found.caution),
         ):
             mine[asked] = theirs
         self.predicted = msgspec.structs.replace(self.predicted, typical_usd=found.typical_usd)
@@ -225,7 +226,7 @@ class _Nested:
             part = folds % FOLDS == inner
             found = baselines.predicted(method, vectors, data, known & ~part, part)
             quality[part], cost[part] = found.quality, found.cost_usd
-        held = Predicted(quality[known], cost[known], np.zeros(known.sum(), np.bool_), 0.0)
+        held = Predicted.sure(quality[known], cost[known])
         test = baselines.predicted(method, vectors, data, known, asked)
         self.theirs[name].quality[asked] = test.quality
         self.theirs[name].cost_usd[asked] = test.cost_usd
@@ -235,9 +236,7 @@ class _Nested:
 
 
 def _nothing(count: int, models: int) -> Predicted:
-    return Predicted(
-        np.zeros((count, models)), np.zeros((count, models)), np.zeros(count, np.bool_), 0.0
-    )
+    return Predicted.sure(np.zeros((count, models)), np.zeros((count, models)))
 
 
 def _decided(found: Predicted, weights: Weights | None) -> Chosen:

@@ -31,6 +31,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         form_habits: the same of form.
         likeness_share: of known prompts, how many may count as unlike them in meaning.
         form_share: the same for the form.
+        caution: `PoolFacts.caution`.
+        known_share: of known prompts, how many are less known than it takes to be sure.
         forms: known forms that are kept.
     """
 
@@ -44,12 +46,16 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     form_habits: int = 2
     likeness_share: float = 0.02
     form_share: float = 0.05
+    caution: float = 0.0
+    known_share: float = 0.65
     forms: int = 400
 
 
 RECIPE: Final = Recipe()
 RECIPES: Final = {
-    "A": Recipe(difference_penalty=100.0, likeness_share=0.02, form_share=0.03),
+    "A": Recipe(
+        landmarks=200, difference_penalty=50.0, likeness_share=0.01, form_share=0.03, caution=0.08
+    ),
     "B": Recipe(difference_penalty=100.0, likeness_share=0.025, form_share=0.02, form_habits=4),
 }
 """By pool, where that differs, by the ablations on the dev files; the guard's shares follow from
@@ -310,6 +316,8 @@ def train_pool(data: PoolData, seen: Seen, folds: Places, recipe: Recipe = RECIP
         likeness_min=float(np.quantile(held.likeness, recipe.likeness_share)),
         form_distance_max=float(np.quantile(held.form_distance, 1.0 - recipe.form_share)),
         doubt=_doubt(basis, place, data, held),
+        likeness_known=float(np.quantile(held.likeness, recipe.known_share)),
+        caution=recipe.caution,
     )
     return Trained(pool, held)
 
@@ -350,6 +358,8 @@ def _pool(
         likeness_min=-1.0,
         form_distance_max=np.inf,
         doubt=0.0,
+        likeness_known=-1.0,
+        caution=0.0,
         quality=solved.quality,
         tokens=solved.tokens,
         tokens_scale=solved.tokens_scale,

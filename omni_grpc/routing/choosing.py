@@ -207,7 +207,7 @@ class Chooser:
             wish, escalates = PLAIN_WISH, False
             predicted = self._judge.predicted_by_ratings(look, table)
         else:
-            predicted = self._judge.predicted(look, table)
+            predicted = self._judge.predicted(look, table, model)
         weights = wish.terms(self._judge.quality.cost_weight(model))
         row_costs = costs[rows]
         parts = score_parts(

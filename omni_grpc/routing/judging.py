@@ -94,10 +94,10 @@ class Judge:
             )
         return Look(view, analysis, encoded)
 
-    def predicted(self, look: Look, table: OfferTable) -> Predicted:
+    def predicted(self, look: Look, table: OfferTable, premium_model: str) -> Predicted:
         """How likely each row's model does the request well."""
         quality, doubt = self._rated(look, table, self.quality.difficulty(look.encoded))
-        predictions = self.quality.predict(look.encoded, tuple(self._known(table)))
+        predictions = self.quality.predict(look.encoded, tuple(self._known(table)), premium_model)
         for model, place in self._known(table).items():
             one = predictions[model]
             quality[place] = one.mean

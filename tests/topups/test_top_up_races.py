@@ -136,7 +136,7 @@ async def test_one_that_cannot_be_read_keeps_no_other_from_its_payment(shop: Sho
         " WHERE id = %s",
         (broken.id,),
     )
-    assert await shop.top_ups.look_at_due() == 2
+    await shop.top_ups.look_at_due()
     assert (await shop.now(good)).state is State.SUCCEEDED
     assert (await shop.now(broken)).state is State.PENDING
 

@@ -46,6 +46,9 @@ class PoolFacts(msgspec.Struct, frozen=True, kw_only=True):
         likeness_min: prompts with no landmark as near as this are unlike the pool's.
         form_distance_max: prompts with no form as near as this are unlike the pool's.
         doubt: what a prediction may be off by, on average over a kind of prompts.
+        likeness_known: prompts with a landmark as near as this are known.
+        caution: for prompts that are less known, what a prediction may be off by besides, for each
+            1 that their nearest landmark is farther away.
     """
 
     name: str
@@ -56,6 +59,22 @@ class PoolFacts(msgspec.Struct, frozen=True, kw_only=True):
     likeness_min: float
     form_distance_max: float
     doubt: float
+    likeness_known: float
+    caution: float
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """Prompts as a pool sees them.
+
+    Attributes:
+        coordinates: what its heads are linear in, `[..., n]`.
+        unlike: whether they are unlike all that it knows, `[...]`.
+        caution: what they are to be doubted for besides, where they are little known, `[...]`.
+    """
+
+    coordinates: Numbers
+    unlike: NDArray[np.bool_]
+    caution: Numbers
 
 
 class Pool(PoolFacts, frozen=True, kw_only=True):
@@ -79,12 +98,16 @@ class Pool(PoolFacts, frozen=True, kw_only=True):
     landmarks: NDArray[np.int32]
     forms: Numbers
 
-    def read(self, features: Features | Stack) -> tuple[Numbers, NDArray[np.bool_]]:
-        """The coordinates of prompts, and whether they are unlike this pool's."""
+    def read(self, features: Features | Stack) -> Reading:
+        """Reads prompts."""
         place = self.basis.place(features)
         likeness = self.basis.likeness(place)
-        coordinates = self.basis.coordinates(features, place, likeness)
-        return coordinates, self.unlike(likeness, self.basis.form_place(features))
+        nearest = likeness[..., self.landmarks].max(axis=-1)
+        return Reading(
+            self.basis.coordinates(features, place, likeness),
+            self._unlike(nearest, self.basis.form_place(features)),
+            self.caution * np.maximum(self.likeness_known - nearest, 0.0),
+        )
 
     def qualities(self, coordinates: Numbers) -> Numbers:
         """The predicted chances by model, `[..., models]`, 0 to 1."""
@@ -97,9 +120,8 @@ class Pool(PoolFacts, frozen=True, kw_only=True):
         scaled: Numbers = np.clip(raw * self.tokens_scale, 1.0, TOKENS_MAX)
         return scaled
 
-    def unlike(self, likeness: Numbers, form_place: Numbers) -> NDArray[np.bool_]:
+    def _unlike(self, nearest: Numbers, form_place: Numbers) -> NDArray[np.bool_]:
         """Whether prompts are unlike this pool's, in meaning or in form: `[...]`."""
-        nearest = likeness[..., self.landmarks].max(axis=-1)
         squares = (
             (form_place * form_place).sum(axis=-1, keepdims=True)
             + (self.forms * self.forms).sum(axis=-1)

@@ -28,6 +28,11 @@ _SPACE: Final = "\u2581"
 """What the vocabulary has in the place of a space."""
 
 
+def cut(text: str) -> list[str]:
+    """The pieces of a text, all of it, in order."""
+    return _PIECE.findall(text)
+
+
 class Pieces(dict[str, bytes]):
     """Pieces of text with the numbers of their tokens, as the bytes of an array."""
 
@@ -46,7 +51,7 @@ class Pieces(dict[str, bytes]):
             read = self._tokenizer.encode(text, add_special_tokens=False)
             return np.array(read.ids, dtype=np.intp)
         # The vocabulary begins each text with a space. Joined bytes are quicker than joined lists.
-        found = map(self.__getitem__, _PIECE.findall(f" {text}"))
+        found = map(self.__getitem__, cut(f" {text}"))
         return np.frombuffer(b"".join(found), dtype=np.intp)
 
     def __missing__(self, piece: str) -> bytes:

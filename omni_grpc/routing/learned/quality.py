@@ -57,12 +57,14 @@ class Encoded(msgspec.Struct, frozen=True):
         chances: by pool, the chances of its models.
         tokens: by pool, the output tokens of its models.
         unlike: the names of the pools that it is unlike.
+        caution: by pool, what it is to be doubted for besides: see `Reading`.
     """
 
     features: Features
     chances: dict[str, list[float]]
     tokens: dict[str, list[float]]
     unlike: frozenset[str]
+    caution: dict[str, float]
 
     @property
     def vector(self) -> Vector:
@@ -100,17 +102,26 @@ class Quality:
         pools = self.pools
         return Encoded(
             features,
-            {name: pools[name].qualities(one).tolist() for name, (one, _) in read.items()},
-            {name: pools[name].output_tokens(one).tolist() for name, (one, _) in read.items()},
-            frozenset(name for name, (_, unlike) in read.items() if bool(unlike)),
+            {name: pools[name].qualities(one.coordinates).tolist() for name, one in read.items()},
+            {
+                name: pools[name].output_tokens(one.coordinates).tolist()
+                for name, one in read.items()
+            },
+            frozenset(name for name, one in read.items() if bool(one.unlike)),
+            {name: float(one.caution) for name, one in read.items()},
         )
 
     def knows(self, model: str) -> bool:
         """Whether there is a head for a model: a canonical id, or `{pool}/{name}`."""
         return self.head(model) is not None
 
-    def predict(self, encoded: Encoded, models: Sequence[str]) -> dict[str, Prediction]:
-        """The predictions for those of the models that there are heads for."""
+    def predict(
+        self, encoded: Encoded, models: Sequence[str], premium: str = ""
+    ) -> dict[str, Prediction]:
+        """The predictions for those of the models that there are heads for.
+
+        The less a prompt is known, the more all but the premium model are doubted.
+        """
         found = {}
         for model in models:
             head = self.head(model)
@@ -118,6 +129,8 @@ class Quality:
                 pool, column = head
                 mean = encoded.chances[pool.name][column]
                 doubt = UNLIKE_DOUBT if pool.name in encoded.unlike else pool.doubt
+                if model != premium:
+                    doubt += encoded.caution[pool.name]
                 found[model] = Prediction(mean, max(0.0, mean - doubt))
         return found
 
