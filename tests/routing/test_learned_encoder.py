@@ -1,0 +1,102 @@
+"""The encoder's vectors beside those that the tokenizer and numpy give in their plain ways."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+
+from omni_grpc.routing.learned import Encoder, shared_encoder
+from omni_grpc.routing.learned.pieces import PIECE_CHARS_MAX, PIECES_MAX, Pieces, cut
+
+PROMPTS = Path(__file__).with_name("task_prompts.jsonl")
+FOLDER = Path(str(importlib.util.find_spec("wordllama").origin)).parent  # type: ignore[union-attr]
+TOKENIZER = FOLDER / "tokenizers/l2_supercat_tokenizer_config.json"
+WORDS = ("the", "für", "don't", "\u6771\u4eac", "x\u00b2.", "f(x);\r", "  if", "3.14", "\n\n", "\t")
+
+
+class Prompt(msgspec.Struct):
+    user: str
+
+
+class Plain:
+    """What the encoder's total is by definition: the sum of the rows of all tokens."""
+
+    def __init__(self) -> None:
+        self.tokenizer = Tokenizer.from_file(str(TOKENIZER))
+        self.tokenizer.no_padding()
+        self.tokenizer.no_truncation()
+        weights = FOLDER / "weights/l2_supercat_256.safetensors"
+        self.table = load_file(weights)["embedding.weight"]
+
+    def tokens(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def total(self, text: str) -> NDArray[np.float32]:
+        summed: NDArray[np.float32] = self.table[self.tokens(text)].sum(axis=0, dtype=np.float32)
+        return summed
+
+
+@pytest.fixture(scope="module")
+def plain() -> Plain:
+    return Plain()
+
+
+def test_the_sums_are_the_plain_ones_to_the_bit(plain: Plain) -> None:
+    encoder = shared_encoder()
+    for line in PROMPTS.read_text("utf-8").splitlines():
+        text = msgspec.json.decode(line, type=Prompt).user
+        assert np.array_equal(encoder.total(text), plain.total(text)), text
+
+
+@given(
+    st.one_of(
+        st.text(st.characters(exclude_categories=["Cs"])),
+        st.lists(st.sampled_from(WORDS)).map(" ".join),
+        st.lists(st.sampled_from(WORDS)).map("".join),
+    )
+)
+def test_any_text_is_read_the_same(plain: Plain, text: str) -> None:
+    assert np.array_equal(shared_encoder().total(text), plain.total(text))
+
+
+@pytest.mark.parametrize("text", ["<s>", " a <s> b</s>", "<unk><unk> ", "a <s", "x<s>1"])
+def test_marks_of_the_vocabulary_are_read_as_marks(plain: Plain, text: str) -> None:
+    assert np.array_equal(shared_encoder().total(text), plain.total(text))
+
+
+def test_no_token_crosses_a_border_at_which_texts_are_cut() -> None:
+    vocabulary = json.loads(TOKENIZER.read_text("utf-8"))["model"]["vocab"]
+    marks = re.compile(r"<unk>|</?s>|<0x..>")
+    texts = [token.replace("\u2581", " ") for token in vocabulary if not marks.fullmatch(token)]
+    assert len(texts) > 30_000
+    assert [text for text in texts if cut(text) != [text]] == []
+
+
+def test_what_is_remembered_is_bounded(plain: Plain) -> None:
+    pieces = Pieces(plain.tokenizer)
+    long = "x" * (PIECE_CHARS_MAX + 1)
+    assert pieces.tokens(long).tolist() == plain.tokens(long)
+    assert not [piece for piece in pieces if len(piece) > PIECE_CHARS_MAX]
+    pieces.update((str(number), b"") for number in range(PIECES_MAX))
+    assert pieces.tokens("one more").tolist() == plain.tokens("one more")
+    assert 0 < len(pieces) <= PIECES_MAX
+
+
+def test_nothing_gives_the_zero_vector() -> None:
+    assert not shared_encoder().encode("").any()
+    assert not Encoder(None).encode("").any()
+
+
+def test_without_its_files_words_are_hashed() -> None:
+    hashed = Encoder(None)
+    assert hashed.kind == "hashed"
+    assert np.linalg.norm(hashed.encode("a few words")) == pytest.approx(1.0)
