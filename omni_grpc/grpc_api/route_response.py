@@ -1,11 +1,14 @@
 """Writes estimates and explanations of routes as messages."""
 
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
 from omni.router.v1 import router_service_pb2 as pb
 
 from omni_grpc.completion import Estimate
 from omni_grpc.core.money import credits_text
 from omni_grpc.core.task import Analysis
-from omni_grpc.routing import Considered, Explanation
+from omni_grpc.routing import Considered, Explanation, OpenBreaker
 
 _PPM = 1_000_000
 
@@ -77,4 +80,20 @@ def considered(found: Considered) -> pb.ConsideredOffer:
         quality=found.quality,
         cost_nanousd=found.cost_nanousd,
         latency_ms=found.latency_ms,
+        breaker=None if found.breaker is None else _breaker(found.breaker),
     )
+
+
+def _breaker(found: OpenBreaker) -> pb.OpenBreaker:
+    retry = found.retry_time
+    return pb.OpenBreaker(
+        cause=found.cause,
+        open_time=_moment(found.open_time),
+        retry_time=None if retry is None else _moment(retry),
+    )
+
+
+def _moment(time: datetime) -> Timestamp:
+    found = Timestamp()
+    found.FromDatetime(time)
+    return found

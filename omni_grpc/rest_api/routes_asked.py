@@ -102,7 +102,7 @@ def _analysis(found: Analysis | None) -> _JsonObject | None:
 
 def _considered(one: Considered) -> _JsonObject:
     if one.excluded:
-        return {"model": one.offer, "excluded": one.excluded}
+        return {"model": one.offer, "excluded": one.excluded, **_breaker(one)}
     body: _JsonObject = {
         "model": one.offer,
         "score": None if one.score is None else round(one.score, SHARE_DIGITS),
@@ -118,7 +118,12 @@ def _considered(one: Considered) -> _JsonObject:
         "latency_ms": one.latency_ms,
     }
     _add(body, "cost", one.cost_nanousd)
-    return body
+    return body | _breaker(one)
+
+
+def _breaker(one: Considered) -> _JsonObject:
+    """The offer's breaker, where it is open."""
+    return {} if one.breaker is None else {"breaker": one.breaker}
 
 
 def _add(body: _JsonObject, name: str, amount: int | None) -> None:

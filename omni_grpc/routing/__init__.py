@@ -2,7 +2,7 @@
 
 from omni_grpc.routing.analysis import view_of
 from omni_grpc.routing.attempts import markup_of
-from omni_grpc.routing.breakers import BreakerState
+from omni_grpc.routing.breakers import BreakerState, OpenBreaker
 from omni_grpc.routing.choosing import ROUTED, Chooser
 from omni_grpc.routing.classifier import (
     classification_request,
@@ -57,6 +57,7 @@ __all__ = [
     "Kind",
     "Measured",
     "Metric",
+    "OpenBreaker",
     "OwnAccess",
     "Plan",
     "Policies",

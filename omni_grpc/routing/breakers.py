@@ -7,8 +7,11 @@ first failures after a restart.
 
 import random
 from collections import deque
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
+
+import msgspec
 
 from omni_grpc.core.clock import Clock
 
@@ -45,6 +48,20 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
 
 
+class OpenBreaker(msgspec.Struct, frozen=True, kw_only=True):
+    """A breaker that keeps calls out, for explanations.
+
+    Attributes:
+        cause: what the last failure was.
+        open_time: since when, with all trials that failed in between.
+        retry_time: when a call may try it; None while one does.
+    """
+
+    cause: str
+    open_time: datetime
+    retry_time: datetime | None
+
+
 class Breaker:
     """The breaker of one offer."""
 
@@ -57,6 +74,7 @@ class Breaker:
         "_open_until",
         "_opened_at",
         "_recent",
+        "_since",
         "_trial_since",
         "cause",
     )
@@ -74,6 +92,8 @@ class Breaker:
         self._is_away = False
         """Whether nobody answered there, by the last call or by a probe since."""
         self._trial_since: float | None = None
+        self._since = 0.0
+        """When it opened after it had been closed; `_opened_at` is moved by each trial."""
 
     @property
     def state(self) -> BreakerState:
@@ -86,6 +106,19 @@ class Breaker:
         if self._trial_since is not None and now < self._trial_since + TRIAL_SECONDS_MAX:
             return BreakerState.OPEN  # one trial at a time
         return BreakerState.HALF_OPEN
+
+    @property
+    def opening(self) -> OpenBreaker | None:
+        """Since when and until when it is open; None where it is not."""
+        if self.state is not BreakerState.OPEN or self._open_until is None:
+            return None
+        now, wall = self._clock.monotonic(), self._clock.now()
+        left_s = self._open_until - now
+        return OpenBreaker(
+            cause=self.cause,
+            open_time=wall - timedelta(seconds=now - self._since),
+            retry_time=wall + timedelta(seconds=left_s) if left_s > 0 else None,
+        )
 
     def begun(self) -> None:
         """A call is being sent; in a half-open breaker that is the trial."""
@@ -130,6 +163,8 @@ class Breaker:
         if self._open_until is not None and now < self._open_until:
             return  # one of the calls that were under way when it opened
         self._open_s = min(OPEN_SECONDS_MAX, 2 * self._open_s if self._open_s else OPEN_SECONDS)
+        if self._open_until is None:
+            self._since = now
         advised_s = min(retry_after_s or 0.0, OPEN_SECONDS_MAX)
         wait = max(self._open_s, advised_s)
         self._opened_at = now

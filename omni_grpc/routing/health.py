@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from omni_grpc.core.clock import Clock
-from omni_grpc.routing.breakers import Breaker, BreakerState
+from omni_grpc.routing.breakers import Breaker, BreakerState, OpenBreaker
 from omni_grpc.routing.speeds import SpeedMeter, Sums
 
 T = TypeVar("T")
@@ -46,6 +46,10 @@ class Health:
         if breaker.state is BreakerState.OPEN:
             return f"its breaker is open after failures: {breaker.cause}"
         return None
+
+    def opening(self, offer: str) -> OpenBreaker | None:
+        """The breaker of an offer, where it is open."""
+        return self._breakers[offer].opening if offer in self._tripped else None
 
     def healthy_first(
         self, plan: Sequence[T], offer_of: Callable[[T], str | None]

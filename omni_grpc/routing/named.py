@@ -21,11 +21,12 @@ from omni_grpc.core.errors import (
 )
 from omni_grpc.core.tenancy import model_matches, not_allowed
 from omni_grpc.routing.attempts import ATTEMPT_COUNT_MAX, Terms
+from omni_grpc.routing.breakers import OpenBreaker
 from omni_grpc.routing.health import Health
 from omni_grpc.routing.narrowing import Limits, Refusal
 from omni_grpc.routing.needs import Needs
 from omni_grpc.routing.offer_table import window_of
-from omni_grpc.routing.plan import Attempt, Plan, RouteContext
+from omni_grpc.routing.plan import Attempt, Considered, Plan, RouteContext
 from omni_grpc.routing.prompts import PromptSize
 
 PROVIDERS_NAMED_MAX: Final = 5
@@ -66,7 +67,8 @@ class NamedPlanner:
             raise self._unable(offers, request, needs, size)
         terms = Terms(request, size, context, markup_ppm=self._markup_ppm)
         attempts = [
-            terms.attempt(offer, _reason(request.model, place)) for place, offer in enumerate(able)
+            terms.attempt(offer, self._reason(request.model, place, offer, context))
+            for place, offer in enumerate(able)
         ]
         wished = request.preferences.fallbacks
         if wished:
@@ -99,6 +101,29 @@ class NamedPlanner:
             raise not_allowed(name, context.models)
         return allowed, warning
 
+    def considered(
+        self, request: ChatRequest, context: RouteContext, plan: Plan
+    ) -> tuple[Considered, ...]:
+        """What a plan was chosen from: its attempts, then the others that the name means."""
+        tried = [one.offer for one in plan.attempts]
+        needs, size = Needs.of(request), PromptSize(request)
+        meant, _ = self.offers(request.model, context)
+        kept = {one.id for one in tried}
+        others = sorted((one for one in meant if one.id not in kept), key=lambda one: one.id)
+        faults = [self._fault(one, request, context, needs, size) for one in others]
+        return tuple(
+            Considered(
+                offer=one.id,
+                excluded=why,
+                breaker=self.breaker(one.id, one.provider, context),
+            )
+            for one, why in [*((one, "") for one in tried), *zip(others, faults, strict=True)]
+        )
+
+    def breaker(self, offer: str, provider: str, context: RouteContext) -> OpenBreaker | None:
+        """An offer's open breaker, which tells nothing of accounts of the caller's own."""
+        return None if context.own_at(provider) is not None else self._health.opening(offer)
+
     def fallbacks(
         self,
         request: ChatRequest,
@@ -128,16 +153,46 @@ class NamedPlanner:
         """The first `count` offers that can do a request, those that failed lately last."""
         limits = Limits.of(request.preferences)
         found: list[Offer] = []
-
-        def is_away(one: Offer) -> bool:
-            return context.own_at(one.provider) is None and self._health.fault(one.id) is not None
-
-        for offer in sorted(offers, key=is_away):
+        for offer in sorted(offers, key=lambda one: self._away(one, context) is not None):
             if limits.fault(offer) is None and self._can(offer, request, needs, size):
                 found.append(offer)
                 if len(found) == count:
                     break
         return found
+
+    def _away(self, offer: Offer, context: RouteContext) -> str | None:
+        """Why an offer comes last; None if it does not."""
+        return None if context.own_at(offer.provider) is not None else self._health.fault(offer.id)
+
+    def _reason(self, name: str, place: int, offer: Offer, context: RouteContext) -> str:
+        reason = f"{name!r} names it"
+        if place:
+            reason = f"{name!r} means it too, where the offers before it fail"
+        away = self._away(offer, context)
+        return reason if away is None else f"{reason}; {away}"
+
+    def _fault(
+        self,
+        offer: Offer,
+        request: ChatRequest,
+        context: RouteContext,
+        needs: Needs,
+        size: PromptSize,
+    ) -> str:
+        """Why an offer that the name means is not tried."""
+        limits, lacking = Limits.of(request.preferences).fault(offer), needs.lacking(offer)
+        refused = self._refusal(offer.provider, request)
+        unpriced, away = needs.unpriced(offer), self._away(offer, context)
+        faults = (
+            limits,
+            None if unpriced is None else f"it is not priced for this: {unpriced}",
+            None if lacking is None else f"it lacks {lacking}",
+            None if refused is None else f"its provider does not take {refused[0]}",
+            None if size.fits(window_of(offer)) else "the prompt does not fit its context window",
+            away,
+        )
+        enough = "the offers before it are enough for a plan"
+        return next((one for one in faults if one is not None), enough)
 
     def _can(self, offer: Offer, request: ChatRequest, needs: Needs, size: PromptSize) -> bool:
         return (
@@ -212,12 +267,6 @@ def _affordable(attempts: list[Attempt]) -> tuple[Attempt, ...]:
             field="max_cost_nanousd",
         )
     return found
-
-
-def _reason(name: str, place: int) -> str:
-    if place == 0:
-        return f"{name!r} names it"
-    return f"{name!r} means it too, where the offers before it fail"
 
 
 def _lacking(offer: Offer, needs: Needs) -> FieldInvalid | None:

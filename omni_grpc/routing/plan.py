@@ -8,6 +8,7 @@ import msgspec
 from omni_grpc.catalog import Offer
 from omni_grpc.core.money import Price
 from omni_grpc.core.task import Analysis
+from omni_grpc.routing.breakers import OpenBreaker
 
 
 class OwnAccess(msgspec.Struct, frozen=True):
@@ -112,7 +113,11 @@ class ScorePart(msgspec.Struct, frozen=True):
 
 
 class Considered(msgspec.Struct, frozen=True, kw_only=True):
-    """One offer that was looked at: its score, or why it was left out."""
+    """One offer that was looked at: its score, or why it was left out.
+
+    `breaker` is set where it is open: also of an offer that is tried all the same, since nothing
+    else is left or since the request names it.
+    """
 
     offer: str
     excluded: str = ""
@@ -121,6 +126,7 @@ class Considered(msgspec.Struct, frozen=True, kw_only=True):
     quality: float | None = None
     cost_nanousd: int | None = None
     latency_ms: int | None = None
+    breaker: OpenBreaker | None = None
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from omni_grpc.catalog import CatalogSnapshot, Offer
@@ -306,13 +307,18 @@ class RoutedPlanner:
         dropped: dict[str, str],
     ) -> tuple[Considered, ...]:
         kept = {one.offer_id for one in ordered}
+        chosen = []
+        for ranked in ordered:
+            breaker = self._named.breaker(ranked.offer_id, ranked.provider, context)
+            chosen.append(msgspec.structs.replace(ranked.considered(), breaker=breaker))
         left_out = []
         providers = context.callable_at(self._providers)
         for offer, fault in narrowing.faults(self._snapshot(), providers):
             why = fault or dropped.get(offer.id)
             if why is not None and offer.id not in kept:
-                left_out.append(Considered(offer=offer.id, excluded=why))
-        return (*[one.considered() for one in ordered], *sorted(left_out, key=lambda x: x.offer))
+                breaker = self._named.breaker(offer.id, offer.provider, context)
+                left_out.append(Considered(offer=offer.id, excluded=why, breaker=breaker))
+        return (*chosen, *sorted(left_out, key=lambda x: x.offer))
 
 
 def _baseline(offer: Offer | None) -> Baseline | None:

@@ -15,7 +15,7 @@ from omni_grpc.routing.choosing import AUTO, ROUTED, Chooser
 from omni_grpc.routing.health import Health
 from omni_grpc.routing.named import NamedPlanner
 from omni_grpc.routing.narrowing import Refusal
-from omni_grpc.routing.plan import Considered, Explanation, Plan, RouteContext
+from omni_grpc.routing.plan import Explanation, Plan, RouteContext
 from omni_grpc.routing.policies import Chosen
 from omni_grpc.routing.routed import RoutedPlanner
 from omni_grpc.routing.warmth import Warmth
@@ -140,5 +140,5 @@ class Router:
         if look is not None and (is_routed or chosen is not None):
             return self._routed.decide(request, context, look, chosen, explain=explain)
         plan = self._named.plan(request, context)
-        considered = tuple(Considered(offer=one.offer.id) for one in plan.attempts)
+        considered = self._named.considered(request, context, plan) if explain else ()
         return Explanation(plan=plan, reason=plan.attempts[0].reason, considered=considered)

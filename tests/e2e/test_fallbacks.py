@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import grpc
@@ -25,7 +26,7 @@ from gateway import (
 from gateway_fixtures import check_books, migrated
 from omni.router.v1 import router_service_pb2 as pb
 from omni.router.v1 import router_service_pb2_grpc as pb_grpc
-from omni_grpc_client import AttemptRecord, Omni, UsageRecord
+from omni_grpc_client import AttemptRecord, ConsideredOffer, Omni, UsageRecord
 
 from omni_grpc.routing.breakers import FAILURES_IN_ROW
 from omni_grpc.simulator import CallRecord, Simulator
@@ -367,3 +368,30 @@ def test_where_nobody_else_sells_it_an_open_breaker_keeps_no_call_out(rig: Rig) 
         assert (found.status, found.reason, found.charged) == (503, "PROVIDER_UNAVAILABLE", None)
         assert "first:" in found.message
     check_bill(rig, tenant, [])
+
+
+def test_the_explanation_of_a_named_model_tells_of_its_open_breaker(rig: Rig) -> None:
+    tenant = rig.gateway.tenant(CREDITS)
+
+    def told() -> tuple[dict[str, Any], ConsideredOffer, str] | None:
+        """What REST and gRPC say after one more failure: a trial that fails opens it again."""
+        refused("rest plain", rig.gateway, tenant, Asked(model="first/alone"), None)
+        with HttpConnection(rig.gateway, tenant.api_key) as http:
+            (shown,) = http.ask("/v1/router/debug", chat_body("first/alone")).json["offers"]
+        with Omni(rig.gateway.grpc, api_key=tenant.api_key) as omni:
+            route = omni.explain_route("first/alone", "Say something.")
+        (offer,) = route.offers
+        if "breaker" not in shown or offer.breaker is None:
+            return None
+        return shown, offer, route.reason
+
+    found = eventually(told, RECOVERED_SECONDS_MAX)
+    assert isinstance(found, tuple)
+    shown, offer, reason = found
+    assert shown["breaker"]["cause"] == offer.breaker.cause
+    assert offer.breaker.cause.startswith("first:")
+    assert offer.breaker.open_time < offer.breaker.retry_time
+    opened = datetime.fromisoformat(shown["breaker"]["open_time"])
+    assert abs((opened - offer.breaker.open_time).total_seconds()) < 1
+    assert reason.endswith(f"its breaker is open after failures: {offer.breaker.cause}")
+    assert "excluded" not in shown  # it is called all the same: nobody else is meant

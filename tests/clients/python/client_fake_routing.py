@@ -3,6 +3,7 @@
 import asyncio
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from omni.admin.v1 import admin_service_pb2 as admin_pb
 from omni.billing.v1 import billing_service_pb2 as billing_pb
 from omni.catalog.v1 import catalog_service_pb2 as catalog_pb
@@ -31,7 +32,11 @@ ANALYSIS = router_pb.TaskAnalysis(
 
 def offer(number: int) -> router_pb.ConsideredOffer:
     if number == 2:
-        return router_pb.ConsideredOffer(model="a/2", excluded_reason="It calls no tools.")
+        return router_pb.ConsideredOffer(
+            model="a/2",
+            excluded_reason="It calls no tools.",
+            breaker=router_pb.OpenBreaker(cause="it broke", open_time=Timestamp(seconds=60)),
+        )
     return router_pb.ConsideredOffer(
         model=f"a/{number}",
         score=1.0 - number,

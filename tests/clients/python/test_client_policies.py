@@ -18,6 +18,7 @@ from omni_grpc_client import (
     FieldInvalid,
     HybridRule,
     IntervalEstimate,
+    OpenBreaker,
     PerformanceRule,
     PolicyCondition,
     PolicyLimits,
@@ -89,6 +90,10 @@ async def test_an_explanation_has_each_offer_with_its_score_or_its_reason(omni, 
     assert first.parts == (ScorePart("cost", 0.5, 0.4),)
     assert (second.score, second.latency_ms) == (0.0, None)
     assert (out.excluded_reason, out.score, out.cost_nanousd) == ("It calls no tools.", None, None)
+    assert first.breaker is None
+    assert out.breaker == OpenBreaker(
+        cause="it broke", open_time=datetime(1970, 1, 1, 0, 1, tzinfo=UTC), retry_time=None
+    )
     page = await omni.explain_route("omni/auto", "hi", page_size=2)
     rest = await omni.explain_route("omni/auto", "hi", page_token=page.next_page_token)
     assert page.offers + rest.offers == found.offers

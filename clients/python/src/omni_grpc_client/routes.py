@@ -1,10 +1,11 @@
 """What a chat would be routed to and cost, and why. No provider is called, and nothing held."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from omni.router.v1 import router_service_pb2 as pb
 
-from omni_grpc_client.calls import Call, Kind, count_of
+from omni_grpc_client.calls import Call, Kind, count_of, time_of
 from omni_grpc_client.encoding import chat_prompt
 from omni_grpc_client.prompt import ChatOptions, Messages
 
@@ -88,6 +89,21 @@ class ScorePart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenBreaker:
+    """A breaker that keeps calls from an offer, after failures.
+
+    Attributes:
+        cause: what the last failure was.
+        open_time: since when, with all trials that failed in between.
+        retry_time: when a call may try it; None while one does.
+    """
+
+    cause: str
+    open_time: datetime
+    retry_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsideredOffer:
     """An offer that was considered. What was left out has its reason and no score.
 
@@ -99,6 +115,7 @@ class ConsideredOffer:
         quality: how likely it does the request well, 0 to 1.
         cost_nanousd: what it would probably cost.
         latency_ms: how long it would probably take; None also where nothing was measured.
+        breaker: its breaker where that is open, also of an offer that is tried all the same.
     """
 
     model: str
@@ -108,6 +125,7 @@ class ConsideredOffer:
     quality: float | None
     cost_nanousd: int | None
     latency_ms: int | None
+    breaker: OpenBreaker | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,4 +240,13 @@ def _offer(raw: pb.ConsideredOffer) -> ConsideredOffer:
         quality=raw.quality if raw.HasField("quality") else None,
         cost_nanousd=count_of(raw, "cost_nanousd"),
         latency_ms=count_of(raw, "latency_ms"),
+        breaker=_breaker(raw.breaker) if raw.HasField("breaker") else None,
+    )
+
+
+def _breaker(raw: pb.OpenBreaker) -> OpenBreaker:
+    return OpenBreaker(
+        cause=raw.cause,
+        open_time=raw.open_time.ToDatetime(UTC),
+        retry_time=time_of(raw, "retry_time"),
     )

@@ -194,7 +194,7 @@ class PlannedAttempt(_message.Message):
     def __init__(self, model: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ConsideredOffer(_message.Message):
-    __slots__ = ("model", "excluded_reason", "score", "parts", "quality", "cost_nanousd", "latency_ms")
+    __slots__ = ("model", "excluded_reason", "score", "parts", "quality", "cost_nanousd", "latency_ms", "breaker")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     EXCLUDED_REASON_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
@@ -202,6 +202,7 @@ class ConsideredOffer(_message.Message):
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     COST_NANOUSD_FIELD_NUMBER: _ClassVar[int]
     LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    BREAKER_FIELD_NUMBER: _ClassVar[int]
     model: str
     excluded_reason: str
     score: float
@@ -209,7 +210,18 @@ class ConsideredOffer(_message.Message):
     quality: float
     cost_nanousd: int
     latency_ms: int
-    def __init__(self, model: _Optional[str] = ..., excluded_reason: _Optional[str] = ..., score: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[ScorePart, _Mapping]]] = ..., quality: _Optional[float] = ..., cost_nanousd: _Optional[int] = ..., latency_ms: _Optional[int] = ...) -> None: ...
+    breaker: OpenBreaker
+    def __init__(self, model: _Optional[str] = ..., excluded_reason: _Optional[str] = ..., score: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[ScorePart, _Mapping]]] = ..., quality: _Optional[float] = ..., cost_nanousd: _Optional[int] = ..., latency_ms: _Optional[int] = ..., breaker: _Optional[_Union[OpenBreaker, _Mapping]] = ...) -> None: ...
+
+class OpenBreaker(_message.Message):
+    __slots__ = ("cause", "open_time", "retry_time")
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    OPEN_TIME_FIELD_NUMBER: _ClassVar[int]
+    RETRY_TIME_FIELD_NUMBER: _ClassVar[int]
+    cause: str
+    open_time: _timestamp_pb2.Timestamp
+    retry_time: _timestamp_pb2.Timestamp
+    def __init__(self, cause: _Optional[str] = ..., open_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retry_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ScorePart(_message.Message):
     __slots__ = ("name", "value", "weight")
