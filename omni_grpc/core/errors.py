@@ -7,6 +7,7 @@
     ├── TooLarge
     ├── ModelNotFound · ModelUnpriced · NoCapableModel         what you asked for
     ├── NotFound · AlreadyExists · StillNeeded · EtagMismatch · RequestIdReused · RequestInProgress
+    ├── TooMany
     ├── CreditsExhausted · CreditsHeld                         what you have
     ├── PaymentPending · PaymentRefused · PaymentsUnavailable
     ├── BudgetExhausted · BudgetHeld
@@ -201,6 +202,20 @@ class StillNeeded(OmniError):
     http_status = 409
     openai_type = "invalid_request_error"
     openai_code = "still_needed"
+    retryable = False
+
+
+class TooMany(OmniError):
+    """There are as many of these as there can be: take one away, then make another.
+
+    The metadata say the `limit`.
+    """
+
+    reason = "TOO_MANY"
+    grpc_code = "RESOURCE_EXHAUSTED"
+    http_status = 409
+    openai_type = "invalid_request_error"
+    openai_code = "too_many"
     retryable = False
 
 

@@ -50,6 +50,21 @@ REASON_CHARS_MAX: Final = 256
 AMOUNT_NANOUSD_MAX: Final = 10**15
 """Most that one billing operation may move: a million dollars, so that sums stay far from 2^63."""
 
+# --- what an organisation may have ------------------------------------------------------------
+TEAMS_MAX: Final = 1_000
+"""Teams of an organisation: larger companies have fewer that run software of their own. Like the
+others here it is far above what is sane, and keeps a program in a loop from filling the tables."""
+
+ENVIRONMENTS_MAX: Final = 100
+"""Environments of a team: `live`, `test`, and one for each branch under way."""
+
+USERS_MAX: Final = 100_000
+"""Users of an organisation, those aside who were taken out: also one that lets in everybody who has
+a wallet counts them in some 20 ms, and only when one is new."""
+
+KEYS_MAX: Final = 10_000
+"""API keys of an organisation that are valid: one for each customer of a large one."""
+
 # --- pages ------------------------------------------------------------------------------------
 PAGE_SIZE_DEFAULT: Final = 50
 PAGE_SIZE_MAX: Final = 1_000

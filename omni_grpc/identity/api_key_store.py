@@ -11,8 +11,9 @@ import structlog
 from psycopg.rows import kwargs_row, scalar_row
 
 from omni_grpc.audit import Actor
-from omni_grpc.core.errors import AlreadyExists, FieldInvalid, NotFound
+from omni_grpc.core.errors import AlreadyExists, FieldInvalid, NotFound, TooMany
 from omni_grpc.core.ids import OrgId
+from omni_grpc.core.limits import KEYS_MAX
 from omni_grpc.identity.api_keys import (
     LIFE_MAX,
     OVERLAP_DEFAULT,
@@ -58,6 +59,12 @@ WITH k AS (
   RETURNING *)
 SELECT {_COLUMNS} FROM k {_JOINED}
 """  # noqa: S608 - the columns are ours, as below
+# As the index api_key_valid has it.
+_COUNT: Final = """
+SELECT count(*) FROM (
+  SELECT FROM api_key WHERE org_id = %(org_id)s AND user_id IS NULL AND revoke_time IS NULL
+    AND coalesce(expire_time, 'infinity') > %(now)s LIMIT %(limit)s) n
+"""
 _FIND: Final = f"""
 SELECT {_COLUMNS} FROM api_key k {_JOINED}
 WHERE k.prefix = %(prefix)s AND k.org_id = %(org_id)s AND k.user_id IS NULL
@@ -126,6 +133,7 @@ class ApiKeys:
             FieldInvalid: a value cannot be, a key of this parent cannot have such a scope, or it
                 would outlive its maker.
             NotFound: there is no such parent.
+            TooMany: the organisation has as many valid keys as it can have.
         """
         _check_scopes(parent, grant.scopes)
         check_display_name(grant.display_name)
@@ -220,6 +228,7 @@ class ApiKeys:
             FieldInvalid: the overlap cannot be, the key is revoked, expired or rotated already, or
                 the new one would have more than its maker.
             NotFound: there is no such key.
+            TooMany: the organisation has as many valid keys as it can have.
         """
         overlap = OVERLAP_DEFAULT if overlap is None else overlap
         if not timedelta() <= overlap <= OVERLAP_MAX:
@@ -303,6 +312,14 @@ class ApiKeys:
             "create_by": actor.name,
         }
         row = await changing.one(_INSERT, values, kwargs_row(_row))
+        of: dict[str, object] = {"org_id": org_id, "now": changing.now, "limit": KEYS_MAX + 1}
+        if await changing.one(_COUNT, of, scalar_row) > KEYS_MAX:
+            raise TooMany(
+                f"The organisation has {KEYS_MAX:,} valid keys, which is the most it can have. "
+                "Revoke one first.",
+                field="parent",
+                metadata={"limit": str(KEYS_MAX)},
+            )
         return NewKey(key=row.key, secret=secret), row.key_id
 
     async def _row(self, changing: Changing, org_id: OrgId, org_slug: str, prefix: str) -> KeyRow:

@@ -10,8 +10,9 @@ import msgspec
 from psycopg.rows import args_row, kwargs_row, scalar_row
 
 from omni_grpc.audit import Actor
-from omni_grpc.core.errors import AlreadyExists, NotFound, StillNeeded
+from omni_grpc.core.errors import AlreadyExists, NotFound, StillNeeded, TooMany
 from omni_grpc.core.ids import OrgId
+from omni_grpc.core.limits import ENVIRONMENTS_MAX, TEAMS_MAX
 from omni_grpc.identity.change_store import Changing, change_org, check_etag
 from omni_grpc.identity.names import check_display_name, check_slug
 from omni_grpc.identity.places import OrgPath, Place, PlaceDeleted, PlaceKind
@@ -39,6 +40,18 @@ WHERE org_id = %(org_id)s AND slug = %(team)s
 ON CONFLICT DO NOTHING RETURNING {_COLUMNS}
 """,  # noqa: S608
 }
+
+_COUNT: Final = {
+    PlaceKind.TEAM: """
+SELECT count(*) FROM (SELECT FROM team WHERE org_id = %(org_id)s LIMIT %(limit)s) n
+""",
+    PlaceKind.ENVIRONMENT: """
+SELECT count(*) FROM (
+  SELECT FROM environment e JOIN team t ON t.id = e.team_id
+  WHERE t.org_id = %(org_id)s AND t.slug = %(team)s LIMIT %(limit)s) n
+""",
+}
+_MOST: Final = {PlaceKind.TEAM: TEAMS_MAX, PlaceKind.ENVIRONMENT: ENVIRONMENTS_MAX}
 
 # A key of an environment is one of its team, too.
 _NEEDED_BY: Final = {
@@ -113,6 +126,7 @@ class Places:
             FieldInvalid: its id or its display name cannot be.
             NotFound: there is no such team.
             AlreadyExists: the id is taken.
+            TooMany: the parent has as many as it can have.
         """
         check_slug(slug, field=f"{self._noun.lower()}_id")
         check_display_name(display_name)
@@ -126,6 +140,15 @@ class Places:
                 raise AlreadyExists(
                     f"`{self._of(parent)}/{slug}` exists already. Choose another id.",
                     field=f"{self._noun.lower()}_id",
+                )
+            most = _MOST[self._kind]
+            limited = values | {"limit": most + 1}
+            if await changing.one(_COUNT[self._kind], limited, scalar_row) > most:
+                raise TooMany(
+                    f"`{parent.name}` has {most:,} {self._collection}, which is the most it can "
+                    "have. Delete one first.",
+                    field="parent",
+                    metadata={"limit": str(most)},
                 )
             made = row.shown(self._of(parent))
             changing.changed(f"Create{self._noun}", made.name, new=made)

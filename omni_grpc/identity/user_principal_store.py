@@ -17,6 +17,7 @@ from omni_grpc.identity.keys import new_prefix
 from omni_grpc.identity.model import Principal, Role
 from omni_grpc.identity.names import format_user_name
 from omni_grpc.identity.store import IdentityStore
+from omni_grpc.identity.user_store import check_user_count
 from omni_grpc.identity.users import User
 from omni_grpc.storage import Database
 
@@ -123,6 +124,9 @@ class UserPrincipalStore:
 
         Returns:
             None if there is no such organisation, or an administrator took the user out of it.
+
+        Raises:
+            TooMany: the user is new, and the organisation has as many as it can have.
         """
         found = await self._find(org, profile)
         if found is None or found.taken_out:
@@ -153,6 +157,7 @@ class UserPrincipalStore:
                     "role": (profile.role or Role.VIEWER).value,
                 }
                 new = (await changing.one(_INSERT, names | first, class_row(_Row))).user(org)
+                await check_user_count(changing, found.org_id)
                 changing.changed("CreateUser", new.name, new=new)
             elif (change := _changed(found, profile)) is not None:
                 of: dict[str, object] = {"user_id": found.user_id}

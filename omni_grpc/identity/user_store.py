@@ -11,8 +11,16 @@ from typing import Any, Final
 from psycopg.rows import kwargs_row, scalar_row
 
 from omni_grpc.audit import Actor
-from omni_grpc.core.errors import AlreadyExists, FieldInvalid, NotFound, ScopeMissing, StillNeeded
+from omni_grpc.core.errors import (
+    AlreadyExists,
+    FieldInvalid,
+    NotFound,
+    ScopeMissing,
+    StillNeeded,
+    TooMany,
+)
 from omni_grpc.core.ids import OrgId
+from omni_grpc.core.limits import USERS_MAX
 from omni_grpc.identity.change_store import Changing, change_org, check_etag
 from omni_grpc.identity.keys import new_prefix
 from omni_grpc.identity.model import Role
@@ -39,6 +47,10 @@ VALUES (%(org_id)s, %(code)s, %(issuer)s, %(subject)s, %(email)s, %(display_name
 ON CONFLICT (issuer, subject, org_id) WHERE delete_time IS NULL DO NOTHING
 RETURNING {_COLUMNS}
 """  # noqa: S608 - the columns are ours, as below
+_COUNT: Final = """
+SELECT count(*) FROM (
+  SELECT FROM org_user WHERE org_id = %(org_id)s AND delete_time IS NULL LIMIT %(limit)s) n
+"""
 _FIND: Final = f"""
 SELECT {_COLUMNS} FROM org_user u
 WHERE u.code = %(code)s AND u.org_id = %(org_id)s AND u.delete_time IS NULL
@@ -101,6 +113,7 @@ class Users:
             FieldInvalid: a value cannot be.
             ScopeMissing: an owner is made by somebody who is none.
             AlreadyExists: the user is in the organisation.
+            TooMany: the organisation has as many as it can have.
         """
         _check_identity(issuer, subject)
         _check_email(email)
@@ -123,6 +136,7 @@ class Users:
                     "This issuer's subject is a user of the organisation already.",
                     field="subject",
                 )
+            await check_user_count(changing, org_id)
             changing.changed("CreateUser", row.user.name, new=row.user)
             return row.user
 
@@ -230,6 +244,22 @@ class Users:
             raise _missing(org_slug, code)
         check_etag(etag, row.user.etag, row.user.name)
         return row
+
+
+async def check_user_count(changing: Changing, org_id: int) -> None:
+    """Go on only if an organisation has not too many users, the new one among them.
+
+    Raises:
+        TooMany: it has.
+    """
+    of: dict[str, object] = {"org_id": org_id, "limit": USERS_MAX + 1}
+    if await changing.one(_COUNT, of, scalar_row) > USERS_MAX:
+        raise TooMany(
+            f"The organisation has {USERS_MAX:,} users, which is the most it can have. Take one "
+            "out first.",
+            field="parent",
+            metadata={"limit": str(USERS_MAX)},
+        )
 
 
 def _user(

@@ -12,7 +12,7 @@ import msgspec
 from psycopg.errors import UniqueViolation
 from psycopg.rows import kwargs_row, scalar_row
 
-from omni_grpc.core.errors import AlreadyExists, EtagMismatch, FieldInvalid, NotFound
+from omni_grpc.core.errors import AlreadyExists, EtagMismatch, NotFound, TooMany
 from omni_grpc.core.ids import OrgId
 from omni_grpc.storage import Connection, Database
 
@@ -84,7 +84,7 @@ class RateLimitStore:
 
         Raises:
             AlreadyExists: the owner has one of this id.
-            FieldInvalid: it has as many as it can have.
+            TooMany: it has as many as it can have.
         """
         of = _parameters(owner)
 
@@ -92,10 +92,11 @@ class RateLimitStore:
             await connection.execute(_LOCK_ORG, of)  # else two at once would each be the last
             count = connection.cursor(row_factory=scalar_row)
             if (await (await count.execute(_COUNT, of)).fetchone() or 0) >= RATE_LIMITS_MAX:
-                raise FieldInvalid(
+                raise TooMany(
                     f"The parent has {RATE_LIMITS_MAX} rate limits, which is the most it can "
                     "have. Delete one first.",
                     field="parent",
+                    metadata={"limit": str(RATE_LIMITS_MAX)},
                 )
             made = await _one(connection, _INSERT, of | values)
             await record(connection, None, made)

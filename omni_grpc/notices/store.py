@@ -12,7 +12,7 @@ import msgspec
 from psycopg.errors import UniqueViolation
 from psycopg.rows import kwargs_row, scalar_row
 
-from omni_grpc.core.errors import AlreadyExists, EtagMismatch, FieldInvalid, NotFound
+from omni_grpc.core.errors import AlreadyExists, EtagMismatch, FieldInvalid, NotFound, TooMany
 from omni_grpc.core.ids import OrgId
 from omni_grpc.notices.model import EVENTS, WEBHOOKS_MAX, Delivery, DeliveryState, Webhook
 from omni_grpc.storage import Connection, Database
@@ -115,17 +115,18 @@ class WebhookStore:
 
         Raises:
             AlreadyExists: there is one of this name.
-            FieldInvalid: the organisation has as many as it can.
+            TooMany: the organisation has as many as it can.
         """
 
         async def work(connection: Connection) -> Webhook:
             await connection.execute(_LOCK_ORG, (new.org_id,))
             count = connection.cursor(row_factory=scalar_row)
             if (await (await count.execute(_COUNT, (new.org_id,))).fetchone() or 0) >= WEBHOOKS_MAX:
-                raise FieldInvalid(
+                raise TooMany(
                     f"The organisation has {WEBHOOKS_MAX} webhooks, which is the most it can "
                     "have. Delete one first.",
                     field="parent",
+                    metadata={"limit": str(WEBHOOKS_MAX)},
                 )
             values = msgspec.structs.asdict(new) | {"events": list(new.events)}
             made = await _one(connection, _INSERT, values)

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from omni_grpc.audit import Actor
-from omni_grpc.core.errors import AlreadyExists, EtagMismatch, FieldInvalid, NotFound
+from omni_grpc.core.errors import AlreadyExists, EtagMismatch, FieldInvalid, NotFound, TooMany
 from omni_grpc.routing.experiment import Experiment
 from omni_grpc.routing.experiment_report import ExperimentReport, report
 from omni_grpc.routing.policies import Entry, Policies, entry_of, set_of
@@ -32,11 +32,17 @@ CALLS_REPORTED_MAX: Final = 200_000
 """The newest calls that a report is made from: about a second of CPU, and some 100 MB."""
 
 STORED_COUNT_MAX: Final = 5_000
-"""Policies, and experiments, of all organisations together: each worker holds all in memory. Those
-of whoever runs the service are not among them, so that no tenants stand in the way of these."""
+"""Policies, and experiments, of all organisations together: each worker holds all in memory, and
+reads all anew, a quarter of a second, when one changes. Those of whoever runs the service are not
+among them, so that no tenants stand in the way of these."""
 
 ORG_COUNT_MAX: Final = 50
-"""Policies, and experiments, of one organisation, so that none takes the room of the others."""
+"""Policies, and experiments, of one organisation, while half of the room is free."""
+
+ROOM_SHARE: Final = 50
+"""From then on an organisation may have so small a part of the room that is free, one at least. So
+nobody takes the room of the others: a hundred organisations that want all they can get leave a
+third of it free, a thousand a twentieth."""
 
 _NAME: Final = re.compile(r"(.{1,256})/(routingPolicies|experiments)/([^/]{1,63})")
 _COLLECTIONS: Final = {Kind.POLICY: "routingPolicies", Kind.EXPERIMENT: "experiments"}
@@ -182,7 +188,7 @@ class PolicyAdmin:
             rows = dict(before)
             rows.update((item.full_name, Stored(item, 0, now, now, actor.name)) for item in items)
             after = Content(content.version, tuple(rows.values()))
-            self._refuse_many(after)
+            _refuse_many(content, after)
             self._refuse_broken(content, after, "rule")
             for item in items:
                 old = before.get(item.full_name)
@@ -220,23 +226,6 @@ class PolicyAdmin:
                 field="etag",
             )
         return row
-
-    def _refuse_many(self, after: Content) -> None:
-        for kind in Kind:
-            counts = Counter(_owner(row.item) for row in after.rows if Kind.of(row.item) is kind)
-            tenants = sum(count for owner, count in counts.items() if owner != GLOBAL_SCOPE)
-            if tenants > STORED_COUNT_MAX:
-                raise FieldInvalid(
-                    f"There are {STORED_COUNT_MAX:,} already, which is the most there can be.",
-                    field="name",
-                )
-            for owner, most in ((owner, _most(owner)) for owner in counts):
-                if counts[owner] > most:
-                    raise FieldInvalid(
-                        f"`{owner}` has {most:,} already, which is the most it can have; delete "
-                        "some first.",
-                        field="name",
-                    )
 
     def _refuse_broken(self, before: Content, after: Content, field: str) -> None:
         """Go on only if nothing becomes unusable by a change.
@@ -286,8 +275,39 @@ def _owner(item: Item) -> str:
     return "/".join(item.scope.split("/")[:2])
 
 
-def _most(owner: str) -> int:
-    return ORG_COUNT_MAX if owner.startswith("orgs/") else RULE_COUNT_MAX
+def _refuse_many(before: Content, after: Content) -> None:
+    """Go on only if there is room. Who has more than a part that has shrunk since keeps it.
+
+    Raises:
+        TooMany: there is none, or not for an owner that would have more than before.
+    """
+    for kind in Kind:
+        had, has = _counts(before, kind), _counts(after, kind)
+        taken = has.total() - has[GLOBAL_SCOPE]
+        free = STORED_COUNT_MAX - taken
+        grown = [owner for owner, count in has.items() if count > had[owner]]
+        for owner in grown:
+            if owner == GLOBAL_SCOPE:
+                most = RULE_COUNT_MAX
+            elif free < 0:
+                raise TooMany(
+                    f"There are {STORED_COUNT_MAX:,} already, which is the most there can be.",
+                    field="name",
+                    metadata={"limit": str(STORED_COUNT_MAX)},
+                )
+            else:
+                most = min(ORG_COUNT_MAX, max(1, free // ROOM_SHARE))
+            if has[owner] > most:
+                raise TooMany(
+                    f"`{owner}` has {had[owner]:,} already, and {most:,} is the most it can have "
+                    "while others have as many as they do; delete some first.",
+                    field="name",
+                    metadata={"limit": str(most)},
+                )
+
+
+def _counts(content: Content, kind: Kind) -> "Counter[str]":
+    return Counter(_owner(row.item) for row in content.rows if Kind.of(row.item) is kind)
 
 
 def _overlap(one: Experiment, other: Experiment) -> bool:

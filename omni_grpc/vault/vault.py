@@ -18,6 +18,7 @@ from omni_grpc.core.errors import (
     FeatureUnsupported,
     FieldInvalid,
     NotFound,
+    TooMany,
 )
 from omni_grpc.core.ids import OrgId
 from omni_grpc.storage import BoundedCache, Connection, Database
@@ -178,7 +179,7 @@ class Vault:
 
         Raises:
             AlreadyExists: the owner has one of that id.
-            FieldInvalid: the owner has as many as there may be.
+            TooMany: the owner has as many as there may be.
             NotFound: the owner is gone.
             FeatureUnsupported: this service has no master key.
         """
@@ -188,10 +189,11 @@ class Vault:
             if not await store.exists(connection, owner):
                 raise NotFound(f"There is no `{owner.name}`.", field="parent")
             if await store.count(connection, owner) >= CREDENTIALS_MAX:
-                raise FieldInvalid(
+                raise TooMany(
                     f"`{owner.name}` has {CREDENTIALS_MAX} credentials, as many as there may be; "
                     "delete one.",
                     field="parent",
+                    metadata={"limit": str(CREDENTIALS_MAX)},
                 )
             place = Place(
                 await store.next_id(connection), owner.org_id, owner.kind, owner.id, provider

@@ -21,6 +21,7 @@ from omni_grpc.core.errors import (
     FieldInvalid,
     LedgerUnavailable,
     NotFound,
+    TooMany,
 )
 from omni_grpc.routing import Kind, Policies, PolicyAdmin, PolicyFileError, RouteContext, Source
 from omni_grpc.routing.experiment import Arm, Experiment
@@ -150,7 +151,7 @@ async def test_every_change_is_in_the_audit_log_of_whose_calls_it_is_for(
 async def test_no_organisation_takes_the_room_of_the_others(admin: PolicyAdmin) -> None:
     many = [policy(f"p{n}", scope="orgs/acme") for n in range(ORG_COUNT_MAX)]
     await admin.put_all(many, actor=Actor(name="t"))
-    with pytest.raises(FieldInvalid, match="most it can have"):
+    with pytest.raises(TooMany, match="most it can have"):
         await admin.create(policy("more", scope="orgs/acme/teams/tt"), actor=Actor(name="t"))
     await admin.create(policy("more", scope="orgs/other"), actor=Actor(name="t"))
     await admin.create(policy("more"), actor=Actor(name="t"))
@@ -162,9 +163,34 @@ async def test_all_organisations_together_leave_room_for_who_runs_the_service(
     monkeypatch.setattr("omni_grpc.routing.policy_admin.STORED_COUNT_MAX", 3)
     many = [policy("p", scope=f"orgs/acme-{n}") for n in range(3)]
     await admin.put_all(many, actor=Actor(name="t"))
-    with pytest.raises(FieldInvalid, match="most there can be"):
+    with pytest.raises(TooMany, match="most there can be"):
         await admin.create(policy("p", scope="orgs/other"), actor=Actor(name="t"))
     await admin.create(policy("more"), actor=Actor(name="t"))
+
+
+async def take_all(admin: PolicyAdmin, org: str) -> int:
+    """How many policies an organisation can have that makes as many as it can."""
+    for number in range(100):
+        try:
+            await admin.create(policy(f"p{number}", scope=org), actor=Actor(name="t"))
+        except TooMany as refused:
+            assert "most it can have" in refused.message
+            return number
+    raise AssertionError("there is no end")
+
+
+async def test_however_many_take_all_they_can_there_is_room_for_one_more(
+    admin: PolicyAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("omni_grpc.routing.policy_admin.STORED_COUNT_MAX", 40)
+    monkeypatch.setattr("omni_grpc.routing.policy_admin.ORG_COUNT_MAX", 4)
+    monkeypatch.setattr("omni_grpc.routing.policy_admin.ROOM_SHARE", 4)
+    taken = [await take_all(admin, f"orgs/greedy-{number}") for number in range(10)]
+    assert (taken[0], max(taken), min(taken)) == (4, 4, 1), taken
+    assert sum(taken) < 40
+    # What one has stays, and can be changed and replaced.
+    await admin.put_all([policy("p0", scope="orgs/greedy-0")], actor=Actor(name="t"))
+    await admin.create(policy("first", scope="orgs/late"), actor=Actor(name="t"))
 
 
 async def test_a_policy_holds_at_once_here_and_soon_in_every_other_worker(

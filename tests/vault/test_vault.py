@@ -11,6 +11,7 @@ from omni_grpc.core.errors import (
     FeatureUnsupported,
     FieldInvalid,
     NotFound,
+    TooMany,
 )
 from omni_grpc.storage import Database
 from omni_grpc.vault import CREDENTIALS_MAX, CredentialStore, MasterKeys, Rotation, Secret
@@ -133,7 +134,7 @@ async def test_an_owner_has_so_many_at_most(database: Database, tenants: Tenants
         "FROM provider_credential, generate_series(2, %s) n",
         CREDENTIALS_MAX,
     )
-    with pytest.raises(FieldInvalid, match="as many as there may be"):
+    with pytest.raises(TooMany, match="as many as there may be"):
         await stored(vault, acme, "b")
 
 

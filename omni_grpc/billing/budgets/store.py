@@ -12,7 +12,7 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import kwargs_row, scalar_row, tuple_row
 
 from omni_grpc.billing.budgets.model import Budget, BudgetOwner, BudgetPeriod, BudgetTold
-from omni_grpc.core.errors import AlreadyExists, EtagMismatch, FieldInvalid
+from omni_grpc.core.errors import AlreadyExists, EtagMismatch, TooMany
 from omni_grpc.core.ids import OrgId
 from omni_grpc.core.tenancy import BudgetUnit
 from omni_grpc.notices import enqueue
@@ -111,7 +111,7 @@ class BudgetStore:
 
         Raises:
             AlreadyExists: the owner has one of this id.
-            FieldInvalid: it has as many as it can have.
+            TooMany: it has as many as it can have.
         """
         of = _parameters(owner, **values)
 
@@ -119,10 +119,11 @@ class BudgetStore:
             await connection.execute(_LOCK_ORG, of)  # else two at once would each be the last
             count = connection.cursor(row_factory=scalar_row)
             if (await (await count.execute(_COUNT, of)).fetchone() or 0) >= BUDGETS_MAX:
-                raise FieldInvalid(
+                raise TooMany(
                     f"The parent has {BUDGETS_MAX} budgets, which is the most it can have. "
                     "Delete one first.",
                     field="parent",
+                    metadata={"limit": str(BUDGETS_MAX)},
                 )
             await connection.execute(_INSERT, of)
             made = await _found(connection, of)

@@ -29,6 +29,7 @@
     │   ├── CreditsHeld                                          .needed_nanousd  .available_nanousd
     │   ├── BudgetHeld
     │   ├── RateLimited
+    │   ├── TooMany              take one away first
     │   └── TooLarge
     ├── Aborted
     │   ├── EtagMismatch         changed since you read it
@@ -307,6 +308,12 @@ class RateLimited(ResourceExhausted):
     """Too many calls in too short a time; `retry_after_s` says when there is room."""
 
     reason = "RATE_LIMITED"
+
+
+class TooMany(ResourceExhausted):
+    """There are as many of these as there can be: take one away, then make another."""
+
+    reason = "TOO_MANY"
 
 
 class TooLarge(ResourceExhausted):
