@@ -99,8 +99,9 @@ def _gains(known: Stack, grades: Amounts, asked: Stack) -> Amounts:
     mixing = Mixing.of(basis)
 
     def coordinates(stack: Stack) -> Amounts:
-        place = basis.place(stack)
-        found = mixing.mixed(basis.coordinates(stack, place, basis.likeness(place)))
+        form = basis.form(stack)
+        place = basis.place(stack, form)
+        found = mixing.mixed(basis.coordinates(form, place, basis.likeness(place)))
         return found.astype(np.float64)
 
     ours, gain = coordinates(known), grades[:, 1] - grades[:, 0]

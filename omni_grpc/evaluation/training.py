@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_grpc.evaluation.data import PREMIUM, Amounts, Flags, PoolData
-from omni_grpc.routing.learned.basis import LANDMARK_SHARPNESS, Basis, Numbers, Stack
+from omni_grpc.routing.learned.basis import (
+    LANDMARK_SHARPNESS,
+    NOVEL_FORM_CLIP,
+    Basis,
+    Numbers,
+    Stack,
+)
 from omni_grpc.routing.learned.heads import Pool
 
 Places = NDArray[np.intp]
@@ -140,7 +146,7 @@ def train_basis(seen: Seen, recipe: Recipe = RECIPE) -> Basis:
         regions=empty,
         landmarks=empty,
     )
-    place = start.place(stack)
+    place = start.place(stack, start.form(stack))
     regions = centres(place, recipe.regions, _REGION_ROUNDS)
     landmarks = centres(place, recipe.landmarks, _LANDMARK_ROUNDS)
     return msgspec.structs.replace(start, regions=regions, landmarks=landmarks)
@@ -281,17 +287,17 @@ def train_pool(data: PoolData, seen: Seen, folds: Places, recipe: Recipe = RECIP
         recipe: of the training.
     """
     basis = train_basis(seen, recipe)
-    place = basis.place(seen.plain)
+    form = basis.form(seen.plain)
+    place = basis.place(seen.plain, form)
     likeness = basis.likeness(place)
-    plain = basis.coordinates(seen.plain, place, likeness)
-    form_place = basis.form_place(seen.plain)
-    forms = [form_place]
+    plain = basis.coordinates(form, place, likeness)
+    forms = [form]
     ways = [plain]
     if recipe.rewritten:
         for one in seen.rewritten:
-            other = basis.place(one)
-            ways.append(basis.coordinates(one, other, basis.likeness(other)))
-            forms.append(basis.form_place(one))
+            forms.append(basis.form(one))
+            other = basis.place(one, forms[-1])
+            ways.append(basis.coordinates(forms[-1], other, basis.likeness(other)))
     mixing = Mixing.of(basis)
     ways = [mixing.mixed(way) for way in ways]
     targets, tokens = Targets.of(data), recorded_output_tokens(data)
@@ -304,12 +310,12 @@ def train_pool(data: PoolData, seen: Seen, folds: Places, recipe: Recipe = RECIP
         out = folds == fold
         off = Moments.of([way[out] for way in ways], targets.values[out], recipe.steadiness)
         solved = solve(moments.without(off), mixing, plain[~out], targets, recipe, tokens[~out])
-        known = [form[~out] for form in forms]
+        known = [one[~out] for one in forms]
         draft = _pool(basis, data.take(~out), likeness[~out], known, solved, recipe)
         held.quality[out] = draft.qualities(plain[out])
         held.output_tokens[out] = draft.output_tokens(plain[out])
         held.likeness[out] = likeness[out][:, draft.landmarks].max(axis=1)
-        held.form_distance[out] = form_distances(form_place[out], draft.forms)
+        held.form_distance[out] = draft.form_distances(form[out])
     solved = solve(moments, mixing, plain, targets, recipe, tokens)
     pool = msgspec.structs.replace(
         _pool(basis, data, likeness, forms, solved, recipe),
@@ -322,17 +328,6 @@ def train_pool(data: PoolData, seen: Seen, folds: Places, recipe: Recipe = RECIP
     return Trained(pool, held)
 
 
-def form_distances(form_place: Numbers, forms: Numbers) -> Amounts:
-    """How far the nearest of the known forms is."""
-    squares = (
-        (form_place * form_place).sum(axis=1, keepdims=True)
-        + (forms * forms).sum(axis=1)
-        - 2.0 * form_place @ forms.T
-    )
-    distances: Amounts = np.sqrt(np.maximum(squares.min(axis=1), 0.0)).astype(np.float64)
-    return distances
-
-
 def _pool(
     basis: Basis,
     data: PoolData,
@@ -343,7 +338,7 @@ def _pool(
 ) -> Pool:
     nearest = np.bincount(likeness.argmax(axis=1), minlength=len(basis.landmarks))
     rng = np.random.default_rng(SEED)
-    known = np.concatenate(forms)
+    known = np.concatenate(forms).clip(-NOVEL_FORM_CLIP, NOVEL_FORM_CLIP)
     sample = rng.choice(len(known), min(recipe.forms, len(known)), replace=False)
     return Pool(
         basis=basis,

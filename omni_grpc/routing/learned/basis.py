@@ -5,12 +5,14 @@ found; heads are linear in that. The distances to them also say how unlike anyth
 All functions take one prompt or many at once: shapes below are `[..., n]`.
 """
 
+from functools import cached_property
 from typing import Final, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from omni_grpc.routing.learned.encoder import DIMENSIONS
 from omni_grpc.routing.learned.features import Features
 
 Numbers: TypeAlias = NDArray[np.float32]
@@ -31,25 +33,32 @@ FORM_SCALE: Final = 0.05
 class Stack(msgspec.Struct, frozen=True):
     """The features of many prompts: each field as in `Features`, with a leading axis."""
 
-    whole: Numbers
-    stem: Numbers
+    meaning: Numbers
     form: Numbers
 
     @classmethod
     def of(cls, features: list[Features]) -> "Stack":
         """Stacks features, in order."""
         return cls(
-            np.stack([one.whole for one in features]),
-            np.stack([one.stem for one in features]),
-            np.stack([one.form for one in features]),
+            np.stack([one.meaning for one in features]), np.stack([one.form for one in features])
         )
+
+    @property
+    def whole(self) -> Numbers:
+        """The vectors of all of each prompt, `[prompts, DIMENSIONS]`."""
+        return self.meaning[:, :DIMENSIONS]
+
+    @property
+    def stem(self) -> Numbers:
+        """Those of what is no list item."""
+        return self.meaning[:, DIMENSIONS:]
 
     def rows(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> "Stack":
         """Some of the prompts."""
-        return Stack(self.whole[index], self.stem[index], self.form[index])
+        return Stack(self.meaning[index], self.form[index])
 
 
-class Basis(msgspec.Struct, frozen=True, kw_only=True):
+class Basis(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What training found about prompts as such, without looking at any outcome.
 
     Habits are the directions in which a prompt moves when the same question is put in another
@@ -66,49 +75,62 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True):
     regions: Numbers
     landmarks: Numbers
 
-    def place(self, features: Features | Stack) -> Numbers:
+    def form(self, features: Features | Stack) -> Numbers:
+        """The form in standard deviations, without its habits."""
+        matrix, mean = self._of_form
+        form: Numbers = features.form @ matrix - mean
+        return form
+
+    def place(self, features: Features | Stack, form: Numbers) -> Numbers:
         """Unit vectors of both meanings and the form together."""
-        form = np.clip(self._form(features), -FORM_CLIP, FORM_CLIP)
-        parts = (
-            _units(_without(features.whole - self.whole_mean, self.whole_habits)),
-            _units(_without(features.stem - self.stem_mean, self.stem_habits)),
-            form * (FORM_WEIGHT / form.shape[-1] ** 0.5),
-        )
-        return _units(np.concatenate(parts, axis=-1))
+        mean, habits = self._of_meaning
+        moved = features.meaning - mean
+        moved -= (moved @ habits.T) @ habits
+        both = _units(moved.reshape(*moved.shape[:-1], 2, DIMENSIONS)).reshape(moved.shape)
+        bounded = form.clip(-FORM_CLIP, FORM_CLIP) * (FORM_WEIGHT / form.shape[-1] ** 0.5)
+        return _units(np.concatenate((both, bounded), axis=-1))
 
     def likeness(self, place: Numbers) -> Numbers:
         """Cosines with the landmarks, `[..., landmarks]`."""
         cosines: Numbers = place @ self.landmarks.T
         return cosines
 
-    def coordinates(self, features: Features | Stack, place: Numbers, likeness: Numbers) -> Numbers:
+    def coordinates(self, form: Numbers, place: Numbers, likeness: Numbers) -> Numbers:
         """What heads are linear in: a one, the form, the regions, the landmarks' kernel values."""
-        form: Numbers = np.clip(self._form(features), -FORM_CLIP, FORM_CLIP) * FORM_SCALE
+        after_form = 1 + form.shape[-1]
+        after_regions = after_form + len(self.regions)
+        joined = np.empty((*form.shape[:-1], after_regions + likeness.shape[-1]), dtype=np.float32)
+        joined[..., 0] = 1.0
+        joined[..., 1:after_form] = form.clip(-FORM_CLIP, FORM_CLIP) * FORM_SCALE
         near = np.exp(REGION_SHARPNESS * (place @ self.regions.T))
-        near = near / near.sum(axis=-1, keepdims=True) * REGION_SCALE
-        kernel = np.exp(LANDMARK_SHARPNESS * (likeness - 1.0))
-        one = np.ones((*form.shape[:-1], 1), dtype=np.float32)
-        joined: Numbers = np.concatenate([one, form, near, kernel], axis=-1, dtype=np.float32)
+        joined[..., after_form:after_regions] = near * (
+            REGION_SCALE / near.sum(axis=-1, keepdims=True)
+        )
+        np.exp(LANDMARK_SHARPNESS * (likeness - 1.0), out=joined[..., after_regions:])
         return joined
 
-    def form_place(self, features: Features | Stack) -> Numbers:
-        """The form alone, in standard deviations."""
-        clipped: Numbers = np.clip(self._form(features), -NOVEL_FORM_CLIP, NOVEL_FORM_CLIP)
-        return clipped
+    # What follows is the same for all prompts. It is made once: on one prompt each array operation
+    # takes a microsecond, whatever it does.
 
-    def _form(self, features: Features | Stack) -> Numbers:
-        form: Numbers = (features.form - self.form_mean) / self.form_deviation
-        return _without(form, self.form_habits)
+    @cached_property
+    def _of_meaning(self) -> tuple[Numbers, Numbers]:
+        """Of both vectors in one: the mean, and the habits, each with zeros beside it."""
+        whole, stem = self.whole_habits, self.stem_habits
+        habits = np.zeros((len(whole) + len(stem), 2 * DIMENSIONS), dtype=np.float32)
+        habits[: len(whole), :DIMENSIONS] = whole
+        habits[len(whole) :, DIMENSIONS:] = stem
+        return np.concatenate((self.whole_mean, self.stem_mean)), habits
 
-
-def _without(vectors: Numbers, directions: Numbers) -> Numbers:
-    """Vectors without what they have of some orthonormal directions, `[directions, n]`."""
-    along: Numbers = vectors @ directions.T
-    rest: Numbers = vectors - along @ directions
-    return rest
+    @cached_property
+    def _of_form(self) -> tuple[Numbers, Numbers]:
+        """What brings a form into standard deviations and takes its habits off, and the mean so."""
+        habits = self.form_habits
+        without: Numbers = np.eye(len(self.form_mean), dtype=np.float32) - habits.T @ habits
+        matrix: Numbers = without / self.form_deviation[:, None]
+        return matrix, self.form_mean @ matrix
 
 
 def _units(vectors: Numbers) -> Numbers:
-    lengths = np.sqrt((vectors * vectors).sum(axis=-1, keepdims=True))
-    scaled: Numbers = vectors / np.maximum(lengths, np.float32(1e-9))
+    lengths = np.sqrt(np.vecdot(vectors, vectors))
+    scaled: Numbers = vectors / np.maximum(lengths, np.float32(1e-9))[..., None]
     return scaled

@@ -4,17 +4,21 @@ A pool predicts for its own models alone, on a basis of its own prompts, and say
 a prompt is.
 """
 
+import math
+from functools import cached_property
 from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from omni_grpc.routing.learned.basis import Basis, Numbers, Stack
+from omni_grpc.routing.learned.basis import NOVEL_FORM_CLIP, Basis, Numbers, Stack
 from omni_grpc.routing.learned.features import Features
 
 TOKENS_MAX: Final = 8_192
 """Output tokens that are predicted at most."""
+
+_LOG_TOKENS_MAX: Final = np.float32(math.log(TOKENS_MAX))
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -77,7 +81,7 @@ class Reading(msgspec.Struct, frozen=True):
     caution: Numbers
 
 
-class Pool(PoolFacts, frozen=True, kw_only=True):
+class Pool(PoolFacts, frozen=True, kw_only=True, dict=True):
     """The heads of one pool.
 
     Attributes:
@@ -100,33 +104,36 @@ class Pool(PoolFacts, frozen=True, kw_only=True):
 
     def read(self, features: Features | Stack) -> Reading:
         """Reads prompts."""
-        place = self.basis.place(features)
-        likeness = self.basis.likeness(place)
-        nearest = likeness[..., self.landmarks].max(axis=-1)
+        basis = self.basis
+        form = basis.form(features)
+        place = basis.place(features, form)
+        likeness = basis.likeness(place)
+        nearest = likeness.take(self.landmarks, axis=-1).max(axis=-1)
         return Reading(
-            self.basis.coordinates(features, place, likeness),
-            self._unlike(nearest, self.basis.form_place(features)),
+            basis.coordinates(form, place, likeness),
+            (nearest < self.likeness_min) | (self.form_distances(form) > self.form_distance_max),
             self.caution * np.maximum(self.likeness_known - nearest, 0.0),
         )
 
     def qualities(self, coordinates: Numbers) -> Numbers:
         """The predicted chances by model, `[..., models]`, 0 to 1."""
-        clipped: Numbers = np.clip(coordinates @ self.quality, 0.0, 1.0)
+        clipped: Numbers = (coordinates @ self.quality).clip(0.0, 1.0)
         return clipped
 
     def output_tokens(self, coordinates: Numbers) -> Numbers:
         """The expected output tokens by model, `[..., models]`."""
-        raw = np.exp(np.minimum(coordinates @ self.tokens, np.log(TOKENS_MAX)))
-        scaled: Numbers = np.clip(raw * self.tokens_scale, 1.0, TOKENS_MAX)
+        raw = np.exp(np.minimum(coordinates @ self.tokens, _LOG_TOKENS_MAX))
+        scaled: Numbers = (raw * self.tokens_scale).clip(1.0, TOKENS_MAX)
         return scaled
 
-    def _unlike(self, nearest: Numbers, form_place: Numbers) -> NDArray[np.bool_]:
-        """Whether prompts are unlike this pool's, in meaning or in form: `[...]`."""
-        squares = (
-            (form_place * form_place).sum(axis=-1, keepdims=True)
-            + (self.forms * self.forms).sum(axis=-1)
-            - 2.0 * (form_place @ self.forms.T)
-        )
-        distance = np.sqrt(np.maximum(squares.min(axis=-1), 0.0))
-        far: NDArray[np.bool_] = (nearest < self.likeness_min) | (distance > self.form_distance_max)
-        return far
+    def form_distances(self, form: Numbers) -> Numbers:
+        """How far the nearest of the known forms is, `[...]`."""
+        form = form.clip(-NOVEL_FORM_CLIP, NOVEL_FORM_CLIP)
+        nearest = (self._form_squares - 2.0 * (form @ self.forms.T)).min(axis=-1)
+        distances: Numbers = np.sqrt(np.maximum(nearest + np.vecdot(form, form), 0.0))
+        return distances
+
+    @cached_property
+    def _form_squares(self) -> Numbers:
+        squares: Numbers = np.vecdot(self.forms, self.forms)
+        return squares
