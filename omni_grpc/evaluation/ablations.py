@@ -17,9 +17,12 @@ CHANGES: Final[dict[str, dict[str, float | bool]]] = {
     "habits are not taken off": {"habits": 0, "form_habits": 0},
     "8 regions": {"regions": 8},
     "100 landmarks": {"landmarks": 100},
+    "200 landmarks": {"landmarks": 200},
     "300 landmarks": {"landmarks": 300},
+    "600 landmarks": {"landmarks": 600},
     "1,000 landmarks": {"landmarks": 1_000},
     "models differ as freely as prompts (penalty 10)": {"difference_penalty": 10.0},
+    "the same, penalty 50": {"difference_penalty": 50.0},
     "the same, penalty 100": {"difference_penalty": 100.0},
     "the same, penalty 400": {"difference_penalty": 400.0},
     "the same, penalty 1,000": {"difference_penalty": 1000.0},
@@ -28,6 +31,12 @@ CHANGES: Final[dict[str, dict[str, float | bool]]] = {
     "guard by form alone": {"likeness_share": 0.0},
     "wider guard (6 % and 12 %)": {"likeness_share": 0.06, "form_share": 0.12},
     "narrower guard (1 % and 2 %)": {"likeness_share": 0.01, "form_share": 0.02},
+    "no caution": {"caution": 0.0},
+    "caution 0.04": {"caution": 0.04},
+    "caution 0.16": {"caution": 0.16},
+    "caution 0.08 for nine of ten prompts": {"caution": 0.08, "known_share": 0.9},
+    "the weight of cost that saves most": {"spared": 0.0},
+    "the weight may cost 4 points of savings": {"spared": 0.04},
 }
 
 
@@ -49,6 +58,8 @@ def ablations(data: PoolData, library: Library) -> Iterator[Ablation]:
     start = RECIPES.get(data.meta.pool, RECIPE)
     for change, fields in CHANGES.items():
         recipe: Recipe = msgspec.structs.replace(start, **fields)
+        if fields and recipe == start:
+            continue
         found = judge(data, ("dev",), library, recipe, lambda _: None, beside={})
         yield _row(change, found)
 

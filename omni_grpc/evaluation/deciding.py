@@ -29,10 +29,6 @@ Chosen: TypeAlias = NDArray[np.intp]
 ONE_SIDED: Final = 1.645
 """Standard errors below the mean that make a one-sided 95 % bound."""
 
-SPARED: Final = 0.02
-"""Of the savings, what is given up for a lower weight: above some weight hardly more is saved, and
-more and more prompts go where the predictions are wrong."""
-
 SHIPPED_MARGIN: Final = 0.001
 """How far above 0 the bound must be for the shipped weight: new prompts differ from known ones."""
 
@@ -151,11 +147,13 @@ def non_inferior(margin: float) -> Rule:
 
 
 def choose_weight(
-    data: PoolData, held: Predicted, rule: Rule, floor: float | None
+    data: PoolData, held: Predicted, rule: Rule, floor: float | None, spared: float
 ) -> Weights | None:
     """The lowest weight of cost that keeps the rule and saves almost as much as any that does.
 
-    "Almost" is `SPARED`; None where no weight keeps the rule.
+    `spared` is how much less it may save, as a share of the premium model's cost: above some weight
+    hardly more is saved, and more and more prompts go where predictions are wrong. None where no
+    weight keeps the rule.
     """
     kept: list[tuple[float, Weights]] = []
     for cost_weight in COST_WEIGHTS:
@@ -164,4 +162,4 @@ def choose_weight(
         if rule(found):
             kept.append((found.saved, weights))
     most = max((saved for saved, _ in kept), default=0.0)
-    return next((weights for saved, weights in kept if saved >= most - SPARED), None)
+    return next((weights for saved, weights in kept if saved >= most - spared), None)

@@ -209,13 +209,19 @@ class _Nested:
             mine[asked] = theirs
         self.predicted = msgspec.structs.replace(self.predicted, typical_usd=found.typical_usd)
         for rule, (margin, floor) in RULES.items():
-            weights = choose_weight(data, held, non_inferior(margin), floor)
+            weights = choose_weight(data, held, non_inferior(margin), floor, recipe.spared)
             self.chosen[f"omni {rule}"][asked] = _decided(found, weights)
         for name, method in self._beside.items():
-            self._baseline(name, method, seen, folds, fold)
+            self._baseline(name, method, seen, folds, fold, recipe.spared)
 
     def _baseline(
-        self, name: str, method: baselines.Method, seen: Seen, folds: Places, fold: int
+        self,
+        name: str,
+        method: baselines.Method,
+        seen: Seen,
+        folds: Places,
+        fold: int,
+        spared: float,
     ) -> None:
         vectors, data = seen.plain.whole, self._data
         asked: Flags = folds % FOLDS == fold
@@ -231,7 +237,9 @@ class _Nested:
         self.theirs[name].quality[asked] = test.quality
         self.theirs[name].cost_usd[asked] = test.cost_usd
         for rule in ("NI0", "NI1"):
-            weights = choose_weight(data.take(known), held, non_inferior(RULES[rule][0]), None)
+            weights = choose_weight(
+                data.take(known), held, non_inferior(RULES[rule][0]), None, spared
+            )
             self.chosen[f"{name} {rule}"][asked] = _decided(test, weights)
 
 
@@ -311,7 +319,9 @@ def _left_out(data: PoolData, seen: Seen, folds: Places, source: str, recipe: Re
     known = data.take(~asked)
     trained = train_pool(known, seen.rows(~asked), folds[~asked], recipe)
     margin, floor = RULES["as shipped"]
-    weights = choose_weight(known, predict_held(trained, known), non_inferior(margin), floor)
+    weights = choose_weight(
+        known, predict_held(trained, known), non_inferior(margin), floor, recipe.spared
+    )
     judged = data.take(asked)
     found = predict(trained.pool, seen.plain.rows(asked), judged)
     return _by_source(judged, _decided(found, weights), source)

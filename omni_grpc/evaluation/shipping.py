@@ -31,7 +31,11 @@ def ship_pool(data: PoolData, library: Library) -> Trained:
     places = library.places(data)
     trained = train_pool(data, library.seen.rows(places), library.folds[places], recipe)
     weights = choose_weight(
-        data, predict_held(trained, data), non_inferior(-SHIPPED_MARGIN), QUALITY_FLOOR
+        data,
+        predict_held(trained, data),
+        non_inferior(-SHIPPED_MARGIN),
+        QUALITY_FLOOR,
+        recipe.spared,
     )
     cost = 0.0 if weights is None else weights.cost
     return Trained(msgspec.structs.replace(trained.pool, cost_weight=cost), trained.held)

@@ -39,6 +39,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         form_share: the same for the form.
         caution: `PoolFacts.caution`.
         known_share: of known prompts, how many are less known than it takes to be sure.
+        spared: what may be saved less for a lower weight of cost: see `choose_weight`.
         forms: known forms that are kept.
     """
 
@@ -54,6 +55,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     form_share: float = 0.05
     caution: float = 0.0
     known_share: float = 0.65
+    spared: float = 0.02
     forms: int = 400
 
 
