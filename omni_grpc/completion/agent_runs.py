@@ -24,10 +24,19 @@ FORGET_ROWS: Final = 1_000
 
 
 class RunTotal(msgspec.Struct, frozen=True):
-    """What a run has had by now. `saved_nanousd` is None where no step says what it saved."""
+    """What a run has had by now.
+
+    Attributes:
+        run_id: the run.
+        step_count: steps that were answered.
+        unanswered_count: steps that failed or were left, and were charged all the same.
+        cost_nanousd: what all of these were charged.
+        saved_nanousd: what the answered ones saved; None where none of them says it.
+    """
 
     run_id: str
     step_count: int
+    unanswered_count: int
     cost_nanousd: NanoUsd
     saved_nanousd: int | None
 
@@ -38,18 +47,26 @@ class AgentRuns:
     def __init__(self, store: AgentRunStore) -> None:
         self._store = store
 
+    async def begin(self, org_id: OrgId, run_id: str, call_id: CallId) -> None:
+        """Notes that a call is a step of a run: it counts if it is charged, however it ends.
+
+        Raises:
+            LedgerUnavailable: the database does not answer.
+        """
+        await self._store.begin_step(org_id, run_id, call_id)
+
     async def add(self, org_id: OrgId, run_id: str, step: ChatCompletion) -> RunTotal:
-        """Counts a step in, and tells the run's total.
+        """Counts an answered step in, and tells the run's total.
 
         Raises:
             LedgerUnavailable: the database does not answer; the step itself is charged all the
                 same, and counts when its request is repeated.
         """
         saved = None if step.savings is None else step.savings.saved_nanousd
-        count, cost, saved_in_all = await self._store.add_step(
+        count, unanswered, cost, saved_in_all = await self._store.add_step(
             org_id, run_id, CallId(UUID(step.call_id)), step.cost_nanousd, saved
         )
-        return RunTotal(run_id, count, NanoUsd(cost), saved_in_all)
+        return RunTotal(run_id, count, unanswered, NanoUsd(cost), saved_in_all)
 
     async def run(self) -> None:
         """Forgets old runs for ever; ends only by cancellation."""

@@ -1,4 +1,4 @@
-"""The SQL of stored responses and of agents' runs (migrations/0005_*.sql, 0012_*.sql).
+"""The SQL of stored responses and of agents' runs (migrations 0005, and 0012 with 0020).
 
 Each method is one statement. The account is part of every condition, so that no other tenant's
 response is ever read or deleted. Every method raises LedgerUnavailable while the database does not
@@ -44,19 +44,38 @@ DELETE FROM stored_response WHERE id IN (
    ORDER BY expire_time LIMIT %s FOR UPDATE SKIP LOCKED)
 """
 
+_BEGIN_STEP: Final = """
+INSERT INTO agent_step (org_id, run_id, call_id, cost_nanousd, answered)
+VALUES (%s, %s, %s, 0, false) ON CONFLICT DO NOTHING
+"""
 
-# The update changes nothing: it waits for whoever writes the same step now, and returns its row,
-# which the statement's own snapshot does not have.
+# The statement's own snapshot has the step as it was before, so it is left out there. What steps
+# cost that were not answered is what their attempts were charged by now.
 _ADD_STEP: Final = """
 WITH added AS (
-  INSERT INTO agent_step (org_id, run_id, call_id, cost_nanousd, saved_nanousd)
-  VALUES (%(org)s, %(run)s, %(call)s, %(cost)s, %(saved)s)
-  ON CONFLICT (org_id, run_id, call_id) DO UPDATE SET call_id = EXCLUDED.call_id
-  RETURNING call_id, cost_nanousd, saved_nanousd)
-SELECT count(*), sum(cost_nanousd)::bigint, sum(saved_nanousd)::bigint
-  FROM (SELECT call_id, cost_nanousd, saved_nanousd FROM agent_step
-         WHERE org_id = %(org)s AND run_id = %(run)s
-        UNION SELECT * FROM added) step
+  INSERT INTO agent_step (org_id, run_id, call_id, cost_nanousd, saved_nanousd, answered)
+  VALUES (%(org)s, %(run)s, %(call)s, %(cost)s, %(saved)s, true)
+  ON CONFLICT (org_id, run_id, call_id) DO UPDATE
+    SET answered = true, cost_nanousd = EXCLUDED.cost_nanousd,
+        saved_nanousd = EXCLUDED.saved_nanousd
+  RETURNING cost_nanousd, saved_nanousd),
+others AS (
+  SELECT call_id, cost_nanousd, saved_nanousd, answered FROM agent_step
+   WHERE org_id = %(org)s AND run_id = %(run)s AND call_id <> %(call)s),
+step AS (
+  SELECT true AS answered, * FROM added
+  UNION ALL
+  SELECT true, cost_nanousd, saved_nanousd FROM others WHERE answered
+  UNION ALL
+  SELECT false, p.charged, NULL
+    FROM (SELECT call_id FROM others WHERE NOT answered) o
+    CROSS JOIN LATERAL (
+      SELECT sum(amount)::bigint AS charged FROM posting
+       WHERE id BETWEEN o.call_id AND ledger_last_attempt(o.call_id) AND kind = 'S' OFFSET 0) p
+   WHERE p.charged > 0)
+SELECT count(*) FILTER (WHERE answered), count(*) FILTER (WHERE NOT answered),
+       sum(cost_nanousd)::bigint, sum(saved_nanousd)::bigint
+  FROM step
 """
 _FORGET_STEPS: Final = """
 DELETE FROM agent_step WHERE (org_id, run_id, call_id) IN (
@@ -130,15 +149,23 @@ class AgentRunStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def begin_step(self, org_id: OrgId, run_id: str, call_id: CallId) -> None:
+        """Notes that a call is a step of a run, before it can cost anything."""
+        await self._database.execute(_BEGIN_STEP, (org_id, run_id, call_id))
+
     async def add_step(
         self, org_id: OrgId, run_id: str, call_id: CallId, cost: int, saved: int | None
-    ) -> tuple[int, int, int | None]:
-        """Counts a step in, once; the run's steps, cost and savings by now."""
+    ) -> tuple[int, int, int, int | None]:
+        """Counts an answered step in, once.
+
+        Returns the run's answered steps, those that were charged without an answer, the cost of
+        both, and the savings of the answered ones, by now.
+        """
         given = {"org": org_id, "run": run_id, "call": call_id, "cost": cost, "saved": saved}
         row = await self._database.fetch_one(_ADD_STEP, given, row=tuple_row)
         if row is None:
             raise RuntimeError("an aggregate has a row")
-        return row[0], row[1], row[2]
+        return row[0], row[1], row[2], row[3]
 
     async def forget_steps(self, days: int, limit: int) -> int:
         """Deletes some of the steps that are older; how many."""

@@ -17,8 +17,11 @@ Headers = list[tuple[bytes, bytes]]
 
 _encode: Final = msgspec.json.Encoder().encode
 
-_PARAMS: Final = {"max_output_token_count": "max_completion_tokens"}
-"""Fields that OpenAI names otherwise than the contract does."""
+_PARAMS: Final = {
+    "max_output_token_count": "max_completion_tokens",
+    "max_cost_nanousd": "omni.max_cost_usd",
+}
+"""Fields that OpenAI, or the object `omni`, names otherwise than the contract does."""
 
 
 class MethodNotAllowed(OmniError):

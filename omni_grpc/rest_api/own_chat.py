@@ -4,6 +4,8 @@ Each is a chat that the router chooses the model for, with the wishes at the top
 answer of a few fields. A step of an agent's run also tells what the run has cost by now.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Annotated, Final
 
@@ -12,12 +14,12 @@ import msgspec
 from omni_grpc.completion import AgentRuns, Call, Chats, Gates, RunTotal
 from omni_grpc.core.chat import ChatCompletion, ChatRequest, LatencyPreference, Priority
 from omni_grpc.core.clock import Clock
-from omni_grpc.core.errors import FieldInvalid, LedgerUnavailable
+from omni_grpc.core.errors import FieldInvalid, LedgerUnavailable, OmniError
 from omni_grpc.core.limits import MODEL_ID_CHARS_MAX, TAG_VALUE_CHARS_MAX
 from omni_grpc.core.money import usd_text
 from omni_grpc.core.task import Task
 from omni_grpc.rest_api.exchange import Exchange
-from omni_grpc.rest_api.omni_wire import WireOmni
+from omni_grpc.rest_api.omni_wire import WireOmni, cost_max_nanousd
 from omni_grpc.rest_api.openai.chat_request import chat_order
 from omni_grpc.rest_api.openai.chat_wire import CHOICES, WireChat
 from omni_grpc.rest_api.openai.json_body import read_json
@@ -51,6 +53,14 @@ _decode_own: Final = msgspec.json.Decoder(WireOwnChat).decode
 _decode_chat: Final = msgspec.json.Decoder(WireChat).decode
 
 
+class OwnChat(msgspec.Struct, frozen=True):
+    """A chat of a body, the run that it is a step of, and whether it says `max_cost`."""
+
+    request: ChatRequest
+    run_id: str | None
+    has_max_cost: bool
+
+
 class OwnChatRoutes:
     """Serves the short forms to the door."""
 
@@ -64,34 +74,49 @@ class OwnChatRoutes:
         """Completes a chat with the model that the router chooses."""
         with self._gates.metered(call):
             call.request_id = exchange.request_id()
-            request, _ = _read(await exchange.body())
-            await self._complete(exchange, call, request, None)
+            asked = _read(await exchange.body())
+            await self._complete(exchange, call, asked, None)
 
     async def step(self, exchange: Exchange, call: Call) -> None:
         """Completes one step of an agent's run, and tells the run's total."""
         with self._gates.metered(call):
             call.request_id = exchange.request_id()
-            request, run_id = _read(await exchange.body(), is_step=True)
-            await self._complete(exchange, call, request, run_id or call.name)
+            asked = _read(await exchange.body(), is_step=True)
+            await self._complete(exchange, call, asked, asked.run_id or call.name)
 
     async def _complete(
-        self, exchange: Exchange, call: Call, request: ChatRequest, run_id: str | None
+        self, exchange: Exchange, call: Call, asked: OwnChat, run_id: str | None
     ) -> None:
         begun = self._clock.monotonic()
-        with exchange.watched():
-            found = await self._chats.complete(call, request)
+        org_id = None if call.principal is None else call.principal.org_id
+        with exchange.watched(), _in_own_words(asked):
+            if run_id is not None and org_id is not None:
+                with suppress(LedgerUnavailable):  # the hold will say so, or the sum lacks a step
+                    await self._runs.begin(org_id, run_id, call.id)
+            found = await self._chats.complete(call, asked.request)
             body = _answer(found, round(1e3 * (self._clock.monotonic() - begun)))
-            if run_id is not None and call.principal is not None:
+            if run_id is not None and org_id is not None:
                 try:
-                    total = await self._runs.add(call.principal.org_id, run_id, found)
+                    total = await self._runs.add(org_id, run_id, found)
                 except LedgerUnavailable:
                     total = None  # the answer is paid for: it is not withheld for a sum
                 body["run"] = {"run_id": run_id} if total is None else _run(total)
             await exchange.answer(200, completion_headers(found), _encode(body))
 
 
-def _read(body: bytes, *, is_step: bool = False) -> tuple[ChatRequest, str | None]:
-    """The chat of a body, and the run that it is a step of.
+@contextmanager
+def _in_own_words(asked: OwnChat) -> Iterator[None]:
+    """Names the field of an error as this body does."""
+    try:
+        yield
+    except OmniError as error:
+        if asked.has_max_cost and error.field == "max_cost_nanousd":
+            error.field = "max_cost"
+        raise
+
+
+def _read(body: bytes, *, is_step: bool = False) -> OwnChat:
+    """What a body asks for.
 
     Raises:
         FieldInvalid: naming the field.
@@ -103,6 +128,7 @@ def _read(body: bytes, *, is_step: bool = False) -> tuple[ChatRequest, str | Non
         )
     if own.run_id is not None and not is_step:
         raise FieldInvalid(f"run_id belongs to {STEP_PATH}.", field="run_id")
+    cost_max_nanousd(own.max_cost, "max_cost")  # as it is named here
     omni = own.omni or WireOmni()
     given = {
         "priority": own.priority,
@@ -118,7 +144,7 @@ def _read(body: bytes, *, is_step: bool = False) -> tuple[ChatRequest, str | Non
     rest["model"] = msgspec.Raw(_encode(own.model or AUTO))
     wire, chat_fields = read_json(_encode(rest), _decode_chat, CHOICES)
     wire = msgspec.structs.replace(wire, omni=msgspec.structs.replace(omni, **wishes))
-    return chat_order(wire, chat_fields).request, own.run_id
+    return OwnChat(chat_order(wire, chat_fields).request, own.run_id, own.max_cost is not None)
 
 
 def _answer(found: ChatCompletion, latency_ms: int) -> _JsonObject:
@@ -151,6 +177,7 @@ def _run(total: RunTotal) -> _JsonObject:
     return {
         "run_id": total.run_id,
         "steps": total.step_count,
+        "unanswered_steps": total.unanswered_count,
         "cost": usd_text(total.cost_nanousd),
         "savings_estimate": None if saved is None else usd_text(saved),
     }

@@ -232,12 +232,18 @@ class RestCall:
 
     @classmethod
     async def send(
-        cls, gateway: Gateway, api_key: str, body: dict[str, Any], **headers: str
+        cls,
+        gateway: Gateway,
+        api_key: str,
+        body: dict[str, Any],
+        *,
+        path: str = "/v1/chat/completions",
+        **headers: str,
     ) -> "RestCall":
         host, _, port = gateway.rest.removeprefix("http://").rpartition(":")
         call = cls(*await asyncio.open_connection(host, int(port)))
         data = json.dumps(body).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\n"
+        head = f"POST {path} HTTP/1.1\r\nhost: {host}\r\n"
         head += f"authorization: Bearer {api_key}\r\ncontent-type: application/json\r\n"
         head += "".join(f"{name.replace('_', '-')}: {text}\r\n" for name, text in headers.items())
         call._writer.write(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)

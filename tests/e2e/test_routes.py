@@ -4,7 +4,9 @@ import json
 
 import grpc
 import pytest
-from gateway import Gateway, HttpConnection, bearer
+from books import settled
+from gateway import Gateway, HttpConnection, RestCall, SimulatorThread, bearer
+from left_chats import marked, reached
 from omni.router.v1 import router_service_pb2 as pb
 from omni.router.v1 import router_service_pb2_grpc as pb_grpc
 
@@ -109,6 +111,34 @@ def test_no_call_costs_more_than_its_caller_allows(gateway: Gateway) -> None:
         assert (zero.status, zero.error["param"]) == (400, "omni.max_cost_usd")
 
 
+def test_a_cost_that_no_model_meets_is_named_as_its_caller_named_it(gateway: Gateway) -> None:
+    fields = body("sim/fast", omni={"max_cost_usd": 1e-9})
+    turn = {"role": "user", "content": "Hi."}
+    omni = {"max_cost_usd": 1e-9}
+    tight = {
+        "/v1/chat/completions": (fields, "omni.max_cost_usd"),
+        "/v1/responses": (
+            json.dumps({"model": "sim/fast", "input": "Hi.", "omni": omni}).encode(),
+            "omni.max_cost_usd",
+        ),
+        "/v1/chat": (fields, "omni.max_cost_usd"),
+        "/v1/agent-step": (body("sim/fast", max_cost=1e-9), "max_cost"),
+    }
+    with HttpConnection(gateway, gateway.tenant().api_key) as http:
+        for path, (asked, named) in tight.items():
+            found = http.ask(path, asked)
+            assert (found.status, found.error["param"]) == (400, named), (path, found.body)
+        for cost in (0, -1, 1e-12):
+            found = http.ask("/v1/chat", body("sim/fast", max_cost=cost))
+            assert (found.status, found.error["param"]) == (400, "max_cost")
+        asked = json.dumps(
+            {"model": "sim/fast", "max_tokens": 9, "messages": [turn], "omni": omni}
+        ).encode()
+        found = http.ask("/v1/messages", asked)
+        assert found.status == 400
+        assert b"omni.max_cost_usd" in found.body
+
+
 def test_the_short_form_of_a_chat(gateway: Gateway) -> None:
     with HttpConnection(gateway, gateway.tenant().api_key) as http:
         asked = {
@@ -140,6 +170,26 @@ def test_the_steps_of_a_run_add_up_each_once(gateway: Gateway) -> None:
         assert again["run"]["steps"] == 3
         total = sum(round(1e9 * float(cost)) for cost in costs)
         assert round(1e9 * float(again["run"]["cost"])) == total
+
+
+async def test_a_step_that_is_charged_without_an_answer_counts_in_its_run(
+    gateway: Gateway, simulator: SimulatorThread
+) -> None:
+    tenant = gateway.tenant()
+    prompt, mark = marked("hang_after=headers")
+    turns = [{"role": "user", "content": prompt}]
+    left = {"model": "sim/fast", "messages": turns, "run_id": "run"}
+    async with await RestCall.send(gateway, tenant.api_key, left, path="/v1/agent-step"):
+        record = await reached(simulator, mark)
+    usage = await settled(gateway, tenant, record)
+    assert usage.cost_nanousd
+    with HttpConnection(gateway, tenant.api_key) as http:
+        refused = http.ask("/v1/agent-step", body("sim/fast", "[sim status=400]", run_id="run"))
+        assert refused.status == 400  # free, so that it counts nowhere
+        found = http.ask("/v1/agent-step", body("sim/fast", run_id="run")).json
+    assert (found["run"]["steps"], found["run"]["unanswered_steps"]) == (1, 1)
+    in_all = usage.cost_nanousd + round(1e9 * float(found["cost"]))
+    assert round(1e9 * float(found["run"]["cost"])) == in_all
 
 
 def test_a_named_fallback_answers_where_the_first_is_down_and_the_breaker_then_spares_it(

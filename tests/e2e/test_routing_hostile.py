@@ -180,7 +180,7 @@ HOSTILE: Final = {
     "no message": ({"messages": []}, 400, "messages"),
     "limit": ({"max_tokens": 10**9}, 400, "max_completion_tokens"),
     "no cost": ({"omni": {"max_cost_usd": 0}}, 400, "omni.max_cost_usd"),
-    "small cost": ({"omni": {"max_cost_usd": 1e-9}}, 400, "max_cost"),
+    "small cost": ({"omni": {"max_cost_usd": 1e-9}}, 400, "omni.max_cost_usd"),
     "tags": ({"omni": {"tags": {f"t{n}": "x" for n in range(17)}}}, 400, "omni.tags"),
     "long tag": ({"omni": {"tags": {"t": "x" * 100_000}}}, 400, "omni.tags"),
     "typed wish": ({"omni": {"priority": "dearest"}}, 400, "omni.priority"),

@@ -1,4 +1,4 @@
-"""The SQL of usage: rows of calls in, sums and lists out. See migrations/0010 and 0020.
+"""The SQL of usage: rows of calls in, sums and lists out. See migrations/0010_usage.sql, 0020_*.sql.
 
 The account is part of every condition, so that no other tenant's usage is ever read. Every method
 raises LedgerUnavailable while the database does not answer.

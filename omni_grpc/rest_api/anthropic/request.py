@@ -66,6 +66,7 @@ _OWN_NAMES: Final = {
     "reasoning_summary": "thinking",
     "reasoning_effort": "output_config.effort",
     "max_output_token_count": "max_tokens",
+    "max_cost_nanousd": "omni.max_cost_usd",
     "stop": "stop_sequences",
     "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
     "user": "metadata.user_id",

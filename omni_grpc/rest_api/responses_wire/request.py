@@ -257,6 +257,7 @@ _FIELDS: Final = {
     "reasoning_effort": "reasoning.effort",
     "reasoning_summary": "reasoning.summary",
     "max_output_token_count": "max_output_tokens",
+    "max_cost_nanousd": "omni.max_cost_usd",
 }
 _MESSAGE: Final = re.compile(r"messages\[(\d+)\]")
 
