@@ -27,6 +27,7 @@ from omni_grpc.administration.rate_limits import RateLimitOperations
 from omni_grpc.administration.sessions import SessionOperations
 from omni_grpc.administration.statements import StatementOperations
 from omni_grpc.administration.teams import TeamOperations
+from omni_grpc.administration.top_up_decisions import TopUpDecisionOperations
 from omni_grpc.administration.top_ups import TopUpOperations
 from omni_grpc.administration.turns import Turns
 from omni_grpc.administration.users import UserOperations
@@ -52,6 +53,7 @@ __all__ = [
     "Subject",
     "SubjectKind",
     "TeamOperations",
+    "TopUpDecisionOperations",
     "TopUpOperations",
     "Turns",
     "UserOperations",

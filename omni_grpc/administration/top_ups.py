@@ -164,7 +164,7 @@ class TopUpOperations:
 
     async def get(self, caller: Caller, asked: GetTopUp) -> TopUpShown:
         """One, after a look at its fate."""
-        account, top_up_id = await self._named(caller, asked.name)
+        account, top_up_id = await named(self._accounts, caller, asked.name)
         return shown(account.name, await self._top_ups.get(account.id, top_up_id))
 
     async def list_top_ups(self, caller: Caller, asked: ListTopUps) -> Page[TopUpShown]:
@@ -185,7 +185,7 @@ class TopUpOperations:
         Raises:
             PaymentPending: its fate is not known yet.
         """
-        account, top_up_id = await self._named(caller, asked.name)
+        account, top_up_id = await named(self._accounts, caller, asked.name)
         org_id = await self._org_of(caller, account)
         top_up = await self._top_ups.confirm(
             caller.actor, org_id, account.id, top_up_id, asked.x402_payment
@@ -194,25 +194,32 @@ class TopUpOperations:
             raise pending_error(top_up)
         return shown(account.name, top_up)
 
-    async def _named(self, caller: Caller, name: str) -> tuple[Account, UUID]:
-        parent, _, last = name.rpartition("/topUps/")
-        try:
-            top_up_id = UUID(last)
-        except ValueError:
-            top_up_id = None
-        if not parent or top_up_id is None or str(top_up_id) != last:
-            raise FieldInvalid(
-                "`name` must have the form `accounts/{account}/topUps/{top_up}`.", field="name"
-            )
-        try:
-            return await self._accounts.named(caller.principal, parent, field="name"), top_up_id
-        except NotFound:
-            raise NotFound(f"There is no top-up {top_up_id}.", field="name") from None
-
     async def _org_of(self, caller: Caller, account: Account) -> OrgId:
         if account.id == caller.principal.account_id:
             return caller.principal.org_id
         return (await self._identity.org_of_account(account.id)).org_id
+
+
+async def named(accounts: Accounts, caller: Caller, name: str) -> tuple[Account, UUID]:
+    """The account and the id of a top-up's name.
+
+    Raises:
+        FieldInvalid: it is no such name.
+        NotFound: there is no such account, or it is not the caller's.
+    """
+    parent, _, last = name.rpartition("/topUps/")
+    try:
+        top_up_id = UUID(last)
+    except ValueError:
+        top_up_id = None
+    if not parent or top_up_id is None or str(top_up_id) != last:
+        raise FieldInvalid(
+            "`name` must have the form `accounts/{account}/topUps/{top_up}`.", field="name"
+        )
+    try:
+        return await accounts.named(caller.principal, parent, field="name"), top_up_id
+    except NotFound:
+        raise NotFound(f"There is no top-up {top_up_id}.", field="name") from None
 
 
 def shown(account_name: str, top_up: TopUp) -> TopUpShown:

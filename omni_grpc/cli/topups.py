@@ -1,8 +1,9 @@
-"""`omni-grpc topups list`, `show` and `auto`: top-ups, straight on the database."""
+"""`omni-grpc topups list`, `show`, `settle`, `void` and `auto`: straight on the database."""
 
 from collections.abc import Mapping
 
 from omni_grpc.administration.auto_top_ups import AutoTopUpChange, GetAutoTopUp, UpdateAutoTopUp
+from omni_grpc.administration.top_up_decisions import ListPendingTopUps, SettleTopUp, VoidTopUp
 from omni_grpc.administration.top_ups import GetTopUp, ListTopUps
 from omni_grpc.cli import administering
 from omni_grpc.cli.working import Place
@@ -16,6 +17,34 @@ def run_list(place: Place, org: str, *, as_json: bool) -> None:
     asked = ListTopUps(parent=f"accounts/{org}")
     rows = administering.rows(place, "omni-grpc topups list", "ListTopUps", asked)
     administering.show_all(rows, COLUMNS, as_json=as_json)
+
+
+def run_pending(place: Place, org: str | None, *, as_json: bool) -> None:
+    """Lists those of an organisation, or of all, whose payment's fate is not known."""
+    asked = ListPendingTopUps(parent="" if org is None else f"accounts/{org}")
+    rows = administering.rows(place, "omni-grpc topups list", "ListPendingTopUps", asked)
+    administering.show_all(rows, (*COLUMNS, "create_time"), as_json=as_json)
+
+
+def run_settle(
+    place: Place, name: str, payment: str, *, amount: str | None, reason: str, as_json: bool
+) -> None:
+    """Credits one with what a transaction brought (dollars)."""
+    asked = SettleTopUp(
+        name=name,
+        payment_id=payment,
+        amount_nanousd=None if amount is None else nanousd_from_usd(amount),
+        reason=reason,
+    )
+    found = administering.run(place, "omni-grpc topups settle", "SettleTopUp", asked)
+    administering.show(found, as_json=as_json)
+
+
+def run_void(place: Place, name: str, *, reason: str, as_json: bool) -> None:
+    """Gives one up."""
+    asked = VoidTopUp(name=name, reason=reason)
+    found = administering.run(place, "omni-grpc topups void", "VoidTopUp", asked)
+    administering.show(found, as_json=as_json)
 
 
 def run_show(place: Place, name: str, *, as_json: bool) -> None:

@@ -1,15 +1,26 @@
 """The commands of `omni-grpc topups` and their options."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from omni_grpc.cli.failures import told
+from omni_grpc.cli.failures import CommandError, told
 from omni_grpc.cli.options import Config, DataDir, Json, Org
 
+Name = Annotated[str, typer.Argument(help="As topups list shows it: accounts/…/topUps/…")]
+Reason = Annotated[str, typer.Option(help="Why: for the audit log, and whose account it is.")]
+
+
+class PendingState(StrEnum):
+    """The state that can be asked for by itself."""
+
+    PENDING = "pending"
+
+
 topups_app = typer.Typer(
-    help="Credits that are bought: create as a customer, list and show as the operator.",
+    help="Credits that are bought: create as a customer, all else as the operator.",
     no_args_is_help=True,
 )
 
@@ -48,19 +59,35 @@ def topups_create(
 
 @topups_app.command("list")
 def topups_list(
-    org: Org, config: Config = None, data_dir: DataDir = None, json_: Json = False
+    *,
+    org: Annotated[
+        str | None, typer.Option("--org", help="The organisation's id; all with --state pending.")
+    ] = None,
+    state: Annotated[
+        PendingState | None,
+        typer.Option(help="pending: only those of which nobody knows yet whether they were paid."),
+    ] = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+    json_: Json = False,
 ) -> None:
-    """List an organisation's top-ups, the newest first."""
-    from omni_grpc.cli.topups import run_list
+    """List an organisation's top-ups, the newest first; pending ones the oldest first."""
+    from omni_grpc.cli.topups import run_list, run_pending
     from omni_grpc.cli.working import Place
 
     with told():
-        run_list(Place(config, data_dir), org, as_json=json_)
+        place = Place(config, data_dir)
+        if state is not None:
+            run_pending(place, org, as_json=json_)
+        elif org is None:
+            raise CommandError("Say whose: --org, or --state pending for those of everybody.")
+        else:
+            run_list(place, org, as_json=json_)
 
 
 @topups_app.command("show")
 def topups_show(
-    name: Annotated[str, typer.Argument(help="As topups list shows it: accounts/…/topUps/…")],
+    name: Name,
     config: Config = None,
     data_dir: DataDir = None,
     json_: Json = False,
@@ -71,6 +98,52 @@ def topups_show(
 
     with told():
         run_show(Place(config, data_dir), name, as_json=json_)
+
+
+@topups_app.command("settle")
+def topups_settle(
+    *,
+    name: Name,
+    payment: Annotated[
+        str, typer.Option(metavar="SIGNATURE", help="The transaction that paid, on the chain.")
+    ],
+    reason: Reason,
+    amount: Annotated[
+        str | None,
+        typer.Option(metavar="USD", help="What arrived. [default: what was asked for]"),
+    ] = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """Credit a pending top-up over x402 whose payment was found on the chain.
+
+    Once, however often it is said, and whatever the facilitator says later.
+    """
+    from omni_grpc.cli.topups import run_settle
+    from omni_grpc.cli.working import Place
+
+    with told():
+        run_settle(
+            Place(config, data_dir), name, payment, amount=amount, reason=reason, as_json=json_
+        )
+
+
+@topups_app.command("void")
+def topups_void(
+    *,
+    name: Name,
+    reason: Reason,
+    config: Config = None,
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """Give up a pending top-up over x402 whose payment is not on the chain."""
+    from omni_grpc.cli.topups import run_void
+    from omni_grpc.cli.working import Place
+
+    with told():
+        run_void(Place(config, data_dir), name, reason=reason, as_json=json_)
 
 
 @topups_app.command("auto")

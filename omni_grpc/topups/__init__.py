@@ -6,6 +6,7 @@ all of them and stands in `top_ups`.
 
 from omni_grpc.topups.auto_store import AutoStore
 from omni_grpc.topups.card_desk import CardDesk
+from omni_grpc.topups.decisions import Decisions
 from omni_grpc.topups.model import (
     AutoTopUp,
     Fate,
@@ -27,6 +28,7 @@ __all__ = [
     "AutoStore",
     "AutoTopUp",
     "CardDesk",
+    "Decisions",
     "Fate",
     "Method",
     "Opened",

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from omni_grpc.audit import Actor
 from omni_grpc.core.ids import AccountId, OrgId
 from omni_grpc.core.payments import Payment
 
@@ -61,6 +62,11 @@ class TopUp(msgspec.Struct, frozen=True, kw_only=True):
     def is_final(self) -> bool:
         """Whether no payment is waited for any more."""
         return self.state not in (State.OPEN, State.PENDING)
+
+    @property
+    def is_credited(self) -> bool:
+        """Whether it was paid and credited, also where that was taken back since."""
+        return self.state in (State.SUCCEEDED, State.REVERSED)
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,6 +174,25 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     automatic: bool
     save_card: bool
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """Who decided what about a top-up, and why. `action` is an RPC's name."""
+
+    actor: Actor
+    action: str
+    reason: str
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """A top-up that an operator decided about, as the audit log has it."""
+
+    name: str
+    state: str
+    amount_nanousd: int
+    credited_nanousd: int
+    payment_id: str
+    reason: str
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):

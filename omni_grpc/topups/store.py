@@ -1,4 +1,4 @@
-"""The SQL of top-ups (migrations/0019_topups.sql).
+"""The SQL of top-ups (migrations/0019_topups.sql and 0022_*.sql).
 
 Each method is one statement or one transaction. Every method raises LedgerUnavailable when the
 database is away.
@@ -16,7 +16,18 @@ from omni_grpc.core.ids import AccountId, OrgId
 from omni_grpc.core.payments import Payment
 from omni_grpc.notices import enqueue
 from omni_grpc.storage import Connection, Database
-from omni_grpc.topups.model import Begun, Method, Opened, Paid, Presented, State, Told, TopUp
+from omni_grpc.topups.model import (
+    Begun,
+    Decided,
+    Method,
+    Opened,
+    Paid,
+    Presented,
+    Said,
+    State,
+    Told,
+    TopUp,
+)
 
 _COLUMNS: Final = """
 id, org_id, account_id, method::text, state::text, automatic, amount, credited, reversed, network,
@@ -131,6 +142,32 @@ _PENDING: Final = f"""
 UPDATE top_up SET state = 'P', message = %(message)s
 WHERE id = %(id)s AND state IN ('O', 'P') AND payment_key IS NOT DISTINCT FROM %(key)s
 RETURNING {_COLUMNS}
+"""  # noqa: S608
+
+_PENDING_AFTER: Final = f"""
+SELECT {_COLUMNS} FROM top_up
+WHERE state = 'P' AND (%(account_id)s::bigint IS NULL OR account_id = %(account_id)s)
+  AND (%(after)s::uuid IS NULL OR id > %(after)s) ORDER BY id LIMIT %(limit)s
+"""  # noqa: S608
+
+# From now on nobody sends the payment or asks for it: what paid is said.
+_RESERVE: Final = f"""
+UPDATE top_up SET state = 'P', network = %(network)s, payment_id = %(payment_id)s,
+       message = %(message)s, presented = NULL, check_time = NULL
+WHERE id = %(id)s AND state IN ('P', 'F')
+  AND (network = %(network)s AND payment_id = %(payment_id)s
+       OR payment_id = '' AND NOT EXISTS (
+         SELECT FROM payment y
+          WHERE y.network = %(network)s AND y.payment_id = %(payment_id)s))
+RETURNING {_COLUMNS}
+"""  # noqa: S608
+_UNRESERVE: Final = """
+UPDATE top_up SET network = '', payment_id = '' WHERE id = %s AND state = 'P'
+"""
+_VOIDED: Final = f"""
+UPDATE top_up SET state = 'F', message = %(message)s, check_time = NULL, payment_key = NULL,
+       presented = NULL
+WHERE id = %(id)s AND state = 'P' AND payment_id = '' RETURNING {_COLUMNS}
 """  # noqa: S608
 
 # One of all servers looks at each that is due; the next look is later, should it die over this one.
@@ -267,8 +304,10 @@ class TopUpStore:
         """The one that a signed payment is for."""
         return await self._one(_OF_PAYMENT, (key,))
 
-    async def succeeded(self, top_up: TopUp, paid: Paid, message: str, told: Told) -> TopUp | None:
-        """Credited, and told; None where it was before."""
+    async def succeeded(
+        self, top_up: TopUp, paid: Paid, message: str, told: Told, said: Said | None = None
+    ) -> TopUp | None:
+        """Credited, and told; None where it was before. `said` is by whose word."""
 
         async def work(connection: Connection) -> TopUp | None:
             cursor = connection.cursor(row_factory=kwargs_row(_top_up))
@@ -283,6 +322,8 @@ class TopUpStore:
             found = await (await cursor.execute(_SUCCEEDED, values)).fetchone()
             if found is not None:
                 await _tell(connection, top_up, "top_up.succeeded", told)
+                if said is not None:
+                    await _record(connection, found, said)
             return found
 
         return await self._database.transaction(work)
@@ -298,6 +339,43 @@ class TopUpStore:
                 if top_up.automatic:
                     await connection.execute(_STOP_AUTOMATIC, (message, top_up.org_id))
                 await _tell(connection, top_up, "top_up.failed", told)
+            return found
+
+        return await self._database.transaction(work)
+
+    async def pending_after(
+        self, account_id: AccountId | None, after: UUID | None, limit: int
+    ) -> list[TopUp]:
+        """Of an account, or of all: those whose payment's fate is not known, oldest first."""
+        values = {"account_id": account_id, "after": after, "limit": limit}
+        return await self._database.fetch_all(_PENDING_AFTER, values, row=kwargs_row(_top_up))
+
+    async def reserve(self, top_up: TopUp, payment: Payment, message: str) -> TopUp | None:
+        """Says what paid for one, before it is credited.
+
+        None where the payment bought other credits, or where something else ended the top-up, or
+        was said of it.
+        """
+        values = {"id": top_up.id, "network": payment.network, "payment_id": payment.id}
+        try:
+            return await self._one(_RESERVE, values | {"message": message})
+        except UniqueViolation:
+            return None
+
+    async def unreserve(self, top_up: TopUp) -> None:
+        """Takes back what was said, since that payment bought something else."""
+        await self._database.execute(_UNRESERVE, (top_up.id,))
+
+    async def voided(self, top_up: TopUp, message: str, told: Told, said: Said) -> TopUp | None:
+        """Given up by an operator's word; None where it had ended, or is being settled."""
+
+        async def work(connection: Connection) -> TopUp | None:
+            cursor = connection.cursor(row_factory=kwargs_row(_top_up))
+            values = {"id": top_up.id, "message": message}
+            found = await (await cursor.execute(_VOIDED, values)).fetchone()
+            if found is not None:
+                await _tell(connection, top_up, "top_up.failed", told)
+                await _record(connection, found, said)
             return found
 
         return await self._database.transaction(work)
@@ -380,6 +458,20 @@ async def _make(connection: Connection, actor: Actor, draft: Draft) -> TopUp | N
         change = Change(org_id=made.org_id, action="CreateTopUp", resource=begun.name, new=begun)
         await append(connection, actor, change)
     return made
+
+
+async def _record(connection: Connection, top_up: TopUp, said: Said) -> None:
+    """Tells the audit log what was decided about a top-up."""
+    new = Decided(
+        name=await _name_of(connection, top_up),
+        state=top_up.state.name.lower(),
+        amount_nanousd=top_up.amount,
+        credited_nanousd=top_up.credited,
+        payment_id=top_up.payment_id,
+        reason=said.reason,
+    )
+    change = Change(org_id=top_up.org_id, action=said.action, resource=new.name, new=new)
+    await append(connection, said.actor, change)
 
 
 async def _name_of(connection: Connection, top_up: TopUp) -> str:

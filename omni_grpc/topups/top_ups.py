@@ -107,6 +107,14 @@ class SignedMethod(PaymentMethod, Protocol):
         """
         ...
 
+    def network_offered(self, top_up: TopUp) -> str:
+        """The network that its offer is for, as the ledger names it."""
+        ...
+
+    def may_land(self, top_up: TopUp) -> bool:
+        """Whether the payment that it holds as `presented` may still arrive."""
+        ...
+
     async def settle(self, top_up: TopUp) -> Fate:
         """Settles the payment that the top-up holds as `presented`, and says what became of it.
 
@@ -296,6 +304,22 @@ class TopUps:
             top_up = still
         return await self._ended(top_up, await way.look(top_up))
 
+    def network_of(self, top_up: TopUp) -> str:
+        """On which network a top-up's signed payment is made.
+
+        Raises:
+            FeatureUnsupported: this service takes no such payments.
+        """
+        return self._must_sign().network_offered(top_up)
+
+    def may_land(self, top_up: TopUp) -> bool:
+        """Whether the signed payment that a top-up holds may still arrive.
+
+        Raises:
+            FeatureUnsupported: this service takes no such payments.
+        """
+        return self._must_sign().may_land(top_up)
+
     async def charged(self, top_up: TopUp, reference: str) -> TopUp:
         """Remembers a charge that the processor has for one, whose name nobody here was told."""
         return await self._store.opened(top_up, Opened(reference=reference))
@@ -399,6 +423,12 @@ class TopUps:
             return await self._ended(top_up, opened)
         return await self._store.opened(top_up, opened)
 
+    def _must_sign(self) -> SignedMethod:
+        self._way(Method.X402)
+        if self._signed is None:
+            raise RuntimeError("x402 is a way to pay by what was signed")
+        return self._signed
+
     def _way(self, method: Method) -> PaymentMethod:
         way = self._methods.get(method)
         if way is None:
@@ -437,7 +467,7 @@ class TopUps:
                 done = await self._store.pending(top_up, message)
             case Refused(message=message, is_final=True):
                 done = await self._store.failed(
-                    top_up, State.FAILED, message, _told(top_up, message)
+                    top_up, State.FAILED, message, told(top_up, message)
                 )
             case Refused(message=message):
                 done = await self._store.reopened(top_up, message)
@@ -446,7 +476,7 @@ class TopUps:
                 if top_up.state is State.OPEN and self._clock.now() >= top_up.expire_time:
                     message = "Nobody paid in time."
                     done = await self._store.failed(
-                        top_up, State.EXPIRED, message, _told(top_up, message)
+                        top_up, State.EXPIRED, message, told(top_up, message)
                     )
         return done or await self._store.must_get(top_up.id)
 
@@ -463,10 +493,12 @@ class TopUps:
                 request_id=f"top-up {top_up.id}",
                 payment=paid.payment,
             )
+        except RequestIdReused:  # an operator has said by what it is paid
+            return await self._store.must_get(top_up.id)
         except AlreadyExists:
             message = "The payment had bought credits for another account before."
             log.error("payment_presented_twice", top_up=str(top_up.id), payment=paid.payment.id)
-            done = await self._store.failed(top_up, State.FAILED, message, _told(top_up, message))
+            done = await self._store.failed(top_up, State.FAILED, message, told(top_up, message))
             return done or await self._store.must_get(top_up.id)
         message = ""
         if paid.amount != top_up.amount:
@@ -474,8 +506,7 @@ class TopUps:
                 f"{usd_text(paid.amount)} USD arrived instead of {usd_text(top_up.amount)} USD, "
                 "and were credited."
             )
-        told = _told(top_up, message, paid)
-        done = await self._store.succeeded(top_up, paid, message, told)
+        done = await self._store.succeeded(top_up, paid, message, told(top_up, message, paid))
         if done is not None:
             log.info("top_up_succeeded", top_up=str(top_up.id), credited_nanousd=paid.amount)
         return done or await self._store.must_get(top_up.id)
@@ -495,7 +526,8 @@ def pending_error(top_up: TopUp) -> PaymentPending:
     )
 
 
-def _told(top_up: TopUp, message: str, paid: Paid | None = None) -> Told:
+def told(top_up: TopUp, message: str, paid: Paid | None = None) -> Told:
+    """What webhooks are told of a top-up that ended; `paid` is what was credited."""
     return Told(
         amount_nanousd=top_up.amount,
         credited_nanousd=0 if paid is None else paid.amount,

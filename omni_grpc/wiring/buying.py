@@ -11,6 +11,7 @@ from omni_grpc.storage import Database
 from omni_grpc.topups import (
     AutoStore,
     CardDesk,
+    Decisions,
     Method,
     PaymentMethod,
     TopUps,
@@ -27,6 +28,7 @@ class Buying:
     """What takes payments. `cards` is None where none are taken."""
 
     top_ups: TopUps
+    decisions: Decisions
     automatic: AutoStore
     cards: CardDesk | None
     wallets: WalletDesk | None
@@ -101,8 +103,9 @@ def buying_of(settings: Settings, database: Database, ledger: Ledger, clock: Clo
             clock=clock,
         )
     x402 = x402_of(settings, clock)
+    store = TopUpStore(database)
     top_ups = TopUps(
-        TopUpStore(database),
+        store,
         ledger,
         clock,
         methods,
@@ -112,6 +115,7 @@ def buying_of(settings: Settings, database: Database, ledger: Ledger, clock: Clo
     )
     return Buying(
         top_ups=top_ups,
+        decisions=Decisions(top_ups, store, ledger),
         automatic=automatic,
         cards=None if stripe is None else CardDesk(stripe, top_ups, automatic),
         wallets=None

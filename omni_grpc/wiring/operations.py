@@ -16,6 +16,7 @@ from omni_grpc.administration import (
     SessionOperations,
     StatementOperations,
     TeamOperations,
+    TopUpDecisionOperations,
     TopUpOperations,
     UserOperations,
     WebhookOperations,
@@ -63,6 +64,7 @@ def operations_of(parts: Parts) -> Operations:
         UserOperations(*tenants),
         ApiKeyOperations(*tenants),
         TopUpOperations(buying.top_ups, accounts, parts.identity, parts.tokens),
+        TopUpDecisionOperations(buying.decisions, accounts, parts.tokens),
         AutoTopUpOperations(buying.automatic, buying.top_ups, accounts, parts.identity),
         AuditOperations(AuditLog(AuditStore(parts.database)), access, parts.tokens),
         ProviderCredentialOperations(

@@ -308,6 +308,19 @@ ROWS: dict[str, Row] = {
         lambda scene: top_ups.ConfirmTopUpRequest(name=scene.names["top-up"], x402_payment="e30="),
         "spend", done=("FIELD_INVALID",),
     ),
+    "BillingService.ListPendingTopUps": Row(
+        lambda scene: top_ups.ListPendingTopUpsRequest(parent=scene.account), "operate"
+    ),
+    "BillingService.SettleTopUp": Row(
+        lambda scene: top_ups.SettleTopUpRequest(
+            name=scene.names["top-up"], payment_id="5" * 87, reason="r"
+        ),
+        "operate", done=("FEATURE_UNSUPPORTED", "FIELD_INVALID"),  # nobody presented a payment
+    ),
+    "BillingService.VoidTopUp": Row(
+        lambda scene: top_ups.VoidTopUpRequest(name=scene.names["top-up"], reason="r"),
+        "operate", done=("FIELD_INVALID",),  # likewise
+    ),
     "BillingService.GetAutoTopUp": Row(
         lambda scene: top_ups.GetAutoTopUpRequest(name=f"{scene.account}/autoTopUp"), "see money"
     ),

@@ -218,6 +218,18 @@ class X402Method:
         kept = Kept(signed.version, signed.payment, self._clock.now().timestamp())
         return Presented(key=signed.key, text=msgspec.json.encode(kept))
 
+    def network_offered(self, top_up: TopUp) -> str:
+        """The chain that its offer is for, as version 2 names it."""
+        wanted = Offer.read(top_up.offer).requirements(2)
+        return self._terms.caip if wanted is None else str(wanted["network"])
+
+    def may_land(self, top_up: TopUp) -> bool:
+        """Whether the chain may still take the payment that it holds."""
+        if top_up.presented is None:
+            return False
+        kept = msgspec.json.decode(top_up.presented, type=Kept)
+        return self._clock.now().timestamp() <= kept.at + LANDS_SECONDS
+
     async def settle(self, top_up: TopUp) -> Fate:
         """Verifies a payment, then settles it."""
         kept, signed, wanted = self._opened(top_up)

@@ -120,6 +120,21 @@ class BillingServiceStub:
                 request_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ConfirmTopUpRequest.SerializeToString,
                 response_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ConfirmTopUpResponse.FromString,
                 _registered_method=True)
+        self.ListPendingTopUps = channel.unary_unary(
+                '/omni.billing.v1.BillingService/ListPendingTopUps',
+                request_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ListPendingTopUpsRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ListPendingTopUpsResponse.FromString,
+                _registered_method=True)
+        self.SettleTopUp = channel.unary_unary(
+                '/omni.billing.v1.BillingService/SettleTopUp',
+                request_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.SettleTopUpRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.SettleTopUpResponse.FromString,
+                _registered_method=True)
+        self.VoidTopUp = channel.unary_unary(
+                '/omni.billing.v1.BillingService/VoidTopUp',
+                request_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.VoidTopUpRequest.SerializeToString,
+                response_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.VoidTopUpResponse.FromString,
+                _registered_method=True)
         self.GetAutoTopUp = channel.unary_unary(
                 '/omni.billing.v1.BillingService/GetAutoTopUp',
                 request_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.GetAutoTopUpRequest.SerializeToString,
@@ -281,6 +296,36 @@ class BillingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPendingTopUps(self, request, context):
+        """Lists the top-ups of which nobody knows yet whether they were paid, in the order of their
+        beginning. Scope: `admin`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SettleTopUp(self, request, context):
+        """Credits a top-up over x402 of whose payment nobody tells, by the transaction that paid it.
+        Scope: `admin`.
+
+        A top-up is credited once, and a transaction credits one: the same again returns the same
+        outcome, and another one fails with ALREADY_EXISTS. What the facilitator says later changes
+        nothing. A top-up that failed can be settled, too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VoidTopUp(self, request, context):
+        """Gives up a top-up over x402 of whose payment nobody tells: nothing was paid. Scope: `admin`.
+
+        Its fate is asked for once more before. Fails with INVALID_ARGUMENT while the payment may still
+        reach the chain.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetAutoTopUp(self, request, context):
         """Gets whether an account tops itself up by card, and how.
         """
@@ -391,6 +436,21 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.ConfirmTopUp,
                     request_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ConfirmTopUpRequest.FromString,
                     response_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ConfirmTopUpResponse.SerializeToString,
+            ),
+            'ListPendingTopUps': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPendingTopUps,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ListPendingTopUpsRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.ListPendingTopUpsResponse.SerializeToString,
+            ),
+            'SettleTopUp': grpc.unary_unary_rpc_method_handler(
+                    servicer.SettleTopUp,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.SettleTopUpRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.SettleTopUpResponse.SerializeToString,
+            ),
+            'VoidTopUp': grpc.unary_unary_rpc_method_handler(
+                    servicer.VoidTopUp,
+                    request_deserializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.VoidTopUpRequest.FromString,
+                    response_serializer=omni_dot_billing_dot_v1_dot_top__ups__pb2.VoidTopUpResponse.SerializeToString,
             ),
             'GetAutoTopUp': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAutoTopUp,
@@ -849,6 +909,87 @@ class BillingService:
             '/omni.billing.v1.BillingService/ConfirmTopUp',
             omni_dot_billing_dot_v1_dot_top__ups__pb2.ConfirmTopUpRequest.SerializeToString,
             omni_dot_billing_dot_v1_dot_top__ups__pb2.ConfirmTopUpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPendingTopUps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/ListPendingTopUps',
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.ListPendingTopUpsRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.ListPendingTopUpsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SettleTopUp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/SettleTopUp',
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.SettleTopUpRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.SettleTopUpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VoidTopUp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omni.billing.v1.BillingService/VoidTopUp',
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.VoidTopUpRequest.SerializeToString,
+            omni_dot_billing_dot_v1_dot_top__ups__pb2.VoidTopUpResponse.FromString,
             options,
             channel_credentials,
             insecure,

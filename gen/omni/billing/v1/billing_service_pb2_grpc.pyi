@@ -98,6 +98,24 @@ class BillingServiceStub:
     """Pays for a top-up by x402. A payment is credited once, however often it is presented: again, it
     gets the first answer. Fails with ABORTED, reason PAYMENT_PENDING, while nobody knows its fate.
     """
+    ListPendingTopUps: _grpc.UnaryUnaryMultiCallable[_top_ups_pb2.ListPendingTopUpsRequest, _top_ups_pb2.ListPendingTopUpsResponse]
+    """Lists the top-ups of which nobody knows yet whether they were paid, in the order of their
+    beginning. Scope: `admin`.
+    """
+    SettleTopUp: _grpc.UnaryUnaryMultiCallable[_top_ups_pb2.SettleTopUpRequest, _top_ups_pb2.SettleTopUpResponse]
+    """Credits a top-up over x402 of whose payment nobody tells, by the transaction that paid it.
+    Scope: `admin`.
+
+    A top-up is credited once, and a transaction credits one: the same again returns the same
+    outcome, and another one fails with ALREADY_EXISTS. What the facilitator says later changes
+    nothing. A top-up that failed can be settled, too.
+    """
+    VoidTopUp: _grpc.UnaryUnaryMultiCallable[_top_ups_pb2.VoidTopUpRequest, _top_ups_pb2.VoidTopUpResponse]
+    """Gives up a top-up over x402 of whose payment nobody tells: nothing was paid. Scope: `admin`.
+
+    Its fate is asked for once more before. Fails with INVALID_ARGUMENT while the payment may still
+    reach the chain.
+    """
     GetAutoTopUp: _grpc.UnaryUnaryMultiCallable[_top_ups_pb2.GetAutoTopUpRequest, _top_ups_pb2.GetAutoTopUpResponse]
     """Gets whether an account tops itself up by card, and how."""
     UpdateAutoTopUp: _grpc.UnaryUnaryMultiCallable[_top_ups_pb2.UpdateAutoTopUpRequest, _top_ups_pb2.UpdateAutoTopUpResponse]
@@ -174,6 +192,24 @@ class BillingServiceAsyncStub(BillingServiceStub):
     ConfirmTopUp: _aio.UnaryUnaryMultiCallable[_top_ups_pb2.ConfirmTopUpRequest, _top_ups_pb2.ConfirmTopUpResponse]  # type: ignore[assignment]
     """Pays for a top-up by x402. A payment is credited once, however often it is presented: again, it
     gets the first answer. Fails with ABORTED, reason PAYMENT_PENDING, while nobody knows its fate.
+    """
+    ListPendingTopUps: _aio.UnaryUnaryMultiCallable[_top_ups_pb2.ListPendingTopUpsRequest, _top_ups_pb2.ListPendingTopUpsResponse]  # type: ignore[assignment]
+    """Lists the top-ups of which nobody knows yet whether they were paid, in the order of their
+    beginning. Scope: `admin`.
+    """
+    SettleTopUp: _aio.UnaryUnaryMultiCallable[_top_ups_pb2.SettleTopUpRequest, _top_ups_pb2.SettleTopUpResponse]  # type: ignore[assignment]
+    """Credits a top-up over x402 of whose payment nobody tells, by the transaction that paid it.
+    Scope: `admin`.
+
+    A top-up is credited once, and a transaction credits one: the same again returns the same
+    outcome, and another one fails with ALREADY_EXISTS. What the facilitator says later changes
+    nothing. A top-up that failed can be settled, too.
+    """
+    VoidTopUp: _aio.UnaryUnaryMultiCallable[_top_ups_pb2.VoidTopUpRequest, _top_ups_pb2.VoidTopUpResponse]  # type: ignore[assignment]
+    """Gives up a top-up over x402 of whose payment nobody tells: nothing was paid. Scope: `admin`.
+
+    Its fate is asked for once more before. Fails with INVALID_ARGUMENT while the payment may still
+    reach the chain.
     """
     GetAutoTopUp: _aio.UnaryUnaryMultiCallable[_top_ups_pb2.GetAutoTopUpRequest, _top_ups_pb2.GetAutoTopUpResponse]  # type: ignore[assignment]
     """Gets whether an account tops itself up by card, and how."""
@@ -344,6 +380,42 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_top_ups_pb2.ConfirmTopUpResponse, _abc.Awaitable[_top_ups_pb2.ConfirmTopUpResponse]]:
         """Pays for a top-up by x402. A payment is credited once, however often it is presented: again, it
         gets the first answer. Fails with ABORTED, reason PAYMENT_PENDING, while nobody knows its fate.
+        """
+
+    @_abc_1.abstractmethod
+    def ListPendingTopUps(
+        self,
+        request: _top_ups_pb2.ListPendingTopUpsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_top_ups_pb2.ListPendingTopUpsResponse, _abc.Awaitable[_top_ups_pb2.ListPendingTopUpsResponse]]:
+        """Lists the top-ups of which nobody knows yet whether they were paid, in the order of their
+        beginning. Scope: `admin`.
+        """
+
+    @_abc_1.abstractmethod
+    def SettleTopUp(
+        self,
+        request: _top_ups_pb2.SettleTopUpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_top_ups_pb2.SettleTopUpResponse, _abc.Awaitable[_top_ups_pb2.SettleTopUpResponse]]:
+        """Credits a top-up over x402 of whose payment nobody tells, by the transaction that paid it.
+        Scope: `admin`.
+
+        A top-up is credited once, and a transaction credits one: the same again returns the same
+        outcome, and another one fails with ALREADY_EXISTS. What the facilitator says later changes
+        nothing. A top-up that failed can be settled, too.
+        """
+
+    @_abc_1.abstractmethod
+    def VoidTopUp(
+        self,
+        request: _top_ups_pb2.VoidTopUpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_top_ups_pb2.VoidTopUpResponse, _abc.Awaitable[_top_ups_pb2.VoidTopUpResponse]]:
+        """Gives up a top-up over x402 of whose payment nobody tells: nothing was paid. Scope: `admin`.
+
+        Its fate is asked for once more before. Fails with INVALID_ARGUMENT while the payment may still
+        reach the chain.
         """
 
     @_abc_1.abstractmethod

@@ -26,17 +26,17 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1domni/billing/v1/top_ups.proto\x12\x0fomni.billing.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x03\n\x05TopUp\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61mount_nanousd\x18\x02 \x01(\x03\x12,\n\x06method\x18\x03 \x01(\x0e\x32\x1c.omni.billing.v1.TopUpMethod\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.omni.billing.v1.TopUpState\x12\x18\n\x10\x63redited_nanousd\x18\x05 \x01(\x03\x12\x18\n\x10reversed_nanousd\x18\x06 \x01(\x03\x12\x0f\n\x07network\x18\x07 \x01(\t\x12\x12\n\npayment_id\x18\x08 \x01(\t\x12\r\n\x05payer\x18\t \x01(\t\x12\x14\n\x0c\x63heckout_url\x18\n \x01(\t\x12\x17\n\x0fx402_offer_json\x18\x0b \x01(\t\x12\x1a\n\x12x402_required_json\x18\x0c \x01(\t\x12\x0f\n\x07message\x18\r \x01(\t\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbd\x01\n\x12\x43reateTopUpRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x1b\n\x0e\x61mount_nanousd\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12,\n\x06method\x18\x03 \x01(\x0e\x32\x1c.omni.billing.v1.TopUpMethod\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x12\n\nreturn_url\x18\x05 \x01(\t\x12\x11\n\tsave_card\x18\x06 \x01(\x08\x42\x11\n\x0f_amount_nanousd\"=\n\x13\x43reateTopUpResponse\x12&\n\x06top_up\x18\x01 \x01(\x0b\x32\x16.omni.billing.v1.TopUp\"\x1f\n\x0fGetTopUpRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x10GetTopUpResponse\x12&\n\x06top_up\x18\x01 \x01(\x0b\x32\x16.omni.billing.v1.TopUp\"J\n\x11ListTopUpsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"V\n\x12ListTopUpsResponse\x12\'\n\x07top_ups\x18\x01 \x03(\x0b\x32\x16.omni.billing.v1.TopUp\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x13\x43onfirmTopUpRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cx402_payment\x18\x02 \x01(\t\">\n\x14\x43onfirmTopUpResponse\x12&\n\x06top_up\x18\x01 \x01(\x0b\x32\x16.omni.billing.v1.TopUp\"\x80\x02\n\tAutoTopUp\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x06\x61\x63tive\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x1e\n\x11threshold_nanousd\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x1b\n\x0e\x61mount_nanousd\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x1e\n\x11month_max_nanousd\x18\x05 \x01(\x03H\x03\x88\x01\x01\x12\x0c\n\x04\x63\x61rd\x18\x06 \x01(\t\x12\r\n\x05\x66\x61ult\x18\x07 \x01(\t\x12\x0c\n\x04\x65tag\x18\x08 \x01(\tB\t\n\x07_activeB\x14\n\x12_threshold_nanousdB\x11\n\x0f_amount_nanousdB\x14\n\x12_month_max_nanousd\"#\n\x13GetAutoTopUpRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"G\n\x14GetAutoTopUpResponse\x12/\n\x0b\x61uto_top_up\x18\x01 \x01(\x0b\x32\x1a.omni.billing.v1.AutoTopUp\"z\n\x16UpdateAutoTopUpRequest\x12/\n\x0b\x61uto_top_up\x18\x01 \x01(\x0b\x32\x1a.omni.billing.v1.AutoTopUp\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"J\n\x17UpdateAutoTopUpResponse\x12/\n\x0b\x61uto_top_up\x18\x01 \x01(\x0b\x32\x1a.omni.billing.v1.AutoTopUp*\\\n\x0bTopUpMethod\x12\x1d\n\x19TOP_UP_METHOD_UNSPECIFIED\x10\x00\x12\x16\n\x12TOP_UP_METHOD_X402\x10\x01\x12\x16\n\x12TOP_UP_METHOD_CARD\x10\x02*\xc5\x01\n\nTopUpState\x12\x1c\n\x18TOP_UP_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11TOP_UP_STATE_OPEN\x10\x01\x12\x18\n\x14TOP_UP_STATE_PENDING\x10\x02\x12\x1a\n\x16TOP_UP_STATE_SUCCEEDED\x10\x03\x12\x17\n\x13TOP_UP_STATE_FAILED\x10\x04\x12\x18\n\x14TOP_UP_STATE_EXPIRED\x10\x05\x12\x19\n\x15TOP_UP_STATE_REVERSED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1domni/billing/v1/top_ups.proto\x12\x0fomni.billing.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x03\n\x05TopUp\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61mount_nanousd\x18\x02 \x01(\x03\x12,\n\x06method\x18\x03 \x01(\x0e\x32\x1c.omni.billing.v1.TopUpMethod\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.omni.billing.v1.TopUpState\x12\x18\n\x10\x63redited_nanousd\x18\x05 \x01(\x03\x12\x18\n\x10reversed_nanousd\x18\x06 \x01(\x03\x12\x0f\n\x07network\x18\x07 \x01(\t\x12\x12\n\npayment_id\x18\x08 \x01(\t\x12\r\n\x05payer\x18\t \x01(\t\x12\x14\n\x0c\x63heckout_url\x18\n \x01(\t\x12\x17\n\x0fx402_offer_json\x18\x0b \x01(\t\x12\x1a\n\x12x402_required_json\x18\x0c \x01(\t\x12\x0f\n\x07message\x18\r \x01(\t\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbd\x01\n\x12\x43reateTopUpRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x1b\n\x0e\x61mount_nanousd\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12,\n\x06method\x18\x03 \x01(\x0e\x32\x1c.omni.billing.v1.TopUpMethod\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x12\n\nreturn_url\x18\x05 \x01(\t\x12\x11\n\tsave_card\x18\x06 \x01(\x08\x42\x11\n\x0f_amount_nanousd\"=\n\x13\x43reateTopUpResponse\x12&\n\x06top_up\x18\x01 \x01(\x0b\x32\x16.omni.billing.v1.TopUp\"\x1f\n\x0fGetTopUpRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x10GetTopUpResponse\x12&\n\x06top_up\x18\x01 \x01(\x0b\x32\x16.omni.billing.v1.TopUp\"J\n\x11ListTopUpsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"V\n\x12ListTopUpsResponse\x12\'\n\x07top_ups\x18\x01 \x03(\x0b\x32\x16.omni.billing.v1.TopUp\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x13\x43onfirmTopUpRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cx402_payment\x18\x02 \x01(\t\">\n\x14\x43onfirmTopUpResponse\x12&\n\x06top_up\x18\x01 \x01(\x0b\x32\x16.omni.billing.v1.TopUp\"Q\n\x18ListPendingTopUpsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x19ListPendingTopUpsResponse\x12\'\n\x07top_ups\x18\x01 \x03(\x0b\x32\x16.omni.billing.v1.TopUp\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"v\n\x12SettleTopUpRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\npayment_id\x18\x02 \x01(\t\x12\x1b\n\x0e\x61mount_nanousd\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\tB\x11\n\x0f_amount_nanousd\"=\n\x13SettleTopUpResponse\x12&\n\x06top_up\x18\x01 \x01(\x0b\x32\x16.omni.billing.v1.TopUp\"0\n\x10VoidTopUpRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\";\n\x11VoidTopUpResponse\x12&\n\x06top_up\x18\x01 \x01(\x0b\x32\x16.omni.billing.v1.TopUp\"\x80\x02\n\tAutoTopUp\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x06\x61\x63tive\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x1e\n\x11threshold_nanousd\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x1b\n\x0e\x61mount_nanousd\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x1e\n\x11month_max_nanousd\x18\x05 \x01(\x03H\x03\x88\x01\x01\x12\x0c\n\x04\x63\x61rd\x18\x06 \x01(\t\x12\r\n\x05\x66\x61ult\x18\x07 \x01(\t\x12\x0c\n\x04\x65tag\x18\x08 \x01(\tB\t\n\x07_activeB\x14\n\x12_threshold_nanousdB\x11\n\x0f_amount_nanousdB\x14\n\x12_month_max_nanousd\"#\n\x13GetAutoTopUpRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"G\n\x14GetAutoTopUpResponse\x12/\n\x0b\x61uto_top_up\x18\x01 \x01(\x0b\x32\x1a.omni.billing.v1.AutoTopUp\"z\n\x16UpdateAutoTopUpRequest\x12/\n\x0b\x61uto_top_up\x18\x01 \x01(\x0b\x32\x1a.omni.billing.v1.AutoTopUp\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"J\n\x17UpdateAutoTopUpResponse\x12/\n\x0b\x61uto_top_up\x18\x01 \x01(\x0b\x32\x1a.omni.billing.v1.AutoTopUp*\\\n\x0bTopUpMethod\x12\x1d\n\x19TOP_UP_METHOD_UNSPECIFIED\x10\x00\x12\x16\n\x12TOP_UP_METHOD_X402\x10\x01\x12\x16\n\x12TOP_UP_METHOD_CARD\x10\x02*\xc5\x01\n\nTopUpState\x12\x1c\n\x18TOP_UP_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11TOP_UP_STATE_OPEN\x10\x01\x12\x18\n\x14TOP_UP_STATE_PENDING\x10\x02\x12\x1a\n\x16TOP_UP_STATE_SUCCEEDED\x10\x03\x12\x17\n\x13TOP_UP_STATE_FAILED\x10\x04\x12\x18\n\x14TOP_UP_STATE_EXPIRED\x10\x05\x12\x19\n\x15TOP_UP_STATE_REVERSED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'omni.billing.v1.top_ups_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TOPUPMETHOD']._serialized_start=1753
-  _globals['_TOPUPMETHOD']._serialized_end=1845
-  _globals['_TOPUPSTATE']._serialized_start=1848
-  _globals['_TOPUPSTATE']._serialized_end=2045
+  _globals['_TOPUPMETHOD']._serialized_start=2225
+  _globals['_TOPUPMETHOD']._serialized_end=2317
+  _globals['_TOPUPSTATE']._serialized_start=2320
+  _globals['_TOPUPSTATE']._serialized_end=2517
   _globals['_TOPUP']._serialized_start=118
   _globals['_TOPUP']._serialized_end=547
   _globals['_CREATETOPUPREQUEST']._serialized_start=550
@@ -55,14 +55,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONFIRMTOPUPREQUEST']._serialized_end=1118
   _globals['_CONFIRMTOPUPRESPONSE']._serialized_start=1120
   _globals['_CONFIRMTOPUPRESPONSE']._serialized_end=1182
-  _globals['_AUTOTOPUP']._serialized_start=1185
-  _globals['_AUTOTOPUP']._serialized_end=1441
-  _globals['_GETAUTOTOPUPREQUEST']._serialized_start=1443
-  _globals['_GETAUTOTOPUPREQUEST']._serialized_end=1478
-  _globals['_GETAUTOTOPUPRESPONSE']._serialized_start=1480
-  _globals['_GETAUTOTOPUPRESPONSE']._serialized_end=1551
-  _globals['_UPDATEAUTOTOPUPREQUEST']._serialized_start=1553
-  _globals['_UPDATEAUTOTOPUPREQUEST']._serialized_end=1675
-  _globals['_UPDATEAUTOTOPUPRESPONSE']._serialized_start=1677
-  _globals['_UPDATEAUTOTOPUPRESPONSE']._serialized_end=1751
+  _globals['_LISTPENDINGTOPUPSREQUEST']._serialized_start=1184
+  _globals['_LISTPENDINGTOPUPSREQUEST']._serialized_end=1265
+  _globals['_LISTPENDINGTOPUPSRESPONSE']._serialized_start=1267
+  _globals['_LISTPENDINGTOPUPSRESPONSE']._serialized_end=1360
+  _globals['_SETTLETOPUPREQUEST']._serialized_start=1362
+  _globals['_SETTLETOPUPREQUEST']._serialized_end=1480
+  _globals['_SETTLETOPUPRESPONSE']._serialized_start=1482
+  _globals['_SETTLETOPUPRESPONSE']._serialized_end=1543
+  _globals['_VOIDTOPUPREQUEST']._serialized_start=1545
+  _globals['_VOIDTOPUPREQUEST']._serialized_end=1593
+  _globals['_VOIDTOPUPRESPONSE']._serialized_start=1595
+  _globals['_VOIDTOPUPRESPONSE']._serialized_end=1654
+  _globals['_AUTOTOPUP']._serialized_start=1657
+  _globals['_AUTOTOPUP']._serialized_end=1913
+  _globals['_GETAUTOTOPUPREQUEST']._serialized_start=1915
+  _globals['_GETAUTOTOPUPREQUEST']._serialized_end=1950
+  _globals['_GETAUTOTOPUPRESPONSE']._serialized_start=1952
+  _globals['_GETAUTOTOPUPRESPONSE']._serialized_end=2023
+  _globals['_UPDATEAUTOTOPUPREQUEST']._serialized_start=2025
+  _globals['_UPDATEAUTOTOPUPREQUEST']._serialized_end=2147
+  _globals['_UPDATEAUTOTOPUPRESPONSE']._serialized_start=2149
+  _globals['_UPDATEAUTOTOPUPRESPONSE']._serialized_end=2223
 # @@protoc_insertion_point(module_scope)

@@ -137,6 +137,56 @@ class ConfirmTopUpResponse(_message.Message):
     top_up: TopUp
     def __init__(self, top_up: _Optional[_Union[TopUp, _Mapping]] = ...) -> None: ...
 
+class ListPendingTopUpsRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListPendingTopUpsResponse(_message.Message):
+    __slots__ = ("top_ups", "next_page_token")
+    TOP_UPS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    top_ups: _containers.RepeatedCompositeFieldContainer[TopUp]
+    next_page_token: str
+    def __init__(self, top_ups: _Optional[_Iterable[_Union[TopUp, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class SettleTopUpRequest(_message.Message):
+    __slots__ = ("name", "payment_id", "amount_nanousd", "reason")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_NANOUSD_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    payment_id: str
+    amount_nanousd: int
+    reason: str
+    def __init__(self, name: _Optional[str] = ..., payment_id: _Optional[str] = ..., amount_nanousd: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class SettleTopUpResponse(_message.Message):
+    __slots__ = ("top_up",)
+    TOP_UP_FIELD_NUMBER: _ClassVar[int]
+    top_up: TopUp
+    def __init__(self, top_up: _Optional[_Union[TopUp, _Mapping]] = ...) -> None: ...
+
+class VoidTopUpRequest(_message.Message):
+    __slots__ = ("name", "reason")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    reason: str
+    def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class VoidTopUpResponse(_message.Message):
+    __slots__ = ("top_up",)
+    TOP_UP_FIELD_NUMBER: _ClassVar[int]
+    top_up: TopUp
+    def __init__(self, top_up: _Optional[_Union[TopUp, _Mapping]] = ...) -> None: ...
+
 class AutoTopUp(_message.Message):
     __slots__ = ("name", "active", "threshold_nanousd", "amount_nanousd", "month_max_nanousd", "card", "fault", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]

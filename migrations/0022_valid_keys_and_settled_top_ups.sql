@@ -2,3 +2,8 @@
 -- those that it revoked, or that ended, since.
 CREATE INDEX api_key_valid ON api_key (org_id, coalesce(expire_time, 'infinity'))
   WHERE user_id IS NULL AND revoke_time IS NULL;
+
+-- A payment that an operator names for a top-up whose fate nobody told is named for that one alone,
+-- until `payment` (0006) has it for ever.
+CREATE UNIQUE INDEX top_up_settled_by ON top_up (network, payment_id)
+  WHERE state = 'P' AND payment_id <> '';

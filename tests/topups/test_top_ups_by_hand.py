@@ -1,0 +1,273 @@
+"""Payments of which nobody tells: ended by an operator's word, credited once come what may."""
+
+import asyncio
+import json
+from datetime import timedelta
+from uuid import UUID
+
+import msgspec
+import psycopg
+import pytest
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+from typer.testing import CliRunner
+from x402_rig import (
+    TEN,
+    TEN_UNITS,
+    Shop,
+    blind,
+    facilitator,
+    org,
+    topup_url,
+    until,
+)
+
+from omni_grpc.audit import Actor, AuditFilter, AuditLog, AuditStore
+from omni_grpc.cli.app import app
+from omni_grpc.core.errors import AlreadyExists, FieldInvalid, NotFound
+from omni_grpc.core.payments import Payment
+from omni_grpc.simulator.facilitator import Accident
+from omni_grpc.topups import Decisions, State, TopUp, TopUpStore
+
+__all__ = ("blind", "facilitator", "org", "topup_url")
+pytestmark = pytest.mark.filterwarnings("ignore:Client is deprecated")
+
+OPERATOR = Actor(name="orgs/operator/apiKeys/0123456789ab")
+CHAIN = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"
+
+
+def decisions(shop: Shop) -> Decisions:
+    return Decisions(shop.top_ups, TopUpStore(shop.rooms.database), shop.rooms.ledger)
+
+
+async def settle(shop: Shop, top_up: TopUp, payment_id: str, amount: int | None = None) -> TopUp:
+    return await decisions(shop).settle(
+        OPERATOR,
+        shop.org.account_id,
+        top_up.id,
+        payment_id=payment_id,
+        amount=amount,
+        reason="seen on the chain",
+    )
+
+
+async def void(shop: Shop, top_up: TopUp) -> TopUp:
+    return await decisions(shop).void(
+        OPERATOR, shop.org.account_id, top_up.id, reason="not on the chain"
+    )
+
+
+async def silent(shop: Shop, accident: Accident = Accident.ERROR_BEFORE) -> TopUp:
+    """A top-up whose payment was presented, and of which the facilitator says nothing."""
+    top_up = await shop.begin(str(UUID(int=id(accident))))
+    text = await shop.signed(top_up)
+    for _ in range(9):
+        shop.facilitator.strike(accident)
+    pending = await shop.confirm(top_up, text)
+    assert pending.state is State.PENDING
+    return pending
+
+
+def transaction() -> str:
+    return str(Signature.new_unique())
+
+
+async def told(shop: Shop) -> list[tuple[str, str, str]]:
+    """Who said what of the shop's top-ups, and why; newest first."""
+    log = AuditLog(AuditStore(shop.rooms.database))
+    found = await log.entries(shop.org.org_id, AuditFilter(), before=None, limit=100)
+    return [
+        (one.action, one.actor, msgspec.json.decode(one.new_json or "")["reason"])
+        for one in found
+        if one.action != "CreateTopUp"
+    ]
+
+
+async def test_what_is_pending_is_listed_of_an_account_and_of_all(blind: Shop) -> None:
+    await blind.begin("open")
+    top_up = await silent(blind)
+    for account in (blind.org.account_id, None):
+        found = await decisions(blind).pending(account, None, 1_000)
+        assert top_up.id in [one.id for one in found]
+        assert {one.state for one in found} == {State.PENDING}
+    assert await decisions(blind).pending(blind.org.account_id, top_up.id, 2) == []
+
+
+async def test_a_silent_payment_is_settled_by_its_transaction_once(blind: Shop) -> None:
+    top_up, paid_by = await silent(blind), transaction()
+    done = await asyncio.gather(*(settle(blind, top_up, paid_by) for _ in range(4)))
+    assert {one.state for one in done} == {State.SUCCEEDED}
+    assert (done[0].payment_id, done[0].network, done[0].credited) == (paid_by, CHAIN, TEN)
+    assert await blind.credited() == TEN
+    assert await told(blind) == [("SettleTopUp", OPERATOR.name, "seen on the chain")]
+    with pytest.raises(AlreadyExists, match=paid_by):
+        await settle(blind, top_up, transaction())
+    assert await blind.credited() == TEN
+    assert (await blind.begin("next")).state is State.OPEN
+
+
+async def test_what_arrived_is_credited_if_the_operator_says_how_much(blind: Shop) -> None:
+    top_up = await silent(blind)
+    for wrong in (0, -1_000, 1_500):
+        with pytest.raises(FieldInvalid, match="amount_nanousd"):
+            await settle(blind, top_up, transaction(), wrong)
+    with pytest.raises(FieldInvalid, match="payment_id"):
+        await settle(blind, top_up, "0xabc")
+    done = await settle(blind, top_up, transaction(), TEN // 2)
+    assert (done.credited, await blind.credited()) == (TEN // 2, TEN // 2)
+    assert "5 USD arrived" in done.message
+
+
+async def test_nobody_asks_for_a_payment_that_is_settled_by_word(blind: Shop) -> None:
+    top_up = await silent(blind)
+    await settle(blind, top_up, transaction())
+    asked = blind.facilitator.settle_count
+    assert (await blind.look(top_up)).state is State.SUCCEEDED
+    assert blind.facilitator.settle_count == asked
+
+
+@pytest.mark.parametrize("ending", ["settled", "voided"])
+async def test_a_facilitators_late_word_doubles_nothing(blind: Shop, ending: str) -> None:
+    """It comes while its first try still waits for it, after the operator's word."""
+    blind.facilitator.strike(Accident.LATE)
+    top_up = await blind.begin()
+    waiting = asyncio.create_task(blind.confirm(top_up, await blind.signed(top_up)))
+    await until(lambda: blind.arrived() == TEN_UNITS)
+    if ending == "settled":
+        await settle(blind, top_up, transaction())
+    else:
+        blind.clock.ahead += timedelta(seconds=200)
+        for _ in range(3):
+            blind.facilitator.strike(Accident.ERROR_BEFORE)
+        assert (await void(blind, top_up)).state is State.FAILED
+    blind.facilitator.release()
+    assert (await waiting).state is State.SUCCEEDED  # a payment that came is a payment
+    assert await blind.credited() == TEN
+
+
+async def test_a_server_that_dies_while_it_settles_leaves_what_is_settled_by_the_same_word(
+    blind: Shop,
+) -> None:
+    top_up, paid_by = await silent(blind), transaction()
+    store = TopUpStore(blind.rooms.database)
+    assert await store.reserve(top_up, Payment.named(CHAIN, paid_by), "dies here")
+    for _ in range(2):  # whatever the facilitator would say now
+        assert (await blind.look(top_up)).state is State.PENDING
+    with pytest.raises(AlreadyExists, match=paid_by):
+        await settle(blind, top_up, transaction())
+    with pytest.raises(FieldInvalid, match="pending"):
+        await void(blind, top_up)
+    assert (await settle(blind, top_up, paid_by)).state is State.SUCCEEDED
+    assert await blind.credited() == TEN
+
+
+async def test_a_transaction_settles_one_top_up(blind: Shop) -> None:
+    first, second = await silent(blind), await silent(blind, Accident.NEVER)
+    paid_by = transaction()
+    done = await asyncio.gather(
+        settle(blind, first, paid_by), settle(blind, second, paid_by), return_exceptions=True
+    )
+    assert sum(isinstance(one, AlreadyExists) for one in done) == 1, done
+    assert await blind.credited() == TEN
+    left = [one for one in (await blind.now(first), await blind.now(second)) if not one.credited]
+    assert [one.state for one in left] == [State.PENDING]
+    await settle(blind, left[0], transaction())
+    assert await blind.credited() == 2 * TEN
+
+
+async def test_what_credits_were_granted_for_settles_no_top_up(blind: Shop) -> None:
+    top_up, paid_by = await silent(blind), transaction()
+    await blind.rooms.ledger.grant(
+        account_id=blind.org.account_id,
+        org_id=blind.org.org_id,
+        amount=TEN,
+        reason="by hand",
+        request_id="by hand",
+        payment=Payment.named(CHAIN, paid_by),
+    )
+    with pytest.raises(AlreadyExists, match="bought other credits"):
+        await settle(blind, top_up, paid_by)
+    assert (await blind.now(top_up)).state is State.PENDING
+    assert await blind.credited() == TEN
+
+
+async def test_a_silent_payment_is_voided_when_it_can_arrive_no_more(blind: Shop) -> None:
+    top_up = await silent(blind)
+    with pytest.raises(FieldInvalid, match="may still reach the chain"):
+        await void(blind, top_up)
+    blind.clock.ahead += timedelta(seconds=200)
+    for _ in range(2):
+        done = await void(blind, top_up)
+        assert (done.state, done.credited) == (State.FAILED, 0)
+        assert done.message == "An operator found no payment: not on the chain"
+    assert await told(blind) == [("VoidTopUp", OPERATOR.name, "not on the chain")]
+    assert await blind.top_ups.pending(blind.org.account_id) is None
+    # One that is found later is settled all the same.
+    assert (await settle(blind, top_up, transaction())).state is State.SUCCEEDED
+    assert await blind.credited() == TEN
+    with pytest.raises(FieldInvalid, match="is succeeded"):
+        await void(blind, top_up)
+
+
+async def test_a_payment_that_the_facilitator_tells_of_after_all_is_not_voided(
+    blind: Shop,
+) -> None:
+    blind.facilitator.strike(Accident.ERROR_BEFORE)
+    top_up = await blind.begin()
+    assert (await blind.confirm(top_up, await blind.signed(top_up))).state is State.PENDING
+    blind.clock.ahead += timedelta(seconds=200)
+    with pytest.raises(FieldInvalid, match="is succeeded"):
+        await void(blind, top_up)
+    assert await blind.credited() == TEN
+
+
+async def test_what_nobody_paid_for_and_what_is_not_there_is_not_settled(blind: Shop) -> None:
+    top_up = await blind.begin()
+    with pytest.raises(FieldInvalid, match="Nobody presented"):
+        await settle(blind, top_up, transaction())
+    with pytest.raises(FieldInvalid, match="is open"):
+        await void(blind, top_up)
+    gone = msgspec.structs.replace(top_up, id=UUID(int=1))
+    with pytest.raises(NotFound):
+        await settle(blind, gone, transaction())
+
+
+def test_the_commands_list_settle_and_void(topup_url: str) -> None:
+    environment = {
+        "DATABASE_URL": topup_url,
+        "OMNI_KEY_HASH_SECRET": "k" * 32,
+        "OMNI_X402_FACILITATOR_URL": "http://127.0.0.1:9",
+        "OMNI_X402_PAY_TO": str(Pubkey.new_unique()),
+        "OMNI_X402_NETWORK": "solana-devnet",
+        "COLUMNS": "300",
+    }
+
+    def run(*words: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, ["topups", *words], env=environment)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    with psycopg.connect(topup_url) as sql:
+        sql.execute(
+            "WITH new AS MATERIALIZED (SELECT nextval(pg_get_serial_sequence('org', 'id')) AS id),"
+            " o AS (INSERT INTO org (id, slug, display_name, account_id) OVERRIDING SYSTEM VALUE"
+            "  SELECT id, 'by-hand', '', ledger_open_wallet(id) FROM new RETURNING id, account_id)"
+            " INSERT INTO top_up (id, org_id, account_id, method, state, amount, request_id,"
+            "  fingerprint, offer, expire_time)"
+            " SELECT gen_random_uuid(), id, account_id, 'x', 'P', 10000000000, n::text, '', %s,"
+            "  clock_timestamp() FROM o, generate_series(1, 2) n",
+            (json.dumps({"v1": {"accepts": []}, "v2": {"accepts": [{"network": CHAIN}]}}),),
+        )
+    assert "Say whose" in run("list", code=1)
+    pending = json.loads(run("list", "--state", "pending", "--org", "by-hand", "--json"))
+    first, second = (one["name"] for one in pending)
+    assert first in run("list", "--state", "pending")
+    paid_by = transaction()
+    settled = json.loads(
+        run("settle", first, "--payment", paid_by, "--amount", "9.5", "--reason", "seen", "--json")
+    )
+    assert (settled["state"], settled["credited_nanousd"]) == ("succeeded", 9_500_000_000)
+    assert "failed" in run("void", second, "--reason", "not there")
+    assert "reason" in run("void", second, "--reason", " ", code=1)
+    assert json.loads(run("list", "--state", "pending", "--org", "by-hand", "--json")) == []
+    assert len(json.loads(run("list", "--org", "by-hand", "--json"))) == 2
