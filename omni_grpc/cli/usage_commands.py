@@ -31,7 +31,7 @@ def usage(
     bucket: Annotated[str, typer.Option(help="hour, day, month or whole.")] = "day",
     by: Annotated[
         list[str] | None,
-        typer.Option(help="Keep apart by provider, model, task or key; may be repeated."),
+        typer.Option(help="Keep apart by provider, model, task, key or team; may be repeated."),
     ] = None,
     time_zone: Annotated[
         str, typer.Option(help="Whose days and months, such as Europe/Berlin.")

@@ -15,6 +15,7 @@ from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.core.ids import AccountId, CallId
 from omni_grpc.grpc_api import billing_request as read
 from omni_grpc.grpc_api import billing_response as show
+from omni_grpc.grpc_api import usage_response
 from omni_grpc.grpc_api.interceptors import current_call
 from omni_grpc.grpc_api.usage_servicer import UsageRpcs
 from omni_grpc.identity import Permission, Principal
@@ -74,17 +75,11 @@ class BillingServicer(UsageRpcs):
         request: pb.GetUsageRecordRequest,
         context: _Context,
     ) -> pb.GetUsageRecordResponse:
-        """Reads what a call used and cost."""
+        """Reads what a call used and cost, and what is noted of it."""
         call_id = CallId(read.uuid(request.call_id, "call_id"))
         record, account = await self._accounts.usage(_caller(), call_id)
-        return pb.GetUsageRecordResponse(
-            usage_record=pb.UsageRecord(
-                call_id=str(record.call_id),
-                account=account,
-                cost_nanousd=record.cost,
-                attempts=[show.attempt(attempt) for attempt in record.attempts],
-            )
-        )
+        found = await self._usage.call(record)
+        return pb.GetUsageRecordResponse(usage_record=usage_response.record(account, found))
 
     # --- what an operator gives ---------------------------------------------------------------
     async def GrantCredits(

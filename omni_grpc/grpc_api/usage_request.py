@@ -21,6 +21,7 @@ _DIMENSIONS: Final = {
     pb.USAGE_DIMENSION_MODEL: Dimension.MODEL,
     pb.USAGE_DIMENSION_TASK: Dimension.TASK,
     pb.USAGE_DIMENSION_KEY: Dimension.KEY,
+    pb.USAGE_DIMENSION_TEAM: Dimension.TEAM,
 }
 _Ranged = pb.SummarizeUsageRequest | pb.ListUsageRecordsRequest
 

@@ -18,6 +18,7 @@ def summary(row: UsageSummary) -> pb.UsageSummary:
         model=row.model,
         task=row.task,
         key=row.key,
+        team=row.team,
         sums=sums(row.sums),
     )
 
@@ -54,7 +55,7 @@ def sums(found: UsageSums) -> pb.UsageSums:
 
 
 def record(account: str, call: ListedCall) -> pb.UsageRecord:
-    """A call of a list."""
+    """A call, with what is noted of it."""
     return pb.UsageRecord(
         call_id=str(call.record.call_id),
         account=account,

@@ -154,7 +154,7 @@ def build_app(
     bought = TopUpRoute(wallets)
     door = Door(gates, clock, observer, None if wallets is None else bought)
     model = ModelRoutes(catalog, providers, own_credentials or OwnCredentials(), speeds, clock)
-    own = BillingRoutes(ledger, accounts, tokens)
+    own = BillingRoutes(ledger, accounts, tokens, usage)
     used = UsageRoutes(usage, accounts, tokens)
     probe = ProbeRoutes(ready)
     made = ResponseRoutes(chats, gates, stored, reasoning_sealer, clock, ping_seconds=ping_seconds)

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from omni_grpc.billing import AttemptRecord, EntryKind, Ledger, LedgerEntry
+from omni_grpc.billing.usage import RoutedCall, UsageReports
 from omni_grpc.completion import Account, Accounts, Call, PageTokens, page_size
 from omni_grpc.core.errors import NotFound
 from omni_grpc.core.ids import CallId
@@ -38,10 +39,13 @@ _encode: Final = msgspec.json.Encoder().encode
 class BillingRoutes:
     """Shows the ledger to the door. Reads come from the primary database."""
 
-    def __init__(self, ledger: Ledger, accounts: Accounts, tokens: PageTokens) -> None:
+    def __init__(
+        self, ledger: Ledger, accounts: Accounts, tokens: PageTokens, usage: UsageReports
+    ) -> None:
         self._ledger = ledger
         self._accounts = accounts
         self._tokens = tokens
+        self._usage = usage
 
     async def get_balance(self, exchange: Exchange, call: Call) -> None:
         """What the account can spend, and what is set aside."""
@@ -77,7 +81,7 @@ class BillingRoutes:
         await _answer(exchange, call, body)
 
     async def get_call(self, exchange: Exchange, call: Call) -> None:
-        """What a call used and cost, also while it runs.
+        """What a call used and cost, also while it runs, and what is noted of it.
 
         Raises:
             NotFound: there was none of this id, or it is not the caller's.
@@ -88,9 +92,13 @@ class BillingRoutes:
         except ValueError:
             raise NotFound(f"There is no usage record of a call {text[:64]!r}.") from None
         record, account = await self._accounts.usage(_principal(call), call_id)
+        found = await self._usage.call(record)
         body: _JsonObject = {"id": str(record.call_id), "object": "call", "account": account}
+        body["create_time"] = found.start
+        body["key"] = found.key or None
         _add_amount(body, "cost", record.cost)
         body["attempts"] = [_attempt(attempt) for attempt in record.attempts]
+        body["call_report"] = None if found.routed is None else _call_report(found.routed)
         await _answer(exchange, call, body)
 
     async def _own(self, call: Call) -> Account:
@@ -123,6 +131,32 @@ def _transaction(account: str, entry: LedgerEntry) -> _JsonObject:
     _add_amount(found, "balance_after", entry.balance_after)
     found["reference"] = entry.reference_in(account)
     found["create_time"] = entry.create_time
+    return found
+
+
+def _call_report(routed: RoutedCall) -> _JsonObject:
+    """What is noted of a call beside the ledger; null where there is none of a thing."""
+    found: _JsonObject = {
+        "requested_model": routed.asked,
+        "task": routed.task or None,
+        "complexity": routed.complexity or None,
+        "policy": routed.policy or None,
+        "experiment": routed.experiment or None,
+        "arm": routed.arm or None,
+        "premium_model": routed.premium_model,
+        "premium_price_version": routed.premium_version,
+    }
+    _add_amount(found, "premium", routed.premium_nanousd)
+    _add_amount(found, "saved", routed.saved_nanousd)
+    found["single_model"] = routed.single_model
+    _add_amount(found, "single", routed.single_nanousd)
+    found |= {
+        "first_token_ms": routed.first_token_ms,
+        "duration_ms": routed.duration_ms,
+        "reason": routed.reason,
+        "tags": routed.tags,
+        "end_user": routed.end_user or None,
+    }
     return found
 
 

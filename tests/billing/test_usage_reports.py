@@ -387,6 +387,50 @@ async def test_who_signed_in_is_named_as_a_user(
     assert [row.key for row in rows] == [name]
 
 
+async def test_usage_is_told_by_the_teams_of_keys(
+    reports: UsageReports, sql: psycopg.Connection
+) -> None:
+    give_credits(sql)
+    sql.execute(
+        "INSERT INTO org (id, slug, display_name, account_id) OVERRIDING SYSTEM VALUE "
+        "VALUES (501, 'acme', '', 501) ON CONFLICT DO NOTHING"
+    )
+    web, ops, gone = sql.execute(
+        "INSERT INTO team (org_id, slug, display_name) "
+        "VALUES (501, 'web', ''), (501, 'ops', ''), (501, 'gone', '') RETURNING id"
+    ).fetchall()
+    keys = sql.execute(
+        "INSERT INTO api_key (org_id, team_id, prefix, secret_hash, display_name, scopes, create_by)"
+        " SELECT 501, t, lpad(n::text, 12, '0'), decode(repeat('00', 32), 'hex'), '', "
+        "        '{inference}', 'a test'"
+        "  FROM unnest(%s::bigint[]) WITH ORDINALITY x(t, n) RETURNING id",
+        [[web[0], web[0], ops[0], gone[0], None]],
+    ).fetchall()
+    sql.execute("DELETE FROM team WHERE slug = 'gone'")
+    for (key_id,) in keys:
+        call_at(sql, START, key_id=key_id)
+    roll_twice(sql)
+    call_at(sql, START, key_id=keys[2][0])  # not counted yet
+    call_at(sql, START, key_id=-9)  # a user's
+    start = START - timedelta(hours=1)
+    for size in (1, 2, 50):
+        rows, total = await ask(reports, Dimension.TEAM, start=start, size=size)
+        assert {row.team: row.sums.calls for row in rows} == {
+            "orgs/acme/teams/web": 2,
+            "orgs/acme/teams/ops": 2,
+            "": 3,
+        }
+        assert (len(rows), total.calls, {row.key for row in rows}) == (3, 7, {""})
+    rows, _ = await ask(reports, Dimension.TEAM, Dimension.KEY, start=start, size=2)
+    assert sorted((row.team, row.sums.calls) for row in rows if row.key) == [
+        ("", 1),
+        ("", 1),
+        ("orgs/acme/teams/ops", 2),
+        ("orgs/acme/teams/web", 1),
+        ("orgs/acme/teams/web", 1),
+    ]
+
+
 async def test_a_list_that_looks_at_few_rows_goes_on_where_it_stopped(
     reports: UsageReports, sql: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

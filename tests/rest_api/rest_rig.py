@@ -16,7 +16,15 @@ from uvicorn.server import ServerState
 
 from omni_grpc.administration import Operations
 from omni_grpc.billing import AttemptRecord, Balance, EntryKind, LedgerEntry, UsageRecord
-from omni_grpc.billing.usage import UsagePage, UsageQuery, UsageReports, UsageSums
+from omni_grpc.billing.usage import (
+    ListedCall,
+    RoutedCall,
+    UsagePage,
+    UsageQuery,
+    UsageReports,
+    UsageSums,
+    time_of,
+)
 from omni_grpc.catalog import Alias, CatalogSnapshot, Modality, Mode, Offer
 from omni_grpc.completion import Accounts, Call, ChatEvent, Gates, PageTokens, StoredResponses
 from omni_grpc.completion.store import StoredRow
@@ -152,6 +160,7 @@ class PaperUsage:
         self.asked: list[dict[str, Any]] = []
         self.page = UsagePage(rows=(), total=UsageSums(), next=None)
         self.following = ""
+        self.routed: dict[CallId, RoutedCall] = {}
         self.positions: list[str | None] = []
 
     async def query(self, account_id: AccountId, **asked: Any) -> UsageQuery:
@@ -165,6 +174,15 @@ class PaperUsage:
         self, zone: str, start: datetime, end: datetime
     ) -> tuple[datetime, datetime]:
         return start, end
+
+    async def call(self, record: UsageRecord) -> ListedCall:
+        return ListedCall(
+            record=record,
+            start=time_of(record.call_id),
+            key_id=KeyId(1),
+            key="0123456789ab",
+            routed=self.routed.get(record.call_id),
+        )
 
     async def summarize(
         self, query: UsageQuery, position: str | None, limit: int

@@ -8,6 +8,8 @@ import pytest
 from raw_client import RawClient, chat
 from rest_rig import ACCOUNT, OTHER_ACCOUNT, OTHER_KEY, Service
 
+from omni_grpc.billing.usage import RoutedCall
+
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
 
@@ -150,9 +152,44 @@ async def test_a_call_shows_what_it_cost_to_its_owner_alone(
     attempt = body["attempts"][0]
     assert (attempt["outcome"], attempt["held_nanousd"]) == ("answered", 900)
     assert (attempt["prompt_token_count"], attempt["reasoning_token_count"]) == (3, None)
+    assert body["call_report"] is None
     missing = [await raw.get(f"/v1/calls/{call}") for call in (other, uuid4(), "x", "%00")]
     assert {(answer.status, answer.error["code"]) for answer in missing} == {(404, "not_found")}
     assert service.endings.seen[0] == ("rest", "/v1/calls/{id}", "OK")
+
+
+async def test_a_call_tells_what_is_noted_of_it(service: Service, raw: RawClient) -> None:
+    own = service.ledger.add_usage(ACCOUNT)
+    service.usage.routed[own] = RoutedCall(
+        own, ACCOUNT, 1, "omni/auto", "sim/fast", "coding", "hard", "global/cheap", "", "",
+        "sim/best", 3, 70, None, None, -53, 123, None, 900, "OK", 1, {"team": "red"}, "",
+    )  # fmt: skip
+    body = (await raw.get(f"/v1/calls/{own}")).json
+    begun = dt.datetime.fromisoformat(body["create_time"])
+    assert abs(begun - dt.datetime.now(dt.UTC)) < dt.timedelta(minutes=1)
+    assert body["key"] == "0123456789ab"
+    assert body["call_report"] == {
+        "requested_model": "omni/auto",
+        "task": "coding",
+        "complexity": "hard",
+        "policy": "global/cheap",
+        "experiment": None,
+        "arm": None,
+        "premium_model": "sim/best",
+        "premium_price_version": 3,
+        "premium_nanousd": 70,
+        "premium_usd": "0.00000007",
+        "saved_nanousd": -53,
+        "saved_usd": "-0.000000053",
+        "single_model": None,
+        "single_nanousd": None,
+        "single_usd": None,
+        "first_token_ms": None,
+        "duration_ms": 900,
+        "reason": "OK",
+        "tags": {"team": "red"},
+        "end_user": None,
+    }
 
 
 # --- probes -----------------------------------------------------------------------------------

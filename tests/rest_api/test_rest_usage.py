@@ -19,6 +19,7 @@ ROW = UsageSummary(
     model="sim/fast",
     task="",
     key="",
+    team="",
     sums=SUMS,
 )
 

@@ -28,6 +28,7 @@ class Dimension(StrEnum):
     MODEL = "model"
     TASK = "task"
     KEY = "key"
+    TEAM = "team"
 
 
 class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,7 @@ class UsagePosition(msgspec.Struct, frozen=True, array_like=True):
     model: str
     task: str
     key_id: int
+    team_id: int = 0
 
 
 COUNTS: Final = (
@@ -131,7 +133,8 @@ class UsageSums(msgspec.Struct, frozen=True, kw_only=True):
 class UsageSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One row of a report: a bucket's sums; dimensions that were not asked for are empty.
 
-    `key` is the public prefix of the key, or the name of the user who signed in.
+    `key` is the public prefix of the key, or the name of the user who signed in. `team` is the name
+    of the key's team; empty for none, and for one that is deleted.
     """
 
     start: datetime
@@ -140,6 +143,7 @@ class UsageSummary(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     task: str
     key: str
+    team: str
     sums: UsageSums
 
 
@@ -205,7 +209,10 @@ class CallQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListedCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A call of a list: its attempts as the ledger has them, and its own row, if it has come."""
+    """A call: its attempts as the ledger has them, and its own row, if it has come.
+
+    While none of its attempts has ended, `key_id` is 0 and `key` empty.
+    """
 
     record: UsageRecord
     start: datetime

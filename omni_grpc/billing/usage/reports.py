@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from omni_grpc.billing.model import UsageRecord
 from omni_grpc.billing.usage.model import (
     Bucket,
     CallPage,
@@ -21,10 +22,10 @@ from omni_grpc.billing.usage.model import (
     UsagePosition,
     UsageQuery,
 )
-from omni_grpc.billing.usage.store import UsageStore
+from omni_grpc.billing.usage.store import UsageStore, time_of
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import FieldInvalid
-from omni_grpc.core.ids import AccountId, CallId
+from omni_grpc.core.ids import AccountId, CallId, KeyId
 
 _HOUR: Final = timedelta(hours=1)
 _DEFAULT_RANGES: Final = {
@@ -131,9 +132,14 @@ class UsageReports:
         page = await self._store.calls(query, before, limit)
         return page, str(page.next) if page.next else ""
 
-    async def call(self, account_id: AccountId, call_id: CallId) -> ListedCall | None:
-        """One call of an account; None if there is none, or nothing of it has ended."""
-        return await self._store.call(account_id, call_id)
+    async def call(self, record: UsageRecord) -> ListedCall:
+        """A call, as the ledger has it, with what is noted of it beside."""
+        found = await self._store.call(record.account_id, record.call_id)
+        if found is None:  # nothing of it has ended
+            return ListedCall(
+                record=record, start=time_of(record.call_id), key_id=KeyId(0), key="", routed=None
+            )
+        return msgspec.structs.replace(found, record=record)
 
     async def _check_zone(self, zone: str) -> None:
         if len(zone) > ZONE_CHARS_MAX or not await self._store.has_zone(zone):

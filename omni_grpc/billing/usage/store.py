@@ -1,4 +1,4 @@
-"""The SQL of usage: rows of calls in, sums and lists out. See migrations/0010_usage.sql, 0020_*.sql.
+"""The SQL of usage: rows of calls in, sums and lists out. See migrations 0010 and 0020.
 
 The account is part of every condition, so that no other tenant's usage is ever read. Every method
 raises LedgerUnavailable while the database does not answer.
@@ -7,7 +7,7 @@ raises LedgerUnavailable while the database does not answer.
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 from psycopg.rows import scalar_row, tuple_row
@@ -81,31 +81,57 @@ _USER_NAME: Final = """
 (SELECT 'orgs/' || o.slug || '/users/' || n.code FROM org_user n JOIN org o ON o.id = n.org_id
   WHERE n.id = -{key_id})
 """
-_PAGE: Final = f"""
+_ASKED: Final = """usage_sums(
+  %(wallet)s, %(start)s, %(end)s, %(bucket)s, %(zone)s, %(apart)s, %(by_task)s, %(by_key)s)"""
+_OF_KEYS: Final = f"(SELECT 0::bigint AS team_id, * FROM {_ASKED}) u"  # noqa: S608 - ours
+# Sums are kept by the key, which stays in its team for ever. A team that is deleted is none.
+_OF_TEAMS: Final = f"""(
+  SELECT coalesce(t.id, 0) AS team_id, start, model, task,
+         CASE WHEN %(with_key)s THEN key_id ELSE 0 END AS key_id,
+         {", ".join(f"sum({name})::bigint AS {name}" for name in COUNTS)}
+    FROM {_ASKED} s LEFT JOIN api_key k ON k.id = s.key_id LEFT JOIN team t ON t.id = k.team_id
+   GROUP BY 1, 2, 3, 4, 5) u
+"""  # noqa: S608 - columns of ours
+_PAGE: Final = """
 WITH a AS MATERIALIZED (
   SELECT start, CASE WHEN %(by_provider)s THEN split_part(model, '/', 1) ELSE '' END
            AS provider, CASE WHEN %(by_model)s THEN model ELSE '' END AS model, task, key_id,
-         {", ".join(COUNTS)}
-    FROM usage_sums(%(wallet)s, %(start)s, %(end)s, %(bucket)s, %(zone)s, %(apart)s, %(by_task)s,
-                    %(by_key)s)),
+         team_id, {counts}
+    FROM {of}),
 page AS (
   SELECT * FROM a
    WHERE %(after)s::timestamptz IS NULL
-      OR (start, provider, model, task, key_id) >
+      OR (start, provider, model, task, key_id, team_id) >
          (%(after)s::timestamptz, %(provider)s::text, %(model)s::text, %(task)s::text,
-          %(key_id)s::bigint)
-   ORDER BY start, provider, model, task, key_id LIMIT %(limit)s)
+          %(key_id)s::bigint, %(team_id)s::bigint)
+   ORDER BY start, provider, model, task, key_id, team_id LIMIT %(limit)s)
 SELECT p.start, CASE %(bucket)s WHEN 'whole' THEN %(end)s WHEN 'hour' THEN
          p.start + interval '1 hour' ELSE
          usage_moment(p.start AT TIME ZONE %(zone)s + ('1 ' || %(bucket)s)::interval, %(zone)s) END,
-       p.provider, p.model, p.task, p.key_id,
-       coalesce(k.prefix, {_USER_NAME.format(key_id="p.key_id")}, ''),
-       {", ".join("p." + name for name in COUNTS)}
+       p.provider, p.model, p.task, p.key_id, p.team_id, coalesce(k.prefix, {user}, ''),
+       coalesce((SELECT 'orgs/' || o.slug || '/teams/' || t.slug
+                   FROM team t JOIN org o ON o.id = t.org_id WHERE t.id = p.team_id), ''),
+       {page_counts}
   FROM page p LEFT JOIN api_key k ON k.id = p.key_id
 UNION ALL
-SELECT NULL, NULL, '', '', '', 0, '', {_SUMS} FROM a
- ORDER BY 1 NULLS LAST, 3, 4, 5, 6
-"""  # noqa: S608 - columns of ours
+SELECT NULL, NULL, '', '', '', 0, 0, '', '', {sums} FROM a
+ ORDER BY 1 NULLS LAST, 3, 4, 5, 6, 7
+"""
+
+
+def _page_of(source: LiteralString) -> LiteralString:
+    """The statement of a page of sums that come from `source`."""
+    return _PAGE.format(
+        of=source,
+        counts=", ".join(COUNTS),
+        page_counts=", ".join("p." + name for name in COUNTS),
+        user=_USER_NAME.format(key_id="p.key_id"),
+        sums=_SUMS,
+    )
+
+
+_PAGE_OF_KEYS: Final = _page_of(_OF_KEYS)
+_PAGE_OF_TEAMS: Final = _page_of(_OF_TEAMS)
 _ZONES: Final = "SELECT name FROM pg_timezone_names"
 _HOURS_AROUND: Final = """
 SELECT date_trunc('hour', %(start)s::timestamptz, %(zone)s),
@@ -220,15 +246,18 @@ class UsageStore:
             "by_provider": Dimension.PROVIDER in by,
             "by_model": Dimension.MODEL in by,
             "by_task": Dimension.TASK in by,
-            "by_key": Dimension.KEY in by,
+            "by_key": Dimension.KEY in by or Dimension.TEAM in by,
+            "with_key": Dimension.KEY in by,
             "after": None if after is None else after.start,
             "provider": after.provider if after else "",
             "model": after.model if after else "",
             "task": after.task if after else "",
             "key_id": after.key_id if after else 0,
+            "team_id": after.team_id if after else 0,
             "limit": limit + 1,
         }
-        *rows, total = await self._database.fetch_all(_PAGE, given, row=tuple_row)
+        statement = _PAGE_OF_TEAMS if Dimension.TEAM in by else _PAGE_OF_KEYS
+        *rows, total = await self._database.fetch_all(statement, given, row=tuple_row)
         more = len(rows) > limit
         return UsagePage(
             rows=tuple(
@@ -238,7 +267,8 @@ class UsageStore:
                     provider=row[2],
                     model=row[3],
                     task=row[4],
-                    key=row[6],
+                    key=row[7],
+                    team=row[8],
                     sums=_sums(row),
                 )
                 for row in rows[:limit]
@@ -340,7 +370,7 @@ def _filtered(given: CallFilter) -> dict[str, object]:
 
 
 def _position(query: UsageQuery, row: Sequence[Any]) -> UsagePosition:
-    return UsagePosition(query.start, query.end, row[0], *row[2:6])
+    return UsagePosition(query.start, query.end, row[0], *row[2:7])
 
 
 def _sums(row: Sequence[Any]) -> UsageSums:

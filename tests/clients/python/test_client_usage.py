@@ -68,7 +68,7 @@ def test_every_sum_of_the_contract_is_told():
 async def test_a_summary_that_cannot_be_is_refused_before_it_is_sent(omni, service):
     for query, error, message in (
         ({"bucket": "week"}, FieldInvalid, "none of hour, day, month, whole"),
-        ({"group_by": ["model", "team"]}, FieldInvalid, "none of provider, model, task, key"),
+        ({"group_by": ["model", "org"]}, FieldInvalid, "none of provider, model, task, key, team"),
         ({"by": "model"}, TypeError, "no option 'by'"),
         ({"end_time": MOMENT.replace(tzinfo=None)}, ValueError, "end_time needs a time zone"),
     ):

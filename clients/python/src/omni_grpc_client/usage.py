@@ -124,8 +124,8 @@ class UsageRecord:
         account: the account that paid, `accounts/{account}`.
         cost_nanousd: what it was charged in all; None while that is not known.
         attempts: each attempt, in order.
-        create_time: when it began; in lists only, as are all below.
-        key: the key that made it, by its public prefix.
+        create_time: when it began.
+        key: the key that made it, by its public prefix; empty while none of its attempts has ended.
         report: how it was routed and what it saved; None where that is not known.
     """
 

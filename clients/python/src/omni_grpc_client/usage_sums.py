@@ -13,7 +13,7 @@ from omni_grpc_client.failures import field_invalid
 from omni_grpc_client.usage import UsageRange
 
 Bucket: TypeAlias = Literal["hour", "day", "month", "whole"]
-Dimension: TypeAlias = Literal["provider", "model", "task", "key"]
+Dimension: TypeAlias = Literal["provider", "model", "task", "key", "team"]
 
 _BUCKETS: Mapping[str, pb.UsageBucket] = {
     "hour": pb.USAGE_BUCKET_HOUR,
@@ -26,6 +26,7 @@ _DIMENSIONS: Mapping[str, pb.UsageDimension] = {
     "model": pb.USAGE_DIMENSION_MODEL,
     "task": pb.USAGE_DIMENSION_TASK,
     "key": pb.USAGE_DIMENSION_KEY,
+    "team": pb.USAGE_DIMENSION_TEAM,
 }
 
 
@@ -109,10 +110,11 @@ class UsageSummary:
         start_time: when the bucket begins; the first may reach before the range, of which alone
             it tells.
         end_time: when it ends; the last may reach beyond the range.
-        provider: the provider, where sums are kept apart by it; as the three below.
+        provider: the provider, where sums are kept apart by it; as the four below.
         model: the offer, `provider/model`.
         task: the task; empty also where it is not known.
         key: the key, by its public prefix.
+        team: the key's team, `orgs/{org}/teams/{team}`; empty for none, and for a deleted one.
         sums: the sums.
     """
 
@@ -122,6 +124,7 @@ class UsageSummary:
     model: str
     task: str
     key: str
+    team: str
     sums: UsageSums
     raw: pb.UsageSummary = field(repr=False, compare=False)
 
@@ -201,6 +204,7 @@ def _summary(raw: pb.UsageSummary) -> UsageSummary:
         model=raw.model,
         task=raw.task,
         key=raw.key,
+        team=raw.team,
         sums=_sums(raw.sums),
         raw=raw,
     )

@@ -37,6 +37,7 @@ class UsageDimension(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     USAGE_DIMENSION_MODEL: _ClassVar[UsageDimension]
     USAGE_DIMENSION_TASK: _ClassVar[UsageDimension]
     USAGE_DIMENSION_KEY: _ClassVar[UsageDimension]
+    USAGE_DIMENSION_TEAM: _ClassVar[UsageDimension]
 
 class HoldState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -60,6 +61,7 @@ USAGE_DIMENSION_PROVIDER: UsageDimension
 USAGE_DIMENSION_MODEL: UsageDimension
 USAGE_DIMENSION_TASK: UsageDimension
 USAGE_DIMENSION_KEY: UsageDimension
+USAGE_DIMENSION_TEAM: UsageDimension
 HOLD_STATE_UNSPECIFIED: HoldState
 HOLD_STATE_OPEN: HoldState
 HOLD_STATE_SETTLED: HoldState
@@ -435,7 +437,7 @@ class CallReport(_message.Message):
     def __init__(self, requested_model: _Optional[str] = ..., task: _Optional[str] = ..., complexity: _Optional[str] = ..., policy: _Optional[str] = ..., experiment: _Optional[str] = ..., arm: _Optional[str] = ..., premium_model: _Optional[str] = ..., premium_price_version: _Optional[int] = ..., premium_nanousd: _Optional[int] = ..., saved_nanousd: _Optional[int] = ..., single_model: _Optional[str] = ..., single_nanousd: _Optional[int] = ..., first_token_ms: _Optional[int] = ..., duration_ms: _Optional[int] = ..., reason: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., end_user: _Optional[str] = ...) -> None: ...
 
 class UsageSummary(_message.Message):
-    __slots__ = ("start_time", "end_time", "provider", "model", "task", "key", "sums")
+    __slots__ = ("start_time", "end_time", "provider", "model", "task", "key", "sums", "team")
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
@@ -443,6 +445,7 @@ class UsageSummary(_message.Message):
     TASK_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     SUMS_FIELD_NUMBER: _ClassVar[int]
+    TEAM_FIELD_NUMBER: _ClassVar[int]
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     provider: str
@@ -450,7 +453,8 @@ class UsageSummary(_message.Message):
     task: str
     key: str
     sums: UsageSums
-    def __init__(self, start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., provider: _Optional[str] = ..., model: _Optional[str] = ..., task: _Optional[str] = ..., key: _Optional[str] = ..., sums: _Optional[_Union[UsageSums, _Mapping]] = ...) -> None: ...
+    team: str
+    def __init__(self, start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., provider: _Optional[str] = ..., model: _Optional[str] = ..., task: _Optional[str] = ..., key: _Optional[str] = ..., sums: _Optional[_Union[UsageSums, _Mapping]] = ..., team: _Optional[str] = ...) -> None: ...
 
 class UsageSums(_message.Message):
     __slots__ = ("call_count", "attempt_count", "failed_attempt_count", "cancelled_attempt_count", "estimated_attempt_count", "prompt_token_count", "cached_read_token_count", "cached_write_token_count", "prompt_audio_token_count", "completion_token_count", "reasoning_token_count", "completion_audio_token_count", "cached_write_1h_token_count", "prompt_image_token_count", "completion_image_token_count", "image_count", "second_count", "character_count", "cost_nanousd", "refunded_nanousd", "compared_call_count", "premium_nanousd", "saved_nanousd", "single_nanousd", "single_saved_nanousd")
