@@ -3,6 +3,7 @@
 | fault | its hold | another attempt | the caller sees |
 |---|---|---|---|
 | never sent, or refused (429, 5xx, our key) | voided | yes | PROVIDER_UNAVAILABLE |
+| the same of all, for the callers' own credentials | voided | yes | CREDENTIAL_REFUSED |
 | the caller's content was refused | voided | no | PROVIDER_REJECTED, the provider's words |
 | connection lost before an answer | voided | yes | PROVIDER_UNAVAILABLE |
 | the same, and the provider bills on | unresolved | yes | INTERRUPTED |
@@ -23,6 +24,7 @@ from typing import Final, Protocol
 
 from omni_grpc.billing import AttemptCharge, AttemptOutcome
 from omni_grpc.core.errors import (
+    CredentialRefused,
     Deadline,
     Interrupted,
     OmniError,
@@ -32,6 +34,7 @@ from omni_grpc.core.errors import (
 from omni_grpc.core.usage import Usage
 from omni_grpc.providers import (
     Malformed,
+    Misconfigured,
     ProviderFault,
     Rejected,
     StreamError,
@@ -144,6 +147,14 @@ def caller_error(
     elif unresolved or charged_nanousd:
         # Not UNAVAILABLE: a client would send it again, and this call is not over in the books.
         error = Interrupted(f"{_causes(faults)}. {_HELD if unresolved else _CHARGED}")
+    elif all(isinstance(fault, Misconfigured) and fault.owned_by for fault in faults):
+        # Not UNAVAILABLE: it stays so until somebody mends the credential.
+        error = CredentialRefused(
+            f"Your own credential is not taken, and nothing is charged. {_causes(faults)}. Look at "
+            f"that account at {last.provider}, and store another key in the credential; or "
+            "deactivate it, so that calls go with the service's account.",
+            metadata={"credential": last.owned_by, "provider": last.provider},
+        )
     else:
         advice = [fault.retry_after_s for fault in faults if fault.retry_after_s is not None]
         error = ProviderUnavailable(

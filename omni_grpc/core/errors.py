@@ -15,6 +15,7 @@
     ├── Busy · LedgerUnavailable                               what we cannot do now
     ├── Deadline · Interrupted
     ├── ProviderUnavailable · ProviderRejected                 what the provider said
+    ├── CredentialRefused
     ├── HoldFinal                                              what is already decided
     └── Internal
 
@@ -409,6 +410,20 @@ class ProviderRejected(OmniError):
     http_status = 400
     openai_type = "invalid_request_error"
     openai_code = "provider_rejected"
+
+
+class CredentialRefused(OmniError):
+    """The provider does not take the caller's own credential: its key, quota, region or model name.
+
+    The metadata say which `credential`, and whose: it is a name, never the secret.
+    """
+
+    reason = "CREDENTIAL_REFUSED"
+    grpc_code = "FAILED_PRECONDITION"
+    http_status = 424
+    openai_type = "invalid_request_error"
+    openai_code = "credential_refused"
+    retryable = False
 
 
 class Internal(OmniError):

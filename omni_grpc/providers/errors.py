@@ -51,7 +51,11 @@ class ProviderFault(Exception):
         retry_after_s: the provider's own advice, in seconds from now.
         provider_message: the provider's own words, where it gave any.
         code, param: the provider's own error code and the field that it names.
+        owned_by: the name of the caller's own credential that it answered to; empty for the
+            service's.
     """
+
+    owned_by = ""
 
     def __init__(
         self,
@@ -81,7 +85,7 @@ class Rejected(ProviderFault):
 
 
 class Misconfigured(ProviderFault):
-    """Our key, quota, base URL or model name is wrong there: never the caller's fault."""
+    """The key, quota, base URL or model name is wrong there: of the credential, not the request."""
 
 
 class RateLimited(ProviderFault):

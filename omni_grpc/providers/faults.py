@@ -139,7 +139,7 @@ class Faults:
             said.code = self._text(headers.get("x-amzn-errortype", "").partition(":")[0] or None)
         kind = _class_of(status, said.code)
         reason = f": {said.message}" if said.message else ""
-        return kind(
+        fault = kind(
             self._provider,
             self._sentence(f"{self._verb(kind)} ({status}){reason}"),
             dispatched=True,
@@ -149,6 +149,8 @@ class Faults:
             code=said.code,
             param=said.param,
         )
+        fault.owned_by = self._owned_by
+        return fault
 
     def _said(self, error: object) -> "_Said":
         if isinstance(error, str):

@@ -26,6 +26,7 @@ from gateway_fixtures import check_books
 from keyed_provider import KeyedProvider
 from omni.admin.v1 import admin_service_pb2_grpc as admin_grpc
 from omni.admin.v1 import provider_credentials_pb2 as pb
+from omni_grpc_client import CredentialRefused, Omni
 from typer.testing import CliRunner
 
 from omni_grpc.cli.app import app
@@ -257,7 +258,7 @@ def test_a_refused_credential_is_told_by_its_name_and_nobodys_key_takes_its_plac
     before = len(rig.provider.seen)
     for _ in range(8):  # as many as would open a breaker
         found = rig.chat(tenant)
-        assert found.status == 503
+        assert found.status == (424 if status == 401 else 503)
         assert name_of(tenant, "main") in found.error["message"]
         assert key not in found.error["message"]
     assert set(rig.provider.seen[before:]) == {key}
@@ -268,6 +269,40 @@ def test_a_refused_credential_is_told_by_its_name_and_nobodys_key_takes_its_plac
     with HttpConnection(rig.gateway, None) as http:
         metrics = http.ask("/metrics").body.decode()
     assert 'omni_breaker_open{model="sim/vision"} 1' not in metrics
+    rig.provider.refused.pop(key)
+
+
+def test_who_brought_a_credential_that_is_refused_hears_that_it_is_theirs_and_what_to_do(
+    rig: Rig,
+) -> None:
+    tenant, key = owning(rig)
+    rig.provider.refused[key] = 401
+    name = name_of(tenant, "main")
+    for stream in (False, True):
+        found = rig.chat(tenant, stream=stream)
+        assert (found.status, found.error["code"]) == (424, "credential_refused")
+        assert found.headers["x-should-retry"] == "false"
+        assert found.error["omni"] == {
+            "reason": "CREDENTIAL_REFUSED",
+            "credential": name,
+            "provider": "sim",
+        }
+        assert "Your own credential is not taken" in found.error["message"]
+        assert "store another key in the credential" in found.error["message"]
+    body = {"model": "sim/vision", "max_tokens": 9, "messages": [{"role": "user", "content": "a"}]}
+    found = rig.ask(tenant.api_key, "/v1/messages", body)
+    assert (found.status, found.json["error"]["omni"]["reason"]) == (424, "CREDENTIAL_REFUSED")
+    found = rig.ask(tenant.api_key, "/v1/embeddings", {"model": "sim/embed", "input": "a"})
+    assert (found.status, found.error["code"]) == (424, "credential_refused")
+    with (
+        Omni(rig.gateway.grpc, api_key=tenant.api_key) as omni,
+        pytest.raises(CredentialRefused) as refused,
+    ):
+        omni.chat("sim/vision", "Say something.")
+    assert (refused.value.reason, refused.value.metadata["credential"]) == (
+        "CREDENTIAL_REFUSED",
+        name,
+    )
     rig.provider.refused.pop(key)
 
 

@@ -22,6 +22,7 @@
     │   ├── CreditsExhausted                                     .needed_nanousd  .available_nanousd
     │   ├── BudgetExhausted
     │   ├── PaymentRefused
+    │   ├── CredentialRefused    the provider does not take your own key
     │   ├── NoCapableModel
     │   ├── StillNeeded          something else needs it
     │   └── HoldFinal
@@ -260,6 +261,12 @@ class CreditsExhausted(_ShortOfCredits, FailedPrecondition):
     """The account has less than the call may cost. Top up, or ask for fewer output tokens."""
 
     reason = "CREDITS_EXHAUSTED"
+
+
+class CredentialRefused(FailedPrecondition):
+    """The provider does not take the caller's own credential, which the message names."""
+
+    reason = "CREDENTIAL_REFUSED"
 
 
 class NoCapableModel(FailedPrecondition):
