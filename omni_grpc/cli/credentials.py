@@ -18,6 +18,7 @@ from omni_grpc.administration.provider_credentials import (
     CredentialChange,
     CredentialGiven,
     DeleteProviderCredential,
+    GetProviderCredential,
     ListProviderCredentials,
     UpdateProviderCredential,
 )
@@ -111,6 +112,13 @@ def run_list(place: Place, parent: str, *, as_json: bool) -> None:
     asked = ListProviderCredentials(parent=parent)
     rows = administering.rows(place, "omni-grpc credentials list", "ListProviderCredentials", asked)
     administering.show_all(rows, COLUMNS, as_json=as_json)
+
+
+def run_get(place: Place, name: str, *, as_json: bool) -> None:
+    """Shows a credential."""
+    asked = GetProviderCredential(name=name)
+    found = administering.run(place, "omni-grpc credentials get", "GetProviderCredential", asked)
+    administering.show(found, as_json=as_json)
 
 
 def run_update(place: Place, name: str, given: Given, *, new_secret: bool, as_json: bool) -> None:

@@ -74,6 +74,18 @@ def credentials_list(
         run_list(Place(config, data_dir), parent_of(org, team, env), as_json=json_)
 
 
+@credentials_app.command("get")
+def credentials_get(
+    name: Name, config: Config = None, data_dir: DataDir = None, json_: Json = False
+) -> None:
+    """Show a credential, without its secret."""
+    from omni_grpc.cli.credentials import run_get
+    from omni_grpc.cli.working import Place
+
+    with told():
+        run_get(Place(config, data_dir), name, as_json=json_)
+
+
 @credentials_app.command("update")
 def credentials_update(
     name: Name,

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from omni_grpc.administration.rate_limits import (
     CreateRateLimit,
     DeleteRateLimit,
+    GetRateLimit,
     ListRateLimits,
     RateLimitChange,
     RateLimitGiven,
@@ -52,6 +53,13 @@ def run_list(place: Place, parent: str, *, as_json: bool) -> None:
     asked = ListRateLimits(parent=parent)
     rows = administering.rows(place, "omni-grpc limits list", "ListRateLimits", asked)
     administering.show_all(rows, COLUMNS, as_json=as_json)
+
+
+def run_get(place: Place, name: str, *, as_json: bool) -> None:
+    """Shows a rate limit."""
+    asked = GetRateLimit(name=name)
+    found = administering.run(place, "omni-grpc limits get", "GetRateLimit", asked)
+    administering.show(found, as_json=as_json)
 
 
 def run_update(place: Place, name: str, given: Given, *, as_json: bool) -> None:

@@ -67,6 +67,18 @@ def limits_list(
         run_list(Place(config, data_dir), subject_of(org, team, env, key), as_json=json_)
 
 
+@limits_app.command("get")
+def limits_get(
+    name: Name, config: Config = None, data_dir: DataDir = None, json_: Json = False
+) -> None:
+    """Show a limit."""
+    from omni_grpc.cli.limits import run_get
+    from omni_grpc.cli.working import Place
+
+    with told():
+        run_get(Place(config, data_dir), name, as_json=json_)
+
+
 @limits_app.command("update")
 def limits_update(
     name: Name,

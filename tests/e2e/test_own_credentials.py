@@ -541,6 +541,10 @@ def test_commands_take_the_secret_from_standard_input_and_rotate_master_keys(rig
     assert rig.provider.seen[-1] == key
     code, said = run(rig, "credentials", "list", "--org", tenant.org)
     assert [one["name"] for one in json.loads(said)] == [name]
+    (listed,) = json.loads(said)
+    code, said = run(rig, "credentials", "get", name)
+    assert (code, json.loads(said)) == (0, listed)
+    assert key not in said
     code, said = run(rig, "credentials", "update", name, "--weight", "4", keys=MASTER)
     assert json.loads(said)["weight"] == 4
     code, said = run(rig, "credentials", "delete", name)

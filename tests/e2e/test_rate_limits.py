@@ -106,9 +106,12 @@ def test_operators_limit_by_commands(
     changed = json.loads(run("update", name, "--concurrent", "0", "--json"))
     assert (changed["requests_per_minute"], changed["concurrent_count"]) == (2, None)
     assert "--requests, --tokens" in run("update", name, code=1)
+    assert json.loads(run("get", name, "--json")) == changed
+    assert name in run("get", name)
     assert name in run("list", "--org", tenant.org)
     assert "is gone" in run("delete", name)
     assert "There is no" in run("delete", name, code=1)
+    assert "There is no" in run("get", name, code=1)
 
 
 def test_anthropic_s_client_is_told_in_its_own_words(gateway: Gateway, tenant: Tenant) -> None:
