@@ -1,8 +1,8 @@
--- --- reports --------------------------------------------------------------------------------------
--- Reports by the days of any time zone, as fast as by those of UTC. A day is that of UTC, less the
--- hours at its edges that belong to another day there, so that its other hours are never read. Where
--- a day begins within an hour, as in India, the calls of that piece of an hour are added up by
--- themselves. docs/usage.md tells more.
+-- --- reports ------------------------------------------------------------------------------------
+-- Reports by the days of any time zone. A day is that of UTC, less the hours at its edges that
+-- belong to another day there, so that its other hours are never read. Where a day begins within an
+-- hour, as in India, the calls of that piece of an hour are added up by themselves. docs/usage.md
+-- tells more.
 
 -- The first moment at which clocks in a zone show that time, or a later one where they skip it.
 CREATE FUNCTION usage_moment(p_local timestamp, p_zone text) RETURNS timestamptz
@@ -57,14 +57,14 @@ $$;
 
 -- The sums of a wallet from p_start on and before p_end, by p_bucket (hour, day, month or whole) in
 -- the time zone p_zone, with what is not counted into usage_sum yet, as of one moment. `start` is a
--- bucket's beginning. p_model: 2 keeps models apart, 1 providers, 0 neither. Hours are those of UTC.
+-- bucket's beginning; hours are those of UTC. p_model: 2 keeps models apart, 1 providers, 0 neither.
 CREATE OR REPLACE FUNCTION usage_sums(
   p_wallet bigint, p_start timestamptz, p_end timestamptz, p_bucket text, p_zone text,
   p_model integer, p_task boolean, p_key boolean)
 RETURNS SETOF usage_sum LANGUAGE sql STABLE
 SET enable_seqscan = off
--- A wallet's rows of a day lie all over the pages of that day. Read in the order of the pages, which
--- a bitmap gives, they come twice as fast from a disk; from memory it makes no difference.
+-- A wallet's rows of a day lie all over the pages of that day. Read in the order of the pages, as a
+-- bitmap has them, they come twice as fast from a disk; from memory it makes no difference.
 SET enable_indexscan = off
 SET jit = off
 AS $$
@@ -107,28 +107,27 @@ AS $$
       FROM cuts c CROSS JOIN LATERAL (
         SELECT * FROM usage_calls(p_wallet, c.hour, c.at) WHERE c.hour < c.at OFFSET 0) h),
   summed AS (  -- once for both sides
-    SELECT n, CASE WHEN p_key THEN key_id ELSE 0 END AS key_id,
-           CASE p_model WHEN 2 THEN model WHEN 1 THEN split_part(model, '/', 1) ELSE '' END AS model,
+    SELECT n, sign, CASE WHEN p_key THEN key_id ELSE 0 END AS key_id,
+           CASE p_model WHEN 2 THEN model WHEN 1 THEN split_part(model, '/', 1) ELSE '' END
+             AS model,
            CASE WHEN p_task THEN task ELSE '' END AS task,
-           sum(sign * calls)::bigint AS calls, sum(sign * attempts)::bigint AS attempts,
-           sum(sign * failed)::bigint AS failed, sum(sign * cancelled)::bigint AS cancelled,
-           sum(sign * estimated)::bigint AS estimated, sum(sign * prompt)::bigint AS prompt,
-           sum(sign * cached_read)::bigint AS cached_read,
-           sum(sign * cached_write)::bigint AS cached_write,
-           sum(sign * prompt_audio)::bigint AS prompt_audio,
-           sum(sign * completion)::bigint AS completion, sum(sign * reasoning)::bigint AS reasoning,
-           sum(sign * completion_audio)::bigint AS completion_audio,
-           sum(sign * cached_write_1h)::bigint AS cached_write_1h,
-           sum(sign * prompt_image)::bigint AS prompt_image,
-           sum(sign * completion_image)::bigint AS completion_image,
-           sum(sign * image)::bigint AS image, sum(sign * second)::bigint AS second,
-           sum(sign * character)::bigint AS character, sum(sign * cost)::bigint AS cost,
-           sum(sign * refunded)::bigint AS refunded, sum(sign * compared)::bigint AS compared,
-           sum(sign * premium)::bigint AS premium, sum(sign * saved)::bigint AS saved,
-           sum(sign * single)::bigint AS single, sum(sign * single_saved)::bigint AS single_saved
-      FROM edges GROUP BY 1, 2, 3, 4),
+           sum(calls)::bigint AS calls, sum(attempts)::bigint AS attempts,
+           sum(failed)::bigint AS failed, sum(cancelled)::bigint AS cancelled,
+           sum(estimated)::bigint AS estimated, sum(prompt)::bigint AS prompt,
+           sum(cached_read)::bigint AS cached_read, sum(cached_write)::bigint AS cached_write,
+           sum(prompt_audio)::bigint AS prompt_audio, sum(completion)::bigint AS completion,
+           sum(reasoning)::bigint AS reasoning, sum(completion_audio)::bigint AS completion_audio,
+           sum(cached_write_1h)::bigint AS cached_write_1h,
+           sum(prompt_image)::bigint AS prompt_image,
+           sum(completion_image)::bigint AS completion_image, sum(image)::bigint AS image,
+           sum(second)::bigint AS second, sum(character)::bigint AS character,
+           sum(cost)::bigint AS cost, sum(refunded)::bigint AS refunded,
+           sum(compared)::bigint AS compared, sum(premium)::bigint AS premium,
+           sum(saved)::bigint AS saved, sum(single)::bigint AS single,
+           sum(single_saved)::bigint AS single_saved
+      FROM edges GROUP BY 1, 2, 3, 4, 5),
   r AS (
-    SELECT b.start AS bucket, 1 AS sign, key_id, model, task,
+    SELECT b.start AS bucket, key_id, model, task,
            calls, attempts, failed, cancelled, estimated, prompt, cached_read, cached_write,
            prompt_audio, completion, reasoning, completion_audio, cached_write_1h, prompt_image,
            completion_image, image, second, character, cost, refunded, compared, premium, saved,
@@ -141,14 +140,18 @@ AS $$
          WHERE generation = s.generation AND wallet = p_wallet AND span = 'd'
            AND usage_sum.start = d OFFSET 0) h
     UNION ALL
-    SELECT b.start, CASE b.n WHEN e.n THEN -1 ELSE 1 END, key_id, model, task,
-           calls, attempts, failed, cancelled, estimated, prompt, cached_read, cached_write,
-           prompt_audio, completion, reasoning, completion_audio, cached_write_1h, prompt_image,
-           completion_image, image, second, character, cost, refunded, compared, premium, saved,
-           single, single_saved
+    SELECT b.start, key_id, model, task,
+           x.sign * calls, x.sign * attempts, x.sign * failed, x.sign * cancelled,
+           x.sign * estimated, x.sign * prompt, x.sign * cached_read, x.sign * cached_write,
+           x.sign * prompt_audio, x.sign * completion, x.sign * reasoning,
+           x.sign * completion_audio, x.sign * cached_write_1h, x.sign * prompt_image,
+           x.sign * completion_image, x.sign * image, x.sign * second, x.sign * character,
+           x.sign * cost, x.sign * refunded, x.sign * compared, x.sign * premium, x.sign * saved,
+           x.sign * single, x.sign * single_saved
       FROM summed e JOIN buckets b ON b.n IN (e.n - 1, e.n)
+      CROSS JOIN LATERAL (SELECT CASE b.n WHEN e.n THEN -e.sign ELSE e.sign END AS sign) x
     UNION ALL
-    SELECT h.start, 1, key_id, model, task,
+    SELECT h.start, key_id, model, task,
            calls, attempts, failed, cancelled, estimated, prompt, cached_read, cached_write,
            prompt_audio, completion, reasoning, completion_audio, cached_write_1h, prompt_image,
            completion_image, image, second, character, cost, refunded, compared, premium, saved,
@@ -159,7 +162,7 @@ AS $$
            AND p_bucket = 'hour' AND usage_sum.start >= p_start AND usage_sum.start < p_end
         OFFSET 0) h
     UNION ALL  -- what is not counted yet
-    SELECT coalesce(b.start, c.start), 1, key_id, model, task,
+    SELECT coalesce(b.start, c.start), key_id, model, task,
            calls, attempts, failed, cancelled, estimated, prompt, cached_read, cached_write,
            prompt_audio, completion, reasoning, completion_audio, cached_write_1h, prompt_image,
            completion_image, image, second, character, cost, refunded, compared, premium, saved,
@@ -173,21 +176,17 @@ AS $$
          CASE WHEN p_key THEN r.key_id ELSE 0 END,
          CASE p_model WHEN 2 THEN r.model WHEN 1 THEN split_part(r.model, '/', 1) ELSE '' END,
          CASE WHEN p_task THEN r.task ELSE '' END,
-         sum(sign * r.calls)::bigint, sum(sign * r.attempts)::bigint, sum(sign * r.failed)::bigint,
-         sum(sign * r.cancelled)::bigint, sum(sign * r.estimated)::bigint,
-         sum(sign * r.prompt)::bigint, sum(sign * r.cached_read)::bigint,
-         sum(sign * r.cached_write)::bigint, sum(sign * r.prompt_audio)::bigint,
-         sum(sign * r.completion)::bigint, sum(sign * r.reasoning)::bigint,
-         sum(sign * r.completion_audio)::bigint, sum(sign * r.cached_write_1h)::bigint,
-         sum(sign * r.prompt_image)::bigint, sum(sign * r.completion_image)::bigint,
-         sum(sign * r.image)::bigint, sum(sign * r.second)::bigint,
-         sum(sign * r.character)::bigint, sum(sign * r.cost)::bigint,
-         sum(sign * r.refunded)::bigint, sum(sign * r.compared)::bigint,
-         sum(sign * r.premium)::bigint, sum(sign * r.saved)::bigint, sum(sign * r.single)::bigint,
-         sum(sign * r.single_saved)::bigint
+         sum(r.calls)::bigint, sum(r.attempts)::bigint, sum(r.failed)::bigint,
+         sum(r.cancelled)::bigint, sum(r.estimated)::bigint, sum(r.prompt)::bigint,
+         sum(r.cached_read)::bigint, sum(r.cached_write)::bigint, sum(r.prompt_audio)::bigint,
+         sum(r.completion)::bigint, sum(r.reasoning)::bigint, sum(r.completion_audio)::bigint,
+         sum(r.cached_write_1h)::bigint, sum(r.prompt_image)::bigint,
+         sum(r.completion_image)::bigint, sum(r.image)::bigint, sum(r.second)::bigint,
+         sum(r.character)::bigint, sum(r.cost)::bigint, sum(r.refunded)::bigint,
+         sum(r.compared)::bigint, sum(r.premium)::bigint, sum(r.saved)::bigint,
+         sum(r.single)::bigint, sum(r.single_saved)::bigint
     FROM r GROUP BY 4, 5, 6, 7
-  HAVING (sum(sign * r.attempts), sum(sign * r.cost), sum(sign * r.refunded),
-          sum(sign * r.compared)) <> (0, 0, 0, 0)
+  HAVING (sum(r.attempts), sum(r.cost), sum(r.refunded), sum(r.compared)) <> (0, 0, 0, 0)
 $$;
 
 -- One probe an event, also where it is called from above.
@@ -196,7 +195,7 @@ ALTER FUNCTION usage_changes(integer, bigint, bigint, uuid, uuid, bigint) SET en
 -- It looked for rows to drop, which there hardly ever are, by reading the whole table each second.
 ALTER FUNCTION usage_sweep(integer) SET enable_seqscan = off;
 
--- --- agents' runs ---------------------------------------------------------------------------------
+-- --- agents' runs -------------------------------------------------------------------------------
 -- A step has its row before its call begins, and says when it was answered. What one costs that was
 -- not stands in its postings alone, which may come after its caller has left.
 ALTER TABLE agent_step ADD COLUMN answered boolean NOT NULL DEFAULT true;

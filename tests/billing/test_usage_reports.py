@@ -400,8 +400,8 @@ async def test_usage_is_told_by_the_teams_of_keys(
         "VALUES (501, 'web', ''), (501, 'ops', ''), (501, 'gone', '') RETURNING id"
     ).fetchall()
     keys = sql.execute(
-        "INSERT INTO api_key (org_id, team_id, prefix, secret_hash, display_name, scopes, create_by)"
-        " SELECT 501, t, lpad(n::text, 12, '0'), decode(repeat('00', 32), 'hex'), '', "
+        "INSERT INTO api_key (org_id, team_id, prefix, secret_hash, display_name, scopes,"
+        "  create_by) SELECT 501, t, lpad(n::text, 12, '0'), decode(repeat('00', 32), 'hex'), '', "
         "        '{inference}', 'a test'"
         "  FROM unnest(%s::bigint[]) WITH ORDINALITY x(t, n) RETURNING id",
         [[web[0], web[0], ops[0], gone[0], None]],
