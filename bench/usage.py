@@ -124,6 +124,7 @@ class Loaded:
         self.url = url
         self.rows = rows
         self.is_old = False
+        self._next = rows
         end = datetime.now(UTC) - timedelta(hours=1)
         self._start_ms = int((end - timedelta(days=DAYS)).timestamp() * 1000)
         self._step_ms = DAYS * 86_400_000 / rows
@@ -135,8 +136,9 @@ class Loaded:
         """
         began = time.monotonic()
         with psycopg.connect(self.url, autocommit=True) as sql:
-            self.is_old = sql.execute("SELECT FROM posting LIMIT 1").fetchone() is not None
-            if self.is_old:
+            last = sql.execute("SELECT max(entry) FROM posting").fetchone()
+            if last is not None and last[0] is not None:
+                self.is_old, self._next = True, last[0] + 1
                 return 0.0
             for low in range(0, self.rows, CHUNK_ROWS):
                 self._write(sql, low, min(low + CHUNK_ROWS, self.rows) - 1, None)
@@ -146,7 +148,7 @@ class Loaded:
     def load_later(self) -> None:
         """Some calls more, as batches of the ledger's lane write them."""
         with psycopg.connect(self.url, autocommit=True) as sql:
-            for low in range(self.rows, self.rows + LATER_ROWS, LATER_BATCH):
+            for low in range(self._next, self._next + LATER_ROWS, LATER_BATCH):
                 row = sql.execute("SELECT usage_xact() + 1").fetchone()
                 assert row is not None
                 self._write(sql, low, low + LATER_BATCH - 1, row[0])

@@ -57,7 +57,7 @@ $$;
 
 -- The sums of a wallet from p_start on and before p_end, by p_bucket (hour, day, month or whole) in
 -- the time zone p_zone, with what is not counted into usage_sum yet, as of one moment. `start` is a
--- bucket's beginning; hours are those of UTC. p_model: 2 keeps models apart, 1 providers, 0 neither.
+-- bucket's beginning; hours are UTC's. p_model: 2 keeps models apart, 1 providers, 0 neither.
 CREATE OR REPLACE FUNCTION usage_sums(
   p_wallet bigint, p_start timestamptz, p_end timestamptz, p_bucket text, p_zone text,
   p_model integer, p_task boolean, p_key boolean)
