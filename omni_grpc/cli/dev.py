@@ -47,6 +47,9 @@ ORG: Final = "demo"
 DEV: Final = Actor(name="omni-grpc dev")
 FIRST_CREDITS_NANOUSD: Final = 10 * NANO_PER_USD
 KEYS_FILE: Final = "dev.json"
+CHOSEN: Final = "omni/auto"
+"""What leaves the choice of the model to the service."""
+
 STRIPE_EVENTS_PATH: Final = "/v1/webhooks/stripe"
 
 console = Console(highlight=False, soft_wrap=True)
@@ -287,38 +290,41 @@ def _welcome(state: DevState, folder: Path, *, simulated: bool) -> None:
     console.print(f"  REST     [bold]{state.rest}/v1[/]")
     console.print(f"  API key  [bold]{state.api_key}[/]")
     console.print("\nTry it, in another terminal:\n")
-    for title, command in _commands(state, folder, "sim/demo" if simulated else "omni/auto"):
+    for title, command in _commands(state, folder, "sim/demo" if simulated else CHOSEN):
         console.print(f"[dim]# {title}[/]")
         print(command + "\n")  # noqa: T201 - to be copied: rich must not touch it
     console.print("[dim]Ctrl-C stops.[/]")
 
 
-def _commands(state: DevState, folder: Path, model: str) -> list[tuple[str, str]]:
-    """Three commands that work as printed, with what is on this machine."""
+def _commands(state: DevState, folder: Path, named: str) -> list[tuple[str, str]]:
+    """Three commands that work as printed, with what is on this machine.
+
+    Two leave the choice of the model to the service; the other one asks `named`.
+    """
     key = state.api_key
     question = "Why is the sky blue?"
     content = {"role": "user", "content": question}
     if shutil.which("grpcurl"):
         grpc_title = "gRPC, streamed, with grpcurl"
         message = {"role": "ROLE_USER", "parts": [{"text": question}]}
-        prompt = {"prompt": {"model": model, "messages": [message]}}
+        prompt = {"prompt": {"model": CHOSEN, "messages": [message]}}
         grpc = (
             f"grpcurl -plaintext -H 'authorization: Bearer {key}' -d {_quoted(prompt)} "
             f"{state.grpc} omni.router.v1.RouterService/StreamChat"
         )
     else:
         grpc_title = "gRPC, streamed, then what it cost"
-        grpc = f"{_here('omni-grpc')} chat {shlex.quote(question)} --model {model}"
+        grpc = f"{_here('omni-grpc')} chat {shlex.quote(question)} --model {CHOSEN}"
         if folder != data_folder(None):
             grpc += f" --data-dir {shlex.quote(str(folder))}"
     curl = (
         f"curl -N {state.rest}/v1/chat/completions -H 'authorization: Bearer {key}' "
         f"-H 'content-type: application/json' "
-        f"-d {_quoted({'model': model, 'stream': True, 'messages': [content]})}"
+        f"-d {_quoted({'model': named, 'stream': True, 'messages': [content]})}"
     )
     script = (
         "import openai\n"
-        f'for chunk in openai.OpenAI().chat.completions.create(model="{model}", stream=True, '
+        f'for chunk in openai.OpenAI().chat.completions.create(model="{CHOSEN}", stream=True, '
         f"messages=[{msgspec.json.encode(content).decode()}]):\n"
         '  print(chunk.choices[0].delta.content or "", end="", flush=True)\nprint()'
     )

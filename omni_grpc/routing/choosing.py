@@ -21,7 +21,7 @@ from omni_grpc.core.chat import (
 )
 from omni_grpc.core.money import usd_text
 from omni_grpc.core.task import Analysis
-from omni_grpc.routing.judging import Judge, Look
+from omni_grpc.routing.judging import Judge, Look, Predicted
 from omni_grpc.routing.lengths import Lengths, length, lengths
 from omni_grpc.routing.offer_table import Amounts, Mask, OfferTable
 from omni_grpc.routing.plan import Considered, ScorePart
@@ -53,6 +53,10 @@ ROUTED: Final[Mapping[str, Preferences]] = {
 
 SHORTLIST: Final = 8
 """Offers that are looked at for a plan's first and second choice; explanations have them all."""
+
+
+UNKNOWN_QUALITY: Final = 0.5
+"""Of every model alike where nothing is known of any."""
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -128,6 +132,8 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
     """It is predicted to be too much worse than the premium model."""
     is_plain: bool = False
     """The prompt is unlike anything known, but plain: ratings by task decided."""
+    is_blind: bool = False
+    """Nothing is known of how good any model is: all count as equally good."""
 
     def considered(self) -> Considered:
         """As explanations show it."""
@@ -146,6 +152,10 @@ class Chooser:
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
+
+    def is_blind(self, table: OfferTable) -> bool:
+        """Whether nothing is known of how good any of the models is."""
+        return self._judge.is_blind(table)
 
     def look(self, request: ChatRequest, said: Analysis | None = None) -> Look:
         """What a request is about; `said` is what somebody else found."""
@@ -191,7 +201,8 @@ class Chooser:
             growth: by row, how many times longer than its answer its output is.
             latencies: milliseconds by row, where a speed was measured.
             wish: what the terms weigh.
-            premium: the operator's premium model; None if there is none.
+            premium: the operator's premium model; None if there is none. Where nothing is known of
+                any model either, all count as equally good, so that the cheapest is the first.
             whole: also the offers of a model that others sell for less and as fast.
         """
         if not whole:
@@ -203,9 +214,12 @@ class Chooser:
         if escalates and place is not None and look.is_plain:
             premium_model = table.model_of[rows[place]]
             is_plain = bool(table.measured(look.analysis.task)[premium_model])
+        is_blind = premium is None and self._judge.is_blind(table)
         if is_plain:
             wish, escalates = PLAIN_WISH, False
             predicted = self._judge.predicted_by_ratings(look, table)
+        elif is_blind:
+            predicted = Predicted(np.full(len(table), UNKNOWN_QUALITY), np.zeros(len(table)))
         else:
             predicted = self._judge.predicted(look, table, model)
         weights = wish.terms(self._judge.quality.cost_weight(model))
@@ -223,7 +237,9 @@ class Chooser:
             doubt=predicted.doubt[rows],
             latency_ms=_latencies_of(rows, latencies) if latencies else None,
             quality_weight=table.quality_weights[rows],
-            task_match=None if wish.weights is None else table.ratings(look.analysis.task)[rows],
+            task_match=None
+            if wish.weights is None or is_blind
+            else table.ratings(look.analysis.task)[rows],
             premium=place,
         )
         order = ranking(parts, escalate_to=place if escalates else None)
@@ -239,6 +255,7 @@ class Chooser:
             latencies=latencies,
             escalated=place if escalates else None,
             is_plain=is_plain,
+            is_blind=is_blind,
         )
 
     def _typical_nanousd(self, table: OfferTable, row: int, model: str, growth: Amounts) -> float:
@@ -279,6 +296,8 @@ def reason_of(ordered: Sequence[Ranked], policy: str | None) -> str:
     other = next(part for part in second.parts if part.name == term)
     if first.is_plain and not policy:
         by = "the prompt is unlike anything that predictions rest on, but plain: ratings decide: "
+    if first.is_blind and not policy:
+        by = "nobody said how good any of the models is, so all count as equally good: "
     return (
         f"{by}{first.offer_id} (score {first.score:.3f}) before {second.offer_id} "
         f"({second.score:.3f}); {term} decides: {mine.value:.3f} against {other.value:.3f} at "
@@ -299,6 +318,7 @@ def _ranked(
     latencies: Mapping[int, float],
     escalated: int | None,
     is_plain: bool,
+    is_blind: bool,
 ) -> list[Ranked]:
     """Some places of the ranking, put into words; columns are read whole, since that is quicker."""
     named = (
@@ -338,6 +358,7 @@ def _ranked(
                 is_escalated=at == escalated,
                 is_poor=is_poor,
                 is_plain=is_plain,
+                is_blind=is_blind,
             )
         )
     return ranked

@@ -123,6 +123,13 @@ class Judge:
             table.rating_odds(look.analysis.task), difficulty, look.analysis.complexity_score
         )
 
+    def is_blind(self, table: OfferTable) -> bool:
+        """Whether nothing is known of how good any of the models is.
+
+        That the dearest is the best would then be a guess that only its seller gains by.
+        """
+        return not (table.is_rated or self._known(table))
+
     def answer_tokens(self, look: Look, table: OfferTable) -> Amounts:
         """How many tokens each row's model will probably answer with, reasoning not among them."""
         counts = np.full(len(table.models), self.quality.typical_output_tokens(look.encoded))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from omni_grpc.catalog import CatalogSnapshot, Modality, Mode, Offer, Rating
 from omni_grpc.catalog.model import NEUTRAL_QUALITY_PPM
-from omni_grpc.catalog.ratings import RATING_MAX
+from omni_grpc.catalog.ratings import ESTIMATE, RATING_MAX
 from omni_grpc.core.money import UNITS_PER_PRICE, Price, Unit
 from omni_grpc.core.task import Task
 from omni_grpc.routing.learned.ratings import odds_of_rating
@@ -84,6 +84,8 @@ class OfferTable:
         unasked_growth: how many times longer than an answer the output is, by reasoning that
             nobody asked for.
         quality_weights: what the operator multiplies a model's rating by.
+        is_rated: whether somebody said of any of the models how good it is; where nobody did, all
+            ratings are guessed from prices and ages.
     """
 
     def __init__(self, snapshot: CatalogSnapshot, providers: frozenset[str]) -> None:
@@ -120,6 +122,9 @@ class OfferTable:
         self._odds: dict[Task | None, Amounts] = {}
         self._by_rating: dict[Task | None, NDArray[np.intp]] = {}
         self._rated = snapshot.rating
+        self.is_rated = any(
+            one.source != ESTIMATE for model in self.models for one in snapshot.rated_tasks(model)
+        )
         self._tier_starts = np.array([_first_tier(price) for price in prices], dtype=np.int64)
         self._tier_start_min = int(self._tier_starts.min(initial=UNLIMITED))
         self._prices = prices

@@ -288,14 +288,19 @@ class RoutedPlanner:
         return tuple(attempts)
 
     def _premium_offer(self, table: OfferTable, context: RouteContext) -> Offer | None:
-        """What savings are counted against: the operator's premium model, else the best rated."""
+        """What savings are counted against: the operator's premium model, else the best rated.
+
+        None where nothing is known of any: to have saved the dearest's price would be no saving.
+        """
         if not self._premium_model:
-            return table.best_rated
+            return None if self._chooser.is_blind(table) else table.best_rated
         offers = self._snapshot().resolve(self._premium_model, context.scopes)
         return next((offer for offer in offers if offer.price is not None), None)
 
     def _best_single(self, look: Look, table: OfferTable, mask: Mask) -> Baseline | None:
         """The model that one would choose for the task without looking at the prompt."""
+        if self._chooser.is_blind(table):
+            return None
         row = self._chooser.best_single(look, table, mask)
         return None if row is None else _baseline(table.offers[row])
 

@@ -77,7 +77,9 @@ _TALKERS = (
     ),
     SimulatedModel(
         id="small",
-        description="a context of 8,192 tokens and 1,024 of output; text only, no tools",
+        behaviour="style=demo",
+        description="says that it is simulated, at once; a context of 8,192 tokens and 1,024 of "
+        "output; text only, no tools",
         context_tokens=8_192,
         output_tokens_max=1_024,
         tools=False,
