@@ -90,6 +90,23 @@ def test_a_piece_of_an_hour_is_added_up_as_a_whole_one_is_counted(sql: psycopg.C
     assert added_up(sql) == truth(sql)
 
 
+def test_looking_for_what_to_drop_reads_no_table(sql: psycopg.Connection) -> None:
+    """Every worker looks each second."""
+    paid_call(sql)
+    roll(sql)
+    before = _whole_reads(sql)
+    sql.execute("SELECT usage_sweep(10)")
+    assert _whole_reads(sql) == before
+
+
+def _whole_reads(sql: psycopg.Connection) -> list[tuple[object, ...]]:
+    sql.execute("SELECT pg_stat_force_next_flush()")
+    return sql.execute(
+        "SELECT relname, seq_scan FROM pg_stat_user_tables"
+        " WHERE relname IN ('usage_sum', 'usage_estimate') ORDER BY 1"
+    ).fetchall()
+
+
 def test_rows_of_before_the_migration_are_counted_too(sql: psycopg.Connection) -> None:
     hold_id = paid_call(sql)
     write_row(sql, routed(hold_id, MINE))
