@@ -1,9 +1,12 @@
-"""The SQL of automatic top-ups and of saved cards (migrations/0019_topups.sql)."""
+"""The SQL of automatic top-ups, of saved cards, and of whose turn it is to ask for news of cards.
+
+See migrations/0019_topups.sql and 0022_tenants_and_top_ups.sql.
+"""
 
 from typing import Any, Final
 
 import msgspec
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
 from omni_grpc.audit import Actor, Change, append
 from omni_grpc.core.ids import AccountId, OrgId
@@ -38,6 +41,20 @@ SELECT a.org_id, w.id AS account_id, a.amount
 FROM auto_top_up a JOIN org o ON o.id = a.org_id JOIN account w ON w.id = o.account_id
 WHERE {LOW} ORDER BY a.org_id LIMIT %s
 """  # noqa: S608 - the condition is ours
+
+
+_TAKE_TURN: Final = """
+UPDATE card_catch_up
+SET holder = %s, lease_time = clock_timestamp() + make_interval(secs => %s)
+WHERE due_time <= clock_timestamp() AND lease_time <= clock_timestamp()
+RETURNING true
+"""
+_END_TURN: Final = """
+UPDATE card_catch_up
+SET holder = '', lease_time = '-infinity',
+    due_time = clock_timestamp() + make_interval(secs => %s)
+WHERE holder = %s
+"""
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,3 +122,12 @@ class AutoStore:
     async def due(self, limit: int) -> list[Due]:
         """Accounts that are low, and have nothing under way."""
         return await self._database.fetch_all(_DUE, (limit,), row=class_row(Due))
+
+    async def take_turn(self, holder: str, lease_s: float) -> bool:
+        """Takes the next look for news of cards, if it is due and no other worker has it."""
+        found = await self._database.fetch_one(_TAKE_TURN, (holder, lease_s), row=scalar_row)
+        return found is not None
+
+    async def end_turn(self, holder: str, next_in_s: float) -> None:
+        """Says when the next look is due; nothing where the turn was lost meanwhile."""
+        await self._database.execute(_END_TURN, (next_in_s, holder))

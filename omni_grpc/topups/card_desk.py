@@ -1,6 +1,7 @@
 """What Stripe's news and low accounts set in motion: looks, reversals, automatic top-ups."""
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -14,7 +15,13 @@ if TYPE_CHECKING:  # Stripe's SDK takes 30 MB and an eighth of a second: only wh
     from omni_grpc.topups.stripe_cards import StripeCards
 
 CATCH_UP_SECONDS: Final = 900.0
-"""How often a worker asks for events that no webhook brought."""
+"""How often one worker of all asks for events that no webhook brought."""
+
+CATCH_UP_RETRY_SECONDS: Final = 60.0
+"""How soon it is tried again where the processor could not be asked."""
+
+CATCH_UP_LEASE_SECONDS: Final = 900.0
+"""How long a worker that died in the middle keeps the others from it."""
 
 LOW_SECONDS: Final = 5.0
 """How often a worker looks for accounts that are low."""
@@ -31,6 +38,7 @@ class CardDesk:
         self._cards = cards
         self._top_ups = top_ups
         self._automatic = automatic
+        self._holder = secrets.token_hex(8)
 
     async def close(self) -> None:
         """Closes the connections to Stripe."""
@@ -55,6 +63,18 @@ class CardDesk:
             except NotFound:
                 log.info("card_news_of_another_service")
 
+    async def catch_up_in_turn(self) -> bool:
+        """Catches up, if it is time and no other worker does; whether it did."""
+        if not await self._automatic.take_turn(self._holder, CATCH_UP_LEASE_SECONDS):
+            return False
+        next_in_s = CATCH_UP_RETRY_SECONDS
+        try:
+            await self.catch_up()
+            next_in_s = CATCH_UP_SECONDS
+        finally:
+            await self._automatic.end_turn(self._holder, next_in_s)
+        return True
+
     async def buy_for_low(self) -> int:
         """Tops up the accounts that are low; returns how many there were."""
         due = await self._automatic.due(LOW_AT_ONCE)
@@ -64,15 +84,11 @@ class CardDesk:
 
     async def run(self) -> None:
         """Works for ever; ends only by cancellation."""
-        loop = asyncio.get_running_loop()
-        catch_up_at = loop.time() + LOW_SECONDS
         while True:
             await asyncio.sleep(LOW_SECONDS)
             try:
                 await self.buy_for_low()
-                if loop.time() >= catch_up_at:
-                    catch_up_at = loop.time() + CATCH_UP_SECONDS
-                    await self.catch_up()
+                await self.catch_up_in_turn()
             except OmniError as error:
                 log.warning("cards_paused", reason=error.reason)
             except Exception:  # an answer of Stripe's that nobody foresaw ends no later look

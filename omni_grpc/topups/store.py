@@ -1,4 +1,4 @@
-"""The SQL of top-ups (migrations/0019_topups.sql and 0022_*.sql).
+"""The SQL of top-ups (migrations/0019_topups.sql and 0022_tenants_and_top_ups.sql).
 
 Each method is one statement or one transaction. Every method raises LedgerUnavailable when the
 database is away.

@@ -352,6 +352,44 @@ async def test_what_no_webhook_brought_is_caught_up_with(shop: Shop) -> None:
     assert await shop.balance() == TEN - 1_000_000_000
 
 
+async def test_one_worker_of_all_asks_for_the_news_of_the_last_days(shop: Shop) -> None:
+    desks = [shop.desk, *(make_shop(shop.rooms, shop.org, shop.stripe).desk for _ in range(3))]
+
+    async def turns() -> int:
+        return sum(await asyncio.gather(*(desk.catch_up_in_turn() for desk in desks)))
+
+    assert [await turns() for _ in range(3)] == [1, 0, 0]
+    database = shop.rooms.database
+    await database.execute("UPDATE card_catch_up SET due_time = clock_timestamp()")
+    top_up = await shop.begin()
+    intent = shop.stripe.pay(top_up.reference)["payment_intent"]
+    shop.stripe.refund(intent, 100)
+    assert await turns() == 1
+    assert await shop.balance() == TEN - 1_000_000_000
+    # One that died over it keeps the others from it for a time, and no longer.
+    await database.execute("UPDATE card_catch_up SET due_time = clock_timestamp()")
+    assert await shop.automatic.take_turn("dead", 60.0)
+    assert await turns() == 0
+    await database.execute("UPDATE card_catch_up SET lease_time = clock_timestamp()")
+    assert await turns() == 1
+    await shop.automatic.end_turn("dead", 0.0)  # it comes back too late
+    assert await turns() == 0
+    for desk in desks[1:]:
+        await desk.close()
+
+
+async def test_news_that_could_not_be_asked_for_are_asked_for_again_soon(shop: Shop) -> None:
+    await shop.stripe.stop()
+    with pytest.raises(ProviderUnavailable):
+        await shop.desk.catch_up_in_turn()
+    (left,) = await shop.rooms.database.fetch_all(
+        "SELECT due_time < clock_timestamp() + interval '2 minutes' AND holder = ''"
+        " AND due_time > clock_timestamp() FROM card_catch_up",
+        row=scalar_row,
+    )
+    assert left is True
+
+
 async def test_pages_that_nobody_pays_are_not_made_without_end(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
