@@ -118,7 +118,8 @@ async def _dev(
                 _save(folder, state)
                 if ready_file is not None:
                     _write_ready(ready_file, state, url_of(complete))
-                _welcome(state, folder, simulated=SIMULATOR_ID in complete.provider_base_urls)
+                named = "sim/demo" if SIMULATOR_ID in complete.provider_base_urls else CHOSEN
+                _welcome(state, commands_to_try(state, folder, named, complete.tls_cert_file))
 
             await run_workers(complete, ready)
     console.print("Stopped.")
@@ -284,23 +285,27 @@ def _step(text: str) -> None:
     console.print(f"[green]✓[/] {text}")
 
 
-def _welcome(state: DevState, folder: Path, *, simulated: bool) -> None:
+def _welcome(state: DevState, commands: list[tuple[str, str]]) -> None:
     console.print()
     console.print(f"  gRPC     [bold]{state.grpc}[/]")
     console.print(f"  REST     [bold]{state.rest}/v1[/]")
     console.print(f"  API key  [bold]{state.api_key}[/]")
     console.print("\nTry it, in another terminal:\n")
-    for title, command in _commands(state, folder, "sim/demo" if simulated else CHOSEN):
+    for title, command in commands:
         console.print(f"[dim]# {title}[/]")
         print(command + "\n")  # noqa: T201 - to be copied: rich must not touch it
     console.print("[dim]Ctrl-C stops.[/]")
 
 
-def _commands(state: DevState, folder: Path, named: str) -> list[tuple[str, str]]:
-    """Three commands that work as printed, with what is on this machine.
+def commands_to_try(
+    state: DevState, folder: Path, named: str, certificate: Path | None = None
+) -> list[tuple[str, str]]:
+    """Three commands that work as printed, with what is on this machine, and their titles.
 
-    Two leave the choice of the model to the service; the other one asks `named`.
+    Two leave the choice of the model to the service; the other one asks `named`. With a
+    `certificate` each believes that file, which nobody else may have signed.
     """
+    ca = "" if certificate is None else shlex.quote(str(certificate.absolute()))
     key = state.api_key
     question = "Why is the sky blue?"
     content = {"role": "user", "content": question}
@@ -309,7 +314,8 @@ def _commands(state: DevState, folder: Path, named: str) -> list[tuple[str, str]
         message = {"role": "ROLE_USER", "parts": [{"text": question}]}
         prompt = {"prompt": {"model": CHOSEN, "messages": [message]}}
         grpc = (
-            f"grpcurl -plaintext -H 'authorization: Bearer {key}' -d {_quoted(prompt)} "
+            f"grpcurl {f'-cacert {ca}' if ca else '-plaintext'} "
+            f"-H 'authorization: Bearer {key}' -d {_quoted(prompt)} "
             f"{state.grpc} omni.router.v1.RouterService/StreamChat"
         )
     else:
@@ -317,8 +323,11 @@ def _commands(state: DevState, folder: Path, named: str) -> list[tuple[str, str]
         grpc = f"{_here('omni-grpc')} chat {shlex.quote(question)} --model {CHOSEN}"
         if folder != data_folder(None):
             grpc += f" --data-dir {shlex.quote(str(folder))}"
+        if ca:
+            grpc += f" --ca {ca}"
     curl = (
-        f"curl -N {state.rest}/v1/chat/completions -H 'authorization: Bearer {key}' "
+        f"curl -N {f'--cacert {ca} ' if ca else ''}{state.rest}/v1/chat/completions "
+        f"-H 'authorization: Bearer {key}' "
         f"-H 'content-type: application/json' "
         f"-d {_quoted({'model': named, 'stream': True, 'messages': [content]})}"
     )
@@ -329,6 +338,7 @@ def _commands(state: DevState, folder: Path, named: str) -> list[tuple[str, str]
         '  print(chunk.choices[0].delta.content or "", end="", flush=True)\nprint()'
     )
     python = (
+        f"{f'SSL_CERT_FILE={ca} ' if ca else ''}"
         f"OPENAI_BASE_URL={state.rest}/v1 OPENAI_API_KEY={key} {_here('python')} -c "
         + shlex.quote(script)
     )
