@@ -33,17 +33,20 @@ _CONVERSATION_SCALE: Final = 1.5
 ask for, so both get less weight at one and the same penalty; tools and parts are plain facts."""
 
 _ONE: Final = np.ones(1, dtype=np.float32)
-_STRUCTURE_SCALES: Final = np.concatenate(
+_SCALES: Final = np.concatenate(
     [
+        np.full(DIMENSIONS, _ENCODED_SCALE, dtype=np.float32),
         np.full(STRUCTURE_COUNT - CONVERSATION_COUNT, _FORM_SCALE, dtype=np.float32),
         np.full(CONVERSATION_COUNT, _CONVERSATION_SCALE, dtype=np.float32),
+        _ONE,
     ]
 )
 
 
 def dense_features(view: PromptView, encoded: Numbers) -> Numbers:
     """`float32[DENSE_COUNT]` of a view and the vector of its text."""
-    return np.concatenate([encoded * _ENCODED_SCALE, structure(view) * _STRUCTURE_SCALES, _ONE])
+    features: Numbers = np.concatenate((encoded, structure(view), _ONE)) * _SCALES
+    return features
 
 
 def word_features(view: PromptView) -> Zones:

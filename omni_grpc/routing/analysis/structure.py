@@ -109,17 +109,30 @@ _MATHS_MARKS: Final = ("\\frac", "\\(", "\\[", "$", "x^", "\\sqrt", "∫", "√"
 _PICTURE_MARKS: Final = ("--ar", "4k", "8k", "photo", "style", "background", "lighting")
 _LIST_MARKS: Final = ("\n- ", "\n* ", "\n1", "\n2", "\nB", "\n(b", "\nb", "\n•")
 _AGENT_MARKS: Final = ("Action", "Observation", "Thought", "tool", "function_call", "<tool", "$ ")
-_MARKS: Final = (
-    _CODE_MARKS,
-    _ERROR_MARKS,
-    _MATHS_MARKS,
-    _PICTURE_MARKS,
-    _LIST_MARKS,
-    _AGENT_MARKS,
+
+
+def _telling(mark: str) -> int:
+    """The code of a character that a mark has and most texts have not; `_ASCII` of all beyond."""
+    rare = [char for char in mark if not (char.islower() or char == " ")]
+    return min(_ASCII, max(map(ord, rare or mark)))
+
+
+_MARKS: Final = tuple(
+    tuple((_telling(mark), mark) for mark in marks)
+    for marks in (
+        _CODE_MARKS,
+        _ERROR_MARKS,
+        _MATHS_MARKS,
+        _PICTURE_MARKS,
+        _LIST_MARKS,
+        _AGENT_MARKS,
+    )
 )
+"""Each with a character to look for first: most marks need not be searched for in most texts."""
+
 _ENDS: Final = (("?", "\uff1f", "\u061f"), (".", "\u3002"), (":", "\uff1a"))
 """A question, a sentence or an announcement ends so, in several scripts."""
-_LENGTH_STEPS: Final = np.array([12, 40, 100, 250, 600, 1_500, 5_000, 20_000], dtype=np.float32)
+_LENGTH_STEPS: Final = (12, 40, 100, 250, 600, 1_500, 5_000, 20_000)
 _FORMATS: Final = ("json_object", "json_schema")
 
 
@@ -137,30 +150,34 @@ _GROUPS: Final = _group_table()
 def structure(view: PromptView) -> Numbers:
     """The numbers of a prompt, `float32[STRUCTURE_COUNT]`."""
     text = view.user
-    kinds = _kinds(text)
+    ascii_counts, script_counts = _counts(text)
     first_line = text.find("\n")
     tail = text[-3:]
     lines = text.count("\n")
     numbers = [
+        *[float(view.user_chars > step) for step in _LENGTH_STEPS],
         lines / (8.0 + lines),
         min(first_line if first_line >= 0 else len(text), 400) / 400.0,
         float(text[:1].isupper()),
         float(text[:1].islower()),
         *[float(any(map(tail.__contains__, marks))) for marks in _ENDS],
     ]
+    has = [*(ascii_counts > 0).tolist(), not text.isascii()]
     for marks in _MARKS:
-        hits = sum(map(text.__contains__, marks))
+        hits = sum(map(text.__contains__, [mark for char, mark in marks if has[char]]))
         numbers.append(hits / (1.0 + hits))
         numbers.append(float(hits > 0))
-    steps = (view.user_chars > _LENGTH_STEPS).astype(np.float32)
-    form = np.array(numbers, dtype=np.float32)
-    return np.concatenate([kinds, steps, form, _conversation(view)])
+    numbers += _conversation(view)
+    kinds = np.concatenate((ascii_counts.astype(np.float32) @ _GROUPS, script_counts))
+    # By its square root, so that a few of a kind already tell.
+    shares = np.sqrt(kinds / np.float32(max(len(text), 1)))
+    return np.concatenate((shares, np.array(numbers, dtype=np.float32)))
 
 
-def _conversation(view: PromptView) -> Numbers:
+def _conversation(view: PromptView) -> list[float]:
     """What surrounds the words: turns, system prompt, tools, parts, form of the answer."""
     turns = view.turns
-    numbers = (
+    return [
         float(turns > 1),
         turns / (4.0 + turns),
         float(bool(view.system)),
@@ -175,14 +192,12 @@ def _conversation(view: PromptView) -> Numbers:
         float(view.images_before > 0),
         float(view.audios > 0),
         float(view.files > 0),
-        *(float(view.response_format == name) for name in _FORMATS),
-    )
-    return np.array(numbers, dtype=np.float32)
+        *[float(view.response_format == name) for name in _FORMATS],
+    ]
 
 
-def _kinds(text: str) -> Numbers:
-    """The share of each kind of character, by its square root so that a few already tell."""
-    count = max(len(text), 1)
+def _counts(text: str) -> tuple[NDArray[np.intp], Numbers]:
+    """How often a text has each ASCII character, and how often each script beyond."""
     scripts = np.zeros(len(SCRIPT_NAMES), dtype=np.float32)
     if text.isascii():
         points: NDArray[np.uint8 | np.uint32] = np.frombuffer(text.encode(), dtype=np.uint8)
@@ -195,9 +210,7 @@ def _kinds(text: str) -> Numbers:
             np.searchsorted(_STARTS, beyond, side="right") - 1, minlength=len(_SCRIPTS)
         )
         np.add.at(scripts, _SCRIPT_OF, ranges.astype(np.float32))
-    groups = ascii_counts.astype(np.float32) @ _GROUPS
-    shares: Numbers = np.sqrt(np.concatenate([groups, scripts]) / np.float32(count))
-    return shares
+    return ascii_counts, scripts
 
 
 def _named(view: PromptView) -> float:

@@ -25,6 +25,10 @@ _UNSPACED_CHARS_MAX: Final = 80
 _UNSPACED_FROM: Final = "\u0e00"
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
+_ASCII_LETTERS: Final = "".join(
+    char.lower() if char.isalpha() else " " for char in map(chr, range(128))
+)
+"""By ASCII character, its small letter; a space in the place of what is no letter."""
 
 
 def words_of(text: str) -> set[str]:
@@ -38,10 +42,10 @@ def words_of(text: str) -> set[str]:
 
 def first_words_of(text: str) -> set[str]:
     """The features of the first few words."""
-    words = _WORD.findall(text[:80].lower())
+    words = _words(text[:80])
     if words and words[0] >= _UNSPACED_FROM:
-        return _features(words[0][:8])
-    return _features(" ".join(words[:FIRST_WORDS]))
+        words = [words[0][:8]]
+    return _mixed_features(words[:FIRST_WORDS])
 
 
 def places_of(features: set[str], vocabulary: Mapping[str, int]) -> list[int]:
@@ -49,12 +53,19 @@ def places_of(features: set[str], vocabulary: Mapping[str, int]) -> list[int]:
     return sorted([vocabulary[feature] for feature in vocabulary.keys() & features])
 
 
+def _words(text: str) -> list[str]:
+    """The words of a text in small letters."""
+    if text.isascii():  # twice as quick as the expression, which says the same
+        return text.translate(_ASCII_LETTERS).split()
+    return _WORD.findall(text.lower())
+
+
 def _features(text: str) -> set[str]:
-    words = _WORD.findall(text.lower())
+    words = _words(text)
     if not text.isascii():
         return _mixed_features(words)
     found = set(words)
-    found.update([f"{before} {word}" for before, word in pairwise(words)])
+    found.update(map(" ".join, pairwise(words)))
     found.update([word[:_STEM_CHARS] + "~" for word in words if len(word) >= _STEMMED_CHARS])
     return found
 

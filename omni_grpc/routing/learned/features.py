@@ -4,6 +4,7 @@ Texts are taken down to their content first: markers of list items and code fenc
 whoever wrote the prompt, and say nothing about how hard it is. Nothing here knows any benchmark.
 """
 
+import math
 import re
 from typing import Final
 
@@ -29,7 +30,7 @@ _CLASSES: Final = (
     b"$",
     bytes(range(128, 256)),
 )
-_CLASS_SCALES: Final = np.array([10, 10, 20, 10, 20, 20, 20], dtype=np.float64)
+_CLASS_SCALES: Final = (10, 10, 20, 10, 20, 20, 20)
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -81,30 +82,30 @@ def _parts(text: str) -> tuple[str, list[str]]:
 
 
 def _form(stem: str, items: list[str]) -> Vector:
-    text = "\n".join([stem, *items])
+    text = "\n".join((stem, *items))
     count = max(len(text), 1)
     words = text.split()
     word_count = max(len(words), 1)
     lines = text.split("\n")
     numbers = _NUMBER.findall(text)
     symbols = np.bincount(np.frombuffer(text.encode(), dtype=np.uint8), minlength=256)
-    shares = (symbols @ _CLASS_OF) / count * _CLASS_SCALES
+    shares = (symbols @ _CLASS_OF) / count
     return np.array(
         [
-            *shares,
-            np.log(count) / 8,
-            np.log(word_count) / 6,
-            np.log1p(len(lines)) / 3,
+            *shares.tolist(),
+            math.log(count) / 8,
+            math.log(word_count) / 6,
+            math.log1p(len(lines)) / 3,
             len(items) / 10,
-            np.log1p(len(numbers)) / 4,
+            math.log1p(len(numbers)) / 4,
             text.count("?") / 3,
             sum(map(len, words)) / word_count / 6,
             len(set(words)) / word_count,
             float("def " in text or "return " in text),
             text.count("    ") / len(lines) / 2,
-            float(any(len(number) >= _LONG_NUMBER for number in numbers)),
+            float(max(map(len, numbers), default=0) >= _LONG_NUMBER),
             float(" not " in text or "except" in text.lower()),
-            np.log1p(max(map(len, lines))) / 7,
+            math.log1p(max(map(len, lines))) / 7,
         ],
         dtype=np.float32,
     )
@@ -115,8 +116,8 @@ _LONG_NUMBER: Final = 4
 
 def _class_table() -> NDArray[np.float64]:
     table = np.zeros((256, len(_CLASSES)))
-    for column, members in enumerate(_CLASSES):
-        table[list(members), column] = 1.0
+    for column, (members, scale) in enumerate(zip(_CLASSES, _CLASS_SCALES, strict=True)):
+        table[list(members), column] = scale
     return table
 
 
