@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Trains the routing weights that the package ships, from recorded answers.
 
-    scripts/train_router.py --data DIR [--out FILE]
-    scripts/train_router.py --data DIR --ablations
+    .venv/bin/python scripts/train_router.py --data DIR [--out FILE]
+    .venv/bin/python scripts/train_router.py --data DIR --ablations
 
 Only `pool_*_dev.jsonl` is read. The same data on the same machine give the same bytes; one thread
 of linear algebra, about half a minute.
