@@ -66,6 +66,9 @@ SET enable_seqscan = off
 -- A wallet's rows of a day lie all over the pages of that day. Read in the order of the pages, as a
 -- bitmap has them, they come twice as fast from a disk; from memory it makes no difference.
 SET enable_indexscan = off
+-- It adds up many rows to few: hashed they need no memory, sorted they went through files.
+SET enable_sort = off
+SET work_mem = '32MB'
 SET jit = off
 AS $$
   WITH s AS MATERIALIZED (SELECT generation, watermark FROM usage_state WHERE active),
