@@ -108,8 +108,9 @@ class ChatWatch(AttemptWatch):
 
     def answered(self, usage: Usage | None) -> None:
         """It was answered whole."""
-        is_left_alone = not asks_for_reasoning(self._request)
-        told = None if usage is None or not is_left_alone else usage.reasoning
+        told = None if usage is None or asks_for_reasoning(self._request) else usage.reasoning
+        if not told and not self.offer.reasoning:
+            told = None  # of a model that does not reason it says nothing
         self._answered(usage, told)
         if usage is not None:
             self._warmth.answered(self._scope, self._request, self.offer, usage)

@@ -16,7 +16,7 @@ from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.limits import OUTPUT_TOKENS_DEFAULT
 from omni_grpc.routing.offer_table import UNLIMITED, Ability, Amounts, OfferTable
 from omni_grpc.routing.reasoning import asked_growth, asks_for_reasoning, unasked_growth
-from omni_grpc.routing.speeds import SpeedMeter
+from omni_grpc.routing.speeds import Reasoned, SpeedMeter
 
 GUESS_WEIGHT: Final = 5.0
 """Calls that a guess of how far a model reasons counts as beside what calls measured."""
@@ -44,15 +44,15 @@ def lengths(
         speeds: what calls measured, by offer.
     """
     if asks_for_reasoning(request):
-        growth = np.ones(len(table))
-        for place in np.flatnonzero(table.able(Ability.REASONING)).tolist():
-            growth[place] = asked_growth(request, answers[place])
+        growth = np.where(table.able(Ability.REASONING), asked_growth(request, answers), 1.0)
     else:
         growth = table.unasked_growth.copy()
         for offer_id, meter in speeds.items():
+            if meter.reasoned is None:
+                continue
             row = table.row_of.get(offer_id)
             if row is not None:
-                growth[row] = _measured(growth[row], meter)
+                growth[row] = _measured(float(growth[row]), meter.reasoned)
     return Lengths(np.minimum(answers * growth, np.minimum(table.outputs, _most(request))), growth)
 
 
@@ -60,10 +60,10 @@ def length(offer: Offer, request: ChatRequest, answer: float, meter: SpeedMeter 
     """What `lengths` says of one offer, whether a table has it or not."""
     if not asks_for_reasoning(request):
         growth = unasked_growth(offer)
-        if meter is not None:
-            growth = _measured(growth, meter)
+        if meter is not None and meter.reasoned is not None:
+            growth = _measured(growth, meter.reasoned)
     else:
-        growth = asked_growth(request, answer) if offer.reasoning else 1.0
+        growth = float(asked_growth(request, np.array([answer]))[0]) if offer.reasoning else 1.0
     return min(answer * growth, _most(request), offer.output_tokens_max or UNLIMITED)
 
 
@@ -71,10 +71,7 @@ def _most(request: ChatRequest) -> int:
     return request.output_tokens_max or OUTPUT_TOKENS_DEFAULT
 
 
-def _measured(guess: float, meter: SpeedMeter) -> float:
+def _measured(guess: float, found: Reasoned) -> float:
     """A guess, moved by what calls measured: the more of them, the further."""
-    found = meter.reasoned
-    if found is None:
-        return guess
     guessed = GUESS_WEIGHT * (guess - 1.0)
     return 1.0 + (guessed + found.weight * found.ratio) / (GUESS_WEIGHT + found.weight)

@@ -6,10 +6,15 @@ what calls measured goes before them (`lengths`).
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from omni_grpc.catalog import Offer
 from omni_grpc.core.chat import ChatRequest
+
+Amounts: TypeAlias = NDArray[np.float64]
 
 UNASKED_GROWTH: Final = 4.0
 """Where a model reasons as it does by itself.
@@ -46,12 +51,14 @@ def asks_for_reasoning(request: ChatRequest) -> bool:
     return request.reasoning_effort is not None or request.reasoning_budget is not None
 
 
-def asked_growth(request: ChatRequest, answer: float) -> float:
-    """What the effort or the budget of a request makes of an answer of so many tokens.
+def asked_growth(request: ChatRequest, answers: Amounts) -> Amounts:
+    """What the effort or the budget of a request makes of answers of so many tokens.
 
     Of both the budget is the exacter one: a bound of what would be reasoned without it.
     """
     if request.reasoning_budget is not None:
-        reasoned = min(request.reasoning_budget, answer * (UNASKED_GROWTH - 1.0))
-        return 1.0 + reasoned / max(answer, 1.0)
-    return GROWTH_OF_EFFORT.get(request.reasoning_effort or "", UNASKED_GROWTH)
+        reasoned = np.minimum(request.reasoning_budget, answers * (UNASKED_GROWTH - 1.0))
+        growth: Amounts = 1.0 + reasoned / np.maximum(answers, 1.0)
+        return growth
+    growth_of_all = GROWTH_OF_EFFORT.get(request.reasoning_effort or "", UNASKED_GROWTH)
+    return np.full(answers.shape, growth_of_all)

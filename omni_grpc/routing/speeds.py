@@ -116,7 +116,7 @@ class _Mean:
 class SpeedMeter:
     """The measured speed of one offer."""
 
-    __slots__ = ("_answer", "_clock", "_first", "_reasoning", "_since", "_token")
+    __slots__ = ("_answer", "_clock", "_first", "_reasoning", "_since", "_token", "reasoned")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -125,6 +125,9 @@ class SpeedMeter:
         self._token = _Mean()
         self._answer = _Mean()
         self._reasoning = _Mean()
+        self.reasoned: Reasoned | None = None
+        """How much is reasoned here, as far as calls told: made when they do, since each choice
+        asks for it; None where none did."""
 
     def add(
         self,
@@ -153,6 +156,7 @@ class SpeedMeter:
         if reasoning_tokens is not None:
             self._answer.add(max(0, output_tokens - reasoning_tokens), keep)
             self._reasoning.add(reasoning_tokens, keep)
+            self._reason()
 
     @property
     def speed(self) -> Speed | None:
@@ -162,14 +166,6 @@ class SpeedMeter:
             return None
         token_ms = self._token.value if self._token.weight else None
         return Speed(self._first.value, token_ms, weight)
-
-    @property
-    def reasoned(self) -> Reasoned | None:
-        """How much is reasoned here, as far as calls told; None where none did."""
-        weight = self._answer.weight
-        if not weight:
-            return None
-        return Reasoned(self._reasoning.value / max(1.0, self._answer.value), weight)
 
     @property
     def measured(self) -> Measured | None:
@@ -233,3 +229,8 @@ class SpeedMeter:
         if shared.answer_weight:
             self._answer.learn(shared.answer_tokens, shared.answer_weight)
             self._reasoning.learn(shared.reasoning_tokens, shared.answer_weight)
+            self._reason()
+
+    def _reason(self) -> None:
+        ratio = self._reasoning.value / max(1.0, self._answer.value)
+        self.reasoned = Reasoned(ratio, self._answer.weight)
