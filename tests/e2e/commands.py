@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gateway import KEY_HASH_SECRET, Gateway
+from nursed import run
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,9 @@ class Command:
 
 def command(gateway: Gateway, *words: str | Path, **settings: str) -> Command:
     """Runs it on the gateway's database, with further settings by their variables."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "omni_grpc", *map(str, words)],
-        env={
+    ended = run(
+        *map(str, words),
+        environment={
             "PATH": os.environ["PATH"],
             "HOME": str(gateway.folder),
             "COLUMNS": "250",
@@ -37,10 +36,7 @@ def command(gateway: Gateway, *words: str | Path, **settings: str) -> Command:
             "OMNI_PROVIDER_SIM_BASE_URL": gateway.simulator_url,
         }
         | settings,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        folder=Path.cwd(),
     )
     assert "Traceback" not in ended.stderr, ended.stderr
     return Command(ended.returncode, ended.stdout, ended.stderr)

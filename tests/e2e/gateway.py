@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -20,6 +19,7 @@ from typing import Any, Self, TypeVar
 import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from nursed import Process, start
 from omni_grpc_client import Omni
 
 from omni_grpc.simulator import CallRecord, Simulator
@@ -116,7 +116,7 @@ class Gateway:
     environment: dict[str, str] = field(default_factory=dict)
     grpc: str = ""
     rest: str = ""
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts it and waits until it listens.
@@ -125,16 +125,13 @@ class Gateway:
             AssertionError: it did not come up; the message is its log.
         """
         ready = self.folder / f"ready-{uuid.uuid4().hex}.json"
-        log = self.log_path.open("ab")
-        self.process = subprocess.Popen(
-            [
-                sys.executable, "-m", "omni_grpc", "serve",
-                "--grpc-addr", self.grpc or "127.0.0.1:0",
-                "--rest-addr", self.rest.removeprefix("http://") or "127.0.0.1:0",
-                "--workers", str(self.workers),
-                "--ready-file", str(ready),
-            ],
-            env=os.environ
+        self.process = start(
+            "serve",
+            *("--grpc-addr", self.grpc or "127.0.0.1:0"),
+            *("--rest-addr", self.rest.removeprefix("http://") or "127.0.0.1:0"),
+            *("--workers", str(self.workers)),
+            *("--ready-file", str(ready)),
+            environment=os.environ
             | {
                 "DATABASE_URL": self.database_url,
                 "OMNI_KEY_HASH_SECRET": KEY_HASH_SECRET,
@@ -145,11 +142,11 @@ class Gateway:
                 "OMNI_CATALOG_SOURCES": "packages=packages.yaml",  # not the network
             }
             | self.environment,
-            stdout=log,
-            stderr=log,
-            cwd=self.folder,
-        )  # fmt: skip
-        log.close()
+            folder=self.folder,
+            out=self.log_path,
+            err=self.log_path,
+            by_exec=self.workers > 1,
+        )
         until = time.monotonic() + START_SECONDS_MAX
         while not ready.exists():
             assert self.process.poll() is None, f"serve ended: {self.log()}"

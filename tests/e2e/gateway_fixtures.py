@@ -2,14 +2,13 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from gateway import KEY_HASH_SECRET, Gateway, SimulatorThread, Tenant, running
+from nursed import run
 
 from omni_grpc.audit import AuditLog, AuditStore
 from omni_grpc.billing.invariants import check
@@ -121,14 +120,10 @@ def every_gateway(
 
 def migrated(gateway: Gateway) -> None:
     """The catalog knows the models of the operator's own file."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "omni_grpc", "migrate"],
-        env=os.environ | {"DATABASE_URL": gateway.database_url},
-        cwd=gateway.folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+    ended = run(
+        "migrate",
+        environment=os.environ | {"DATABASE_URL": gateway.database_url},
+        folder=gateway.folder,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
 

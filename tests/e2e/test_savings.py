@@ -3,8 +3,6 @@
 import asyncio
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -27,6 +25,7 @@ from gateway import (
 )
 from gateway_fixtures import check_books
 from google.protobuf.timestamp_pb2 import Timestamp
+from nursed import run
 from omni.billing.v1 import billing_service_pb2 as pb
 from omni.billing.v1 import billing_service_pb2_grpc as pb_grpc
 from omni.router.v1 import router_service_pb2 as router
@@ -338,19 +337,15 @@ def test_the_command_shows_what_the_api_says(compared: Gateway, caller: Tenant) 
     reported(compared, caller)
 
     def command(*words: str) -> str:
-        ended = subprocess.run(
-            [sys.executable, "-m", "omni_grpc", "usage", *words],
-            env=os.environ
+        ended = run(
+            *("usage", *words),
+            environment=os.environ
             | {
                 "DATABASE_URL": compared.database_url,
                 "OMNI_KEY_HASH_SECRET": KEY_HASH_SECRET,
                 "COLUMNS": "160",
             },
-            cwd=compared.folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+            folder=compared.folder,
         )
         assert ended.returncode == (1 if "lost" in words else 0), ended.stdout + ended.stderr
         return ended.stdout + ended.stderr

@@ -24,7 +24,7 @@ class NurseryError(Exception):
 
 
 class Nursery:
-    """This side of a nursery process; see nursery.py."""
+    """This side of a nursery process; see e2e/nursery.py."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -36,7 +36,7 @@ class Nursery:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",  # the folder of that file is no place to import from
-                str(Path(__file__).with_name("nursery.py")),
+                str(Path(__file__).parents[2] / "e2e" / "nursery.py"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -158,13 +158,14 @@ class Server:
         if self.code is not None:
             told["PYTHONPATH"] = str(self.code)
         answer = await self.nursery.ask(
-            "serve",
+            "run",
             # What must be there before the first import needs a new interpreter.
             exec=self.workers > 1 or "PYTHONPATH" in told,
             arguments=arguments,
-            environment=told,
+            environment=dict(os.environ) | told,
             folder=str(self.folder),
-            log=str(self.log_path),
+            out=str(self.log_path),
+            err=str(self.log_path),
         )
         pid = int(answer["pid"])
         until = time.monotonic() + START_SECONDS_MAX
