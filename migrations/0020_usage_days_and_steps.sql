@@ -144,15 +144,16 @@ AS $$
            AND usage_sum.start = d OFFSET 0) h
     UNION ALL
     SELECT b.start, key_id, model, task,
-           x.sign * calls, x.sign * attempts, x.sign * failed, x.sign * cancelled,
-           x.sign * estimated, x.sign * prompt, x.sign * cached_read, x.sign * cached_write,
-           x.sign * prompt_audio, x.sign * completion, x.sign * reasoning,
-           x.sign * completion_audio, x.sign * cached_write_1h, x.sign * prompt_image,
-           x.sign * completion_image, x.sign * image, x.sign * second, x.sign * character,
-           x.sign * cost, x.sign * refunded, x.sign * compared, x.sign * premium, x.sign * saved,
-           x.sign * single, x.sign * single_saved
-      FROM summed e JOIN buckets b ON b.n IN (e.n - 1, e.n)
-      CROSS JOIN LATERAL (SELECT CASE b.n WHEN e.n THEN -e.sign ELSE e.sign END AS sign) x
+           factor * calls, factor * attempts, factor * failed, factor * cancelled,
+           factor * estimated, factor * prompt, factor * cached_read, factor * cached_write,
+           factor * prompt_audio, factor * completion, factor * reasoning,
+           factor * completion_audio, factor * cached_write_1h, factor * prompt_image,
+           factor * completion_image, factor * image, factor * second, factor * character,
+           factor * cost, factor * refunded, factor * compared, factor * premium, factor * saved,
+           factor * single, factor * single_saved
+      FROM (SELECT e.n - side.back AS bucket_n, side.sign * e.sign AS factor, e.*
+              FROM summed e CROSS JOIN (VALUES (0, -1), (1, 1)) side(back, sign)) x
+      JOIN buckets b ON b.n = x.bucket_n
     UNION ALL
     SELECT h.start, key_id, model, task,
            calls, attempts, failed, cancelled, estimated, prompt, cached_read, cached_write,
