@@ -117,7 +117,7 @@ def _telling(mark: str) -> int:
     return min(_ASCII, max(map(ord, rare or mark)))
 
 
-_MARKS: Final = tuple(
+MARKS: Final = tuple(
     tuple((_telling(mark), mark) for mark in marks)
     for marks in (
         _CODE_MARKS,
@@ -163,7 +163,7 @@ def structure(view: PromptView) -> Numbers:
         *[float(any(map(tail.__contains__, marks))) for marks in _ENDS],
     ]
     has = [*(ascii_counts > 0).tolist(), not text.isascii()]
-    for marks in _MARKS:
+    for marks in MARKS:
         hits = sum(map(text.__contains__, [mark for char, mark in marks if has[char]]))
         numbers.append(hits / (1.0 + hits))
         numbers.append(float(hits > 0))
