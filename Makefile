@@ -21,7 +21,7 @@ dev: install  ## Run everything here: database, gateway, a key, and three comman
 	@$(BIN)/omni-grpc dev
 
 test: install-dev  ## Run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: install-dev  ## Format, lint, types, layers, contract; changes nothing
 	@scripts/check
