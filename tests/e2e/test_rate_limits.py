@@ -304,7 +304,7 @@ def test_a_parent_has_so_many_limits_at_most_and_lists_them_by_pages(
         for number in range(RATE_LIMITS_MAX + 1):
             body = {"rate_limit_id": f"r{number:02}", "rate_limit": {"concurrent_count": 9}}
             made = admin.ask(path, json.dumps(body).encode())
-            assert made.status == (200 if number < RATE_LIMITS_MAX else 400), made.body
+            assert made.status == (200 if number < RATE_LIMITS_MAX else 409), made.body
         assert made.error["param"] == "parent"
         first = admin.ask(f"{path}?page_size=20").json
         rest = admin.ask(f"{path}?page_size=20&page_token={first['next_page_token']}").json
