@@ -11,7 +11,6 @@ from uuid import UUID
 import structlog
 
 from omni_grpc.audit import Actor
-from omni_grpc.billing import Ledger
 from omni_grpc.core.errors import AlreadyExists, FieldInvalid, RequestIdReused
 from omni_grpc.core.ids import AccountId
 from omni_grpc.core.limits import AMOUNT_NANOUSD_MAX
@@ -19,7 +18,7 @@ from omni_grpc.core.money import usd_text
 from omni_grpc.core.payments import Payment
 from omni_grpc.topups.model import Method, Paid, Said, State, TopUp
 from omni_grpc.topups.store import TopUpStore
-from omni_grpc.topups.top_ups import GRANTS_OF, STEPS, TopUps, told
+from omni_grpc.topups.top_ups import STEPS, TopUps, told
 
 log = structlog.get_logger(__name__)
 
@@ -27,10 +26,9 @@ log = structlog.get_logger(__name__)
 class Decisions:
     """What operators decide about top-ups that wait for word of their payments."""
 
-    def __init__(self, top_ups: TopUps, store: TopUpStore, ledger: Ledger) -> None:
+    def __init__(self, top_ups: TopUps, store: TopUpStore) -> None:
         self._top_ups = top_ups
         self._store = store
-        self._ledger = ledger
 
     async def pending(
         self, account_id: AccountId | None, after: UUID | None, limit: int
@@ -119,19 +117,20 @@ class Decisions:
 
     async def _credit(self, actor: Actor, top_up: TopUp, paid: Paid, reason: str) -> TopUp:
         try:
-            await self._ledger.grant(
-                account_id=top_up.account_id,
-                org_id=GRANTS_OF,
-                amount=paid.amount,
-                reason=f"top-up {top_up.id}",
-                request_id=f"top-up {top_up.id}",
-                payment=paid.payment,
-            )
+            await self._top_ups.grant(top_up, paid)
         except AlreadyExists:
             await self._store.unreserve(top_up)
             raise
         except RequestIdReused:  # what was under way came to its end first
-            return _paid_by(await self._store.must_get(top_up.id), paid.payment)
+            top_up = await self._top_ups.finished(await self._store.must_get(top_up.id))
+            first = await self._store.granted(top_up)
+            if first is not None and not top_up.is_credited:
+                raise AlreadyExists(
+                    f"The transaction was credited as {usd_text(first.amount)} USD. Settle it by "
+                    "that amount.",
+                    field="amount_nanousd",
+                ) from None
+            return _paid_by(top_up, paid.payment)
         message = f"Settled by an operator: {reason}"
         if paid.amount != top_up.amount:
             message += f" ({usd_text(paid.amount)} USD arrived.)"
@@ -147,7 +146,7 @@ class Decisions:
                 "Only top-ups over x402 are settled and voided: of a card Stripe says what became.",
                 field="name",
             )
-        return top_up
+        return await self._top_ups.finished(top_up)
 
 
 def _paid_by(top_up: TopUp, payment: Payment) -> TopUp:

@@ -119,7 +119,8 @@ WHERE id = %(id)s AND state NOT IN ('S', 'R') RETURNING {_COLUMNS}
 _FAILED: Final = f"""
 UPDATE top_up SET state = %(state)s, message = %(message)s, check_time = NULL, payment_key = NULL,
        presented = NULL
-WHERE id = %(id)s AND (state = 'O' OR state = 'P' AND %(state)s <> 'E') RETURNING {_COLUMNS}
+WHERE id = %(id)s AND payment_id = '' AND (state = 'O' OR state = 'P' AND %(state)s <> 'E')
+RETURNING {_COLUMNS}
 """  # noqa: S608
 
 # An automatic top-up that failed is the last one, until somebody has looked at the card; so is any
@@ -130,11 +131,12 @@ WHERE org_id = %s AND active
 """
 
 # What is found out of a payment is said of that payment alone, and not by its first try where a
-# look may have sent it meanwhile.
+# look may have sent it meanwhile; nor of one that an operator has said a transaction for.
 _REOPENED: Final = f"""
 UPDATE top_up SET state = 'O', message = %(message)s, payment_key = NULL, presented = NULL,
        check_count = 0, check_time = expire_time
 WHERE id = %(id)s AND state = 'P' AND payment_key = %(key)s AND looked = %(looked)s
+  AND presented IS NOT NULL
 RETURNING {_COLUMNS}
 """  # noqa: S608
 
@@ -161,6 +163,19 @@ WHERE id = %(id)s AND state IN ('P', 'F')
           WHERE y.network = %(network)s AND y.payment_id = %(payment_id)s))
 RETURNING {_COLUMNS}
 """  # noqa: S608
+# A grant is for the top-up that its reason names, as is its request id; see TopUps and Decisions.
+_GRANTED: Final = """
+SELECT y.network, y.payment_id, y.amount
+FROM request q JOIN payment y ON y.posting = q.target
+WHERE q.principal = 0 AND q.request_id = 'top-up ' || %s::text
+  AND EXISTS (SELECT FROM posting p WHERE p.id = q.target AND p.reference = q.request_id)
+"""
+_BOUGHT_ANOTHER: Final = """
+SELECT EXISTS (
+  SELECT FROM payment y JOIN posting p ON p.id = y.posting
+   WHERE y.network = %(network)s AND y.payment_id = %(payment_id)s
+     AND p.reference LIKE 'top-up %%' AND p.reference <> 'top-up ' || %(id)s::text)
+"""
 _UNRESERVE: Final = """
 UPDATE top_up SET network = '', payment_id = '' WHERE id = %s AND state = 'P'
 """
@@ -361,6 +376,16 @@ class TopUpStore:
             return await self._one(_RESERVE, values | {"message": message})
         except UniqueViolation:
             return None
+
+    async def granted(self, top_up: TopUp) -> Paid | None:
+        """What it was credited for, also where its row does not say so: who credited it died."""
+        found: Any = await self._database.fetch_one(_GRANTED, (top_up.id,), row=tuple_row)
+        return found and Paid(payment=Payment(found[0], found[1]), amount=found[2])
+
+    async def bought_another(self, top_up: TopUp, payment: Payment) -> bool:
+        """Whether a payment bought another top-up than this."""
+        values = {"id": top_up.id, "network": payment.network, "payment_id": payment.id}
+        return bool(await self._database.fetch_one(_BOUGHT_ANOTHER, values, row=scalar_row))
 
     async def unreserve(self, top_up: TopUp) -> None:
         """Takes back what was said, since that payment bought something else."""

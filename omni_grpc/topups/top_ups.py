@@ -320,6 +320,35 @@ class TopUps:
         """
         return self._must_sign().may_land(top_up)
 
+    async def grant(self, top_up: TopUp, paid: Paid) -> None:
+        """Books what a payment brought for a top-up; again and again changes nothing.
+
+        Raises:
+            AlreadyExists: the payment has bought another top-up, or other credits.
+            RequestIdReused: the top-up was credited for another payment, or another amount.
+        """
+        # Of two of one account and amount the ledger would say that they are the same.
+        if await self._store.bought_another(top_up, paid.payment):
+            raise AlreadyExists("The payment has bought another top-up.")
+        await self._ledger.grant(
+            account_id=top_up.account_id,
+            org_id=GRANTS_OF,
+            amount=paid.amount,
+            reason=f"top-up {top_up.id}",
+            request_id=f"top-up {top_up.id}",
+            payment=paid.payment,
+        )
+
+    async def finished(self, top_up: TopUp) -> TopUp:
+        """As it is, after the end of what a server began that died once it had credited it.
+
+        But what an operator began, an operator ends.
+        """
+        paid = None if top_up.is_credited else await self._store.granted(top_up)
+        if paid is None or paid.payment.id == top_up.payment_id:
+            return top_up
+        return await self._succeed(top_up, paid)
+
     async def charged(self, top_up: TopUp, reference: str) -> TopUp:
         """Remembers a charge that the processor has for one, whose name nobody here was told."""
         return await self._store.opened(top_up, Opened(reference=reference))
@@ -485,21 +514,17 @@ class TopUps:
         if paid.amount <= 0:
             raise FieldInvalid("The payment is of nothing.", field="x402_payment")
         try:
-            await self._ledger.grant(
-                account_id=top_up.account_id,
-                org_id=GRANTS_OF,
-                amount=paid.amount,
-                reason=f"top-up {top_up.id}",
-                request_id=f"top-up {top_up.id}",
-                payment=paid.payment,
-            )
+            await self.grant(top_up, paid)
         except RequestIdReused:  # an operator has said by what it is paid
             return await self._store.must_get(top_up.id)
         except AlreadyExists:
-            message = "The payment had bought credits for another account before."
+            message = "The payment had bought other credits before."
             log.error("payment_presented_twice", top_up=str(top_up.id), payment=paid.payment.id)
             done = await self._store.failed(top_up, State.FAILED, message, told(top_up, message))
             return done or await self._store.must_get(top_up.id)
+        return await self._succeed(top_up, paid)
+
+    async def _succeed(self, top_up: TopUp, paid: Paid) -> TopUp:
         message = ""
         if paid.amount != top_up.amount:
             message = (

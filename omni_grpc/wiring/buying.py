@@ -115,7 +115,7 @@ def buying_of(settings: Settings, database: Database, ledger: Ledger, clock: Clo
     )
     return Buying(
         top_ups=top_ups,
-        decisions=Decisions(top_ups, store, ledger),
+        decisions=Decisions(top_ups, store),
         automatic=automatic,
         cards=None if stripe is None else CardDesk(stripe, top_ups, automatic),
         wallets=None

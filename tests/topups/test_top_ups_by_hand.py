@@ -28,6 +28,7 @@ from omni_grpc.core.errors import AlreadyExists, FieldInvalid, NotFound
 from omni_grpc.core.payments import Payment
 from omni_grpc.simulator.facilitator import Accident
 from omni_grpc.topups import Decisions, State, TopUp, TopUpStore
+from omni_grpc.topups.model import Paid, Told
 
 __all__ = ("blind", "facilitator", "org", "topup_url")
 pytestmark = pytest.mark.filterwarnings("ignore:Client is deprecated")
@@ -37,7 +38,7 @@ CHAIN = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"
 
 
 def decisions(shop: Shop) -> Decisions:
-    return Decisions(shop.top_ups, TopUpStore(shop.rooms.database), shop.rooms.ledger)
+    return Decisions(shop.top_ups, TopUpStore(shop.rooms.database))
 
 
 async def settle(shop: Shop, top_up: TopUp, payment_id: str, amount: int | None = None) -> TopUp:
@@ -57,9 +58,11 @@ async def void(shop: Shop, top_up: TopUp) -> TopUp:
     )
 
 
-async def silent(shop: Shop, accident: Accident = Accident.ERROR_BEFORE, times: int = 9) -> TopUp:
+async def silent(
+    shop: Shop, accident: Accident = Accident.ERROR_BEFORE, times: int = 9, name: str = ""
+) -> TopUp:
     """A top-up whose payment was presented, and of which the facilitator tells nothing."""
-    top_up = await shop.begin(str(UUID(int=id(accident))))
+    top_up = await shop.begin(name or accident)
     text = await shop.signed(top_up)
     for _ in range(times):
         shop.facilitator.strike(accident)
@@ -160,6 +163,85 @@ async def test_a_server_that_dies_while_it_settles_leaves_what_is_settled_by_the
         await void(blind, top_up)
     assert (await settle(blind, top_up, paid_by)).state is State.SUCCEEDED
     assert await blind.credited() == TEN
+
+
+async def credited_by_who_died(shop: Shop, top_up: TopUp, payment_id: str, amount: int) -> None:
+    """A server was told of the payment, booked it, and wrote nothing more."""
+    paid = Paid(payment=Payment.named(CHAIN, payment_id), amount=amount)
+    await shop.top_ups.grant(top_up, paid)
+
+
+async def test_what_a_server_credited_before_it_died_is_neither_voided_nor_credited_again(
+    blind: Shop,
+) -> None:
+    for word in ("void", "its transaction", "another"):
+        top_up, paid_by = await silent(blind, name=word), transaction()
+        before = await blind.credited()
+        await credited_by_who_died(blind, top_up, paid_by, TEN - 1_000)
+        blind.clock.ahead += timedelta(seconds=200)
+        match word:
+            case "void":
+                with pytest.raises(FieldInvalid, match="is succeeded"):
+                    await void(blind, top_up)
+            case "its transaction":
+                await settle(blind, top_up, paid_by)
+            case _:
+                with pytest.raises(AlreadyExists, match=paid_by):
+                    await settle(blind, top_up, transaction())
+        done = await blind.now(top_up)
+        assert (done.state, done.payment_id) == (State.SUCCEEDED, paid_by)
+        assert (done.credited, await blind.credited() - before) == (TEN - 1_000, TEN - 1_000)
+
+
+async def test_an_operator_who_says_another_amount_than_was_credited_is_told_it(
+    blind: Shop,
+) -> None:
+    top_up, paid_by = await silent(blind), transaction()
+    store = TopUpStore(blind.rooms.database)
+    assert await store.reserve(top_up, Payment.named(CHAIN, paid_by), "dies here")
+    await credited_by_who_died(blind, top_up, paid_by, TEN // 2)
+    with pytest.raises(AlreadyExists, match=r"credited as 5 USD"):
+        await settle(blind, top_up, paid_by)
+    done = await settle(blind, top_up, paid_by, TEN // 2)
+    assert (done.state, await blind.credited()) == (State.SUCCEEDED, TEN // 2)
+    assert [one[0] for one in await told(blind)] == ["SettleTopUp"]
+
+
+async def test_no_late_refusal_opens_what_an_operator_settles(blind: Shop) -> None:
+    """Another payment would be taken for it, and could not be credited."""
+    top_up, paid_by = await blind.begin(), transaction()
+    presented = blind.method.read(top_up, await blind.signed(top_up))
+    store = TopUpStore(blind.rooms.database)
+    begun = await store.begin(top_up, presented, 5.0)
+    assert begun
+    assert await store.reserve(begun, Payment.named(CHAIN, paid_by), "under way")
+    assert await store.reopened(begun, "refused") is None
+    late = Told(amount_nanousd=TEN, credited_nanousd=0, payment_id="", message="")
+    assert await store.failed(begun, State.FAILED, "refused", late) is None
+    assert (await settle(blind, top_up, paid_by)).state is State.SUCCEEDED
+    assert await blind.credited() == TEN
+
+
+async def test_a_transaction_that_an_operator_gave_to_another_top_up_ends_its_own_as_failed(
+    blind: Shop,
+) -> None:
+    """Of one account and amount: it would seem paid, and what paid the other be credited never."""
+    blind.facilitator.strike(Accident.LATE)
+    first = await blind.begin("first")
+    waiting = asyncio.create_task(blind.confirm(first, await blind.signed(first)))
+    await until(lambda: blind.arrived() == TEN_UNITS)
+    chain = blind.facilitator.chain
+    (landed,) = chain.touching(chain.account(blind.pay_to))
+    second = await silent(blind)
+    await settle(blind, second, landed.signature)
+    blind.facilitator.release()
+    told_late = await waiting
+    assert (told_late.state, told_late.message) == (
+        State.FAILED,
+        "The payment had bought other credits before.",
+    )
+    assert (await settle(blind, first, transaction())).state is State.SUCCEEDED
+    assert await blind.credited() == 2 * TEN
 
 
 async def test_a_transaction_settles_one_top_up(blind: Shop) -> None:
