@@ -1,18 +1,16 @@
 """One migrated server for the tests of the ledger, and for each test a copy of its own."""
 
-import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from copied_databases import CopiedDatabases
 from ledger_rig import Rig, fill_template, load_prices
 from recovery_house import House
 
 from omni_grpc.billing.invariants import check
 from omni_grpc.storage import Database, EmbeddedPostgres, migrate
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -25,11 +23,15 @@ def ledger_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded
         yield server
 
 
+@pytest.fixture(scope="session")
+def ledgers(ledger_server: EmbeddedPostgres) -> CopiedDatabases:
+    return CopiedDatabases(ledger_server, "ledger_template")
+
+
 @pytest.fixture
-def url(ledger_server: EmbeddedPostgres) -> Iterator[str]:
-    name = f"ledger_{next(_numbers)}"
-    yield ledger_server.create_database(name, template="ledger_template")
-    ledger_server.drop_database(name)
+def url(ledgers: CopiedDatabases) -> Iterator[str]:
+    with ledgers.one() as url:
+        yield url
 
 
 @pytest.fixture
