@@ -182,8 +182,8 @@ def _connect(url: str) -> psycopg.Connection[TupleRow]:
 
 
 def _create_table(connection: psycopg.Connection[TupleRow]) -> None:
-    # Both errors mean that another runner made it in this moment.
-    with suppress(errors.UniqueViolation, errors.DuplicateTable):
+    # Each of them means that another runner made it, or its row type, in this moment.
+    with suppress(errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject):
         connection.execute(CREATE_TABLE)
 
 
