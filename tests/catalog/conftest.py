@@ -2,18 +2,16 @@
 
 import asyncio
 import datetime as dt
-import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import psycopg
 import pytest
 from catalog_offers import Rows, create_catalog
+from copied_databases import CopiedDatabases
 
 from omni_grpc.catalog import CatalogSnapshot, CatalogStore, Reading, packaged_facts, seed
 from omni_grpc.storage import Database, EmbeddedPostgres
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -53,12 +51,17 @@ def real(seeded_url: str) -> CatalogSnapshot:
     return asyncio.run(read())
 
 
+@pytest.fixture(scope="session")
+def catalog_copies(catalog_server: EmbeddedPostgres) -> CopiedDatabases:
+    create_catalog(catalog_server, "catalog_template")
+    return CopiedDatabases(catalog_server, "catalog_template")
+
+
 @pytest.fixture
-def catalog_url(catalog_server: EmbeddedPostgres) -> Iterator[str]:
+def catalog_url(catalog_copies: CopiedDatabases) -> Iterator[str]:
     """An empty catalog of the test's own."""
-    name = f"catalog_{next(_numbers)}"
-    yield create_catalog(catalog_server, name)
-    catalog_server.drop_database(name)
+    with catalog_copies.one() as url:
+        yield url
 
 
 @pytest.fixture

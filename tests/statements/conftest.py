@@ -1,15 +1,13 @@
 """One migrated server with a ledger's template, and for each test a copy of its own."""
 
-import itertools
 from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
+from copied_databases import CopiedDatabases
 from ledger_rig import fill_template
 
 from omni_grpc.storage import Database, EmbeddedPostgres, migrate
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -22,11 +20,15 @@ def statements_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embe
         yield server
 
 
+@pytest.fixture(scope="session")
+def statement_copies(statements_server: EmbeddedPostgres) -> CopiedDatabases:
+    return CopiedDatabases(statements_server, "statements_template")
+
+
 @pytest.fixture
-def url(statements_server: EmbeddedPostgres) -> Iterator[str]:
-    name = f"statements_{next(_numbers)}"
-    yield statements_server.create_database(name, template="statements_template")
-    statements_server.drop_database(name)
+def url(statement_copies: CopiedDatabases) -> Iterator[str]:
+    with statement_copies.one() as url:
+        yield url
 
 
 @pytest.fixture

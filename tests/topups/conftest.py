@@ -1,9 +1,9 @@
 """Rooms on a database of their own, for top-ups; the books are checked at the end."""
 
-import itertools
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from copied_databases import CopiedDatabases
 from pydantic import SecretStr
 
 from omni_grpc.billing.invariants import check
@@ -13,8 +13,6 @@ from omni_grpc.identity import Org
 from omni_grpc.settings import Settings
 from omni_grpc.storage import EmbeddedPostgres, migrate
 
-_numbers = itertools.count()
-
 
 @pytest.fixture(scope="session")
 def topup_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
@@ -23,11 +21,15 @@ def topup_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedP
         yield server
 
 
+@pytest.fixture(scope="session")
+def topup_copies(topup_server: EmbeddedPostgres) -> CopiedDatabases:
+    return CopiedDatabases(topup_server, "topups_template")
+
+
 @pytest.fixture
-def topup_url(topup_server: EmbeddedPostgres) -> Iterator[str]:
-    name = f"topups_{next(_numbers)}"
-    yield topup_server.create_database(name, template="topups_template")
-    topup_server.drop_database(name)
+def topup_url(topup_copies: CopiedDatabases) -> Iterator[str]:
+    with topup_copies.one() as url:
+        yield url
 
 
 @pytest.fixture
