@@ -25,7 +25,7 @@ TCP_SILENCE_MS_MAX: Final = 5_000
 
 RETRY_AFTER_SECONDS: Final = 1.0
 
-WORDS: Final[Mapping[type[psycopg.OperationalError], str]] = {
+WORDS: Final[Mapping[type[psycopg.Error], str]] = {
     PoolTimeout: "no connection was free in time",
     TooManyRequests: "too many calls wait for a connection",
     PoolClosed: "this server is stopping",
@@ -34,6 +34,7 @@ WORDS: Final[Mapping[type[psycopg.OperationalError], str]] = {
     errors.DeadlockDetected: "two sessions waited for each other",
     errors.DiskFull: "its disk is full",
     errors.TooManyConnections: "it has no free connection",
+    errors.ReadOnlySqlTransaction: "it writes nothing now",
 }
 
 
@@ -122,7 +123,7 @@ def unavailable(why: str) -> LedgerUnavailable:
     )
 
 
-def words_for(error: psycopg.OperationalError) -> str:
+def words_for(error: psycopg.Error) -> str:
     """What may be told of an error: its kind, never the server's text, which names hosts."""
     if words := WORDS.get(type(error)):
         return words

@@ -216,7 +216,8 @@ class Database:
                         return await work(connection)
                     finally:
                         await self._pool.putconn(connection)
-        except psycopg.OperationalError as error:
+        # One that writes nothing was a primary until now: psycopg has it among its internal errors.
+        except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
             raise unavailable(words_for(error)) from error
         except TimeoutError as error:
             if not limit.expired():

@@ -190,6 +190,19 @@ async def test_a_row_that_somebody_else_has_locked_is_not_waited_for_long(
             await hurried.execute("UPDATE item SET name = 'b'")
 
 
+async def test_a_server_that_writes_nothing_for_now_is_away(database: Database) -> None:
+    """As one that was the primary until another took over: what waits for it must not be lost."""
+    await make_items(database)
+
+    async def work(connection: Connection) -> None:
+        await connection.execute("SET TRANSACTION READ ONLY")
+        await connection.execute("INSERT INTO item VALUES (1, 'one')")
+
+    with pytest.raises(LedgerUnavailable, match="writes nothing"):
+        await database.transaction(work)
+    assert await count_items(database) == 0
+
+
 async def test_a_full_pool_refuses_in_time(hurried: Database) -> None:
     async def sits(_: Connection) -> None:
         await asyncio.sleep(0.8)
