@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -16,6 +17,32 @@ settings.register_profile(
 settings.register_profile("search", settings.get_profile("fixed"), derandomize=False)
 settings.load_profile("fixed")
 """Other cases than the fixed ones are looked for with `--hypothesis-profile=search`."""
+
+TESTS = Path(__file__).parent
+SLOWEST = (
+    "faults",
+    "storage/test_embedded.py",
+    "e2e/test_processes.py",
+    "billing/test_hypothesis_lanes.py",
+    "billing/test_hypothesis_ledger.py",
+    "e2e/test_repeats.py",
+    "storage/test_database.py",
+    "e2e/test_database_away.py",
+)
+"""Files that take half a minute or more, and the folder of such."""
+
+SLOW = ("e2e", "billing", "peers")
+"""Folders whose files take several seconds each."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest files come first: one that begins last would leave the other workers idle."""
+
+    def place(item: pytest.Item) -> int:
+        inside = item.path.as_posix().removeprefix(f"{TESTS.as_posix()}/")
+        return 0 if inside.startswith(SLOWEST) else 1 if inside.startswith(SLOW) else 2
+
+    items.sort(key=place)  # stable: within each the order stays random
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import psycopg
 import pytest
 from administration_rig import Office
+from quick_postgres import QUICK
 
 from omni_grpc.storage import Database, EmbeddedPostgres, migrate
 
@@ -26,7 +27,7 @@ TABLES = (
 @pytest.fixture(scope="session")
 def administration_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     folder = tmp_path_factory.mktemp("administration")
-    with EmbeddedPostgres(folder, settings={"fsync": "off"}) as server:
+    with EmbeddedPostgres(folder, settings=QUICK) as server:
         migrate(server.create_database(DATABASE))
         yield server
 

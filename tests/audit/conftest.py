@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
+from quick_postgres import QUICK
 
 from omni_grpc.storage import Database, EmbeddedPostgres, migrate
 
@@ -16,7 +17,7 @@ _numbers = itertools.count()
 @pytest.fixture(scope="session")
 def audit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     folder = tmp_path_factory.mktemp("audit")
-    with EmbeddedPostgres(folder, settings={"fsync": "off"}) as server:
+    with EmbeddedPostgres(folder, settings=QUICK) as server:
         migrate(server.create_database(TEMPLATE))
         server.create_database(DATABASE, template=TEMPLATE)
         yield server

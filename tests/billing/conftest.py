@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from copied_databases import CopiedDatabases
 from ledger_rig import Rig, fill_template, load_prices
+from quick_postgres import QUICK
 from recovery_house import House
 
 from omni_grpc.billing.invariants import check
@@ -16,7 +17,7 @@ from omni_grpc.storage import Database, EmbeddedPostgres, migrate
 @pytest.fixture(scope="session")
 def ledger_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     folder = tmp_path_factory.mktemp("ledger")
-    with EmbeddedPostgres(folder, settings={"fsync": "off"}) as server:
+    with EmbeddedPostgres(folder, settings=QUICK) as server:
         url = server.create_database("ledger_template")
         migrate(url)
         fill_template(url)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from gateway import KEY_HASH_SECRET, Gateway, SimulatorThread, Tenant, running
 from nursed import run
+from quick_postgres import QUICK
 
 from omni_grpc.audit import AuditLog, AuditStore
 from omni_grpc.billing.invariants import check
@@ -37,7 +38,7 @@ DIALECTS_FILE = """
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), settings={"fsync": "off"}) as server:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), settings=QUICK) as server:
         yield server
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 from identity_rig import TESTS, new_key
+from quick_postgres import QUICK
 
 from omni_grpc.identity import Identity, NewKey
 from omni_grpc.storage import Database, EmbeddedPostgres, migrate
@@ -40,7 +41,7 @@ class HandClock:
 @pytest.fixture(scope="session")
 def identity_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     folder = tmp_path_factory.mktemp("identity")
-    with EmbeddedPostgres(folder, settings={"fsync": "off"}) as server:
+    with EmbeddedPostgres(folder, settings=QUICK) as server:
         migrate(server.create_database(DATABASE))
         yield server
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
+from quick_postgres import QUICK
 from webhook_receiver import Receiver
 
 from omni_grpc.storage import Database, EmbeddedPostgres, migrate
@@ -14,7 +15,7 @@ DATABASE = "notices_tests"
 @pytest.fixture(scope="session")
 def notices_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     folder = tmp_path_factory.mktemp("notices")
-    with EmbeddedPostgres(folder, settings={"fsync": "off"}) as server:
+    with EmbeddedPostgres(folder, settings=QUICK) as server:
         migrate(server.create_database(DATABASE))
         yield server
 

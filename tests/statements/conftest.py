@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from copied_databases import CopiedDatabases
 from ledger_rig import fill_template
+from quick_postgres import QUICK
 
 from omni_grpc.storage import Database, EmbeddedPostgres, migrate
 
@@ -13,7 +14,7 @@ from omni_grpc.storage import Database, EmbeddedPostgres, migrate
 @pytest.fixture(scope="session")
 def statements_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     folder = tmp_path_factory.mktemp("statements")
-    with EmbeddedPostgres(folder, settings={"fsync": "off"}) as server:
+    with EmbeddedPostgres(folder, settings=QUICK) as server:
         url = server.create_database("statements_template")
         migrate(url)
         fill_template(url)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from copied_databases import CopiedDatabases
 from pydantic import SecretStr
+from quick_postgres import QUICK
 
 from omni_grpc.billing.invariants import check
 from omni_grpc.catalog import CatalogStore
@@ -16,7 +17,7 @@ from omni_grpc.storage import EmbeddedPostgres, migrate
 
 @pytest.fixture(scope="session")
 def topup_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path_factory.mktemp("topups"), settings={"fsync": "off"}) as server:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("topups"), settings=QUICK) as server:
         migrate(server.create_database("topups_template"))
         yield server
 
