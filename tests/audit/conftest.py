@@ -35,7 +35,10 @@ def own_url(audit_server: EmbeddedPostgres) -> Iterator[str]:
 def database_url(audit_server: EmbeddedPostgres) -> str:
     url = audit_server.url(DATABASE)
     with psycopg.connect(url) as connection:
-        connection.execute("TRUNCATE audit_entry, audit_head, org, account")
+        # Quicker than TRUNCATE, which makes new files; what guards rows is for the service.
+        connection.execute("SET LOCAL session_replication_role = replica")
+        for table in ("audit_entry", "audit_head", "org", "account"):
+            connection.execute(f"DELETE FROM {table}")
     return url
 
 

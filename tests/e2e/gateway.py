@@ -199,7 +199,7 @@ def running(gateway: Gateway) -> Iterator[Gateway]:
         gateway.stop()
 
 
-def eventually(check: object, seconds: float = 10.0) -> object:
+def eventually(check: object, seconds: float = 30.0) -> object:
     """Waits until `check()` is true; what it last returned."""
     assert callable(check)
     until = time.monotonic() + seconds
@@ -210,7 +210,7 @@ def eventually(check: object, seconds: float = 10.0) -> object:
         time.sleep(0.02)
 
 
-async def soon(check: Callable[[], T], seconds: float = 10.0) -> T:
+async def soon(check: Callable[[], T], seconds: float = 30.0) -> T:
     """Waits, without holding the event loop, until `check()` is true; what it last returned."""
     until = time.monotonic() + seconds
     while True:

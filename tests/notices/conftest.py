@@ -24,9 +24,18 @@ def notices_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedde
 def database_url(notices_server: EmbeddedPostgres) -> str:
     url = notices_server.url(DATABASE)
     with psycopg.connect(url) as connection:
-        connection.execute(
-            "TRUNCATE webhook, webhook_delivery, low_balance, audit_entry, audit_head, org, account"
-        )
+        # Quicker than TRUNCATE, which makes new files; what guards rows is for the service.
+        connection.execute("SET LOCAL session_replication_role = replica")
+        for table in (
+            "webhook",
+            "webhook_delivery",
+            "low_balance",
+            "audit_entry",
+            "audit_head",
+            "org",
+            "account",
+        ):
+            connection.execute(f"DELETE FROM {table}")
     return url
 
 

@@ -246,8 +246,8 @@ async def outbox_of(database: Database, slug: str = "acme") -> Outbox:
 
 
 async def until(condition: Callable[[], Awaitable[bool]] | Callable[[], bool]) -> None:
-    """Waits for it, for ten seconds at most."""
-    async with asyncio.timeout(10):
+    """Waits for it, for a minute at most."""
+    async with asyncio.timeout(60):
         while True:
             found = condition()
             if await found if isinstance(found, Awaitable) else found:
