@@ -4,6 +4,7 @@
 """
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,15 @@ from mutant_runner import main
 
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = read_mutants()
+
+
+@cache
+def functions_of(file: str) -> frozenset[str]:
+    """The names of a file's functions; many mutants name the same file."""
+    body = ast.parse((ROOT / file).read_text("utf-8")).body
+    return frozenset(
+        one.name for one in body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
@@ -25,12 +35,7 @@ def test_a_mutants_text_stands_in_its_file_once_and_its_test_exists(mutant: Muta
         if file.endswith(".py"):
             ast.parse(text)
     file, _, node = mutant.test.partition("::")
-    functions = {
-        one.name
-        for one in ast.parse((ROOT / file).read_text("utf-8")).body
-        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
-    assert node.partition("[")[0] in functions
+    assert node.partition("[")[0] in functions_of(file)
     assert mutant.why.endswith(".")
 
 
