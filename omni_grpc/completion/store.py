@@ -49,15 +49,17 @@ INSERT INTO agent_step (org_id, run_id, call_id, cost_nanousd, answered)
 VALUES (%s, %s, %s, 0, false) ON CONFLICT DO NOTHING
 """
 
-# The statement's own snapshot has the step as it was before, so it is left out there. What steps
-# cost that were not answered is what their attempts were charged by now.
+# The statement's own snapshot has the step as it was before, so it is left out there. Of a step
+# that was told before, what was told first stays. Of those that were not answered counts what their
+# attempts were charged by now.
 _ADD_STEP: Final = """
 WITH added AS (
-  INSERT INTO agent_step (org_id, run_id, call_id, cost_nanousd, saved_nanousd, answered)
+  INSERT INTO agent_step AS s (org_id, run_id, call_id, cost_nanousd, saved_nanousd, answered)
   VALUES (%(org)s, %(run)s, %(call)s, %(cost)s, %(saved)s, true)
   ON CONFLICT (org_id, run_id, call_id) DO UPDATE
-    SET answered = true, cost_nanousd = EXCLUDED.cost_nanousd,
-        saved_nanousd = EXCLUDED.saved_nanousd
+    SET answered = true,
+        cost_nanousd = CASE WHEN s.answered THEN s.cost_nanousd ELSE EXCLUDED.cost_nanousd END,
+        saved_nanousd = CASE WHEN s.answered THEN s.saved_nanousd ELSE EXCLUDED.saved_nanousd END
   RETURNING cost_nanousd, saved_nanousd),
 others AS (
   SELECT call_id, cost_nanousd, saved_nanousd, answered FROM agent_step
