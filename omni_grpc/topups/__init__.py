@@ -20,8 +20,9 @@ from omni_grpc.topups.model import (
     Unknown,
     Unpaid,
 )
+from omni_grpc.topups.payment_method import PaymentMethod, SignedMethod
 from omni_grpc.topups.store import TopUpStore
-from omni_grpc.topups.top_ups import PaymentMethod, SignedMethod, TopUps, pending_error
+from omni_grpc.topups.top_ups import TopUps, pending_error
 from omni_grpc.topups.wallet_desk import WalletDesk
 
 __all__ = [
