@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rich.bar import Bar
 from rich.console import Console
@@ -80,8 +81,9 @@ def run_usage(
     if not rows:
         console.print(f"{org} used nothing in that time.")
         return
-    console.print(_picture(rows, divided))
-    console.print(_table(rows, total, divided, dimensions))
+    zone = _zone(time_zone)
+    console.print(picture_of(rows, divided, zone))
+    console.print(table_of_rows(rows, total, divided, dimensions, zone))
 
 
 def run_usage_rebuild(place: Place, *, as_json: bool) -> None:
@@ -119,8 +121,17 @@ async def _all_pages(
         position = following
 
 
-def _picture(rows: Sequence[UsageSummary], bucket: Bucket) -> Table:
-    """A bar a bucket, as long as what it cost."""
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):  # the database knew it
+        raise CommandError(
+            f"This machine does not know the time zone {name}: install its tzdata, or use --json."
+        ) from None
+
+
+def picture_of(rows: Sequence[UsageSummary], bucket: Bucket, zone: ZoneInfo) -> Table:
+    """A bar a bucket, as long as what it cost; starts are told in `zone`."""
     costs: dict[datetime, int] = {}
     for row in rows:
         costs[row.start] = costs.get(row.start, 0) + row.sums.cost
@@ -128,16 +139,18 @@ def _picture(rows: Sequence[UsageSummary], bucket: Bucket) -> Table:
     table = Table.grid(padding=(0, 1))
     for start, cost in costs.items():
         bar = Bar(size=most, begin=0, end=cost, width=BAR_CHARS, color="cyan")
-        table.add_row(start.strftime(_FORMATS[bucket]), bar, f"{_usd(cost)} USD")
+        table.add_row(_start(start, bucket, zone), bar, f"{_usd(cost)} USD")
     return table
 
 
-def _table(
+def table_of_rows(
     rows: Sequence[UsageSummary],
     total: UsageSums,
     bucket: Bucket,
     dimensions: frozenset[Dimension],
+    zone: ZoneInfo,
 ) -> Table:
+    """The rows and the sums of all; starts are told in `zone`."""
     shown = [one for one in Dimension if one in dimensions]
     right = ("calls", "failed", "tokens in", "tokens out", "USD", "refunded", "saved USD")
     table = Table(
@@ -148,11 +161,15 @@ def _table(
     )
     for row in rows:
         names = [plain(str(getattr(row, one.value)) or "-") for one in shown]
-        table.add_row(row.start.strftime(_FORMATS[bucket]), *names, *_cells(row.sums))
+        table.add_row(_start(row.start, bucket, zone), *names, *_cells(row.sums))
     table.columns[0].footer = "total"
     for column, text in zip(table.columns[1 + len(shown) :], _cells(total), strict=True):
         column.footer = text
     return table
+
+
+def _start(moment: datetime, bucket: Bucket, zone: ZoneInfo) -> str:
+    return moment.astimezone(zone).strftime(_FORMATS[bucket])
 
 
 def _cells(sums: UsageSums) -> list[str]:
