@@ -6,10 +6,15 @@ from omni_grpc.administration.auto_top_ups import AutoTopUpChange, GetAutoTopUp,
 from omni_grpc.administration.top_up_decisions import ListPendingTopUps, SettleTopUp, VoidTopUp
 from omni_grpc.administration.top_ups import GetTopUp, ListTopUps
 from omni_grpc.cli import administering
-from omni_grpc.cli.working import Place
-from omni_grpc.core.money import nanousd_from_usd
+from omni_grpc.cli.working import Place, amount_of
 
 COLUMNS = ("name", "state", "method", "amount_nanousd", "credited_nanousd", "message")
+OPTIONS = {
+    "threshold_nanousd": "--below",
+    "amount_nanousd": "--amount",
+    "month_max_nanousd": "--month-max",
+}
+"""How `auto` calls the fields that it changes."""
 
 
 def run_list(place: Place, org: str, *, as_json: bool) -> None:
@@ -33,7 +38,7 @@ def run_settle(
     asked = SettleTopUp(
         name=name,
         payment_id=payment,
-        amount_nanousd=None if amount is None else nanousd_from_usd(amount),
+        amount_nanousd=None if amount is None else amount_of("--amount", amount),
         reason=reason,
     )
     found = administering.run(place, "omni-grpc topups settle", "SettleTopUp", asked)
@@ -61,7 +66,9 @@ def run_auto(
     name = f"accounts/{org}/autoTopUp"
     tool = "omni-grpc topups auto"
     changes: dict[str, int | bool | None] = {
-        field: nanousd_from_usd(usd) or None for field, usd in given.items() if usd is not None
+        field: amount_of(OPTIONS[field], usd, low=0) or None
+        for field, usd in given.items()
+        if usd is not None
     }
     if on is not None:
         changes["active"] = on

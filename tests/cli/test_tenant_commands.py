@@ -129,3 +129,20 @@ def test_amounts_are_shown_in_dollars_and_told_to_programs_in_nano_dollars(run: 
     assert "low_balance_usd" in shown
     assert " 2.5 " in shown
     assert run("orgs", "get", "dollars", "--json")["low_balance_nanousd"] == 2_500_000_000
+
+
+@pytest.mark.parametrize("usd", ["-5", "abc", "1e400"])
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("topups", "settle", "x", "--payment", "p", "--reason", "r", "--amount"), "--amount"),
+        (("topups", "auto", "--org", "acme", "--below"), "--below"),
+        (("topups", "auto", "--org", "acme", "--amount"), "--amount"),
+        (("topups", "auto", "--org", "acme", "--month-max"), "--month-max"),
+    ],
+)
+def test_no_amount_of_dollars_is_told_by_its_option(
+    run: Run, words: tuple[str, ...], option: str, usd: str
+) -> None:
+    told = f"{option}: {usd!r} is not an amount of dollars"
+    assert told in " ".join(run(*words, usd, code=1).split())
