@@ -12,6 +12,7 @@ import msgspec
 
 from omni_grpc.core.errors import ApiKeyMissing, Interrupted, OmniError
 from omni_grpc.limits import Standings, openai_headers
+from omni_grpc.rest_api.omni_wire import FIELDS
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -19,7 +20,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 _PARAMS: Final = {
     "max_output_token_count": "max_completion_tokens",
-    "max_cost_nanousd": "omni.max_cost_usd",
+    **FIELDS,
 }
 """Fields that OpenAI, or the object `omni`, names otherwise than the contract does."""
 

@@ -33,6 +33,18 @@ from omni_grpc.core.task import Task
 
 OPTIONAL_FIELDS_MAX: Final = 64
 
+FIELDS: Final[Mapping[str, str]] = {"max_cost_nanousd": "omni.max_cost_usd"} | {
+    f"routing.{name}": f"omni.{name}"
+    for name in (
+        "allowed_providers",
+        "denied_providers",
+        "allowed_models",
+        "denied_models",
+        "data_region",
+    )
+}
+"""What the object calls the preferences that errors of routing name."""
+
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MODEL_ID_CHARS_MAX)]
 _Names = Annotated[tuple[_Name, ...], msgspec.Meta(max_length=PREFERENCE_COUNT_MAX)]
 _TagName = Annotated[str, msgspec.Meta(min_length=1, max_length=TAG_NAME_CHARS_MAX)]

@@ -6,7 +6,7 @@ from omni_grpc.catalog import Offer
 from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.errors import ModelUnpriced
 from omni_grpc.core.limits import OUTPUT_TOKENS_DEFAULT
-from omni_grpc.core.money import PPM, NanoUsd, output_tokens_covered
+from omni_grpc.core.money import PPM, NanoUsd, output_tokens_covered, worst_case
 from omni_grpc.routing.offer_table import window_of
 from omni_grpc.routing.plan import Attempt, OwnAccess, RouteContext
 from omni_grpc.routing.prompts import PromptSize
@@ -71,6 +71,21 @@ class Terms:
             markup_of(self._context.own_at(offer.provider), self._markup_ppm),
         )
         return covered // choices
+
+    def cost_min(self, offer: Offer) -> NanoUsd:
+        """The least that a request may set as its highest cost, so that an offer is tried.
+
+        Raises:
+            ModelUnpriced: it has no price.
+        """
+        if offer.price is None:
+            raise ModelUnpriced(f"{offer.id} has no price.", field="model")
+        return worst_case(
+            self.prompt_tokens_max(offer),
+            self._request.sampling.choice_count or 1,
+            offer.hold_price or offer.price,
+            markup_of(self._context.own_at(offer.provider), self._markup_ppm),
+        )
 
 
 def markup_of(own: OwnAccess | None, markup_ppm: int) -> int:

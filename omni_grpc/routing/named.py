@@ -20,6 +20,7 @@ from omni_grpc.core.errors import (
     OmniError,
 )
 from omni_grpc.core.tenancy import model_matches, not_allowed
+from omni_grpc.routing.advice import MAX_COST, advice, raise_cost
 from omni_grpc.routing.attempts import ATTEMPT_COUNT_MAX, Terms
 from omni_grpc.routing.breakers import OpenBreaker
 from omni_grpc.routing.health import Health
@@ -62,10 +63,10 @@ class NamedPlanner:
         """
         offers, warning = self.offers(request.model, context)
         needs, size = Needs.of(request), PromptSize(request)
+        terms = Terms(request, size, context, markup_ppm=self._markup_ppm)
         able = self._able(offers, request, context, needs, size, ATTEMPT_COUNT_MAX)
         if not able:
-            raise self._unable(offers, request, needs, size)
-        terms = Terms(request, size, context, markup_ppm=self._markup_ppm)
+            raise self._unable(offers, request, needs, terms)
         attempts = [
             terms.attempt(offer, self._reason(request.model, place, offer, context))
             for place, offer in enumerate(able)
@@ -77,7 +78,7 @@ class NamedPlanner:
                 terms.attempt(offer, "a fallback that the request names") for offer in named
             ]
         return Plan(
-            attempts=_affordable(attempts),
+            attempts=_affordable(attempts, terms),
             asked=request.model,
             warnings=() if warning is None else (warning,),
         )
@@ -184,7 +185,7 @@ class NamedPlanner:
         refused = self._refusal(offer.provider, request)
         unpriced, away = needs.unpriced(offer), self._away(offer, context)
         faults = (
-            limits,
+            None if limits is None else limits.text,
             None if unpriced is None else f"it is not priced for this: {unpriced}",
             None if lacking is None else f"it lacks {lacking}",
             None if refused is None else f"its provider does not take {refused[0]}",
@@ -203,7 +204,7 @@ class NamedPlanner:
         )
 
     def _unable(
-        self, offers: Sequence[Offer], request: ChatRequest, needs: Needs, size: PromptSize
+        self, offers: Sequence[Offer], request: ChatRequest, needs: Needs, terms: Terms
     ) -> OmniError:
         """Why none of the offers that a name means can do the request: the first one's reason."""
         priced = [offer for offer in offers if needs.unpriced(offer) is None]
@@ -214,7 +215,7 @@ class NamedPlanner:
                 field="model",
             )
         offer = priced[0]
-        if not size.fits(window_of(offer)):
+        if not terms.size.fits(window_of(offer)):
             return ContextTooLong(
                 f"The prompt has more tokens than the context window of {offer.id}, "
                 f"{window_of(offer)}. Shorten it, or choose a model with a larger window.",
@@ -223,10 +224,14 @@ class NamedPlanner:
         lacking = _lacking(offer, needs) or self._refused(offer, request)
         if lacking is not None:
             return lacking
+        limits = Limits.of(request.preferences)
+        faults = [(one, fault) for one in priced if (fault := limits.fault(one)) is not None]
+        wanted, field = advice(faults, terms.cost_min)
+        causes = "; ".join(sorted({fault.text for _, fault in faults}))
         return NoCapableModel(
-            f"{offer.id} is ruled out by the request's own routing preferences: "
-            f"{Limits.of(request.preferences).fault(offer)}. Change them, or name another model.",
-            field="model",
+            f"{offer.id} is ruled out by the request's own routing preferences: {causes}. "
+            f"{wanted} Or name another model.",
+            field=field,
         )
 
     def _refused(self, offer: Offer, request: ChatRequest) -> FeatureUnsupported | None:
@@ -257,14 +262,15 @@ class NamedPlanner:
         )
 
 
-def _affordable(attempts: list[Attempt]) -> tuple[Attempt, ...]:
+def _affordable(attempts: list[Attempt], terms: Terms) -> tuple[Attempt, ...]:
     """The attempts of which at least a token is within the cost that the request sets."""
     found = tuple(one for one in attempts if one.output_tokens_max > 0)
     if not found:
         raise NoCapableModel(
             f"The prompt alone may cost more at {attempts[0].offer.id} than the request's "
-            "highest cost allows. Raise it, shorten the prompt, or choose a cheaper model.",
-            field="max_cost_nanousd",
+            f"highest cost allows. {raise_cost([one.offer for one in attempts], terms.cost_min)} "
+            "Or shorten the prompt, or choose a cheaper model.",
+            field=MAX_COST,
         )
     return found
 

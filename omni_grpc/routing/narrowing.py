@@ -6,6 +6,7 @@ the same things in the same order.
 """
 
 from collections.abc import Callable, Collection, Iterator
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -19,6 +20,26 @@ from omni_grpc.routing.prompts import PromptSize
 
 Refusal = Callable[[str, ChatRequest], tuple[str, str] | None]
 """By provider and request: a feature, in words, and the field that asks for it."""
+
+
+ALLOWED_PROVIDERS: Final = "routing.allowed_providers"
+DENIED_PROVIDERS: Final = "routing.denied_providers"
+ALLOWED_MODELS: Final = "routing.allowed_models"
+DENIED_MODELS: Final = "routing.denied_models"
+DATA_REGION: Final = "routing.data_region"
+"""Preferences of a request, as errors name them."""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why an offer is left out.
+
+    `field` is the preference that does, where one does. `is_given` says that it holds whatever
+    the request says.
+    """
+
+    text: str
+    field: str = ""
+    is_given: bool = False
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -41,19 +62,20 @@ class Limits(msgspec.Struct, frozen=True):
             regions=frozenset((wished.region,)) if wished.region else frozenset(),
         )
 
-    def fault(self, offer: Offer) -> str | None:
+    def fault(self, offer: Offer) -> Fault | None:
         """Why an offer is not allowed; None if it is."""
         if self.providers and offer.provider not in self.providers:
-            return "its provider is not among the allowed ones"
+            return Fault("its provider is not among the allowed ones", ALLOWED_PROVIDERS)
         if offer.provider in self.providers_denied:
-            return "its provider is denied"
+            return Fault("its provider is denied", DENIED_PROVIDERS)
         names = (offer.id, offer.model)
         if self.models and not any(name in self.models for name in names):
-            return "its model is not among the allowed ones"
+            return Fault("its model is not among the allowed ones", ALLOWED_MODELS)
         if any(name in self.models_denied for name in names):
-            return "its model is denied"
+            return Fault("its model is denied", DENIED_MODELS)
         if self.regions and not offer.regions & self.regions:
-            return f"it is not known to keep data in {' or '.join(sorted(self.regions))}"
+            regions = " or ".join(sorted(self.regions))
+            return Fault(f"it is not known to keep data in {regions}", DATA_REGION)
         return None
 
 
@@ -101,7 +123,7 @@ class Narrowing:
 
     def faults(
         self, snapshot: CatalogSnapshot, providers: Collection[str]
-    ) -> Iterator[tuple[Offer, str | None]]:
+    ) -> Iterator[tuple[Offer, Fault | None]]:
         """Every offer of the configured providers that completes chats, with why it is left out.
 
         None stands for an offer that may be chosen.
@@ -112,25 +134,27 @@ class Narrowing:
                 if offer.mode is Mode.CHAT and Modality.TEXT in offer.output_modalities:
                     yield offer, self._fault(offer, refused)
 
-    def _fault(self, offer: Offer, refused: tuple[str, str] | None) -> str | None:
+    def _fault(self, offer: Offer, refused: tuple[str, str] | None) -> Fault | None:
         if not electable(offer):
-            return _unelectable(offer)
+            return Fault(_unelectable(offer), is_given=True)
         lacking = self._needs.lacking(offer)
         if lacking is not None:
-            return f"it lacks {lacking}"
+            return Fault(f"it lacks {lacking}")
         unpriced = self._needs.unpriced(offer)
         if unpriced is not None:
-            return f"it is not priced for this: {unpriced}"
+            return Fault(f"it is not priced for this: {unpriced}", is_given=offer.price is None)
         if refused is not None:
-            return f"its provider does not take {refused[0]}"
+            return Fault(f"its provider does not take {refused[0]}")
         if not self._size.fits(window_of(offer)):
-            return f"the prompt does not fit its context window of {window_of(offer)} tokens"
+            window = window_of(offer)
+            return Fault(f"the prompt does not fit its context window of {window} tokens")
         for limits in self._limits:
             fault = limits.fault(offer)
             if fault is not None:
                 return fault
         if not model_matches(self._allowed, offer.id):
-            return f"the API key may call {models_text(self._allowed)} alone"
+            text = f"the API key may call {models_text(self._allowed)} alone"
+            return Fault(text, is_given=True)
         return None
 
 

@@ -5,7 +5,7 @@ scores put them in order, and a policy may order them otherwise. Nothing here wa
 a few array operations and some hundred comparisons.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -16,12 +16,13 @@ from omni_grpc.catalog import CatalogSnapshot, Offer
 from omni_grpc.core.chat import ChatRequest, Preferences
 from omni_grpc.core.errors import NoCapableModel
 from omni_grpc.core.tenancy import model_matches
+from omni_grpc.routing.advice import TOO_DEAR, LeftOut, advice
 from omni_grpc.routing.attempts import ATTEMPT_COUNT_MAX, Terms
 from omni_grpc.routing.choosing import Chooser, Ranked, Wish, reason_of
 from omni_grpc.routing.health import Health
 from omni_grpc.routing.judging import Look
 from omni_grpc.routing.named import NamedPlanner
-from omni_grpc.routing.narrowing import Limits, Narrowing, Refusal
+from omni_grpc.routing.narrowing import Fault, Limits, Narrowing, Refusal
 from omni_grpc.routing.needs import Needs
 from omni_grpc.routing.offer_table import Amounts, Mask, OfferTable
 from omni_grpc.routing.plan import Attempt, Baseline, Considered, Explanation, Plan, RouteContext
@@ -107,7 +108,7 @@ class RoutedPlanner:
         self._drop_unaffordable(table, mask, terms, request.preferences, dropped)
         self._drop_unhealthy(table, mask, context, dropped)
         if not mask.any():
-            raise self._incapable(narrowing, context, dropped)
+            raise self._incapable(narrowing, context, terms, dropped)
         prompt_tokens = max(1, size.bound // CHARS_PER_TOKEN)
         found = self._chooser.lengths(look, table, request, self._health.speeds)
         output_tokens = found.tokens
@@ -192,7 +193,7 @@ class RoutedPlanner:
             offer = table.offers[row]
             if terms.output_tokens_max(offer) < 1:
                 mask[row] = False
-                dropped[offer.id] = "it may cost more than the request's max_cost allows"
+                dropped[offer.id] = TOO_DEAR.text
 
     def _drop_unhealthy(
         self, table: OfferTable, mask: Mask, context: RouteContext, dropped: dict[str, str]
@@ -212,23 +213,37 @@ class RoutedPlanner:
                 dropped[table.offers[row].id] = fault
 
     def _incapable(
-        self, narrowing: Narrowing, context: RouteContext, dropped: dict[str, str]
+        self, narrowing: Narrowing, context: RouteContext, terms: Terms, dropped: dict[str, str]
     ) -> NoCapableModel:
-        counts: dict[str, int] = {}
-        providers = context.callable_at(self._providers)
-        for offer, fault in narrowing.faults(self._snapshot(), providers):
-            why = fault or dropped.get(offer.id)
-            if why is not None:
-                counts[why] = counts.get(why, 0) + 1
+        """Why nothing is left: of what the caller can change, where there is any such thing."""
+        left_out = self._left_out(narrowing, context, dropped)
+        left_out = [one for one in left_out if not one[1].is_given] or left_out
+        counts = Counter(fault.text for _, fault in left_out)
         reasons = "; ".join(
             f"{count} left out because {why}"
             for why, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
         )
+        wanted, field = advice(left_out, terms.cost_min)
         return NoCapableModel(
             "No callable model can do what this request needs"
-            + (f": {reasons}." if reasons else ": none is configured and priced."),
-            field="model",
+            + (f": {reasons}." if reasons else ": none is configured and priced.")
+            + (f" {wanted}" if wanted else ""),
+            field=field,
         )
+
+    def _left_out(
+        self, narrowing: Narrowing, context: RouteContext, dropped: dict[str, str]
+    ) -> list[LeftOut]:
+        """Every offer that could be called here and is not chosen from, with why."""
+        found: list[LeftOut] = []
+        providers = context.callable_at(self._providers)
+        for offer, fault in narrowing.faults(self._snapshot(), providers):
+            why = dropped.get(offer.id)
+            if fault is not None:
+                found.append((offer, fault))
+            elif why is not None:
+                found.append((offer, TOO_DEAR if why == TOO_DEAR.text else Fault(why)))
+        return found
 
     # --- what is predicted ----------------------------------------------------------------------
     def _costs(
@@ -317,12 +332,10 @@ class RoutedPlanner:
             breaker = self._named.breaker(ranked.offer_id, ranked.provider, context)
             chosen.append(msgspec.structs.replace(ranked.considered(), breaker=breaker))
         left_out = []
-        providers = context.callable_at(self._providers)
-        for offer, fault in narrowing.faults(self._snapshot(), providers):
-            why = fault or dropped.get(offer.id)
-            if why is not None and offer.id not in kept:
+        for offer, fault in self._left_out(narrowing, context, dropped):
+            if offer.id not in kept:
                 breaker = self._named.breaker(offer.id, offer.provider, context)
-                left_out.append(Considered(offer=offer.id, excluded=why, breaker=breaker))
+                left_out.append(Considered(offer=offer.id, excluded=fault.text, breaker=breaker))
         return (*chosen, *sorted(left_out, key=lambda x: x.offer))
 
 

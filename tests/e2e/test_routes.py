@@ -110,7 +110,10 @@ def test_no_call_costs_more_than_its_caller_allows(gateway: Gateway) -> None:
         assert found.status == 200
         assert float(found.headers["x-omni-cost-usd"]) <= 0.0004
         tight = http.ask("/v1/chat/completions", body("omni/auto", omni={"max_cost_usd": 1e-9}))
-        assert tight.status == 400
+        assert (tight.status, tight.error["param"]) == (400, "omni.max_cost_usd")
+        assert "Raise max_cost to at least 0." in tight.error["message"]
+        denied = http.ask("/v1/chat", body("omni/auto", omni={"denied_providers": ["sim"]}))
+        assert (denied.status, denied.error["param"]) == (400, "omni.denied_providers")
         zero = http.ask("/v1/chat/completions", body("omni/auto", omni={"max_cost_usd": 0}))
         assert (zero.status, zero.error["param"]) == (400, "omni.max_cost_usd")
 

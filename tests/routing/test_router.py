@@ -1,3 +1,5 @@
+import re
+
 import msgspec
 import pytest
 
@@ -234,3 +236,65 @@ def test_a_prompt_kept_for_an_hour_needs_a_price_for_that(where: str) -> None:
     ]
     five = request("here/a", (TextPart(text="Hello", cache="5m"),))
     assert ids(router(offer("here/a", price=priced)).plan(five, CONTEXT)) == ["here/a"]
+
+
+# --- preferences that leave nothing --------------------------------------------------------------
+NAMED_ONLY = offer("here/n", by_name_only=True)
+
+
+@pytest.mark.parametrize("model", [AUTO, "here/a"])
+def test_a_cost_too_small_is_refused_with_the_least_that_would_do(model: str) -> None:
+    planner = router(offer("here/a", 2), offer("here/b", 3), NAMED_ONLY)
+    with pytest.raises(NoCapableModel, match="max_cost") as caught:
+        planner.plan(request(model, preferences=Preferences(cost_max_nanousd=1)), CONTEXT)
+    assert caught.value.field == "max_cost_nanousd"
+    assert "by name only" not in caught.value.message
+    found = re.search(r"at least 0\.\d+ USD \((\d+) nano-USD\)", caught.value.message)
+    assert found is not None
+    assert "here/a" in caught.value.message
+    least = int(found[1])
+    enough = request(model, preferences=Preferences(cost_max_nanousd=least))
+    assert ids(planner.plan(enough, CONTEXT)) == ["here/a"]
+    short = request(model, preferences=Preferences(cost_max_nanousd=least - 1))
+    with pytest.raises(NoCapableModel):
+        planner.plan(short, CONTEXT)
+
+
+@pytest.mark.parametrize("model", [AUTO, "here/a"])
+@pytest.mark.parametrize(
+    ("wished", "field", "words"),
+    [
+        ({"providers": ("x",)}, "allowed_providers", "Put here on allowed_providers."),
+        ({"providers_denied": ("here",)}, "denied_providers", "Take here off denied_providers."),
+        ({"models": ("x",)}, "allowed_models", "Put here/a on allowed_models."),
+        ({"models_denied": ("a",)}, "denied_models", "Take here/a off denied_models."),
+        ({"region": "us"}, "data_region", "Leave data_region out, or set it to eu."),
+    ],
+)
+def test_a_preference_that_leaves_nothing_is_named_with_what_to_do(
+    wished: dict[str, object], field: str, words: str, model: str
+) -> None:
+    asked = request(model, preferences=Preferences(**wished))  # type: ignore[arg-type]
+    with pytest.raises(NoCapableModel) as caught:
+        router(offer("here/a", regions=frozenset({"eu"})), NAMED_ONLY).plan(asked, CONTEXT)
+    assert caught.value.field == f"routing.{field}"
+    assert words in caught.value.message
+    assert "by name only" not in caught.value.message
+
+
+def test_what_no_caller_can_change_is_told_where_there_is_nothing_else() -> None:
+    with pytest.raises(NoCapableModel, match="by name only") as caught:
+        router(NAMED_ONLY).plan(request(), CONTEXT)
+    assert caught.value.field == "model"
+
+
+def test_two_preferences_that_leave_nothing_are_both_named() -> None:
+    wished = Preferences(providers_denied=("here",), cost_max_nanousd=1, models_denied=("b",))
+    planner = router(offer("here/a"), offer("here/b"))
+    with pytest.raises(NoCapableModel, match="Take here off denied_providers") as caught:
+        planner.plan(request(preferences=wished), CONTEXT)
+    assert caught.value.field == "routing.denied_providers"  # it alone leaves out both
+    split = Preferences(models_denied=("b",), cost_max_nanousd=1)
+    with pytest.raises(NoCapableModel, match=r"Raise max_cost .* Or: Take here/b off") as caught:
+        planner.plan(request(preferences=split), CONTEXT)
+    assert caught.value.field == "model"

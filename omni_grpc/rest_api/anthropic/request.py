@@ -45,7 +45,7 @@ from omni_grpc.rest_api.anthropic.wire import (
     WireThinkingConfig,
     WireTool,
 )
-from omni_grpc.rest_api.omni_wire import Wishes, optional_settings, read_wishes
+from omni_grpc.rest_api.omni_wire import FIELDS, Wishes, optional_settings, read_wishes
 from omni_grpc.rest_api.openai.json_body import read_json
 
 USER_CHARS_MAX: Final = 64
@@ -66,7 +66,7 @@ _OWN_NAMES: Final = {
     "reasoning_summary": "thinking",
     "reasoning_effort": "output_config.effort",
     "max_output_token_count": "max_tokens",
-    "max_cost_nanousd": "omni.max_cost_usd",
+    **FIELDS,
     "stop": "stop_sequences",
     "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
     "user": "metadata.user_id",

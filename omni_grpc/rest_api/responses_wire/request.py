@@ -20,7 +20,7 @@ from omni_grpc.core.chat import (
 )
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid, OmniError
 from omni_grpc.core.limits import MESSAGE_COUNT_MAX
-from omni_grpc.rest_api.omni_wire import NO_NAMES, optional_settings, read_wishes
+from omni_grpc.rest_api.omni_wire import FIELDS, NO_NAMES, optional_settings, read_wishes
 from omni_grpc.rest_api.openai.json_body import read_json
 from omni_grpc.rest_api.responses_wire.item_wire import WireItem, decode_items
 from omni_grpc.rest_api.responses_wire.items import Conversation
@@ -257,7 +257,7 @@ _FIELDS: Final = {
     "reasoning_effort": "reasoning.effort",
     "reasoning_summary": "reasoning.summary",
     "max_output_token_count": "max_output_tokens",
-    "max_cost_nanousd": "omni.max_cost_usd",
+    **FIELDS,
 }
 _MESSAGE: Final = re.compile(r"messages\[(\d+)\]")
 
