@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from omni_grpc.audit import Actor
+from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.opening import (
     JOURNAL_FOLDER,
     Rooms,
@@ -89,6 +90,7 @@ async def _dev(
     overrides: dict[str, object], folder: Path, ready_file: Path | None, config: Path | None
 ) -> None:
     settings = settings_of(config, overrides)
+    check_free(settings.grpc_addr, settings.rest_addr)
     settings = settings.model_copy(update={"reflection": True})
     if not {"log_format", "log_level"} & settings.model_fields_set:
         settings = settings.model_copy(update={"log_format": "console", "log_level": "warning"})
@@ -123,6 +125,25 @@ async def _dev(
 
             await run_workers(complete, ready)
     console.print("Stopped.")
+
+
+def check_free(*addresses: str) -> None:
+    """Makes sure that `dev` can listen, before it changes what another `dev` of its folder uses.
+
+    Raises:
+        CommandError: somebody listens there, or this machine has no such address.
+    """
+    from omni_grpc.wiring.listening import bind
+
+    for address in addresses:
+        try:
+            bind(address, share=False).close()
+        except OSError as error:
+            raise CommandError(
+                f"{error}. Another `omni-grpc dev` runs there already, or another program listens. "
+                "A second dev needs addresses and a folder of its own: --grpc-addr HOST:PORT, "
+                "--rest-addr HOST:PORT (port 0 takes a free one) and --data-dir FOLDER."
+            ) from None
 
 
 async def _prepare(settings: Settings, folder: Path) -> None:

@@ -1,10 +1,13 @@
-"""The commands that `dev` prints: with what is served, and believing its certificate."""
+"""What `dev` prints, believing its certificate; and that a second one leaves the first alone."""
 
 import shlex
+import socket
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from omni_grpc.cli.app import app
 from omni_grpc.cli.dev import DevState, commands_to_try
 
 STATE = DevState(api_key="omni_k", admin_key="a", grpc="127.0.0.1:1", rest="https://127.0.0.1:2")
@@ -37,3 +40,26 @@ def test_without_tls_no_command_speaks_of_certificates() -> None:
     assert "cacert" not in text
     assert "--ca" not in text
     assert "SSL_CERT_FILE" not in text
+
+
+@pytest.mark.parametrize("taken", ["--grpc-addr", "--rest-addr"])
+def test_where_somebody_listens_dev_touches_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "dev.json").write_text("of the first")
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        address = f"127.0.0.1:{first.getsockname()[1]}"
+        at = {"--grpc-addr": "127.0.0.1:0", "--rest-addr": "127.0.0.1:0", taken: address}
+        words = [word for pair in at.items() for word in pair]
+        found = CliRunner().invoke(app, ["dev", *words, "--data-dir", str(data)])
+    assert found.exit_code == 1
+    told = " ".join(found.output.split())
+    assert f"cannot listen on {address}" in told
+    assert "Another `omni-grpc dev` runs there already" in told
+    for option in ("--grpc-addr", "--rest-addr", "--data-dir"):
+        assert option in told
+    assert [path.name for path in data.iterdir()] == ["dev.json"]
+    assert (data / "dev.json").read_text() == "of the first"
