@@ -25,7 +25,7 @@ from omni_grpc.catalog import (
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.moments import day_of
 from omni_grpc.cli.opening import Rooms
-from omni_grpc.cli.working import Place, console, print_json, table_of, work_in
+from omni_grpc.cli.working import Place, PlainTable, console, print_json, table_of, work_in
 from omni_grpc.core.errors import NotFound
 from omni_grpc.core.money import Price, Unit, usd_text
 from omni_grpc.routing import Measured, SpeedStore, measured
@@ -288,7 +288,7 @@ def _listing(
 def _card(facts: Mapping[str, Any]) -> Table:  # as it goes into JSON
     """Everything about an offer as rows; the right column says where a fact comes from."""
     sources: Mapping[str, str] = facts["sources"]
-    table = Table("fact", "value", "from", title=facts["model"], title_justify="left")
+    table = PlainTable("fact", "value", "from", title=facts["model"], title_justify="left")
     for field, value in facts.items():
         if field not in _NOT_ROWS:
             table.add_row(field, _value(value), sources.get(field, ""))

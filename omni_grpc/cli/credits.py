@@ -2,15 +2,13 @@
 
 import uuid
 
-from rich.table import Table
-
 from omni_grpc.administration import MoneyAudit
 from omni_grpc.audit import Actor, AuditStore
 from omni_grpc.billing import LedgerEntry, charge_of_call
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.moments import moment_of
 from omni_grpc.cli.opening import Rooms
-from omni_grpc.cli.working import Place, amount_of, console, print_json, work_in
+from omni_grpc.cli.working import Place, amount_of, console, print_json, table_of, work_in
 from omni_grpc.core.ids import CallId
 from omni_grpc.core.limits import REASON_CHARS_MAX
 from omni_grpc.core.money import usd_text
@@ -143,7 +141,7 @@ def run_credits_balance(place: Place, org: str, *, as_json: bool) -> None:
     if as_json:
         print_json(balance)
         return
-    table = Table("", "USD")
+    table = table_of("", "USD")
     for name, amount in balance.items():
         table.add_row(name.removesuffix("_nanousd"), usd_text(amount))
     console.print(table)

@@ -24,7 +24,7 @@ from omni_grpc.billing.usage import (
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.moments import moment_of
 from omni_grpc.cli.opening import Rooms
-from omni_grpc.cli.working import Place, console, plain, print_json, work_in
+from omni_grpc.cli.working import Place, PlainTable, console, print_json, work_in
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.limits import PAGE_SIZE_MAX
 from omni_grpc.core.money import NANO_PER_USD
@@ -136,7 +136,9 @@ def picture_of(rows: Sequence[UsageSummary], bucket: Bucket, zone: ZoneInfo) -> 
     for row in rows:
         costs[row.start] = costs.get(row.start, 0) + row.sums.cost
     most = max(costs.values()) or 1
-    table = Table.grid(padding=(0, 1))
+    table = PlainTable.grid("from", "cost", "USD", padding=(0, 1))
+    for column in table.columns:
+        column.no_wrap = True
     for start, cost in costs.items():
         bar = Bar(size=most, begin=0, end=cost, width=BAR_CHARS, color="cyan")
         table.add_row(_start(start, bucket, zone), bar, f"{_usd(cost)} USD")
@@ -153,14 +155,14 @@ def table_of_rows(
     """The rows and the sums of all; starts are told in `zone`."""
     shown = [one for one in Dimension if one in dimensions]
     right = ("calls", "failed", "tokens in", "tokens out", "USD", "refunded", "saved USD")
-    table = Table(
+    table = PlainTable(
         Column("from", no_wrap=True),
-        *(Column(one.value, overflow="fold") for one in shown),
+        *(one.value for one in shown),
         *(Column(name, justify="right") for name in right),
         show_footer=True,
     )
     for row in rows:
-        names = [plain(str(getattr(row, one.value)) or "-") for one in shown]
+        names = [str(getattr(row, one.value)) or "-" for one in shown]
         table.add_row(_start(row.start, bucket, zone), *names, *_cells(row.sums))
     table.columns[0].footer = "total"
     for column, text in zip(table.columns[1 + len(shown) :], _cells(total), strict=True):

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.style import StyleType
 from rich.table import Column, Table
 from rich.text import Text
@@ -28,7 +29,22 @@ from omni_grpc.settings import Settings
 from omni_grpc.storage import pending
 
 T = TypeVar("T")
-console = Console(highlight=False)
+WHOLE_CHARS_MAX: Final = 80
+"""A word up to this length is never broken: every id, amount and time is shorter."""
+
+_WIDTH_MAX: Final = 1_000_000
+"""A table's width where nothing limits it."""
+
+
+class WholeConsole(Console):
+    """A console that cuts nothing off: what is wider than the terminal is wrapped there."""
+
+    def print(self, *objects: Any, crop: bool = False, **options: Any) -> None:  # as rich has it
+        """Prints, as `Console` does."""
+        super().print(*objects, crop=crop, **options)
+
+
+console = WholeConsole(highlight=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +100,11 @@ def plain(text: str) -> Text:
 
 
 class PlainTable(Table):
-    """A table whose texts are all plain."""
+    """A table whose texts are all plain, and in which nothing is cut off.
+
+    Numbers, ids and times stay whole: a text breaks between words alone, unless one is longer than
+    WHOLE_CHARS_MAX. What then does not fit is wider than the terminal.
+    """
 
     def add_row(
         self,
@@ -96,12 +116,38 @@ class PlainTable(Table):
         cells = (plain(one) if isinstance(one, str) else one for one in renderables)
         super().add_row(*cells, style=style, end_section=end_section)
 
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Renders the table, as wide as its words need."""
+        anywhere = options.update_width(_WIDTH_MAX)
+        ranges = [_width_range(console, anywhere, column) for column in self.columns]
+        widths = [widest for _, widest in ranges]
+        rest = self._extra_width + sum(self._get_padding_width(at) for at in range(len(widths)))
+        excess = rest + sum(widths) - options.max_width
+        while excess > 0:
+            slack, at = max((widths[at] - least, at) for at, (least, _) in enumerate(ranges))
+            if not slack:
+                break
+            widths[at] -= 1
+            excess -= 1
+        for column, width in zip(self.columns, widths, strict=True):
+            column.width = width
+            column.overflow = "fold"
+        yield from super().__rich_console__(console, anywhere)
+
+
+def _width_range(console: Console, options: ConsoleOptions, column: Column) -> tuple[int, int]:
+    """The width that a column's words need, and the one at which no line breaks."""
+    texts = (column.header, *column.cells, column.footer)
+    found = [Measurement.get(console, options, text) for text in texts]
+    widest = max(one.maximum for one in found)
+    if column.no_wrap:
+        return widest, widest
+    return min(max(one.minimum for one in found), WHOLE_CHARS_MAX), widest
+
 
 def table_of(first: str, *rest: str) -> Table:
     """A table in which nothing is cut off, and the first column, an id, can be copied whole."""
-    return PlainTable(
-        Column(first, no_wrap=True), *(Column(header, overflow="fold") for header in rest)
-    )
+    return PlainTable(Column(first, no_wrap=True), *rest)
 
 
 def print_json(value: object) -> None:

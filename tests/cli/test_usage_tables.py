@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from rich.console import Console, RenderableType
 
-from omni_grpc.billing.usage import Bucket, UsageSummary, UsageSums
+from omni_grpc.billing.usage import Bucket, Dimension, UsageSummary, UsageSums
 from omni_grpc.cli.usage import picture_of, table_of_rows
 
 KOLKATA = ZoneInfo("Asia/Kolkata")
@@ -41,3 +41,13 @@ def test_starts_are_told_in_the_zone_that_was_asked_for(bucket: Bucket, shown: s
     table = printed(table_of_rows(rows, SUMS, bucket, frozenset(), KOLKATA))
     assert shown in table
     assert "2026-10" not in table
+
+
+def test_every_digit_is_shown_in_a_narrow_terminal() -> None:
+    rows = rows_at(datetime(2026, 10, 31, 18, 30, tzinfo=UTC))
+    dimensions = frozenset({Dimension.MODEL})
+    table = printed(table_of_rows(rows, SUMS, Bucket.DAY, dimensions, KOLKATA), 80)
+    for shown in ("1,234,567", "987,654,321", "87,654,321", "123.456789", "failed", "refunded"):
+        assert shown in table
+    assert "…" not in table
+    assert "123.456789 USD" in printed(picture_of(rows, Bucket.DAY, KOLKATA), 60)
