@@ -101,10 +101,10 @@ class Estimates:
         return Estimate(cost=cost, available_nanousd=await self._available(call))
 
     async def explain(self, call: Call, request: ChatRequest) -> Explanation:
-        """How a chat would be routed now.
+        """How a chat would be routed now, or why nothing is left that it could be routed to.
 
         Raises:
-            OmniError: no model that can be called here can take the request.
+            OmniError: the model that it names cannot be called here, or cannot take it.
         """
         await self._own.look_up(call)
         # Hundreds of offers are put into words, so it is done beside the event loop.

@@ -1,13 +1,15 @@
-"""What a caller can do where its own preferences leave no offer to choose, in words.
+"""Why no offer is left to choose from, and what the caller can do about it, in words.
 
 Each preference is named as the contract names it, with values that would do; nothing is said of
 what no caller can change.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from omni_grpc.catalog import Offer
+from omni_grpc.core.errors import NoCapableModel
 from omni_grpc.core.money import usd_text
 from omni_grpc.routing.narrowing import (
     ALLOWED_MODELS,
@@ -27,6 +29,23 @@ NAMES_SHOWN_MAX: Final = 5
 """Names that advice lists: enough to choose from, short enough to read."""
 
 LeftOut = tuple[Offer, Fault]
+
+
+def incapable(left_out: Sequence[LeftOut], cost_min: Callable[[Offer], int]) -> NoCapableModel:
+    """That nothing is left: for what the caller can change, where there is any such thing."""
+    left_out = [one for one in left_out if not one[1].is_given] or left_out
+    counts = Counter(fault.text for _, fault in left_out)
+    reasons = "; ".join(
+        f"{count} left out because {why}"
+        for why, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    )
+    wanted, field = advice(left_out, cost_min)
+    return NoCapableModel(
+        "No callable model can do what this request needs"
+        + (f": {reasons}." if reasons else ": none is configured and priced.")
+        + (f" {wanted}" if wanted else ""),
+        field=field,
+    )
 
 
 def advice(left_out: Sequence[LeftOut], cost_min: Callable[[Offer], int]) -> tuple[str, str]:

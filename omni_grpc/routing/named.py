@@ -20,7 +20,7 @@ from omni_grpc.core.errors import (
     OmniError,
 )
 from omni_grpc.core.tenancy import model_matches, not_allowed
-from omni_grpc.routing.advice import MAX_COST, advice, raise_cost
+from omni_grpc.routing.advice import MAX_COST, TOO_DEAR, advice, raise_cost
 from omni_grpc.routing.attempts import ATTEMPT_COUNT_MAX, Terms
 from omni_grpc.routing.breakers import OpenBreaker
 from omni_grpc.routing.health import Health
@@ -108,10 +108,11 @@ class NamedPlanner:
         """What a plan was chosen from: its attempts, then the others that the name means."""
         tried = [one.offer for one in plan.attempts]
         needs, size = Needs.of(request), PromptSize(request)
+        terms = Terms(request, size, context, markup_ppm=self._markup_ppm)
         meant, _ = self.offers(request.model, context)
         kept = {one.id for one in tried}
         others = sorted((one for one in meant if one.id not in kept), key=lambda one: one.id)
-        faults = [self._fault(one, request, context, needs, size) for one in others]
+        faults = [self._fault(one, request, context, needs, terms) for one in others]
         return tuple(
             Considered(
                 offer=one.id,
@@ -178,7 +179,7 @@ class NamedPlanner:
         request: ChatRequest,
         context: RouteContext,
         needs: Needs,
-        size: PromptSize,
+        terms: Terms,
     ) -> str:
         """Why an offer that the name means is not tried."""
         limits, lacking = Limits.of(request.preferences).fault(offer), needs.lacking(offer)
@@ -189,7 +190,10 @@ class NamedPlanner:
             None if unpriced is None else f"it is not priced for this: {unpriced}",
             None if lacking is None else f"it lacks {lacking}",
             None if refused is None else f"its provider does not take {refused[0]}",
-            None if size.fits(window_of(offer)) else "the prompt does not fit its context window",
+            None
+            if terms.size.fits(window_of(offer))
+            else "the prompt does not fit its context window",
+            None if terms.output_tokens_max(offer) > 0 else TOO_DEAR.text,
             away,
         )
         enough = "the offers before it are enough for a plan"

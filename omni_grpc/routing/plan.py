@@ -75,7 +75,7 @@ class Baseline(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The attempts for one request, first to last; at least one.
+    """The attempts for one request, first to last; at least one, but in an explanation of none.
 
     Attributes:
         attempts: what to try, in order.
@@ -130,7 +130,10 @@ class Considered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan, and all that it was chosen from: the best first, then what was left out by name."""
+    """A plan, and all that it was chosen from: the best first, then what was left out by name.
+
+    Where every offer is left out, the plan has no attempt, and `reason` says why and what to do.
+    """
 
     plan: Plan
     reason: str

@@ -5,7 +5,7 @@ scores put them in order, and a policy may order them otherwise. Nothing here wa
 a few array operations and some hundred comparisons.
 """
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -16,7 +16,7 @@ from omni_grpc.catalog import CatalogSnapshot, Offer
 from omni_grpc.core.chat import ChatRequest, Preferences
 from omni_grpc.core.errors import NoCapableModel
 from omni_grpc.core.tenancy import model_matches
-from omni_grpc.routing.advice import TOO_DEAR, LeftOut, advice
+from omni_grpc.routing.advice import TOO_DEAR, LeftOut, incapable
 from omni_grpc.routing.attempts import ATTEMPT_COUNT_MAX, Terms
 from omni_grpc.routing.choosing import Chooser, Ranked, Wish, reason_of
 from omni_grpc.routing.health import Health
@@ -88,7 +88,7 @@ class RoutedPlanner:
         """What to try for a request, and why; with all that was considered where that is asked.
 
         Raises:
-            NoCapableModel: none of the models that may be chosen can.
+            NoCapableModel: none of the models that may be chosen can; an explanation says so.
         """
         table = self._current_table(context)
         needs, size = Needs.of(request), PromptSize(request)
@@ -108,7 +108,11 @@ class RoutedPlanner:
         self._drop_unaffordable(table, mask, terms, request.preferences, dropped)
         self._drop_unhealthy(table, mask, context, dropped)
         if not mask.any():
-            raise self._incapable(narrowing, context, terms, dropped)
+            fault = incapable(self._left_out(narrowing, context, dropped), terms.cost_min)
+            if not explain:
+                raise fault
+            considered = self._considered(narrowing, context, (), dropped)
+            return _nothing(request, look, None, fault, considered)
         prompt_tokens = max(1, size.bound // CHARS_PER_TOKEN)
         found = self._chooser.lengths(look, table, request, self._health.speeds)
         output_tokens = found.tokens
@@ -130,7 +134,11 @@ class RoutedPlanner:
         if policy is not None:
             ordered = order(policy, ordered, context.unit, context.seed, dropped)
             if not ordered:
-                raise _none_let_through(policy, dropped)
+                fault = _none_let_through(policy, dropped)
+                if not explain:
+                    raise fault
+                considered = self._considered(narrowing, context, (), dropped)
+                return _nothing(request, look, chosen, fault, considered)
         reason = reason_of(ordered, None if policy is None else policy.name)
         attempts = self._attempts(request, context, terms, table, needs, ordered, reason)
         row = table.row_of[attempts[0].offer.id]
@@ -146,9 +154,7 @@ class RoutedPlanner:
             prompt_tokens=prompt_tokens,
             output_tokens=int(output_tokens[row]),
         )
-        considered: tuple[Considered, ...] = ()
-        if explain:
-            considered = self._considered(narrowing, context, ordered, dropped)
+        considered = self._considered(narrowing, context, ordered, dropped) if explain else ()
         return Explanation(plan=plan, reason=attempts[0].reason, considered=considered)
 
     # --- what is left out -----------------------------------------------------------------------
@@ -211,25 +217,6 @@ class RoutedPlanner:
             for row, fault in faults.items():
                 mask[row] = False
                 dropped[table.offers[row].id] = fault
-
-    def _incapable(
-        self, narrowing: Narrowing, context: RouteContext, terms: Terms, dropped: dict[str, str]
-    ) -> NoCapableModel:
-        """Why nothing is left: of what the caller can change, where there is any such thing."""
-        left_out = self._left_out(narrowing, context, dropped)
-        left_out = [one for one in left_out if not one[1].is_given] or left_out
-        counts = Counter(fault.text for _, fault in left_out)
-        reasons = "; ".join(
-            f"{count} left out because {why}"
-            for why, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-        )
-        wanted, field = advice(left_out, terms.cost_min)
-        return NoCapableModel(
-            "No callable model can do what this request needs"
-            + (f": {reasons}." if reasons else ": none is configured and priced.")
-            + (f" {wanted}" if wanted else ""),
-            field=field,
-        )
 
     def _left_out(
         self, narrowing: Narrowing, context: RouteContext, dropped: dict[str, str]
@@ -343,6 +330,25 @@ def _baseline(offer: Offer | None) -> Baseline | None:
     if offer is None or offer.price is None:
         return None
     return Baseline(model=offer.id, price=offer.price)
+
+
+def _nothing(
+    request: ChatRequest,
+    look: Look,
+    chosen: Chosen | None,
+    fault: NoCapableModel,
+    considered: tuple[Considered, ...],
+) -> Explanation:
+    """That no offer is left, and why; `chosen` is the policy that left none."""
+    plan = Plan(
+        attempts=(),
+        asked=request.model,
+        analysis=look.analysis,
+        policy="" if chosen is None or chosen.policy is None else chosen.policy.name,
+        experiment="" if chosen is None else chosen.experiment,
+        arm="" if chosen is None else chosen.arm,
+    )
+    return Explanation(plan=plan, reason=fault.message, considered=considered)
 
 
 def _none_let_through(policy: Ready, dropped: dict[str, str]) -> NoCapableModel:

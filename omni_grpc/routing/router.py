@@ -9,7 +9,7 @@ from typing import Protocol
 
 from omni_grpc.catalog import RESERVED_PREFIX, CatalogSnapshot
 from omni_grpc.core.chat import ChatRequest
-from omni_grpc.core.errors import ModelNotFound
+from omni_grpc.core.errors import ModelNotFound, NoCapableModel
 from omni_grpc.core.task import Analysis
 from omni_grpc.routing.choosing import AUTO, ROUTED, Chooser
 from omni_grpc.routing.health import Health
@@ -104,10 +104,10 @@ class Router:
         return self._decide(request, context, explain=False).plan
 
     def explain(self, request: ChatRequest, context: RouteContext) -> Explanation:
-        """What to try, and all that it was chosen from.
+        """What to try, and all that it was chosen from; no attempt where nothing is left of it.
 
         Raises:
-            OmniError: as `plan` does.
+            OmniError: as `plan` does, but for NoCapableModel, which is the explanation's reason.
         """
         return self._decide(request, context, explain=True)
 
@@ -139,6 +139,13 @@ class Router:
             chosen = self._policies.for_call(context, request.model, look.analysis, request.tags)
         if look is not None and (is_routed or chosen is not None):
             return self._routed.decide(request, context, look, chosen, explain=explain)
-        plan = self._named.plan(request, context)
+        try:
+            plan = self._named.plan(request, context)
+        except NoCapableModel as fault:
+            if not explain:
+                raise
+            plan, reason = Plan(attempts=(), asked=request.model), fault.message
+        else:
+            reason = plan.attempts[0].reason
         considered = self._named.considered(request, context, plan) if explain else ()
-        return Explanation(plan=plan, reason=plan.attempts[0].reason, considered=considered)
+        return Explanation(plan=plan, reason=reason, considered=considered)

@@ -97,8 +97,11 @@ def test_preferences_leave_out_what_they_deny(gateway: Gateway) -> None:
         other = http.ask("/v1/router/debug", body("omni/auto", omni=omni)).json
         assert other["attempts"][0]["model"] != first
         none = http.ask("/v1/router/debug", body("omni/auto", omni={"allowed_providers": ["x"]}))
-        assert none.status == 400
-        assert none.error["code"] == "no_capable_model"
+        assert none.status == 200  # it is asked most where nothing is left
+        assert none.json["attempts"] == []
+        assert "allowed_providers" in none.json["reason"]
+        assert none.json["offers"]
+        assert all(one["excluded"] for one in none.json["offers"])
         wrong = http.ask("/v1/router/debug", body("omni/auto", omni={"task": "knitting"}))
         assert (wrong.status, wrong.error["param"]) == (400, "omni.task")
 

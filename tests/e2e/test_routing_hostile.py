@@ -126,10 +126,13 @@ def test_a_policy_that_lets_nothing_through_refuses_its_calls_and_no_others(
     with served.admin() as admin, HttpConnection(served, tenant.api_key) as http:
         rule = DeterministicRule(models=("nobody/sells-this",))
         policy = admin.create_routing_policy("lost", rule, scope=f"orgs/{tenant.org}")
-        for path in ("/v1/chat/completions", "/v1/estimate", "/v1/router/debug"):
+        for path in ("/v1/chat/completions", "/v1/estimate"):
             found = http.ask(path, chat_body("omni/auto"))
             assert (found.status, found.error["code"]) == (400, "no_capable_model"), path
             assert "policy" in found.error["message"]
+        told = http.ask("/v1/router/debug", chat_body("omni/auto")).json
+        assert (told["attempts"], told["policy"]) == ([], policy.name)
+        assert policy.name in told["reason"]
         assert http.chat("sim/fast").status == 200
         with HttpConnection(served, served.tenant(CREDITS).api_key) as other:
             assert other.chat("omni/auto").status == 200
@@ -197,6 +200,9 @@ def test_a_hostile_question_is_refused_by_its_field_and_costs_nothing(
     with HttpConnection(served, tenant.api_key) as http:
         for path in ("/v1/estimate", "/v1/router/debug"):
             found = http.ask(path, chat_body(**given))  # type: ignore[arg-type]
+            if name == "small cost" and path == "/v1/router/debug":  # it tells why nothing is left
+                assert (found.status, found.json["attempts"]) == (200, [])
+                continue
             assert found.status == status, (path, found.body[:500])
             assert found.error["param"] == field
     with Omni(served.grpc, api_key=tenant.api_key) as omni:

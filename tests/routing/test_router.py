@@ -298,3 +298,17 @@ def test_two_preferences_that_leave_nothing_are_both_named() -> None:
     with pytest.raises(NoCapableModel, match=r"Raise max_cost .* Or: Take here/b off") as caught:
         planner.plan(request(preferences=split), CONTEXT)
     assert caught.value.field == "model"
+
+
+@pytest.mark.parametrize("model", [AUTO, "here/a", "a"])
+def test_an_explanation_tells_every_offer_where_none_is_left(model: str) -> None:
+    planner = router(offer("here/a"), NAMED_ONLY)
+    asked = request(model, preferences=Preferences(cost_max_nanousd=1))
+    found = planner.explain(asked, CONTEXT)
+    assert found.plan.attempts == ()
+    assert "Raise" in found.reason
+    excluded = {one.offer: one.excluded for one in found.considered}
+    assert "max_cost" in excluded["here/a"]
+    assert set(excluded) == ({"here/a", "here/n"} if model == AUTO else {"here/a"})
+    with pytest.raises(NoCapableModel):
+        planner.plan(asked, CONTEXT)

@@ -178,7 +178,7 @@ class RouterServiceServicer:
 
     def ExplainRoute(self, request, context):
         """Tells how a chat would be routed: every offer considered, its score and its parts, and why the
-        others were left out. It calls no provider and holds nothing.
+        others were left out, also where all were. It calls no provider and holds nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -79,7 +79,7 @@ class RouterServiceStub:
     """Tells what a chat would be routed to and cost. It calls no provider and holds nothing."""
     ExplainRoute: _grpc.UnaryUnaryMultiCallable[_router_service_pb2.ExplainRouteRequest, _router_service_pb2.ExplainRouteResponse]
     """Tells how a chat would be routed: every offer considered, its score and its parts, and why the
-    others were left out. It calls no provider and holds nothing.
+    others were left out, also where all were. It calls no provider and holds nothing.
     """
 
 @_typing.type_check_only
@@ -132,7 +132,7 @@ class RouterServiceAsyncStub(RouterServiceStub):
     """Tells what a chat would be routed to and cost. It calls no provider and holds nothing."""
     ExplainRoute: _aio.UnaryUnaryMultiCallable[_router_service_pb2.ExplainRouteRequest, _router_service_pb2.ExplainRouteResponse]  # type: ignore[assignment]
     """Tells how a chat would be routed: every offer considered, its score and its parts, and why the
-    others were left out. It calls no provider and holds nothing.
+    others were left out, also where all were. It calls no provider and holds nothing.
     """
 
 class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -230,7 +230,7 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_router_service_pb2.ExplainRouteResponse, _abc.Awaitable[_router_service_pb2.ExplainRouteResponse]]:
         """Tells how a chat would be routed: every offer considered, its score and its parts, and why the
-        others were left out. It calls no provider and holds nothing.
+        others were left out, also where all were. It calls no provider and holds nothing.
         """
 
 def add_RouterServiceServicer_to_server(servicer: RouterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
