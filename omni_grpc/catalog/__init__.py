@@ -23,6 +23,7 @@ from omni_grpc.catalog.operator_file import (
     OperatorFileError,
     own_price,
     read_operator_file,
+    unmatched,
 )
 from omni_grpc.catalog.operator_watch import OperatorFileWatch
 from omni_grpc.catalog.prices import Quote, quote, rates_text
@@ -97,5 +98,6 @@ __all__ = [
     "replaced",
     "scopes_of",
     "seed",
+    "unmatched",
     "validate",
 ]

@@ -80,7 +80,8 @@ class OperatorFileWatch:
                 "models_file_refused", path=str(self._path), faults=error.faults, kept="what held"
             )
             return False
-        log.info(
+        tell = log.warning if unmatched else log.info
+        tell(
             "models_file_applied",
             models=len(file.rules),
             aliases=len(file.aliases),

@@ -1,6 +1,6 @@
 """The commands of `omni-grpc catalog` that are about models and aliases, and their options."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -9,6 +9,9 @@ from omni_grpc.cli.options import Config, DataDir, Json
 
 Scope = Annotated[str, typer.Option(help="Whose aliases: global, or orgs/{org}.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000)]
+
+CALLABLE: Final = "callable = true"
+"""The filter of a listing for which none is given."""
 
 alias_app = typer.Typer(help="Other names for models.", no_args_is_help=True)
 
@@ -25,7 +28,7 @@ def add_model_commands(catalog_app: typer.Typer) -> None:
 def catalog_list(
     filter_: Annotated[
         str, typer.Option("--filter", help='Such as: provider = "openai" AND tools = true')
-    ] = "callable = true",
+    ] = CALLABLE,
     limit: Limit = 100,
     config: Config = None,
     data_dir: DataDir = None,

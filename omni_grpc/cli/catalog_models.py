@@ -1,10 +1,12 @@
 """`omni-grpc catalog` about models: what is known of them, and what the operator says."""
 
+import shlex
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 from rich.table import Table
+from rich.text import Text
 
 from omni_grpc.administration import alias_audit, model_audit
 from omni_grpc.audit import Actor
@@ -22,10 +24,19 @@ from omni_grpc.catalog import (
     own_price,
     parse_filter,
 )
+from omni_grpc.cli.catalog_model_commands import CALLABLE
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.moments import day_of
 from omni_grpc.cli.opening import Rooms
-from omni_grpc.cli.working import Place, PlainTable, console, print_json, table_of, work_in
+from omni_grpc.cli.working import (
+    Place,
+    PlainTable,
+    console,
+    plain,
+    print_json,
+    table_of,
+    work_in,
+)
 from omni_grpc.core.errors import NotFound
 from omni_grpc.core.money import Price, Unit, usd_text
 from omni_grpc.routing import Measured, SpeedStore, measured
@@ -63,11 +74,25 @@ def run_catalog_list(place: Place, filter_: str, limit: int, *, as_json: bool) -
         if as_json:
             print_json([_facts(snapshot, offer, providers, speeds) for offer in page.offers])
             return
+        if not page.offers:
+            console.print(_none_found(filter_, providers))
+            return
         console.print(_listing(snapshot, page.offers, speeds))
         if page.next_after_id is not None:
             console.print(f"There are more than {limit}; see --limit and --filter.")
 
     work_in(place, work)
+
+
+def _none_found(filter_: str, providers: Collection[str]) -> Text:
+    """Why a listing is empty, and how to see more."""
+    if filter_ != CALLABLE:
+        return plain(f"No offer fits to --filter {shlex.quote(filter_)}; --filter '' shows all.")
+    named = ", ".join(sorted(providers)) or "none"
+    return plain(
+        f"No offer is callable with the providers set in this environment ({named}); "
+        "--filter '' shows all offers."
+    )
 
 
 def run_catalog_show(place: Place, model: str, scope: str, *, as_json: bool) -> None:

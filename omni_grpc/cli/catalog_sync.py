@@ -16,6 +16,7 @@ from rich.text import Text
 from omni_grpc.administration import sync_audit
 from omni_grpc.audit import Actor
 from omni_grpc.catalog import (
+    Catalog,
     Progress,
     SourceError,
     SourceStore,
@@ -26,6 +27,8 @@ from omni_grpc.catalog import (
     opinions,
     parse_sources,
     rates_text,
+    read_operator_file,
+    unmatched,
     validate,
 )
 from omni_grpc.catalog.acceptance import Waiting
@@ -96,20 +99,27 @@ def run_catalog_sync(
 def run_catalog_validate(place: Place, tolerance_percent: float, *, as_json: bool) -> None:
     """Shows what a person should see of the catalog; exits with FAILED where that is anything."""
 
-    async def work(settings: Settings, rooms: Rooms) -> Validation:
+    async def work(settings: Settings, rooms: Rooms) -> tuple[Validation, tuple[str, ...]]:
         state = await SourceStore(rooms.database).view()
-        return await asyncio.to_thread(
+        found = await asyncio.to_thread(
             validate,
             state,
             dt.datetime.now(dt.UTC),
             price_change_max_ppm=settings.catalog_price_change_max_ppm,
             tolerance_ppm=round(tolerance_percent * PPM / 100),
         )
+        if settings.models_file is None:
+            return found, ()
+        catalog = Catalog(rooms.database)
+        await catalog.load()
+        return found, unmatched(catalog.snapshot, read_operator_file(settings.models_file))
 
-    found = work_in(place, work)
+    found, nameless = work_in(place, work)
     if as_json:
-        print_json(_validation_facts(found))
+        print_json(_validation_facts(found) | {"models_file_unmatched": nameless})
     else:
+        for pattern in nameless:
+            console.print(f"The entry {pattern!r} of models.yaml names no offer.", markup=False)
         _print_validation(found)
     if found.problems:
         raise typer.Exit(FAILED)

@@ -385,6 +385,19 @@ async def test_the_watch_applies_changes_and_keeps_what_held_when_the_file_break
     assert tags() == frozenset({"one"})
 
 
+async def test_the_watch_warns_of_entries_that_name_nothing(database: Database, tmp_path: Path):
+    catalog = await filled(database)
+    path = tmp_path / "models.yaml"
+    path.write_text('models: {gpt-4o: {tags: [one]}, "nobody/*": {tags: [two]}}')
+    watch = OperatorFileWatch(catalog, path)
+    with capture_logs() as logs:
+        assert await watch.apply()
+        path.write_text("models: {gpt-4o: {tags: [one]}}")
+        assert await watch.apply()
+    told = [(one["log_level"], one["without_match"]) for one in logs if "without_match" in one]
+    assert told == [("warning", ("nobody/*",)), ("info", ())]
+
+
 async def test_a_changed_file_is_followed(
     database: Database, tmp_path: Path, eventually: Eventually
 ):

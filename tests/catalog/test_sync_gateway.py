@@ -33,9 +33,9 @@ def url(catalog_server: EmbeddedPostgres) -> Iterator[str]:
     catalog_server.drop_database("sync_gateway")
 
 
-def command(url: str, *words: str, code: int = 0) -> Result:
+def command(url: str, *words: str, code: int = 0, **settings: str) -> Result:
     environment = {"DATABASE_URL": url, "OMNI_KEY_HASH_SECRET": KEY_HASH_SECRET, "COLUMNS": "200"}
-    result = CliRunner().invoke(app, words, env=environment, catch_exceptions=False)
+    result = CliRunner().invoke(app, words, env=environment | settings, catch_exceptions=False)
     assert result.exit_code == code, result.output
     return result
 
@@ -124,6 +124,15 @@ def test_a_gateway_syncs_by_itself_and_by_call(gateway: Gateway, url: str, tmp_p
     assert gateway.log().count('"event": "catalog_synced"') >= 3
 
 
+def test_a_listing_of_nothing_says_why(url: str):
+    empty = command(url, "catalog", "list").output
+    assert "No offer is callable with the providers set in this environment" in empty
+    assert "--filter '' shows all" in empty
+    assert "No offer fits to --filter 'tools = true'" in (
+        command(url, "catalog", "list", "--filter", "tools = true").output
+    )
+
+
 def test_the_commands_show_sync_and_accept(url: str, tmp_path: Path):
     own = tmp_path / "own.yaml"
     own.write_text(OWN.format(prompt=1))
@@ -141,6 +150,11 @@ def test_the_commands_show_sync_and_accept(url: str, tmp_path: Path):
     assert "sim/house" in command(url, "catalog", "diff").output
     command(url, "catalog", "sync", *sources, "--accept")
     assert "Nothing needs you" in command(url, "catalog", "validate").output
+    models = tmp_path / "models.yaml"
+    models.write_text('models: {sim/house: {tags: [ours]}, "nobody/*": {enabled: false}}')
+    nameless = command(url, "catalog", "validate", OMNI_MODELS_FILE=str(models)).output
+    assert "The entry 'nobody/*' of models.yaml names no offer." in nameless
+    assert "sim/house" not in nameless
     told = json.loads(command(url, "catalog", "diff", "openai/gpt-4o", "--json").stdout)
     assert [(one["source"], one["price_counts"]) for one in told] == [("litellm", True)]
 
