@@ -24,6 +24,10 @@ Wait = Literal["connect", "first_byte", "between_bytes", "total"]
 MESSAGE_CHARS_MAX: Final = 1_000
 """Longest text taken from a provider: enough for its reasons, too short to flood a log."""
 
+SECRET_CHARS_MIN: Final = 8
+"""A shorter secret is not replaced: it stands inside ordinary words, which would be garbled, and no
+provider gives keys that short; a simulator or a server on this machine takes any text as one."""
+
 _READ_CHARS_MAX: Final = 16_000
 """No more of a text is looked at, so that a hostile one costs no time."""
 
@@ -130,7 +134,8 @@ def scrub(text: str, secrets: Iterable[str], chars_max: int = MESSAGE_CHARS_MAX)
         text = text[:_READ_CHARS_MAX].rpartition(" ")[0] or text[:chars_max]
     text = _UNPRINTABLE.sub(" ", text)
     for secret in secrets:
-        text = text.replace(secret, _SCRUBBED)
+        if len(secret) >= SECRET_CHARS_MIN:
+            text = text.replace(secret, _SCRUBBED)
     text = _SECRET_LIKE.sub(_SCRUBBED, text)
     # Masked keys still show their two ends.
     text = _WORD.sub(lambda word: _SCRUBBED if _MASK in word[0] else word[0], text).strip()

@@ -208,3 +208,9 @@ async def test_amazons_errors_have_their_code_in_a_header(
         await provider.complete(call(), dispatched)
     assert caught.value.code == told
     assert caught.value.provider_message == (body.get("message") or body.get("Message"))
+
+
+def test_a_short_key_garbles_no_text():
+    text = "x-sim has no key"
+    assert scrub(text, ("k",)) == text
+    assert scrub("12345678 is wrong", ("12345678",)) == "[key] is wrong"
