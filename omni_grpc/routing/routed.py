@@ -268,7 +268,7 @@ class RoutedPlanner:
         ordered: Sequence[Ranked],
         reason: str,
     ) -> tuple[Attempt, ...]:
-        """The first choice, its backup at another provider, and the cheapest that can do it."""
+        """The first choice, its backup, elsewhere if any can, and the cheapest of the rest."""
         first = ordered[0]
         attempts = [terms.attempt(table.offers[first.row], reason)]
         if request.preferences.fallbacks:
@@ -280,7 +280,8 @@ class RoutedPlanner:
         rest = ordered[1:]
         if rest:
             backup = next((one for one in rest if one.provider != first.provider), rest[0])
-            attempts.append(terms.attempt(table.offers[backup.row], "the next best elsewhere"))
+            place = "elsewhere" if backup.provider != first.provider else "at the same provider"
+            attempts.append(terms.attempt(table.offers[backup.row], f"the next best {place}"))
             last = [one for one in rest if one is not backup]
             if last:
                 cheapest = min(last, key=lambda one: (one.cost_nanousd, one.offer_id))

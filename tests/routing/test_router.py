@@ -312,3 +312,9 @@ def test_an_explanation_tells_every_offer_where_none_is_left(model: str) -> None
     assert set(excluded) == ({"here/a", "here/n"} if model == AUTO else {"here/a"})
     with pytest.raises(NoCapableModel):
         planner.plan(asked, CONTEXT)
+
+
+def test_a_backup_is_said_to_be_where_it_is() -> None:
+    offers = [offer("here/a", 1), offer("here/b", 2)]
+    reasons = [one.reason for one in router(*offers).plan(request(), CONTEXT).attempts]
+    assert reasons[1] == "the next best at the same provider"
