@@ -23,6 +23,13 @@ OUTPUT_TOKENS_MIN: Final = 8
 """An answer of fewer tokens says nothing about the time for each."""
 
 
+MS_DIGITS: Final = 3
+RATE_DIGITS: Final = 1
+RATIO_DIGITS: Final = 2
+COUNT_DIGITS: Final = 2
+"""Decimals that people are shown of what was measured: the rest is noise of floating point."""
+
+
 class Speed(msgspec.Struct, frozen=True):
     """Milliseconds to the first token and for each further one; how many calls that rests on."""
 
@@ -65,21 +72,23 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measured(sums: Sums) -> Measured | None:
-    """What sums say; None where they stand for no call."""
+    """What sums say, rounded; None where they stand for no call."""
     calls = max(sums.first_weight, sums.token_weight)
     if not calls:
         return None
     return Measured(
-        first_token_ms=sums.first_ms / sums.first_weight if sums.first_weight else None,
+        first_token_ms=(
+            round(sums.first_ms / sums.first_weight, MS_DIGITS) if sums.first_weight else None
+        ),
         output_tokens_per_second=(
-            1e3 * sums.token_weight / sums.token_ms if sums.token_ms else None
+            round(1e3 * sums.token_weight / sums.token_ms, RATE_DIGITS) if sums.token_ms else None
         ),
         reasoning_ratio=(
-            sums.reasoning_tokens / max(sums.answer_weight, sums.answer_tokens)
+            round(sums.reasoning_tokens / max(sums.answer_weight, sums.answer_tokens), RATIO_DIGITS)
             if sums.answer_weight
             else None
         ),
-        call_count=min(WEIGHT_MAX, calls),
+        call_count=round(min(WEIGHT_MAX, calls), COUNT_DIGITS),
     )
 
 

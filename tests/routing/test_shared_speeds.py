@@ -9,7 +9,7 @@ import pytest
 from omni_grpc.core.errors import LedgerUnavailable
 from omni_grpc.routing import Health, SpeedShare, SpeedStore
 from omni_grpc.routing.speed_store import KNOWN_HOURS, OFFERS_AT_ONCE_MAX
-from omni_grpc.routing.speeds import HALF_LIFE_SECONDS, WEIGHT_MAX, Sums
+from omni_grpc.routing.speeds import HALF_LIFE_SECONDS, WEIGHT_MAX, Sums, measured
 from omni_grpc.storage import Database, EmbeddedPostgres, migrate
 
 DATABASE = "speeds_tests"
@@ -254,3 +254,10 @@ async def test_no_row_can_be_no_number(database):
         with pytest.raises(psycopg.errors.CheckViolation):
             await store.add({"p/a": Sums(bad, 1.0, 1.0, 1.0)})
     assert await store.read() == {}
+
+
+def test_what_people_are_shown_of_a_speed_is_rounded() -> None:
+    shown = measured(Sums(1.584335497736085, 1.0, 0.3, 2.9912345, 1.0, 0.6000000000000001, 1.0))
+    assert shown is not None
+    assert (shown.first_token_ms, shown.output_tokens_per_second) == (1.584, 9970.8)
+    assert (shown.reasoning_ratio, shown.call_count) == (0.6, 2.99)
