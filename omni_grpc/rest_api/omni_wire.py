@@ -45,6 +45,19 @@ FIELDS: Final[Mapping[str, str]] = {"max_cost_nanousd": "omni.max_cost_usd"} | {
 }
 """What the object calls the preferences that errors of routing name."""
 
+PRIORITIES: Final = f"one of {', '.join(Priority)}"
+LATENCIES: Final = f"one of {', '.join(LatencyPreference)}"
+AMOUNT: Final = 'an amount of dollars, such as 0.002 or "0.002"'
+
+CHOICES: Final[Mapping[str, str]] = {
+    "omni.short_credits": "one of refuse, shorten",
+    "omni.priority": PRIORITIES,
+    "omni.latency_preference": LATENCIES,
+    "omni.max_cost_usd": AMOUNT,
+    "omni.task": f"one of {', '.join(Task)}",
+}
+"""What may stand in the object's fields that take certain words or a form, on every surface."""
+
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MODEL_ID_CHARS_MAX)]
 _Names = Annotated[tuple[_Name, ...], msgspec.Meta(max_length=PREFERENCE_COUNT_MAX)]
 _TagName = Annotated[str, msgspec.Meta(min_length=1, max_length=TAG_NAME_CHARS_MAX)]

@@ -19,7 +19,7 @@ from omni_grpc.core.limits import MODEL_ID_CHARS_MAX, TAG_VALUE_CHARS_MAX
 from omni_grpc.core.money import usd_text
 from omni_grpc.core.task import Task
 from omni_grpc.rest_api.exchange import Exchange
-from omni_grpc.rest_api.omni_wire import WireOmni, cost_max_nanousd
+from omni_grpc.rest_api.omni_wire import AMOUNT, LATENCIES, PRIORITIES, WireOmni, cost_max_nanousd
 from omni_grpc.rest_api.openai.chat_request import chat_order
 from omni_grpc.rest_api.openai.chat_wire import CHOICES, WireChat
 from omni_grpc.rest_api.openai.json_body import read_json
@@ -48,6 +48,11 @@ class WireOwnChat(msgspec.Struct, frozen=True):
     stream: bool | None = None
 
 
+_CHOICES: Final = CHOICES | {
+    "priority": PRIORITIES,
+    "latency_pref": LATENCIES,
+    "max_cost": AMOUNT,
+}
 _OWN_FIELDS: Final = frozenset(WireOwnChat.__struct_fields__)
 _decode_own: Final = msgspec.json.Decoder(WireOwnChat).decode
 _decode_chat: Final = msgspec.json.Decoder(WireChat).decode
@@ -121,7 +126,7 @@ def _read(body: bytes, *, is_step: bool = False) -> OwnChat:
     Raises:
         FieldInvalid: naming the field.
     """
-    own, fields = read_json(body, _decode_own, CHOICES)
+    own, fields = read_json(body, _decode_own, _CHOICES)
     if own.stream:
         raise FieldInvalid(
             "stream is not taken here; POST /v1/chat/completions streams.", field="stream"

@@ -163,6 +163,14 @@ def test_the_short_form_of_a_chat(gateway: Gateway) -> None:
         assert 0 < float(found["cost"]) <= 0.01
         assert found["latency_ms"] >= 0
         assert http.ask(f"/v1/calls/{found['request_id']}").status == 200
+        for name, words in (
+            ("priority", "cheap, balanced, best"),
+            ("latency_pref", "normal, fast"),
+        ):
+            wrong = http.ask("/v1/chat", json.dumps({**asked, name: "cheapest"}).encode())
+            assert f"Use one of {words}." in wrong.error["message"]
+        wrong = http.ask("/v1/chat", json.dumps({**asked, "max_cost": "$1"}).encode())
+        assert "such as 0.002" in wrong.error["message"]
         streamed = http.ask("/v1/chat", json.dumps({**asked, "stream": True}).encode())
         assert (streamed.status, streamed.error["param"]) == (400, "stream")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import hypothesis
@@ -11,9 +12,16 @@ from raw_client import HELLO, RawClient, chat
 from rest_rig import KEY, Service
 
 from omni_grpc.core.errors import FieldInvalid, OmniError
+from omni_grpc.core.ids import AccountId
 from omni_grpc.core.limits import REQUEST_BYTES_MAX
 from omni_grpc.rest_api import protocol
+from omni_grpc.rest_api.anthropic import Signatures
+from omni_grpc.rest_api.anthropic.request import read_messages
 from omni_grpc.rest_api.openai import read_chat
+from omni_grpc.rest_api.openai.completions_request import read_completions
+from omni_grpc.rest_api.responses_wire import ReasoningSeal
+from omni_grpc.rest_api.responses_wire.request import read_order
+from omni_grpc.storage import Sealer
 
 TOOL = {"type": "function", "function": {"name": "f"}}
 USER = {"role": "user", "content": "x"}
@@ -216,6 +224,37 @@ def test_a_bad_body_is_refused_by_the_name_of_its_field(sent: bytes, param: str 
 def test_a_wrong_word_is_answered_with_the_right_ones() -> None:
     with pytest.raises(FieldInvalid, match=r"'robot'\. Use system, developer, user"):
         read_chat(messages({"role": "robot", "content": "x"}))
+
+
+SIGNATURES = Signatures(ReasoningSeal(Sealer(b"secret", b"reasoning"), AccountId(1)))
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        ({"priority": "cheapest"}, "Use one of cheap, balanced, best."),
+        ({"latency_preference": "slow"}, "Use one of normal, fast."),
+        ({"task": "knitting"}, "Use one of chat, coding, "),
+        ({"short_credits": "borrow"}, "Use one of refuse, shorten."),
+        ({"max_cost_usd": "$1"}, 'Use an amount of dollars, such as 0.002 or "0.002".'),
+    ],
+)
+def test_a_wrong_wish_is_answered_with_its_choices_on_every_surface(
+    wishes: dict[str, str], words: str
+) -> None:
+    turn = {"role": "user", "content": "x"}
+    rest = {"model": "m", "omni": wishes}
+    readers: list[tuple[Callable[[bytes], object], dict[str, object]]] = [
+        (read_chat, {"messages": [turn]}),
+        (read_completions, {"prompt": "x"}),
+        (lambda sent: read_messages(sent, SIGNATURES), {"messages": [turn], "max_tokens": 1}),
+        (read_order, {"input": "x"}),
+    ]
+    for read, fields in readers:
+        with pytest.raises(FieldInvalid) as refused:
+            read(json.dumps(rest | fields).encode())
+        assert words in refused.value.message
+        assert refused.value.field == f"omni.{next(iter(wishes))}"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from omni_grpc.core.limits import (
     STOP_COUNT_MAX,
     TOOL_COUNT_MAX,
 )
+from omni_grpc.rest_api import omni_wire
 from omni_grpc.rest_api.omni_wire import WireOmni
 
 TOKENS_MAX: Final = 2**31 - 1
@@ -47,12 +48,13 @@ CHOICES: Final = {
         "text/plain for a document"
     ),
     "system.type": "text",
+    "thinking.display": "summarized or omitted",
     "thinking.type": "enabled, adaptive or disabled",
     "tool_choice.type": "auto, any, tool or none",
     "output_config.format.type": "json_schema",
     "output_format.type": "json_schema",
     "service_tier": "auto or standard_only",
-    "omni.short_credits": "refuse or shorten",
+    **omni_wire.CHOICES,
 }
 """What may stand in the fields that take certain words, for those who sent another."""
 

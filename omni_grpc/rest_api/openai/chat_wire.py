@@ -17,6 +17,7 @@ from omni_grpc.core.limits import (
     STOP_COUNT_MAX,
     TOOL_COUNT_MAX,
 )
+from omni_grpc.rest_api import omni_wire
 from omni_grpc.rest_api.omni_wire import WireOmni
 
 TOOL_CALL_ID_CHARS_MAX: Final = 4_096
@@ -57,7 +58,7 @@ CHOICES: Final = {
     "tool_choice": "auto, none, required, or an object that names a function",
     "tool_choice.type": "function",
     "response_format.type": "text, json_object or json_schema",
-    "omni.short_credits": "refuse or shorten",
+    **omni_wire.CHOICES,
     "messages.reasoning_details.type": "reasoning.text, reasoning.summary or reasoning.encrypted",
     "messages.content.cache_control.type": "ephemeral",
     "messages.content.cache_control.ttl": "5m or 1h",

@@ -10,7 +10,7 @@ import msgspec
 from omni_grpc.core.chat import ChatRequest, Message, Sampling
 from omni_grpc.core.errors import FeatureUnsupported, FieldInvalid
 from omni_grpc.core.limits import CHOICE_COUNT_MAX, MODEL_ID_CHARS_MAX, STOP_COUNT_MAX
-from omni_grpc.rest_api.omni_wire import WireOmni, read_wishes
+from omni_grpc.rest_api.omni_wire import CHOICES, WireOmni, read_wishes
 from omni_grpc.rest_api.openai.chat_request import ChatOrder
 from omni_grpc.rest_api.openai.chat_wire import (
     LOGIT_BIAS_MAX,
@@ -26,7 +26,6 @@ _INT64_MAX: Final = 2**63 - 1
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 _Bias = Annotated[float, msgspec.Meta(ge=-LOGIT_BIAS_MAX, le=LOGIT_BIAS_MAX)]
-_CHOICES: Final = {"omni.short_credits": "refuse or shorten"}
 
 
 class WireCompletions(msgspec.Struct, frozen=True):
@@ -68,7 +67,7 @@ def read_completions(body: bytes) -> ChatOrder:
         FieldInvalid: naming the field as OpenAI does.
         FeatureUnsupported: it asks for something that chats cannot do.
     """
-    wire, fields = read_json(body, _decode, _CHOICES)
+    wire, fields = read_json(body, _decode, CHOICES)
     _refuse_unsupported(wire)
     stream = bool(wire.stream)
     if wire.stream_options is not None and not stream:

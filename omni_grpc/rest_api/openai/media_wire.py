@@ -36,6 +36,7 @@ _T = TypeVar("_T")
 _CHOICES: Final = {
     "encoding_format": "float or base64",
     "output_format": "png, jpeg or webp",
+    "stream_format": "audio or sse",
     "response_format": "one of the formats of this route",
 }
 

@@ -10,6 +10,7 @@ import msgspec
 
 from omni_grpc.core.chat import ReasoningSummary
 from omni_grpc.core.limits import MESSAGE_COUNT_MAX, MODEL_ID_CHARS_MAX, TOOL_COUNT_MAX
+from omni_grpc.rest_api import omni_wire
 from omni_grpc.rest_api.omni_wire import WireOmni
 from omni_grpc.rest_api.openai.chat_wire import (
     ABSENT,
@@ -36,12 +37,13 @@ CHOICES: Final = {
     ),
     "input.output.type": "input_text, input_image or input_file",
     "tool_choice": "auto, none, required, or an object that names a function",
+    "tool_choice.mode": "auto or required",
     "text.format.type": "text, json_object or json_schema",
     "text.verbosity": "low, medium or high",
     "reasoning.summary": "auto, concise or detailed",
     "reasoning.generate_summary": "auto, concise or detailed",
     "truncation": "disabled",
-    "omni.short_credits": "refuse or shorten",
+    **omni_wire.CHOICES,
 }
 """What may stand in the fields that take certain words, for those who sent another."""
 
