@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 
 from omni_grpc.administration.operation import Caller, Operation
-from omni_grpc.administration.top_ups import TOP_UP
+from omni_grpc.administration.top_ups import TOP_UP, named
 from omni_grpc.billing.statements import (
     Receipt,
     Statement,
@@ -16,7 +15,7 @@ from omni_grpc.billing.statements import (
     receipt_of,
 )
 from omni_grpc.completion import Accounts
-from omni_grpc.core.errors import FieldInvalid, NotFound
+from omni_grpc.core.errors import NotFound
 from omni_grpc.identity import Identity, Permission
 from omni_grpc.topups import Method, State, TopUp, TopUps
 
@@ -103,20 +102,7 @@ class StatementOperations:
 
     async def receipt(self, caller: Caller, asked: GetReceipt) -> Receipt:
         """The receipt of a top-up that was paid."""
-        parent, _, last = asked.name.rpartition("/topUps/")
-        try:
-            top_up_id = UUID(last)
-        except ValueError:
-            top_up_id = None
-        if not parent or top_up_id is None or str(top_up_id) != last:
-            raise FieldInvalid(
-                "`name` must have the form `accounts/{account}/topUps/{top_up}`.", field="name"
-            )
-        missing = NotFound(f"There is no top-up {top_up_id}.", field="name")
-        try:
-            account = await self._accounts.named(caller.principal, parent, field="name")
-        except NotFound:
-            raise missing from None
+        account, top_up_id = await named(self._accounts, caller, asked.name)
         top_up = await self._top_ups.get(account.id, top_up_id, look=False)
         if top_up.state not in _PAID or top_up.pay_time is None:
             raise NotFound(
