@@ -98,9 +98,9 @@ def run_usage_rebuild(place: Place, *, as_json: bool) -> None:
 
         count = work_in(place, work)
     if as_json:
-        print_json({"event_count": count})
+        print_json({"attempt_count": count})
     else:
-        console.print(f"Counted {count:,} attempts and corrections; reports read the new sums.")
+        console.print(f"Counted anew: reports read the new sums, of {count:,} attempts.")
 
 
 async def _rebuild(rooms: Rooms, progress: Callable[[int], None]) -> int:

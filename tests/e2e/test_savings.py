@@ -357,6 +357,7 @@ def test_the_command_shows_what_the_api_says(compared: Gateway, caller: Tenant) 
     shown = command("--org", caller.org, "--by", "model")
     assert answer.model in shown
     assert "█" in shown
-    assert int(json.loads(command("rebuild", "--json"))["event_count"]) > 0
+    # The gateway's own worker counts with it, so that how much is left for the command is chance.
+    assert int(json.loads(command("rebuild", "--json"))["attempt_count"]) > 0
     assert json.loads(command("--org", caller.org, "--by", "model", "--json")) == found
     assert "--bucket must be one of" in command("--org", caller.org, "--bucket", "lost")

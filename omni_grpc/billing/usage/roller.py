@@ -68,10 +68,15 @@ class UsageRoller:
         return count
 
     async def rebuild(self, progress: Callable[[int], None]) -> int:
-        """Counts everything anew, beside the sums that are read until it is done; how many events.
+        """Counts everything anew, beside the sums that are read until it is done.
+
+        Workers that run meanwhile count some of it, or all.
 
         Args:
-            progress: is told after each step how many events were counted so far.
+            progress: is told after each step how many events this session counted so far.
+
+        Returns:
+            How many attempts the new sums have, whoever counted them.
 
         Raises:
             LedgerUnavailable: the database does not answer; the workers count on from there.
@@ -87,4 +92,4 @@ class UsageRoller:
                 await asyncio.sleep(0.05)
         while await self._store.sweep(SWEEP_ROWS):
             pass
-        return count
+        return await self._store.attempt_count()

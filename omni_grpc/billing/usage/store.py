@@ -219,6 +219,15 @@ class UsageStore:
         return int(found[0])
 
     # --- sums -----------------------------------------------------------------------------------
+    async def attempt_count(self) -> int:
+        """How many attempts the sums have that reports read."""
+        found = await self._database.fetch_all(
+            "SELECT coalesce(sum(attempts), 0) FROM usage_sum JOIN usage_state USING (generation)"
+            " WHERE active AND span = 'd'",
+            row=scalar_row,
+        )
+        return int(found[0])
+
     async def has_zone(self, name: str) -> bool:
         """Whether the database knows a time zone of that name."""
         if not self._zones:
