@@ -7,7 +7,7 @@ Nothing is buffered for a slow reader: sending waits.
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -36,6 +36,8 @@ OPTIONAL_HEADER: Final = b"x-omni-optional"
 _UNUSUAL: Final = frozenset(name.encode() for name in UNUSUAL_NAMES)
 _TIMEOUT_DIGITS_MAX: Final = 15
 _PAGE_SIZE_DIGITS_MAX: Final = 9
+_FIELD_CHARS_MAX: Final = 64
+"""How much of a field's name an error repeats; the longest that any route reads has half of it."""
 
 BASE_HEADERS: Final[Headers] = [
     (b"cache-control", b"no-store"),
@@ -117,10 +119,28 @@ class Exchange:
         client = self.scope.get("client")
         return str(client[0]) if client else ""
 
-    def query(self) -> dict[str, str]:
-        """The query's fields; of a repeated one the last. Bytes that are no text are replaced."""
+    def query(self, unread: Collection[str] = ()) -> dict[str, str]:
+        """The query's fields, each of which takes one value. Bytes that are no text are replaced.
+
+        Those that a route does not read are left out, however often they stand.
+
+        Raises:
+            FieldInvalid: one stands more than once.
+        """
         text = self.scope["query_string"].decode("latin-1")
-        return dict(parse_qsl(text, keep_blank_values=True, errors="replace"))
+        fields: dict[str, str] = {}
+        for name, value in parse_qsl(text, keep_blank_values=True, errors="replace"):
+            if name in unread:
+                continue
+            if name in fields:
+                shown = name[:_FIELD_CHARS_MAX]
+                raise FieldInvalid(
+                    f"{shown!r} stands more than once in the query, and takes one value: which of "
+                    "them is meant cannot be known. Say it once.",
+                    field=shown,
+                )
+            fields[name] = value
+        return fields
 
     def timeout_s(self) -> float | None:
         """The deadline that the client gives in `x-omni-timeout-ms`.

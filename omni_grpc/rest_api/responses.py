@@ -41,6 +41,9 @@ ITEMS_MAX: Final = 100
 """Items of one page; both as at OpenAI."""
 
 _DIGITS_MAX: Final = 3
+_UNREAD: Final = ("include", "include[]")
+"""What OpenAI's clients may ask a read to include, several at once: here nothing is left out."""
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -163,7 +166,7 @@ class ResponseRoutes:
             gone = {"id": response_id(str(call_id)), "object": "response", "deleted": True}
             await _answer(exchange, call, _encode(gone))
             return
-        if exchange.query().get("stream", "false") != "false":
+        if exchange.query(_UNREAD).get("stream", "false") != "false":
             raise FeatureUnsupported(
                 "stream: a kept response is not streamed again; leave it out.", field="stream"
             )
@@ -178,7 +181,7 @@ class ResponseRoutes:
             FieldInvalid: of `limit`, `order` or `after`.
         """
         call_id = _named(exchange)
-        fields = exchange.query()
+        fields = exchange.query(_UNREAD)
         limit = _limit(fields.get("limit", str(ITEMS_DEFAULT)))
         order = fields.get("order", "desc")
         if order not in ("asc", "desc"):

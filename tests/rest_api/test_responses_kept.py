@@ -276,6 +276,15 @@ async def test_pages_of_input_items_that_cannot_be_are_refused(
     assert (answer.status, answer.error["param"]) == (400, field)
 
 
+async def test_what_a_read_shall_include_may_be_several_things(client: RawClient) -> None:
+    made = await kept(client)
+    asked = "include[]=reasoning.encrypted_content&include[]=message.input_image.image_url"
+    for path in (f"{PATH}/{made['id']}", f"{PATH}/{made['id']}/input_items"):
+        assert (await client.get(f"{path}?{asked}")).status == 200
+        answer = await client.get(f"{path}?order=asc&order=desc")
+        assert (answer.status, answer.error["param"]) == (400, "order")
+
+
 async def test_a_text_is_listed_as_a_message(client: RawClient) -> None:
     made = await kept(client, "Hello")
     (item,) = (await client.get(f"{PATH}/{made['id']}/input_items")).json["data"]

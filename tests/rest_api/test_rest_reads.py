@@ -124,6 +124,9 @@ async def test_transactions_come_in_pages_newest_first(service: Service, raw: Ra
         ("page_size=99999999999", "page_size"),
         ("page_token=made-up", "page_token"),
         ("page_token=%00%ff", "page_token"),
+        ("page_size=1&page_size=2", "page_size"),
+        ("page%5Fsize=1&page_size=1", "page_size"),
+        ("x=1&x=2", "x"),
     ],
 )
 async def test_pages_that_cannot_be_are_refused_by_name(

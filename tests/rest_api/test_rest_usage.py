@@ -85,6 +85,8 @@ async def test_a_token_of_another_question_is_refused(service: Service, raw: Raw
         ("account=acme", "account"),
         ("groupby=model", "groupby"),
         ("%00=1", "\x00"),
+        ("bucket=day&bucket=month", "bucket"),
+        ("from=2026-01-01&time_zone=UTC&from=2026-01-01", "from"),
     ],
 )
 async def test_a_query_that_cannot_be_is_refused_by_name(
