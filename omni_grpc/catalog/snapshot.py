@@ -15,9 +15,9 @@ import msgspec
 from omni_grpc.catalog.filter import Filter
 from omni_grpc.catalog.makers import maker_rank
 from omni_grpc.catalog.model import GLOBAL_SCOPE, Alias, Offer, Rating
-from omni_grpc.catalog.names import Fingerprint, fingerprint, near
 from omni_grpc.catalog.ratings import Stated, rate_models
 from omni_grpc.catalog.words import PRICE, Expanded, OwnPrice, Word
+from omni_grpc.core.likeness import Fingerprint, fingerprint, near
 from omni_grpc.core.money import Rate, Unit
 from omni_grpc.core.task import Task
 

@@ -12,6 +12,7 @@ import pytest
 from ledger_rig import WALLETS, HandClock, final_op, hold_op
 from usage_rig import apply, give_credits, roll_twice, routed, write_row
 
+from omni_grpc.billing import UsageRecord
 from omni_grpc.billing.operations import Final
 from omni_grpc.billing.usage import (
     Bucket,
@@ -323,6 +324,42 @@ async def test_a_range_of_all_time_costs_what_it_finds(told: UsageReports) -> No
         assert rows
     past = datetime(1990, 1, 1, tzinfo=UTC)
     assert (await ask(told, start=past, end=past + timedelta(days=1)))[0] == []
+    for bucket in Bucket:
+        assert (await ask(told, end=first + timedelta(days=1), bucket=bucket))[0] == []
+
+
+@pytest.mark.parametrize("zone", ["", "Asia/Kolkata"])
+async def test_a_range_that_is_not_divided_is_told_as_it_was_asked_for(
+    told: UsageReports, zone: str
+) -> None:
+    """Also where it begins before there was anything, and ends after now."""
+    first, last = datetime(2001, 2, 3, 18, 30, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC)
+    rows, total = await ask(told, start=first, end=last, bucket=Bucket.WHOLE, zone=zone)
+    assert [(row.start, row.end) for row in rows] == [(first, last)]
+    assert total.calls == HOURS
+    by = (Dimension.KEY, Dimension.TASK)
+    fields: dict[str, Any] = {"start": first, "end": last, "bucket": Bucket.WHOLE, "zone": zone}
+    assert {(row.start, row.end) for row in (await ask(told, *by, size=1, **fields))[0]} == {
+        (first, last)
+    }
+    days, _ = await ask(told, start=first, end=last, zone=zone)
+    assert days[0].start == min(starts_of(Bucket.DAY, zone or "UTC"))
+
+
+@pytest.mark.parametrize(
+    ("zone", "meant"),
+    [
+        ("Europe/Berln", "Did you mean 'Europe/Berlin'?"),
+        ("asia/kolkatta", "Did you mean 'Asia/Kolkata'?"),
+        ("%%%", "Name one as Europe/Berlin."),
+    ],
+)
+async def test_a_time_zone_that_is_none_has_the_nearest_name(
+    told: UsageReports, zone: str, meant: str
+) -> None:
+    with pytest.raises(FieldInvalid) as caught:
+        await ask(told, zone=zone)
+    assert caught.value.message == f"{zone!r} is no time zone that is known here. {meant}"
 
 
 # --- lists --------------------------------------------------------------------------------------
@@ -385,6 +422,43 @@ async def test_who_signed_in_is_named_as_a_user(
     roll_twice(sql)
     rows, _ = await ask(reports, Dimension.KEY, start=START - timedelta(hours=1))
     assert [row.key for row in rows] == [name]
+
+
+@pytest.mark.parametrize("is_user", [False, True])
+async def test_a_call_tells_its_key_from_its_first_moment(
+    reports: UsageReports, sql: psycopg.Connection, is_user: bool
+) -> None:
+    give_credits(sql)
+    sql.execute(
+        "INSERT INTO org (id, slug, display_name, account_id) OVERRIDING SYSTEM VALUE "
+        "VALUES (501, 'acme', '', 501) ON CONFLICT DO NOTHING"
+    )
+    (user_id,) = sql.execute(
+        "INSERT INTO org_user (org_id, code, issuer, subject, role) "
+        "VALUES (501, 'aaaaaaaaaaaa', 'https://idp', 'ann', 'viewer') RETURNING id"
+    ).fetchone() or (0,)
+    (key_id,) = sql.execute(
+        "INSERT INTO api_key (org_id, prefix, secret_hash, display_name, scopes, create_by) VALUES "
+        "(501, 'bbbbbbbbbbbb', decode(repeat('00', 32), 'hex'), '', '{inference}', 'a test') "
+        "RETURNING id"
+    ).fetchone() or (0,)
+    who = (-user_id, "orgs/acme/users/aaaaaaaaaaaa") if is_user else (key_id, "bbbbbbbbbbbb")
+    call_id = new_call_id()
+    record = UsageRecord(call_id=call_id, account_id=MINE, attempts=())
+
+    async def caller(of: UsageRecord) -> tuple[int, str]:
+        found = await reports.call(of)
+        return found.key_id, found.key
+
+    assert await caller(record) == (0, "")
+    hold_id = hold_id_of(call_id, 1)
+    held = hold_op(COST, wallet=MINE, hold_id=hold_id)
+    apply(sql, dataclasses.replace(held, key_id=KeyId(who[0])))
+    assert await caller(record) == who
+    assert await caller(dataclasses.replace(record, account_id=THEIRS)) == (0, "")
+    apply(sql, final_op(Final.SETTLE, hold_id, COST, wallet=MINE))
+    assert await caller(record) == who
+    assert await reports._store.caller(MINE, call_id) == who
 
 
 async def test_usage_is_told_by_the_teams_of_keys(

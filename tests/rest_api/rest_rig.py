@@ -167,8 +167,8 @@ class PaperUsage:
         self.asked.append({"account_id": account_id, **asked})
         return await UsageReports(self, SystemClock()).query(account_id, **asked)  # type: ignore[arg-type]  # has what is used
 
-    async def has_zone(self, name: str) -> bool:
-        return name == "Europe/Berlin"
+    async def zones(self) -> frozenset[str]:
+        return frozenset({"Europe/Berlin"})
 
     async def hours_around(
         self, zone: str, start: datetime, end: datetime

@@ -32,7 +32,11 @@ class Dimension(StrEnum):
 
 
 class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sums are wanted; `start` and `end` are whole hours, `end` is not included."""
+    """Which sums are wanted; `start` and `end` are whole hours, `end` is not included.
+
+    Nothing was before some day, and nothing is later than now. Where a range was asked for that
+    reaches there, and is not divided, its row tells it as it was: `told_start`, `told_end`.
+    """
 
     account_id: AccountId
     start: datetime
@@ -40,6 +44,8 @@ class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
     bucket: Bucket = Bucket.DAY
     dimensions: frozenset[Dimension] = frozenset()
     time_zone: str = "UTC"
+    told_start: datetime | None = None
+    told_end: datetime | None = None
 
 
 class UsagePosition(msgspec.Struct, frozen=True, array_like=True):
@@ -211,7 +217,7 @@ class CallQuery(msgspec.Struct, frozen=True, kw_only=True):
 class ListedCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call: its attempts as the ledger has them, and its own row, if it has come.
 
-    While none of its attempts has ended, `key_id` is 0 and `key` empty.
+    Where nobody knows its key, `key_id` is 0 and `key` empty.
     """
 
     record: UsageRecord

@@ -25,7 +25,8 @@ from omni_grpc.billing.usage.model import (
 from omni_grpc.billing.usage.store import UsageStore, time_of
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import FieldInvalid
-from omni_grpc.core.ids import AccountId, CallId, KeyId
+from omni_grpc.core.ids import AccountId, CallId
+from omni_grpc.core.likeness import did_you_mean
 
 _HOUR: Final = timedelta(hours=1)
 _DEFAULT_RANGES: Final = {
@@ -37,7 +38,7 @@ _DEFAULT_RANGES: Final = {
 """How far a report goes back that does not say from when."""
 
 FIRST_DAY: Final = datetime(2020, 1, 1, tzinfo=UTC)
-"""No call is older than this service: what a range has before it is left out."""
+"""No call is older than this service: what a range has before it is not looked through."""
 
 AHEAD: Final = timedelta(days=1)
 """And none began later than this from now, whatever a server's clock said."""
@@ -84,11 +85,13 @@ class UsageReports:
             raise FieldInvalid(f"{end_field} must be after {start_field}.", field=end_field)
         last = min(end or now, now + AHEAD)
         if start is None:
-            start = last - _DEFAULT_RANGES[bucket]
+            start = max(last, FIRST_DAY) - _DEFAULT_RANGES[bucket]
             if bucket is not Bucket.HOUR:
                 start = _hour_of(start).replace(hour=0)
-        if start >= last and end is None:
+        elif start >= last and end is None:
             raise FieldInvalid(f"{start_field} must not be in the future.", field=start_field)
+        told_start = start if start < FIRST_DAY else None
+        told_end = end if end is not None and end > last else None
         start = max(start, FIRST_DAY)
         zone = time_zone or "UTC"
         if zone != "UTC":
@@ -104,6 +107,8 @@ class UsageReports:
             bucket=bucket,
             dimensions=frozenset(dimensions),
             time_zone=zone,
+            told_start=told_start if bucket is Bucket.WHOLE else None,
+            told_end=told_end if bucket is Bucket.WHOLE else None,
         )
 
     async def summarize(
@@ -135,18 +140,20 @@ class UsageReports:
     async def call(self, record: UsageRecord) -> ListedCall:
         """A call, as the ledger has it, with what is noted of it beside."""
         found = await self._store.call(record.account_id, record.call_id)
-        if found is None:  # nothing of it has ended
+        if found is None:  # nothing of it had ended
+            key_id, key = await self._store.caller(record.account_id, record.call_id)
             return ListedCall(
-                record=record, start=time_of(record.call_id), key_id=KeyId(0), key="", routed=None
+                record=record, start=time_of(record.call_id), key_id=key_id, key=key, routed=None
             )
         return msgspec.structs.replace(found, record=record)
 
     async def _check_zone(self, zone: str) -> None:
-        if len(zone) > ZONE_CHARS_MAX or not await self._store.has_zone(zone):
+        zones = await self._store.zones()
+        if zone not in zones:
+            shown = zone[:ZONE_CHARS_MAX]
+            hint = did_you_mean(shown, zones) or " Name one as Europe/Berlin."
             raise FieldInvalid(
-                f"{zone[:ZONE_CHARS_MAX]!r} is no time zone that is known here; name one as "
-                "Europe/Berlin.",
-                field="time_zone",
+                f"{shown!r} is no time zone that is known here.{hint}", field="time_zone"
             )
 
 

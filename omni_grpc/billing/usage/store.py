@@ -170,6 +170,17 @@ SELECT u.hold_id, u.key_id, u.model, u.outcome::text, p.held, p.amount, u.price_
  WHERE u.wallet = %s
  ORDER BY u.hold_id
 """  # noqa: S608 - parts of ours
+# A hold that has ended meanwhile has its record: both are read as of one moment.
+_CALLER: Final = f"""
+SELECT c.key_id, coalesce(k.prefix, {_USER_NAME.format(key_id="c.key_id")})
+  FROM (SELECT wallet, key_id FROM hold
+         WHERE id BETWEEN %(call)s AND ledger_last_attempt(%(call)s) AND origin = 'r'
+         UNION ALL
+        SELECT wallet, key_id FROM usage_record
+         WHERE hold_id BETWEEN %(call)s AND ledger_last_attempt(%(call)s)) c
+  LEFT JOIN api_key k ON k.id = c.key_id
+ WHERE c.wallet = %(wallet)s LIMIT 1
+"""  # noqa: S608 - parts of ours
 _OUTCOMES: Final = {outcome.value: outcome.name.lower() for outcome in AttemptOutcome}
 _LETTERS: Final = {name: letter for letter, name in _OUTCOMES.items()}
 _ID_MAX: Final = 2**128 - 1
@@ -228,11 +239,11 @@ class UsageStore:
         )
         return int(found[0])
 
-    async def has_zone(self, name: str) -> bool:
-        """Whether the database knows a time zone of that name."""
+    async def zones(self) -> frozenset[str]:
+        """The names of the time zones that the database knows."""
         if not self._zones:
             self._zones = frozenset(await self._database.fetch_all(_ZONES, row=scalar_row))
-        return name in self._zones
+        return self._zones
 
     async def hours_around(
         self, zone: str, start: datetime, end: datetime
@@ -271,8 +282,8 @@ class UsageStore:
         return UsagePage(
             rows=tuple(
                 UsageSummary(
-                    start=row[0],
-                    end=row[1],
+                    start=query.told_start or row[0],
+                    end=query.told_end or row[1],
                     provider=row[2],
                     model=row[3],
                     task=row[4],
@@ -316,6 +327,12 @@ class UsageStore:
             ids = ids[:limit]
             following = ids[-1]
         return CallPage(calls=await self._listed(query.account_id, ids), next=following)
+
+    async def caller(self, account_id: AccountId, call_id: CallId) -> tuple[KeyId, str]:
+        """The key of a call, also of one that runs, and its name; 0 and empty if there is none."""
+        given = {"wallet": account_id, "call": call_id}
+        found = await self._database.fetch_all(_CALLER, given, row=tuple_row)
+        return (KeyId(found[0][0]), found[0][1] or "") if found else (KeyId(0), "")
 
     async def call(self, account_id: AccountId, call_id: CallId) -> ListedCall | None:
         """One call; None if the account has none such, or nothing of it has ended."""

@@ -42,3 +42,9 @@ def near(name: str, known: Iterable[Fingerprint], count: int) -> tuple[str, ...]
     folded = {text.lower(): text for _, text in ranked}
     found = difflib.get_close_matches(wanted.lower(), folded, n=count, cutoff=_LIKENESS_MIN)
     return tuple(folded[text] for text in found)
+
+
+def did_you_mean(name: str, known: Iterable[str], count: int = 1) -> str:
+    """A question that names what `name` may have meant, with a space before it; empty for none."""
+    found = near(name, map(fingerprint, known), count)
+    return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
