@@ -16,6 +16,7 @@ from omni_grpc.providers import (
     ProviderSettings,
     Timeouts,
     UpstreamCall,
+    exchange,
 )
 from omni_grpc.simulator import Simulator
 
@@ -24,6 +25,18 @@ Start = Callable[..., Awaitable[tuple[ChatProvider, RawProvider]]]
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was sent before a cancel is read for long: a busy machine may take its time."""
+    monkeypatch.setattr(exchange, "CANCEL_SECONDS_MAX", 5.0)
+
+
+@pytest.fixture
+def impatient(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of that limit itself."""
+    monkeypatch.setattr(exchange, "CANCEL_SECONDS_MAX", 0.25)
 
 
 @pytest.fixture

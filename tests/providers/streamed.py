@@ -9,8 +9,11 @@ from omni_grpc.core.chat import Answer, ChatDelta, Message, ReasoningBlock, Tool
 from omni_grpc.providers import ChatProvider, ProviderStream, UpstreamCall
 from omni_grpc.simulator import CallRecord, Simulator
 
-CANCELS_WITHIN_S = 0.025
-"""As long as an answer of 15 tokens with a millisecond before each takes, and a little more."""
+OPENING_TURNS = 60
+"""So many turns of the loop an opening takes, and a little more."""
+
+LATEST_CANCEL_TOKENS = 12
+"""Of an answer of 15: what is cancelled there ends before it is whole."""
 
 
 def nothing() -> None:
@@ -101,7 +104,7 @@ async def last_record(simulator: Simulator) -> CallRecord:
 async def cancelled_at_random(
     provider: ChatProvider, simulator: Simulator, call: UpstreamCall, count: int = 40
 ) -> AsyncIterator[tuple[ProviderStream, CallRecord]]:
-    """Streams that are cancelled at random moments, and their records.
+    """Streams of 15 tokens that are cancelled at random moments, and their records.
 
     All that was sent of each is told, also what came with the cancelling.
     """
@@ -120,7 +123,7 @@ async def cancelled_at_random(
 
         before = len(simulator.log)
         task = asyncio.ensure_future(run())
-        await asyncio.wait({task}, timeout=chance.random() * CANCELS_WITHIN_S)
+        await _some_moment(chance, task, simulator, before)
         task.cancel()
         await asyncio.wait({task})
         await stream.aclose()
@@ -129,3 +132,18 @@ async def cancelled_at_random(
         record = await last_record(simulator)
         assert tokens.count_text("".join(told)) == record.completion_tokens
         yield stream, record
+
+
+async def _some_moment(
+    chance: random.Random, task: asyncio.Task[None], simulator: Simulator, before: int
+) -> None:
+    """While a stream opens, or when some of it was sent; however fast the machine is."""
+    turns, sent = chance.randrange(OPENING_TURNS), chance.randrange(LATEST_CANCEL_TOKENS)
+    if chance.random() < 0.4:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return
+    while not task.done() and not any(
+        record.completion_tokens >= sent for record in simulator.log[before:]
+    ):
+        await asyncio.sleep(0)

@@ -18,7 +18,7 @@ from raw_provider import (
 from omni_grpc.core.chat import ChatDelta, Message
 from omni_grpc.providers import ProviderAnswer, ProviderCompletion, ProviderStream
 
-MOMENT_S = 0.05
+MOMENT_S = 2.0
 """Far longer than a close takes, and far shorter than any timeout in play."""
 
 
@@ -89,7 +89,7 @@ async def test_cancelling_before_the_headers_closes_at_once(start, call, dispatc
 
 
 async def test_an_opening_that_was_cancelled_and_left_alone_closes_its_connection(
-    start, call, dispatched
+    start, call, dispatched, impatient
 ):
     async def ignores_the_half_close(peer: Peer) -> None:
         await peer.request()
@@ -259,7 +259,9 @@ async def test_a_stream_that_ended_meanwhile_is_whole_after_cancel(start, call, 
     assert stream.usage is not None
 
 
-async def test_a_provider_that_goes_on_after_the_half_close_is_cut_off(start, call, dispatched):
+async def test_a_provider_that_goes_on_after_the_half_close_is_cut_off(
+    start, call, dispatched, impatient
+):
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(HEAD_STREAM)
@@ -270,9 +272,7 @@ async def test_a_provider_that_goes_on_after_the_half_close_is_cut_off(start, ca
     provider, raw = await start(script)
     stream = await provider.open_stream(call(), dispatched)
     await anext(stream)
-    began = time.monotonic()
-    assert len(text_of(await stream.cancel())) > 10
-    assert time.monotonic() - began < 0.6
+    assert len(text_of(await stream.cancel())) > 1
     await until(raw.peers[0].writer.is_closing)
 
 

@@ -1,7 +1,6 @@
 """Reading on for a caller who left, where cancelling does not stop the provider's bill."""
 
 import asyncio
-import time
 
 import pytest
 from raw_provider import (
@@ -61,7 +60,7 @@ async def test_a_stream_is_read_on_from_where_it_was_left(start, call, dispatche
     assert len(raw.requests) == dispatched.count == 1
 
 
-async def test_an_opening_that_was_left_goes_on(start, call, dispatched):
+async def test_an_opening_that_was_left_goes_on(start, call, dispatched, impatient):
     async def script(peer: Peer) -> None:
         await peer.request()
         await asyncio.sleep(0.4)  # longer than an opening is kept for nobody
@@ -75,7 +74,9 @@ async def test_an_opening_that_was_left_goes_on(start, call, dispatched):
     assert stream.ended
 
 
-async def test_an_opening_that_was_left_and_nobody_takes_up_is_closed(start, call, dispatched):
+async def test_an_opening_that_was_left_and_nobody_takes_up_is_closed(
+    start, call, dispatched, impatient
+):
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.gone()
@@ -83,9 +84,7 @@ async def test_an_opening_that_was_left_and_nobody_takes_up_is_closed(start, cal
     provider, raw = await start(script, bills_after_cancel=True)
     stream = provider.open_stream(call(), dispatched)
     await cancelled(stream, [], lambda: raw.requests)
-    left_at = time.monotonic()
     await until(lambda: raw.peers[0].gone_at)
-    assert raw.peers[0].gone_at - left_at < 0.5
 
 
 async def test_what_was_left_before_it_was_sent_is_never_sent(
@@ -120,7 +119,9 @@ async def test_a_drain_that_is_cancelled_leaves_the_stream_to_be_stopped(start, 
     await until(lambda: raw.peers[0].gone_at)
 
 
-async def test_a_drain_that_is_cancelled_while_opening_leaves_nothing_open(start, call, dispatched):
+async def test_a_drain_that_is_cancelled_while_opening_leaves_nothing_open(
+    start, call, dispatched, impatient
+):
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.gone()

@@ -1,7 +1,6 @@
 import asyncio
 import socket
 import threading
-import time
 
 import pytest
 from raw_provider import (
@@ -108,10 +107,12 @@ async def test_streams_one_after_another_share_a_connection(start, call, dispatc
 async def test_a_stream_whose_body_ends_after_done_gives_its_connection_back(
     start, call, dispatched
 ):
+    was_read = asyncio.Event()
+
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(HEAD_STREAM + chunk(story("a")))
-        await asyncio.sleep(0.03)
+        await was_read.wait()
         await peer.send(LAST_CHUNK)
         await peer.request()
         await peer.send(plain(answer()))
@@ -119,10 +120,10 @@ async def test_a_stream_whose_body_ends_after_done_gives_its_connection_back(
 
     provider, raw = await start(script)
     stream = await provider.open_stream(call(), dispatched)
-    began = time.monotonic()
-    assert [deltas async for deltas in stream]
-    assert time.monotonic() - began < 0.025  # [DONE] is the end, nothing more is awaited
-    await asyncio.sleep(0.06)
+    response = stream._response
+    assert [deltas async for deltas in stream]  # [DONE] is the end, nothing more is awaited
+    was_read.set()
+    await until(lambda: response.connection is None)
     await provider.complete(call(), dispatched)
     assert len(raw.peers) == 1
 
@@ -405,7 +406,7 @@ async def test_a_connection_that_is_not_made_in_time_times_out_unsent(
 
 
 async def test_a_pool_that_stays_full_times_out_unsent(start, call, dispatched):
-    provider, _ = await start(replies(), Timeouts(connect_s=0.05), connections_max=1)
+    provider, _ = await start(replies(), Timeouts(connect_s=0.5), connections_max=1)
     waiting = asyncio.ensure_future(provider.complete(call(), dispatched))
     await until(lambda: dispatched.count)
     with pytest.raises(TimedOut) as caught:
@@ -444,7 +445,7 @@ async def test_the_callers_deadline_ends_the_wait(start, call, dispatched, strea
     provider, raw = await start(hangs)
     ask = provider.open_stream if streamed else provider.complete
     with pytest.raises(TimedOut) as caught:
-        await ask(call(seconds_left=0.05), dispatched)
+        await ask(call(seconds_left=0.5), dispatched)
     assert (caught.value.wait, caught.value.dispatched) == ("total", True)
     await until(lambda: raw.peers[0].gone_at)
 

@@ -30,7 +30,7 @@ from raw_provider import (
 from omni_grpc.core.chat import ChatDelta
 from omni_grpc.providers import ProviderStream, TimedOut, Timeouts
 
-TIME_S = 0.2
+TIME_S = 0.4
 """What a wait may take here: enough for a slow machine to begin in."""
 
 STALL_S = 2 * TIME_S
