@@ -273,7 +273,7 @@ def _unresolved(gateway: Gateway, tenant: Tenant, folder: Path) -> str:
     with running(beside):
         with Omni(beside.grpc, api_key=tenant.api_key) as client:
             try:
-                client.chat("sim/fast", asking("cut=rst,cut_after=headers"), timeout=5)
+                client.chat("sim/fast", asking("cut=rst,cut_after=headers"), timeout=30)
             except OmniError:
                 pass
             else:

@@ -32,6 +32,7 @@ from gateway import (
     Refusal,
     SimulatorThread,
     chat_body,
+    eventually,
     refusal,
     running,
 )
@@ -770,8 +771,22 @@ def dump(scene: Scene) -> dict[str, Any]:
     return found
 
 
+def write_reports(scene: Scene) -> None:
+    """Has all calls so far reported: that is done a moment later, in the order of their ends."""
+    with Omni(scene.gateway.grpc, api_key=scene.keys["default"]) as client:
+        last = uuid.UUID(client.chat("sim/fast", "The last of them.").call_id)
+
+    def is_reported() -> bool:
+        with psycopg.connect(scene.gateway.database_url) as sql:
+            query = "SELECT FROM routed_call WHERE call_id = %s"
+            return sql.execute(query, (last,)).fetchone() is not None
+
+    assert eventually(is_reported)
+
+
 def test_nothing_of_an_organisation_is_changed_by_others(scene: Scene) -> None:
     requests = {name: row.make(scene) for name, row in ROWS.items() if row.owned}
+    write_reports(scene)
     before = dump(scene)
     assert before["team.org_id"][0] > 0
     for name, request in requests.items():

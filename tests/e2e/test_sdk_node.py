@@ -18,7 +18,9 @@ NODE_TESTS: Final = Path(__file__).parent.parent / "node"
 FILES: Final = sorted(path.name for path in NODE_TESTS.glob("*.test.mjs"))
 INSTALL_SECONDS: Final = 90
 RUN_SECONDS: Final = 60
-NO_NETWORK: Final = re.compile(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT")
+NO_NETWORK: Final = re.compile(
+    r"ENOTFOUND|EAI_AGAIN|ECONN\w+|ENET\w+|EHOST\w+|\w*TIMEOUT|ETIMEDOUT|code E(429|5\d\d)"
+)
 
 pytestmark = pytest.mark.skipif(
     shutil.which("node") is None or shutil.which("npm") is None,
