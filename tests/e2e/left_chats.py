@@ -1,5 +1,6 @@
 """Chats on either transport that a test can leave at any moment."""
 
+import asyncio
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -7,7 +8,16 @@ from typing import Any
 
 import grpc
 import pytest
-from gateway import Gateway, RestCall, SimulatorThread, Tenant, asking, soon
+from gateway import (
+    Gateway,
+    HttpConnection,
+    RestCall,
+    SimulatorThread,
+    Tenant,
+    asking,
+    eventually,
+    soon,
+)
 from omni.router.v1 import router_service_pb2 as pb
 from omni.router.v1 import router_service_pb2_grpc as pb_grpc
 
@@ -15,6 +25,8 @@ from omni_grpc.catalog.tokens import count_text
 from omni_grpc.simulator import CallRecord
 
 MODEL = "sim/fast"
+DEADLINES_S = (0.5, 2.0, 8.0, 30.0)
+"""What a call is given: the least in which its provider is reached, however busy the machine."""
 
 on_both_transports = pytest.mark.parametrize("transport", ["grpc", "rest"])
 
@@ -154,3 +166,42 @@ async def reached(simulator: SimulatorThread, mark: str, tokens: int = 0) -> Cal
     assert record is not None
     assert await soon(lambda: record.prompt_tokens > 0 and record.completion_tokens >= tokens)
     return record
+
+
+async def past_deadline(
+    gateway: Gateway,
+    tenant: Tenant,
+    simulator: SimulatorThread,
+    transport: str,
+    behaviour: str,
+    *,
+    stream: bool,
+) -> tuple[CallRecord, float]:
+    """The record of a call whose deadline came while its provider had it, and that deadline.
+
+    One that never came to its provider cost nothing, and is made again with more time.
+    """
+    for timeout_s in DEADLINES_S:
+        prompt, mark = marked(behaviour)
+        chat = await CHATS[transport].send(
+            gateway, tenant, prompt, stream=stream, timeout_s=timeout_s
+        )
+        assert await chat.end() in {"DEADLINE", "DEADLINE_EXCEEDED"}
+        await chat.leave()
+        if simulator.record_asked(mark) is not None:
+            return await reached(simulator, mark), timeout_s
+    raise AssertionError("no call came to its provider in time")
+
+
+def heard_left(gateway: Gateway) -> float:
+    """Of how many calls the service has heard that their callers left."""
+    with HttpConnection(gateway, None) as http:
+        lines = http.ask("/metrics").body.decode().splitlines()
+    counts = (line for line in lines if line.startswith("omni_calls_total{"))
+    return sum(float(line.rpartition(" ")[2]) for line in counts if 'reason="CANCELLED"' in line)
+
+
+async def heard_of_one_more(gateway: Gateway, before: float) -> bool:
+    """Waits until the service has heard of one more leaving; whether it has."""
+    heard = await asyncio.to_thread(eventually, lambda: heard_left(gateway) > before)
+    return bool(heard)

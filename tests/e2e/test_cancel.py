@@ -14,13 +14,22 @@ import psycopg
 import pytest
 from books import CREDITS, SETTLED_SECONDS_MAX, check_account, cost, settled
 from gateway import Gateway, SimulatorThread, Tenant, running, soon
-from left_chats import CHATS, marked, on_both_transports, reached
+from left_chats import (
+    CHATS,
+    heard_left,
+    heard_of_one_more,
+    marked,
+    on_both_transports,
+    past_deadline,
+    reached,
+)
 from omni_grpc_client import AsyncOmni, NotFound, UsageRecord
 
 from omni_grpc.simulator import CallRecord
 
 TOKENS = 6
-NOTICED_MS_MAX = 2_000
+NOTICED_MS_MAX = 15_000
+"""For a busy machine; a provider that is not left goes on for a minute."""
 
 
 async def _charged(gateway: Gateway, tenant: Tenant, record: CallRecord) -> UsageRecord:
@@ -65,7 +74,7 @@ async def _check_cancelled(
         "pause_after=request,pause_s=60",
         "hang_after=headers",
         "first_ms=60000",
-        "delay_ms=5000",
+        "delay_ms=30000",
     ],
 )
 async def test_a_call_left_before_its_answer_costs_the_prompt_that_was_read(
@@ -150,12 +159,10 @@ async def test_a_deadline_ends_a_call_and_charges_what_was_sent(
     stream: bool,
     tokens: str,
 ) -> None:
-    prompt, mark = marked(f"hang_after={tokens}")
-    chat = await CHATS[transport].send(gateway, tenant, prompt, stream=stream, timeout_s=0.5)
-    record = await reached(simulator, mark)
-    assert await chat.end() in {"DEADLINE", "DEADLINE_EXCEEDED"}
-    await chat.leave()
-    await _check_cancelled(gateway, tenant, record, record.received_ms + 500)
+    record, timeout_s = await past_deadline(
+        gateway, tenant, simulator, transport, f"hang_after={tokens}", stream=stream
+    )
+    await _check_cancelled(gateway, tenant, record, record.received_ms + 1000 * timeout_s)
 
 
 # --- before the provider was reached ----------------------------------------------------------
@@ -170,8 +177,9 @@ async def test_a_call_left_while_its_hold_is_awaited_is_never_sent_nor_charged(
     with _wallet_locked(gateway, tenant) as connection:
         chat = await CHATS[transport].send(gateway, tenant, prompt, stream=stream)
         assert await soon(lambda: _waits_for_lock(connection))
+        before = heard_left(gateway)
         await chat.leave()
-        await asyncio.sleep(0.05)  # the service hears of it before the hold is granted
+        assert await heard_of_one_more(gateway, before)  # and then the hold is granted
     await check_account(gateway, tenant)
     assert simulator.record_asked(mark) is None
 
@@ -188,8 +196,9 @@ async def test_a_stream_left_while_its_settle_is_awaited_is_charged_as_answered(
     with _wallet_locked(gateway, tenant) as connection:
         simulator.open_gate(gate)
         assert await soon(lambda: _waits_for_lock(connection))
+        before = heard_left(gateway)
         await chat.leave()
-        await asyncio.sleep(0.05)
+        assert await heard_of_one_more(gateway, before)
     record = await reached(simulator, mark, TOKENS)
     usage = await _charged(gateway, tenant, record)
     assert usage.attempts[0].outcome == "answered"
@@ -207,7 +216,7 @@ async def test_a_call_left_while_its_provider_is_being_connected_costs_nothing(
             tenant = own_gateway.tenant(CREDITS)
             chat = await CHATS[transport].send(own_gateway, tenant, "Go on.", stream=stream)
             async with AsyncOmni(own_gateway.grpc, api_key=tenant.api_key) as omni:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     while not (await omni.balance()).held_nanousd:
                         await asyncio.sleep(0.01)
             await chat.leave()
