@@ -19,7 +19,9 @@ from omni_grpc.limits.shared import Return
 
 ORG = OrgId(7)
 OTHER_ORG = OrgId(8)
-LEASE_S = 1.5
+LEASE_S = 2.5
+ABSENT_S = 1.0
+"""How long a Redis that may be away is waited for: longer than a busy machine stands still."""
 
 
 def asked(amount: int = 1, limit: int = 3, rule: int = 1, kind: Kind = Kind.TOKENS) -> Claim:
@@ -224,8 +226,8 @@ async def test_without_redis_each_worker_keeps_the_limit_and_redis_comes_back(
     own_redis: RedisServer, how: str
 ) -> None:
     seen, other_seen = Seen(), Seen()
-    shared = SharedLimits(own_redis.url, seen, wait_s=0.3)
-    other = SharedLimits(own_redis.url, other_seen, wait_s=0.3)
+    shared = SharedLimits(own_redis.url, seen, wait_s=ABSENT_S)
+    other = SharedLimits(own_redis.url, other_seen, wait_s=ABSENT_S)
     await shared.start()
     await other.start()
     tasks = [asyncio.create_task(one.run()) for one in (shared, other)]
@@ -238,7 +240,7 @@ async def test_without_redis_each_worker_keeps_the_limit_and_redis_comes_back(
     began = time.monotonic()
     assert await begun(here, 10) == 2, "what it admitted with Redis counts too"
     assert await begun(there, 10) == 4, "each worker for itself"
-    assert time.monotonic() - began < 3.0, "every call waited"
+    assert time.monotonic() - began < 10 * ABSENT_S, "every call waited"
     assert seen.redis == [True, False]
     if how == "killed":
         own_redis.start()

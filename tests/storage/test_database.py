@@ -18,7 +18,14 @@ from psycopg.rows import class_row, scalar_row
 from omni_grpc.core.errors import LedgerUnavailable
 from omni_grpc.storage import Connection, Database, EmbeddedPostgres, Timeouts, connect
 
-SHORT = Timeouts(pool_s=0.5, statement_s=0.3, lock_s=0.2, call_s=1.0)
+SHORT = Timeouts(pool_s=1.5, statement_s=1.0, lock_s=0.2, call_s=2.0)
+"""Far enough apart that on a busy machine, too, the shorter one ends first."""
+
+SOON_S = 4.0
+"""Beyond the pool's own limit on a busy machine, and within a call's."""
+
+PAUSE_S_MAX = 0.8
+"""Below every time for which a call that blocked the loop would block it."""
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -59,12 +66,11 @@ async def longest_pause(until: asyncio.Task[object]) -> float:
     return worst
 
 
-async def recovers(database: Database) -> float:
-    """How long until the database answers again, asked without a pause."""
+async def recovers(database: Database) -> None:
+    """The database answers again before long, asked without a pause."""
     began = time.monotonic()
     while not await database.ping():
         assert time.monotonic() - began < 10
-    return time.monotonic() - began
 
 
 async def test_rows_come_back_as_the_types_that_were_asked_for(database: Database) -> None:
@@ -105,7 +111,7 @@ async def test_what_is_wrong_with_a_statement_stays_psycopgs_own_error(database:
     assert await database.ping()
 
 
-async def test_a_killed_server_is_told_within_a_second_and_the_pool_comes_back(
+async def test_a_killed_server_is_told_soon_and_the_pool_comes_back(
     own_server: EmbeddedPostgres,
 ) -> None:
     async with Database(own_server.url(), application_name="test", pool_min=2) as database:
@@ -119,12 +125,12 @@ async def test_a_killed_server_is_told_within_a_second_and_the_pool_comes_back(
             pause = await longest_pause(call)
             with pytest.raises(LedgerUnavailable) as caught:
                 await call
-            assert time.monotonic() - began < 1
-            assert pause < 0.2
+            assert time.monotonic() - began < SOON_S
+            assert pause < PAUSE_S_MAX
             assert caught.value.retry_after_s
         assert not await database.ping()
         await asyncio.to_thread(own_server.start)
-        assert await recovers(database) < 2
+        await recovers(database)
         for _ in range(20):
             await database.execute("SELECT 1")
 
@@ -138,17 +144,17 @@ async def test_a_restart_between_two_calls_is_not_noticed(own_server: EmbeddedPo
             await database.execute("SELECT 1")
 
 
-async def test_it_opens_while_the_server_is_down(tmp_path: Path) -> None:
-    server = EmbeddedPostgres(tmp_path)
+async def test_it_opens_while_the_server_is_down(stopped: Path) -> None:
+    server = EmbeddedPostgres(stopped)
     url = await asyncio.to_thread(server.start)
     await asyncio.to_thread(server.stop)
     async with Database(url, application_name="test") as database:
         began = time.monotonic()
         assert not await database.ping()
-        assert time.monotonic() - began < 0.7
+        assert time.monotonic() - began < SOON_S
         await asyncio.to_thread(server.start)
         try:
-            assert await recovers(database) < 2
+            await recovers(database)
         finally:
             await asyncio.to_thread(server.stop)
 
@@ -164,13 +170,13 @@ async def test_a_backend_that_hangs_is_given_up_in_time(database_url: str) -> No
             began = time.monotonic()
             call = asyncio.create_task(database.execute("SELECT 1"))
             pause = await longest_pause(call)
-            with pytest.raises(LedgerUnavailable, match="did not answer within 1 s"):
+            with pytest.raises(LedgerUnavailable, match="did not answer within 2 s"):
                 await call
-            assert time.monotonic() - began < 1.5
-            assert pause < 0.2
+            assert time.monotonic() - began < SOON_S
+            assert pause < PAUSE_S_MAX
         finally:
             os.kill(pid, signal.SIGCONT)
-        assert await recovers(database) < 6
+        await recovers(database)
 
 
 async def test_a_slow_statement_is_ended_by_the_server(hurried: Database) -> None:
@@ -204,14 +210,20 @@ async def test_a_server_that_writes_nothing_for_now_is_away(database: Database) 
 
 
 async def test_a_full_pool_refuses_in_time(hurried: Database) -> None:
-    async def sits(_: Connection) -> None:
-        await asyncio.sleep(0.8)
+    refused, sits_there = asyncio.Event(), asyncio.Event()
 
+    async def sits(_: Connection) -> None:
+        sits_there.set()
+        await refused.wait()
+
+    assert await hurried.ping()
     sitting = asyncio.create_task(hurried.transaction(sits))
-    await asyncio.sleep(0)
+    await sits_there.wait()
     with pytest.raises(LedgerUnavailable, match="no connection was free"):
         await hurried.execute("SELECT 1")
-    await sitting
+    refused.set()
+    with suppress(LedgerUnavailable):  # on a busy machine its own time may be over by now
+        await sitting
     assert await hurried.ping()
 
 
@@ -222,7 +234,7 @@ async def test_a_transaction_that_never_ends_is_rolled_back_at_its_limit(hurried
         await connection.execute("INSERT INTO item VALUES (1, 'a')")
         await asyncio.Event().wait()
 
-    with pytest.raises(LedgerUnavailable, match="did not answer within 1 s"):
+    with pytest.raises(LedgerUnavailable, match="did not answer within 2 s"):
         await hurried.transaction(never)
     assert await count_items(hurried) == 0
 
@@ -231,15 +243,15 @@ async def test_a_cancelled_callers_statement_is_done_all_the_same(
     database: Database, database_url: str
 ) -> None:
     await make_items(database)
-    statement = "INSERT INTO item SELECT 1, 'a' FROM pg_sleep(0.2)"
+    statement = "INSERT INTO item SELECT 1, 'a' FROM pg_sleep(1.5)"
     call = asyncio.create_task(database.execute(statement))
     async with await connect(database_url, application_name="looks") as looking:
         await seen_running(looking, "INSERT INTO item%")
-        began = time.monotonic()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        assert time.monotonic() - began < 0.1
+        cursor = await looking.execute("SELECT count(*) FROM item")
+        assert await cursor.fetchone() == (0,), "nobody waited for it"
     await database.close()
     async with Database(database_url, application_name="again") as again:
         assert await count_items(again) == 1
@@ -256,6 +268,7 @@ async def test_callers_cancelled_anywhere_cost_no_connection(database: Database)
         call.cancel()
         with suppress(asyncio.CancelledError):  # it may have ended before
             await call
+    await asyncio.gather(*database._tasks, return_exceptions=True)  # else they come first
     backends = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test'"
     assert await database.fetch_one(backends, row=scalar_row) in {1, 2}
     stats = database._pool.get_stats()
@@ -292,7 +305,7 @@ async def test_a_connection_of_ones_own_is_durable_prepared_and_limited(database
         assert lane.autocommit
         expected = {
             "synchronous_commit": "on",
-            "statement_timeout": "300ms",
+            "statement_timeout": "1s",
             "lock_timeout": "200ms",
             "idle_in_transaction_session_timeout": "5s",
             "application_name": "lane",
@@ -317,8 +330,9 @@ async def test_a_server_that_accepts_but_never_answers_is_given_up() -> None:
         began = time.monotonic()
         with pytest.raises(LedgerUnavailable, match=r"did not answer within 0\.3 s"):
             await connect(url, application_name="test", timeouts=Timeouts(connect_s=0.3))
-        assert time.monotonic() - began < 0.6
+        assert time.monotonic() - began < 1.5
         async with Database(url, application_name="test") as database:
+            began = time.monotonic()
             assert not await database.ping()
             assert time.monotonic() - began < 1.5
 
