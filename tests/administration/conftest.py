@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 import psycopg
 import pytest
 from administration_rig import Office
-from quick_postgres import QUICK
+from quick_clusters import MIGRATED, quick_server
 
-from omni_grpc.storage import Database, EmbeddedPostgres, migrate
+from omni_grpc.storage import Database, EmbeddedPostgres
 
 DATABASE = "administration_tests"
 TABLES = (
@@ -27,8 +27,8 @@ TABLES = (
 @pytest.fixture(scope="session")
 def administration_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     folder = tmp_path_factory.mktemp("administration")
-    with EmbeddedPostgres(folder, settings=QUICK) as server:
-        migrate(server.create_database(DATABASE))
+    with quick_server(folder) as server:
+        server.create_database(DATABASE, template=MIGRATED)
         yield server
 
 

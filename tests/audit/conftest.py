@@ -5,21 +5,19 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
-from quick_postgres import QUICK
+from quick_clusters import MIGRATED, quick_server
 
-from omni_grpc.storage import Database, EmbeddedPostgres, migrate
+from omni_grpc.storage import Database, EmbeddedPostgres
 
 DATABASE = "audit_tests"
-TEMPLATE = "audit_template"
 _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
 def audit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     folder = tmp_path_factory.mktemp("audit")
-    with EmbeddedPostgres(folder, settings=QUICK) as server:
-        migrate(server.create_database(TEMPLATE))
-        server.create_database(DATABASE, template=TEMPLATE)
+    with quick_server(folder) as server:
+        server.create_database(DATABASE, template=MIGRATED)
         yield server
 
 
@@ -27,7 +25,7 @@ def audit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedP
 def own_url(audit_server: EmbeddedPostgres) -> Iterator[str]:
     """A database of the test's own, with a ledger that balances."""
     name = f"audit_own_{next(_numbers)}"
-    yield audit_server.create_database(name, template=TEMPLATE)
+    yield audit_server.create_database(name, template=MIGRATED)
     audit_server.drop_database(name)
 
 

@@ -7,11 +7,12 @@ import psycopg
 import pytest
 from copied_databases import CopiedDatabases
 from ledger_rig import Rig, fill_template, load_prices
+from quick_clusters import MIGRATED, quick_server
 from quick_postgres import QUICK
 from recovery_house import House
 
 from omni_grpc.billing.invariants import check
-from omni_grpc.storage import Database, EmbeddedPostgres, migrate
+from omni_grpc.storage import Database, EmbeddedPostgres
 
 SETTINGS = {**QUICK, "autovacuum_analyze_threshold": "2147483647"}
 """Nothing is analyzed by itself: that is a transaction, and usage is counted up to the oldest that
@@ -21,10 +22,8 @@ runs, in whichever database. So a test that counts would now and then miss what 
 @pytest.fixture(scope="session")
 def ledger_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     folder = tmp_path_factory.mktemp("ledger")
-    with EmbeddedPostgres(folder, settings=SETTINGS) as server:
-        url = server.create_database("ledger_template")
-        migrate(url)
-        fill_template(url)
+    with quick_server(folder, SETTINGS) as server:
+        fill_template(server.create_database("ledger_template", template=MIGRATED))
         yield server
 
 

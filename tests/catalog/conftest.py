@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from catalog_offers import Rows, create_catalog
 from copied_databases import CopiedDatabases
-from quick_postgres import QUICK
+from quick_clusters import quick_server
 
 from omni_grpc.catalog import CatalogSnapshot, CatalogStore, Reading, packaged_facts, seed
 from omni_grpc.storage import Database, EmbeddedPostgres
@@ -18,7 +18,7 @@ from omni_grpc.storage import Database, EmbeddedPostgres
 @pytest.fixture(scope="session")
 def catalog_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     folder = tmp_path_factory.mktemp("catalog-postgres")
-    with EmbeddedPostgres(folder, settings=QUICK) as server:
+    with quick_server(folder) as server:
         yield server
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from catalog_offers import Rows, create_catalog, facts, rates
+from quick_clusters import quick_server
 from structlog.testing import capture_logs
 
 from omni_grpc.catalog import Alias, Catalog, CatalogStore, Quote, seed
 from omni_grpc.core.errors import FieldInvalid, LedgerUnavailable, NotFound
-from omni_grpc.storage import Database, EmbeddedPostgres
+from omni_grpc.storage import Database
 
 Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 Query = Callable[[str], Rows]
@@ -70,9 +71,7 @@ async def test_what_did_not_change_is_not_read_again(database: Database):
 async def test_while_the_database_is_down_the_old_snapshot_stays_and_polling_goes_on(
     tmp_path: Path, eventually: Eventually
 ):
-    server = EmbeddedPostgres(tmp_path / "data", settings={"fsync": "off"})
-    server.start()
-    try:
+    with quick_server(tmp_path / "data") as server:
         url = create_catalog(server, "down")
         async with Database(url, application_name="tests") as database:
             await seed(database, [facts("a/1")])
@@ -90,9 +89,6 @@ async def test_while_the_database_is_down_the_old_snapshot_stays_and_polling_goe
                     await asyncio.to_thread(server.start)
                     await _seed_when_up(database, eventually)
                     await eventually(lambda: catalog.snapshot.get("a/2"))
-    finally:
-        server.start()
-        server.stop()
 
 
 async def _seed_when_up(database: Database, eventually: Eventually) -> None:

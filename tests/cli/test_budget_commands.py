@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from quick_clusters import MIGRATED, quick_server
 from typer.testing import CliRunner
 
 from omni_grpc.cli.app import app
 from omni_grpc.cli.budgets import bar
-from omni_grpc.storage import EmbeddedPostgres, migrate
 
 Run = Callable[..., Any]
 
@@ -19,11 +19,9 @@ Run = Callable[..., Any]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Runs a command in this process; what it prints, read where it is JSON."""
     monkeypatch.chdir(tmp_path)
-    with EmbeddedPostgres(tmp_path / "database", settings={"fsync": "off"}) as server:
-        url = server.create_database("budgets_cli_tests")
-        migrate(url)
+    with quick_server(tmp_path / "database") as server:
         environment = {
-            "DATABASE_URL": url,
+            "DATABASE_URL": server.url(MIGRATED),
             "OMNI_KEY_HASH_SECRET": "0123456789abcdef0123456789abcdef0123456789abcdef",
             "COLUMNS": "300",
         }

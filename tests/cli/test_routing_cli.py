@@ -6,10 +6,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from quick_clusters import MIGRATED, quick_server
 from typer.testing import CliRunner, Result
 
 from omni_grpc.cli.app import app
-from omni_grpc.storage import EmbeddedPostgres, migrate
 
 DATABASE = "routing_cli_tests"
 
@@ -36,10 +36,8 @@ experiments:
 @pytest.fixture(scope="module")
 def routing_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("routing-cli")
-    with EmbeddedPostgres(folder, settings={"fsync": "off"}) as server:
-        url = server.create_database(DATABASE)
-        migrate(url)
-        yield url
+    with quick_server(folder) as server:
+        yield server.create_database(DATABASE, template=MIGRATED)
 
 
 class Commands:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from quick_clusters import MIGRATED, quick_server
 from typer.testing import CliRunner
 
 from omni_grpc.cli.app import app
-from omni_grpc.storage import EmbeddedPostgres, migrate
+from omni_grpc.storage import EmbeddedPostgres
 
 Run = Callable[..., Any]
 
@@ -18,15 +19,14 @@ Run = Callable[..., Any]
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """The databases' server."""
     folder = tmp_path_factory.mktemp("tenants-cli")
-    with EmbeddedPostgres(folder, settings={"fsync": "off"}) as server:
+    with quick_server(folder) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def run(server: EmbeddedPostgres) -> Run:
     """Runs a command in this process; what it prints, read where it is JSON."""
-    url = server.create_database("tenants_cli_tests")
-    migrate(url)
+    url = server.create_database("tenants_cli_tests", template=MIGRATED)
     environment = {
         "DATABASE_URL": url,
         "OMNI_KEY_HASH_SECRET": "0123456789abcdef0123456789abcdef0123456789abcdef",

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from gateway import KEY_HASH_SECRET, Gateway, SimulatorThread, Tenant, running
 from nursed import run
-from quick_postgres import QUICK
+from quick_clusters import MIGRATED, quick_server
 
 from omni_grpc.audit import AuditLog, AuditStore
 from omni_grpc.billing.invariants import check
 from omni_grpc.catalog import CatalogStore
 from omni_grpc.cli.sources import all_facts, seed_catalog
 from omni_grpc.identity import Identity
-from omni_grpc.storage import Database, EmbeddedPostgres, migrate
+from omni_grpc.storage import Database, EmbeddedPostgres
 
 DIALECTS_FILE = """
 - id: deep
@@ -38,15 +38,14 @@ DIALECTS_FILE = """
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), settings=QUICK) as server:
+    with quick_server(tmp_path_factory.mktemp("postgres")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def template(postgres: EmbeddedPostgres) -> tuple[str, str]:
     """A migrated, seeded database with an operator, to be copied; and the admin key in it."""
-    url = postgres.create_database("e2e_template")
-    migrate(url)
+    url = postgres.create_database("e2e_template", template=MIGRATED)
 
     async def fill() -> str:
         async with Database(url, application_name="tests") as database:

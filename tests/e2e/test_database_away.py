@@ -39,6 +39,7 @@ from omni.router.v1.router_service_pb2 import (
 from omni.router.v1.router_service_pb2_grpc import RouterServiceStub
 from omni_grpc_client import AsyncOmni, OmniError
 from pydantic import SecretStr
+from quick_clusters import MIGRATED, quick_server
 
 from omni_grpc.audit import Actor
 from omni_grpc.cli.opening import rooms_of
@@ -47,7 +48,7 @@ from omni_grpc.core.limits import LEDGER_WAIT_SECONDS_MAX
 from omni_grpc.identity import KeyGrant, OrgPath
 from omni_grpc.settings import Settings
 from omni_grpc.simulator import CallRecord
-from omni_grpc.storage import EmbeddedPostgres, migrate
+from omni_grpc.storage import EmbeddedPostgres
 
 CREDITS = 10**9
 MODEL = "sim/fast"
@@ -63,15 +64,14 @@ TOKEN_GAP_SECONDS_MAX = 1.0
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """Stands in for the session's server, that the other tests use."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("away"), settings={"fsync": "off"}) as server:
+    with quick_server(tmp_path_factory.mktemp("away")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def books(postgres: EmbeddedPostgres) -> tuple[str, str, Tenant]:
     """A database to be copied, its admin key, and a tenant in it with credits."""
-    url = postgres.create_database("away_template")
-    migrate(url)
+    url = postgres.create_database("away_template", template=MIGRATED)
     settings = Settings(database_url=SecretStr(url), key_hash_secret=SecretStr(KEY_HASH_SECRET))
 
     async def fill() -> tuple[str, str, Tenant]:

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 from identity_rig import TESTS, new_key
-from quick_postgres import QUICK
+from quick_clusters import MIGRATED, quick_server
 
 from omni_grpc.identity import Identity, NewKey
-from omni_grpc.storage import Database, EmbeddedPostgres, migrate
+from omni_grpc.storage import Database, EmbeddedPostgres
 
 SERVER_SECRET = b"a server secret for tests, 32 bytes and more"
 DATABASE = "identity_tests"
@@ -41,8 +41,8 @@ class HandClock:
 @pytest.fixture(scope="session")
 def identity_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     folder = tmp_path_factory.mktemp("identity")
-    with EmbeddedPostgres(folder, settings=QUICK) as server:
-        migrate(server.create_database(DATABASE))
+    with quick_server(folder) as server:
+        server.create_database(DATABASE, template=MIGRATED)
         yield server
 
 

@@ -7,9 +7,10 @@ import psycopg
 import pytest
 from gateway_fixtures import gateway, own_gateway, postgres, simulator, template, tenant
 from ledger_rig import Rig, fill_template, load_prices
+from quick_clusters import MIGRATED
 
 from omni_grpc.billing.invariants import check
-from omni_grpc.storage import Database, EmbeddedPostgres, migrate
+from omni_grpc.storage import Database, EmbeddedPostgres
 
 __all__ = ("gateway", "own_gateway", "postgres", "simulator", "template", "tenant")
 
@@ -20,9 +21,7 @@ _numbers = itertools.count()
 @pytest.fixture(scope="session")
 def ledger_template(postgres: EmbeddedPostgres) -> str:
     """A migrated database with a few wallets and budget windows, to be copied."""
-    url = postgres.create_database(_LEDGER)
-    migrate(url)
-    fill_template(url)
+    fill_template(postgres.create_database(_LEDGER, template=MIGRATED))
     return _LEDGER
 
 

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from psycopg.rows import scalar_row
+from quick_clusters import MIGRATED, quick_server
 
 from omni_grpc.completion import ResponseStore, StoredResponses
 from omni_grpc.core.ids import AccountId, CallId, new_call_id
-from omni_grpc.storage import Database, EmbeddedPostgres, Sealer, migrate
+from omni_grpc.storage import Database, Sealer
 
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
 
@@ -19,10 +20,8 @@ LARGE = 10**9
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("responses")
-    with EmbeddedPostgres(folder, settings={"fsync": "off"}) as server:
-        url = server.create_database("responses")
-        migrate(url)
-        yield url
+    with quick_server(folder) as server:
+        yield server.create_database("responses", template=MIGRATED)
 
 
 @pytest.fixture

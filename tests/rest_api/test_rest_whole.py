@@ -9,10 +9,9 @@ from typing import Any
 import openai
 import pydantic
 import pytest
+from quick_clusters import MIGRATED, quick_server
 from raw_client import HELLO, RawClient, chat
 from whole_rig import Whole, running, seed_simulator
-
-from omni_grpc.storage import EmbeddedPostgres, migrate
 
 WEATHER: Any = {
     "type": "function",
@@ -31,9 +30,8 @@ pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One database for all tests here: each has an organisation of its own."""
     folder = tmp_path_factory.mktemp("rest")
-    with EmbeddedPostgres(folder, settings={"fsync": "off"}) as server:
-        url = server.create_database("rest")
-        migrate(url)
+    with quick_server(folder) as server:
+        url = server.create_database("rest", template=MIGRATED)
         asyncio.run(seed_simulator(url))
         yield url
 

@@ -6,18 +6,16 @@ import psycopg
 import pytest
 from copied_databases import CopiedDatabases
 from ledger_rig import fill_template
-from quick_postgres import QUICK
+from quick_clusters import MIGRATED, quick_server
 
-from omni_grpc.storage import Database, EmbeddedPostgres, migrate
+from omni_grpc.storage import Database, EmbeddedPostgres
 
 
 @pytest.fixture(scope="session")
 def statements_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     folder = tmp_path_factory.mktemp("statements")
-    with EmbeddedPostgres(folder, settings=QUICK) as server:
-        url = server.create_database("statements_template")
-        migrate(url)
-        fill_template(url)
+    with quick_server(folder) as server:
+        fill_template(server.create_database("statements_template", template=MIGRATED))
         yield server
 
 

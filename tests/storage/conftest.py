@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from quick_clusters import copy_cluster
 
 from omni_grpc.storage import EmbeddedPostgres
 
@@ -25,8 +26,16 @@ def database_url(shared_server: EmbeddedPostgres) -> Iterator[str]:
 
 
 @pytest.fixture
+def stopped(tmp_path: Path) -> Path:
+    """The folder of a server that was made, and stopped in good order."""
+    copy_cluster(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
     """A server that a test may kill."""
+    copy_cluster(tmp_path / "data")
     server = EmbeddedPostgres(tmp_path / "data")
     server.start()
     yield server

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from quick_clusters import copy_cluster
 
 from omni_grpc.storage import EmbeddedPostgres, EmbeddedPostgresError, binaries, cluster, embedded
 
@@ -115,11 +116,11 @@ def test_starting_again_finds_the_running_server(own_server: EmbeddedPostgres) -
     assert postmaster_pid(own_server.data_dir) == before
 
 
-def test_the_server_stops_with_its_last_user_and_keeps_what_was_written(tmp_path: Path) -> None:
-    first, second = EmbeddedPostgres(tmp_path), EmbeddedPostgres(tmp_path)
+def test_the_server_stops_with_its_last_user_and_keeps_what_was_written(stopped: Path) -> None:
+    first, second = EmbeddedPostgres(stopped), EmbeddedPostgres(stopped)
     url = first.start()
     second.start()
-    pid = postmaster_pid(tmp_path)
+    pid = postmaster_pid(stopped)
     execute(url, "CREATE TABLE kept AS SELECT 7 AS n")
     first.stop()
     assert value(url, "SELECT n FROM kept") == 7
@@ -130,17 +131,17 @@ def test_the_server_stops_with_its_last_user_and_keeps_what_was_written(tmp_path
         assert value(first.url(), "SELECT n FROM kept") == 7
 
 
-def test_a_server_that_outlived_its_killed_starter_is_adopted(tmp_path: Path) -> None:
-    with starter(tmp_path) as process:
+def test_a_server_that_outlived_its_killed_starter_is_adopted(stopped: Path) -> None:
+    with starter(stopped) as process:
         url = url_line(process)
         execute(url, "CREATE TABLE kept AS SELECT 7 AS n")
-        pid = postmaster_pid(tmp_path)
+        pid = postmaster_pid(stopped)
         process.kill()
         process.wait()
     assert is_running(pid)
-    server = EmbeddedPostgres(tmp_path)
+    server = EmbeddedPostgres(stopped)
     assert server.start() == url
-    assert postmaster_pid(tmp_path) == pid
+    assert postmaster_pid(stopped) == pid
     server.stop()
     assert not is_running(pid)
 
@@ -169,24 +170,24 @@ def test_a_busy_session_of_a_killed_postmaster_does_not_keep_the_next_from_start
         os.kill(postmaster_pid(own_server.data_dir), signal.SIGKILL)
         began = time.monotonic()
         assert value(own_server.start(), "SELECT 1") == 1
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < embedded.START_SECONDS_MAX / 2
         assert not is_running(pid)
 
 
-def test_a_postmaster_killed_under_another_living_starter_is_replaced(tmp_path: Path) -> None:
-    with starter(tmp_path) as process:
+def test_a_postmaster_killed_under_another_living_starter_is_replaced(stopped: Path) -> None:
+    with starter(stopped) as process:
         url_line(process)
-        before = postmaster_pid(tmp_path)
+        before = postmaster_pid(stopped)
         os.kill(before, signal.SIGKILL)
-        with EmbeddedPostgres(tmp_path) as server:
+        with EmbeddedPostgres(stopped) as server:
             assert value(server.url(), "SELECT 1") == 1
-            assert postmaster_pid(tmp_path) != before
+            assert postmaster_pid(stopped) != before
             process.communicate("\n", timeout=20)
 
 
-def test_a_pid_file_that_names_a_stranger_does_not_stop_the_start(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path) as server:
-        pid_file = tmp_path / "cluster" / "postmaster.pid"
+def test_a_pid_file_that_names_a_stranger_does_not_stop_the_start(stopped: Path) -> None:
+    with EmbeddedPostgres(stopped) as server:
+        pid_file = stopped / "cluster" / "postmaster.pid"
         words = pid_file.read_text().split("\n")
         owner = pid_file.stat()
     stranger = subprocess.Popen(
@@ -199,7 +200,7 @@ def test_a_pid_file_that_names_a_stranger_does_not_stop_the_start(tmp_path: Path
         pid_file.chmod(0o600)
         with server:
             assert value(server.url(), "SELECT 1") == 1
-            assert postmaster_pid(tmp_path) != stranger.pid
+            assert postmaster_pid(stopped) != stranger.pid
         assert stranger.poll() is None
     finally:
         stranger.kill()
@@ -269,6 +270,7 @@ def test_a_folder_with_a_long_name_gets_its_socket_elsewhere_and_leaves_nothing(
 
 def test_a_server_whose_socket_was_swept_away_is_replaced(tmp_path: Path) -> None:
     data_dir = tmp_path / ("long" * 30) / "data"
+    copy_cluster(data_dir)
     with EmbeddedPostgres(data_dir) as server:
         shutil.rmtree((data_dir / "socket_dir").read_text())
         assert value(server.start(), "SELECT 1") == 1
@@ -349,11 +351,11 @@ def test_an_ordinary_user_runs_it_as_himself() -> None:
         assert stat.S_IMODE((Path(folder) / "data").stat().st_mode) == 0o700
 
 
-def test_a_setting_that_postgresql_refuses_is_told_with_its_own_words(tmp_path: Path) -> None:
-    server = EmbeddedPostgres(tmp_path, settings={"shared_buffers": "a lot"})
+def test_a_setting_that_postgresql_refuses_is_told_with_its_own_words(stopped: Path) -> None:
+    server = EmbeddedPostgres(stopped, settings={"shared_buffers": "a lot"})
     with pytest.raises(EmbeddedPostgresError, match='invalid value for parameter "shared_buffers"'):
         server.start()
-    with EmbeddedPostgres(tmp_path, settings={"shared_buffers": "16MB"}) as mended:
+    with EmbeddedPostgres(stopped, settings={"shared_buffers": "16MB"}) as mended:
         assert value(mended.url(), "SHOW shared_buffers") == "16MB"
 
 
@@ -376,13 +378,13 @@ def test_a_full_disk_is_told_and_leaves_no_half_made_folder(tmp_path: Path) -> N
 
 
 def test_a_long_log_is_set_aside_at_the_next_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "LOG_BYTES_MAX", 10)
     for _ in range(3):
-        with EmbeddedPostgres(tmp_path):
+        with EmbeddedPostgres(stopped):
             pass
-    logs = sorted(path.name for path in tmp_path.glob("postgres.log*"))
+    logs = sorted(path.name for path in stopped.glob("postgres.log*"))
     assert logs == ["postgres.log", "postgres.log.old"]
 
 
@@ -392,12 +394,10 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         EmbeddedPostgres(tmp_path / "file" / "data").start()
 
 
-def test_an_unknown_major_version_of_the_data_is_told(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path) as server:
-        pass
-    (tmp_path / "cluster" / "PG_VERSION").write_text("99\n")
+def test_an_unknown_major_version_of_the_data_is_told(stopped: Path) -> None:
+    (stopped / "cluster" / "PG_VERSION").write_text("99\n")
     with pytest.raises(EmbeddedPostgresError, match=r"PostgreSQL 99.*pg_dump"):
-        server.start()
+        EmbeddedPostgres(stopped).start()
 
 
 def test_a_url_is_refused_before_the_start(tmp_path: Path) -> None:

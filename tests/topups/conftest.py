@@ -5,20 +5,20 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from copied_databases import CopiedDatabases
 from pydantic import SecretStr
-from quick_postgres import QUICK
+from quick_clusters import MIGRATED, quick_server
 
 from omni_grpc.billing.invariants import check
 from omni_grpc.catalog import CatalogStore
 from omni_grpc.cli.opening import Rooms, rooms_of
 from omni_grpc.identity import Org
 from omni_grpc.settings import Settings
-from omni_grpc.storage import EmbeddedPostgres, migrate
+from omni_grpc.storage import EmbeddedPostgres
 
 
 @pytest.fixture(scope="session")
 def topup_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path_factory.mktemp("topups"), settings=QUICK) as server:
-        migrate(server.create_database("topups_template"))
+    with quick_server(tmp_path_factory.mktemp("topups")) as server:
+        server.create_database("topups_template", template=MIGRATED)
         yield server
 
 

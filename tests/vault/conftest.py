@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
-from quick_postgres import QUICK
+from quick_clusters import MIGRATED, quick_server
 from vaults import Counted, Tenants
 
-from omni_grpc.storage import Database, EmbeddedPostgres, migrate
+from omni_grpc.storage import Database, EmbeddedPostgres
 
 DATABASE = "vault_tests"
 
@@ -15,8 +15,8 @@ DATABASE = "vault_tests"
 @pytest.fixture(scope="session")
 def vault_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     folder = tmp_path_factory.mktemp("vault")
-    with EmbeddedPostgres(folder, settings=QUICK) as server:
-        migrate(server.create_database(DATABASE))
+    with quick_server(folder) as server:
+        server.create_database(DATABASE, template=MIGRATED)
         yield server
 
 
