@@ -193,6 +193,15 @@ async def past_deadline(
     raise AssertionError("no call came to its provider in time")
 
 
+async def answered_after(gateway: Gateway, tenant: Tenant, transport: str, behaviour: str) -> str:
+    """The mark of a call that is answered: those that came before it are sent by then, or never."""
+    prompt, mark = marked(behaviour)
+    chat = await CHATS[transport].send(gateway, tenant, prompt, stream=False)
+    assert await chat.end() == "OK"
+    await chat.leave()
+    return mark
+
+
 def heard_left(gateway: Gateway) -> float:
     """Of how many calls the service has heard that their callers left."""
     with HttpConnection(gateway, None) as http:

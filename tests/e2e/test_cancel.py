@@ -16,6 +16,7 @@ from books import CREDITS, SETTLED_SECONDS_MAX, check_account, cost, settled
 from gateway import Gateway, SimulatorThread, Tenant, running, soon
 from left_chats import (
     CHATS,
+    answered_after,
     heard_left,
     heard_of_one_more,
     marked,
@@ -310,6 +311,7 @@ async def test_calls_left_in_their_first_milliseconds_leave_no_hold(
     marks: list[str] = []
     for first in range(0, 120, 8):
         marks += await asyncio.gather(*(call(number) for number in range(first, first + 8)))
+    marks += [await answered_after(gateway, tenant, over, "tokens=3") for over in CHATS]
     await _check_all_charged(gateway, tenant, simulator, marks)
 
 
