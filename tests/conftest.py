@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 import structlog
+from gateway_fixtures import postgres, template
 from hypothesis import HealthCheck, settings
+
+__all__ = ("log_configuration", "postgres", "pytest_collection_modifyitems", "template")
+"""The server of whole gateways, and a database for each to copy: one of both, whichever folder."""
 
 settings.register_profile(
     "fixed",

@@ -22,7 +22,7 @@ from gateway import (
     eventually,
     running,
 )
-from gateway_fixtures import check_books, postgres, simulator, template
+from gateway_fixtures import check_books, simulator
 from limited import limit
 from omni.billing.v1 import billing_service_pb2 as pb
 from omni.billing.v1 import billing_service_pb2_grpc as pb_grpc
@@ -31,7 +31,7 @@ from omni_grpc.completion.classifying import FAILURES_MAX
 from omni_grpc.settings import Settings, SettingsError, read_settings
 from omni_grpc.storage import EmbeddedPostgres
 
-__all__ = ("postgres", "simulator", "template")
+__all__ = ("simulator",)
 
 ASKED = "sim/fast"
 SECONDS = 0.5

@@ -2,9 +2,7 @@ from gateway_fixtures import (
     every_gateway,
     gateway,
     own_gateway,
-    postgres,
     simulator,
-    template,
     tenant,
 )
 
@@ -12,8 +10,6 @@ __all__ = (
     "every_gateway",
     "gateway",
     "own_gateway",
-    "postgres",
     "simulator",
-    "template",
     "tenant",
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from gateway import KEY_HASH_SECRET, Gateway, SimulatorThread, Tenant, running
 from nursed import run
+from patient_timeouts import PATIENT
 from quick_clusters import MIGRATED, quick_server
 
 from omni_grpc.audit import AuditLog, AuditStore
@@ -48,7 +49,7 @@ def template(postgres: EmbeddedPostgres) -> tuple[str, str]:
     url = postgres.create_database("e2e_template", template=MIGRATED)
 
     async def fill() -> str:
-        async with Database(url, application_name="tests") as database:
+        async with Database(url, application_name="tests", timeouts=PATIENT) as database:
             await seed_catalog(database, all_facts(None))
             identity = Identity(database, key_hash_secret=KEY_HASH_SECRET.encode())
             return (await identity.bootstrap()).secret
@@ -73,8 +74,8 @@ def gateway(
 ) -> Iterator[Gateway]:
     """One gateway for all tests that do not break it; its books are checked at the end."""
     name, admin_key = template
-    url = postgres.create_database("e2e_shared", template=name)
     folder = tmp_path_factory.mktemp("gateway")
+    url = postgres.create_database(f"e2e_{folder.name}", template=name)
     with running(Gateway(url, simulator.base_url, folder, admin_key)) as started:
         yield started
     check_books(url, folder)
@@ -89,8 +90,8 @@ def every_gateway(
 ) -> Iterator[Gateway]:
     """A gateway all of whose providers are at the simulator."""
     name, admin_key = template
-    url = postgres.create_database("e2e_dialects", template=name)
     folder = tmp_path_factory.mktemp("dialects")
+    url = postgres.create_database(f"e2e_{folder.name}", template=name)
     (folder / "providers.yaml").write_text(DIALECTS_FILE)
     origin = simulator.base_url.removesuffix("/v1")
     environment = {

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 from gateway import Gateway, HttpConnection, Refusal, Tenant, bearer, refusal
-from gateway_fixtures import gateway, postgres, simulator, template
+from gateway_fixtures import gateway, simulator
 from google.protobuf import field_mask_pb2, timestamp_pb2
 from omni.admin.v1 import admin_service_pb2 as pb
 from omni.admin.v1 import admin_service_pb2_grpc as pb_grpc
 
-__all__ = ["gateway", "postgres", "simulator", "template"]
+__all__ = ["gateway", "simulator"]
 """Fixtures of the end-to-end tests, used here too."""
 
 SECONDS_MAX = 10.0

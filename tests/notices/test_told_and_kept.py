@@ -15,7 +15,7 @@ import grpc
 import psycopg
 import pytest
 from gateway import Gateway, Refusal, SimulatorThread, bearer, refusal, running
-from gateway_fixtures import check_books, postgres, simulator, template
+from gateway_fixtures import check_books, simulator
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from omni.admin.v1 import admin_service_pb2 as admin
@@ -23,13 +23,14 @@ from omni.admin.v1 import webhooks_pb2 as hooks
 from omni.billing.v1 import billing_service_pb2 as billing
 from omni.billing.v1 import statements_pb2 as statements
 from omni.catalog.v1 import catalog_service_pb2 as catalog
+from patient_timeouts import PATIENT
 from webhook_receiver import Receiver, verified
 
 from omni_grpc.notices import LowBalanceWatch
 from omni_grpc.storage import Database, EmbeddedPostgres
 
-__all__ = ["postgres", "simulator", "template"]
-"""Fixtures of the end-to-end tests, used here too."""
+__all__ = ["simulator"]
+"""A fixture of the end-to-end tests, used here too."""
 
 SECONDS_MAX = 10.0
 SERVICES = {
@@ -170,7 +171,7 @@ def wait_for(condition: Any) -> None:
 
 async def look_for_low_balances(url: str) -> int:
     """As another worker does, before those of the gateway come to it."""
-    async with Database(url, application_name="tests") as database:
+    async with Database(url, application_name="tests", timeouts=PATIENT) as database:
         return await LowBalanceWatch(database).look()
 
 

@@ -5,14 +5,15 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
-from gateway_fixtures import gateway, own_gateway, postgres, simulator, template, tenant
+from gateway_fixtures import gateway, own_gateway, simulator, tenant
 from ledger_rig import Rig, fill_template, load_prices
+from patient_timeouts import PATIENT
 from quick_clusters import MIGRATED
 
 from omni_grpc.billing.invariants import check
 from omni_grpc.storage import Database, EmbeddedPostgres
 
-__all__ = ("gateway", "own_gateway", "postgres", "simulator", "template", "tenant")
+__all__ = ("gateway", "own_gateway", "simulator", "tenant")
 
 _LEDGER = "peers_ledger"
 _numbers = itertools.count()
@@ -34,7 +35,7 @@ def url(postgres: EmbeddedPostgres, ledger_template: str) -> Iterator[str]:
 
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
-    async with Database(url, application_name="peers tests") as database:
+    async with Database(url, application_name="peers tests", timeouts=PATIENT) as database:
         yield database
 
 
