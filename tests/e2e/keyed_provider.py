@@ -2,6 +2,7 @@
 
 import http.client
 import threading
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,8 +33,10 @@ class KeyedProvider:
                 if status is not None:
                     words = f'{{"error":{{"message":"Incorrect API key provided: {key}."}}}}'
                     data = words.encode()
-                    json = ("content-type", "application/json")
-                    self._answer(status, [json, _length(data)], data)
+                    headers = [("content-type", "application/json"), _length(data)]
+                    if status == HTTPStatus.TOO_MANY_REQUESTS:  # for longer than any test takes
+                        headers.append(("retry-after", "60"))
+                    self._answer(status, headers, data)
                     return
                 connection = http.client.HTTPConnection(behind, timeout=30)
                 connection.putrequest(

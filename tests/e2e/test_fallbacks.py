@@ -41,7 +41,7 @@ FIRST_PRICE: Final = (200, 900)
 """Below the spare's: of those who sell a model the cheapest is asked first."""
 
 SENT_TOKENS: Final = 5
-RECOVERED_SECONDS_MAX: Final = 20.0
+RECOVERED_SECONDS_MAX: Final = 40.0
 """A breaker opens for five to six seconds, and for twice that where its first trial met a fault."""
 
 

@@ -492,7 +492,7 @@ def test_a_call_whose_time_is_over_is_charged_for_what_was_sent(
     text = f"[sim hang_after=request] {TEXT}"
     with pytest.raises(openai.APIStatusError) as late:
         sdk.embeddings.create(
-            model="sim/embed", input=text, extra_headers={"x-omni-timeout-ms": "500"}
+            model="sim/embed", input=text, extra_headers={"x-omni-timeout-ms": "1500"}
         )
     assert late.value.status_code == 504
     error: Any = late.value.body

@@ -39,7 +39,9 @@ from omni_grpc_client import AsyncOmni, Omni, OmniError, Unavailable
 from omni_grpc.storage import EmbeddedPostgres
 
 CREDITS = 10**9
-IDLE_STOP_SECONDS_MAX = 2.0
+IDLE_STOP_SECONDS_MAX = 10.0
+"""Of a busy machine: a stop that waits for calls that there are not takes half a minute."""
+
 OUTPUT_MAX = 64
 ONE_CHANNEL = (("grpc.use_local_subchannel_pool", 1),)
 """A connection of one's own: gRPC shares them among channels otherwise."""
@@ -81,11 +83,14 @@ def _workers(gateway: Gateway) -> set[int]:
     assert gateway.process is not None
     parent = gateway.process.pid
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return {
-        int(child)
-        for child in children
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
-    }
+    return {int(child) for child in children if b"spawn_main" in _command_line(child)}
+
+
+def _command_line(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return b""
 
 
 def _runs(pid: int) -> bool:
@@ -141,13 +146,13 @@ async def test_two_workers_share_ports_and_metrics_and_a_killed_one_comes_back(
             (pid,) = _owners(own_gateway)
             os.kill(pid, signal.SIGKILL)
             with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-                await asyncio.wait_for(_all(stream), 5)
+                await asyncio.wait_for(_all(stream), 30)
         # What it had accepted is lost with it, until its last thread has let go of the ports.
         assert await soon(lambda: not Path(f"/proc/{pid}").exists())
         statuses = await asyncio.gather(*(_ask(own_gateway, tenant) for _ in range(20)))
         assert set(statuses) == {200}
         assert await soon(lambda: len(_workers(own_gateway) - {pid}) == 2)
-        assert await soon(lambda: _counted(own_gateway, "omni_ledger_connected") == 2, 20)
+        assert await soon(lambda: _counted(own_gateway, "omni_ledger_connected") == 2)
         statuses = await asyncio.gather(*(_ask(own_gateway, tenant) for _ in range(20)))
         assert set(statuses) == {200}
         assert await soon(lambda: _counted(own_gateway, "omni_calls_total", **chats) == 100)
@@ -175,7 +180,7 @@ async def test_a_killed_parent_takes_its_workers_along_and_frees_the_ports(
     assert "cannot listen on" in said
     process.kill()
     process.wait()
-    assert eventually(lambda: not any(_runs(pid) for pid in pids), 10)
+    assert eventually(lambda: not any(_runs(pid) for pid in pids))
     for address in (own_gateway.grpc, own_gateway.rest.removeprefix("http://")):
         host, _, port = address.rpartition(":")
         with pytest.raises(ConnectionRefusedError):
@@ -214,7 +219,7 @@ def test_a_service_that_is_told_to_stop_while_it_starts_stops(
         own_gateway.process = process
         assert eventually(lambda: len(_workers(own_gateway)) == 2)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(40) == 0
     assert not ready.exists()
 
 
@@ -240,7 +245,7 @@ async def test_a_stopping_service_ends_what_runs_and_takes_no_more(
         ):
             health = health_pb2_grpc.HealthStub(health_channel)
             # Of two workers the other may have told the parent that it is ready.
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while await _health(health) != "SERVING":
                     await asyncio.sleep(0.01)
             assert (await another.balance()).available_nanousd == CREDITS
@@ -256,7 +261,7 @@ async def test_a_stopping_service_ends_what_runs_and_takes_no_more(
             async with omni.stream_chat("sim/fast", prompt, max_output_tokens=OUTPUT_MAX) as stream:
                 assert await soon(lambda: simulator.waiting(gate) == 2 + len(plain))
                 process.send_signal(signal.SIGTERM)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     while await _health(health) == "SERVING":
                         await asyncio.sleep(0.01)
                 await _check_refused(own_gateway, another, tenant)
@@ -265,7 +270,7 @@ async def test_a_stopping_service_ends_what_runs_and_takes_no_more(
                 await _check_refused(own_gateway, another, tenant)
                 assert process.poll() is None
                 simulator.open_gate(gate)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(20):
                     completion = await stream.result()
                     events = await _all(over_rest)
                     over_rest.close()
@@ -275,7 +280,7 @@ async def test_a_stopping_service_ends_what_runs_and_takes_no_more(
         assert completion.usage.completion_tokens == 40
         assert completion.balance_nanousd is not None
         assert "error" not in events[-1]
-        assert process.wait(5) == 0
+        assert process.wait(30) == 0
     ((posted, pending),) = _rows(
         own_gateway,
         "SELECT credits_posted - debits_posted, debits_pending FROM account a"

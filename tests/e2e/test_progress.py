@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from books import cost, settled
 from gateway import Gateway, SimulatorThread, Tenant, soon
@@ -14,7 +15,9 @@ from omni_grpc.completion.tally import QUICK_PROMPT_BYTES
 from omni_grpc.simulator import CallRecord
 
 TOKEN_S = 0.02
-TOLD_LATE_TOKENS = int((PROGRESS_SECONDS + 0.5) / TOKEN_S)
+READ_TOKENS = 175
+TOLD_LATE_TOKENS = int((PROGRESS_SECONDS + 2.0) / TOKEN_S)
+"""A busy machine is late by as much more."""
 
 
 @asynccontextmanager
@@ -30,8 +33,8 @@ async def _killed(
         await chat.read(read)
     record = await reached(simulator, mark, read)
     if not read:
-        assert await soon(lambda: record.headers_ms is not None)
-        await asyncio.sleep(0.3)  # the headers are on their way
+        name = record.id.encode()
+        assert await soon(lambda: _stands_in(gateway.folder / "journal", name))
     assert gateway.process is not None
     gateway.process.kill()
     await asyncio.to_thread(gateway.process.wait)
@@ -41,6 +44,10 @@ async def _killed(
     await asyncio.to_thread(gateway.start)
     yield tenant, record
     await asyncio.to_thread(gateway.stop)
+
+
+def _stands_in(folder: Path, text: bytes) -> bool:
+    return any(text in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
 async def _known(gateway: Gateway, tenant: Tenant, record: CallRecord) -> AttemptRecord:
@@ -56,7 +63,7 @@ async def test_a_killed_stream_is_charged_for_all_but_its_last_second(
     own_gateway: Gateway, simulator: SimulatorThread
 ) -> None:
     behaviour = f"tokens=900,delay_ms={TOKEN_S * 1000}"
-    async with _killed(own_gateway, simulator, behaviour, read=125) as (tenant, record):
+    async with _killed(own_gateway, simulator, behaviour, read=READ_TOKENS) as (tenant, record):
         attempt = await _known(own_gateway, tenant, record)
     assert record.completion_tokens > TOLD_LATE_TOKENS
     known = attempt.completion_tokens or 0
@@ -76,7 +83,10 @@ async def test_a_long_prompt_is_known_after_a_second(
 ) -> None:
     text = "The tide map of the old harbour. " * (QUICK_PROMPT_BYTES // 16)
     behaviour = f"tokens=900,delay_ms={TOKEN_S * 1000}"
-    async with _killed(own_gateway, simulator, behaviour, read=125, text=text) as (tenant, record):
+    async with _killed(own_gateway, simulator, behaviour, read=READ_TOKENS, text=text) as (
+        tenant,
+        record,
+    ):
         attempt = await _known(own_gateway, tenant, record)
     assert (attempt.completion_tokens or 0) >= record.completion_tokens - TOLD_LATE_TOKENS > 0
 
@@ -88,7 +98,7 @@ async def test_of_an_answer_that_has_not_begun_its_name_is_known(
     async with _killed(own_gateway, simulator, "first_ms=60000", read=0) as (tenant, record):
         call_id = record.headers["x-client-request-id"]
         async with AsyncOmni(own_gateway.grpc, api_key=tenant.api_key) as omni:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while (await omni.usage(call_id)).attempts[0].outcome != "unresolved":
                     await asyncio.sleep(0.05)
             (attempt,) = (await omni.usage(call_id)).attempts

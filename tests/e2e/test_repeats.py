@@ -435,7 +435,7 @@ def test_a_repeat_after_a_deadline_tells_what_it_cost(
     with (
         Omni(gateway.grpc, api_key=tenant.api_key) as omni,
         pytest.raises(OmniError),
-        omni.stream_chat(asked.model, asked.text, request_id=request_id, timeout=1.0) as stream,
+        omni.stream_chat(asked.model, asked.text, request_id=request_id, timeout=3.0) as stream,
     ):
         stream.result()
     told = interrupted(gateway, tenant, asked, request_id)

@@ -17,8 +17,8 @@ from omni_grpc.providers import Providers, ProviderSettings
 from omni_grpc.simulator import CallRecord
 from omni_grpc.storage import EmbeddedPostgres
 
-FIRST_BYTE_S = 0.4
-BETWEEN_BYTES_S = 0.6
+FIRST_BYTE_S = 1.0
+BETWEEN_BYTES_S = 1.2
 
 
 @pytest.fixture(scope="module", params=["stops", "bills on"])
@@ -103,7 +103,7 @@ async def _end(
     record = await soon(lambda: simulator.record_asked(mark))
     assert record is not None
     async with AsyncOmni(gateway.grpc, api_key=tenant.api_key) as omni:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (balance := await omni.balance()).held_nanousd:
                 await asyncio.sleep(0.01)
         (attempt,) = (await omni.usage(record.headers["x-client-request-id"])).attempts
@@ -123,10 +123,11 @@ async def test_a_provider_that_sends_no_byte_leaves_its_attempt_unresolved(
     assert reason == "DEADLINE"
     assert (attempt.outcome, attempt.provider_ref) == ("unresolved", "")
     assert money == (0, 0, attempt.held_nanousd)
+    assert await soon(lambda: record.gone_ms is not None)
     assert record.gone_ms is not None
     # The simulator's clock began a moment after ours.
     waited_s = (record.gone_ms - record.received_ms) / 1000
-    assert 0.9 * FIRST_BYTE_S < waited_s < FIRST_BYTE_S + 5
+    assert 0.9 * FIRST_BYTE_S < waited_s < FIRST_BYTE_S + 15
 
 
 @stops
@@ -142,7 +143,7 @@ async def test_a_provider_that_is_silent_after_its_headers_leaves_its_attempt_un
     assert reason == "DEADLINE"
     assert (attempt.outcome, attempt.provider_ref) == ("unresolved", record.id)
     assert money == (0, 0, attempt.held_nanousd)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (found := await provider.lookup("sim", attempt.provider_ref)) is None:
             await asyncio.sleep(0.01)
     assert (found.prompt, found.completion) == (record.prompt_tokens, 9)

@@ -55,10 +55,17 @@ async def test_cancelling_the_task_while_a_stream_starts_cancels_it(service):
 
 async def test_a_timeout_of_asyncio_works_around_a_call(service):
     service.script("CompleteChat", hangs)
+
+    async def ask(omni: AsyncOmni) -> None:
+        async with asyncio.timeout(None) as limit:
+            asking = asyncio.create_task(omni.chat(MODEL, "hi"))
+            await service.arrived.wait()
+            limit.reschedule(asyncio.get_running_loop().time())
+            await asking
+
     async with AsyncOmni(service.target, api_key=API_KEY) as omni:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await omni.chat(MODEL, "hi")
+            await ask(omni)
         await service.cancelled.wait()
 
 
@@ -137,8 +144,9 @@ async def test_closing_the_client_ends_what_its_threads_wait_for(service):
 
 async def test_a_chat_ends_at_its_timeout(omni, service):
     service.script("CompleteChat", hangs)
+    await omni.balance()  # connected: the time is the chat's
     with pytest.raises(Deadline) as caught:
-        await omni.chat(MODEL, "hi", timeout=0.1)
+        await omni.chat(MODEL, "hi", timeout=1)
     assert caught.value.reason is None
     assert caught.value.charged_nanousd is None
     await service.cancelled.wait()
@@ -146,7 +154,8 @@ async def test_a_chat_ends_at_its_timeout(omni, service):
 
 async def test_a_stream_ends_at_its_timeout(omni, service):
     service.script("StreamChat", streams(started(), then=hangs))
-    async with omni.stream_chat(MODEL, "hi", timeout=0.2) as stream:
+    await omni.balance()
+    async with omni.stream_chat(MODEL, "hi", timeout=1) as stream:
         with pytest.raises(Deadline) as caught:
             await stream.result()
     assert caught.value.call_id == "call_1"

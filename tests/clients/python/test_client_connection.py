@@ -273,7 +273,7 @@ async def test_without_a_service_a_call_fails_within_seconds(open_client, call):
         before = time.monotonic()
         with pytest.raises(Unavailable) as caught:
             await call(omni)
-        assert time.monotonic() - before < 8
+        assert time.monotonic() - before < 20
     assert caught.value.reason is None
 
 
