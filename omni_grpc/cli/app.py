@@ -5,9 +5,10 @@ Heavy imports happen inside the commands, so that `--help` answers at once.
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from omni_grpc import __version__
 from omni_grpc.cli.audit_commands import audit_app
@@ -31,8 +32,29 @@ from omni_grpc.cli.usage_commands import usage_app
 from omni_grpc.cli.users_commands import users_app
 from omni_grpc.cli.webhooks_commands import webhooks_app
 
+_ELSEWHERE: Final = {
+    "models": "catalog list",
+    "policies": "routing policies",
+    "experiments": "routing experiments",
+    "environments": "envs",
+    "balance": "credits balance",
+}
+"""What is looked for under other names than it has."""
+
+
+class _Commands(TyperGroup):
+    """The commands, and where to find what is none of them."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # as typer has it
+        """The command of the first word, as `TyperGroup` finds it."""
+        if args and args[0] not in self.commands and (other := _ELSEWHERE.get(args[0])):
+            ctx.fail(f"No such command {args[0]!r}. Did you mean 'omni-grpc {other}'?")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="omni-grpc",
+    cls=_Commands,
     help="An AI gateway: typed gRPC, OpenAI and Anthropic REST, and an exact ledger.",
     no_args_is_help=True,
     add_completion=False,

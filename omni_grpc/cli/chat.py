@@ -46,7 +46,8 @@ def run_chat(
                     sys.stdout.flush()
             completion = stream.completion
     except OmniError as error:
-        raise CommandError(f"{error}") from None
+        reason = f" ({error.reason})" if error.reason else ""
+        raise CommandError(f"{error.message}{reason}") from None
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(_facts(completion))).decode())  # noqa: T201
         return

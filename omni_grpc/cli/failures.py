@@ -1,4 +1,8 @@
-"""How a command fails: one plain message and exit code 1, never a traceback for a known fault."""
+"""How a command fails: `Error: …`, a plain message, and exit code 1.
+
+Of a fault that the API has too, its reason follows the message: `Error: … (NOT_FOUND)`. A known
+fault never shows a traceback.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,16 +30,16 @@ def told() -> Iterator[None]:
     try:
         yield
     except SettingsError as error:
-        errors.print("[bold red]The settings cannot be used:[/]")
-        errors.print(str(error), markup=False)
-        raise typer.Exit(1) from None
+        raise _failed(f"The settings cannot be used:\n{error}") from None
     except OmniError as error:
-        errors.print(f"[bold red]{error.reason}[/]", end=" ")
-        errors.print(error.message, markup=False)
-        raise typer.Exit(1) from None
+        raise _failed(f"{error.message} ({error.reason})") from None
     except (CommandError, OperatorFileError, ProvidersFileError, StorageError, OSError) as error:
-        errors.print("[bold red]Error:[/]", end=" ")
-        errors.print(str(error), markup=False)
-        raise typer.Exit(1) from None
+        raise _failed(str(error)) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _failed(message: str) -> typer.Exit:
+    errors.print("[bold red]Error:[/]", end=" ")
+    errors.print(message, markup=False)
+    return typer.Exit(1)
