@@ -12,6 +12,7 @@ import msgspec
 from omni_grpc.administration.operation import Caller
 from omni_grpc.core.errors import FieldInvalid, NotFound
 from omni_grpc.core.ids import OrgId
+from omni_grpc.core.missing import missing
 from omni_grpc.identity import Identity, Org, OrgPath, Subjects
 
 ORG: Final = "orgs/*"
@@ -90,13 +91,13 @@ class Access:
         Raises:
             NotFound: there is none, or it is not the caller's.
         """
-        missing = NotFound(f"There is no `orgs/{slug}`.", field=field)
+        absent = missing(f"orgs/{slug}", field)
         if slug != caller.principal.org_slug and not caller.is_operator:
-            raise missing
+            raise absent
         try:
             return await self._identity.get_org(slug)
         except (NotFound, FieldInvalid):
-            raise missing from None
+            raise absent from None
 
     async def named(self, caller: Caller, name: str, *forms: str, field: str) -> Named:
         """A name of one of some forms. Only its organisation is looked for.
@@ -182,5 +183,5 @@ class Access:
         elif path.team:
             kind, row = SubjectKind.TEAM, await self._subjects.team_id(org_id, path.team)
         if row is None:
-            raise NotFound(f"There is no `{name}`.", field=field)
+            raise missing(name, field)
         return Subject(kind, row, org_id, name)

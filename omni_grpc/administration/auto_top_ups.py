@@ -10,6 +10,7 @@ from omni_grpc.completion import Account, Accounts
 from omni_grpc.core.errors import EtagMismatch, FieldInvalid, NotFound
 from omni_grpc.core.ids import OrgId
 from omni_grpc.core.limits import AMOUNT_NANOUSD_MAX
+from omni_grpc.core.missing import no_account
 from omni_grpc.identity import Identity, Permission
 from omni_grpc.topups import AutoStore, AutoTopUp, Method, TopUps
 
@@ -155,7 +156,7 @@ class AutoTopUpOperations:
         try:
             account = await self._accounts.named(caller.principal, parent, field=field)
         except NotFound:
-            raise NotFound(f"There is no `{name}`.", field=field) from None
+            raise no_account(parent, field) from None
         if account.id == caller.principal.account_id:
             return account, caller.principal.org_id
         return account, (await self._identity.org_of_account(account.id)).org_id

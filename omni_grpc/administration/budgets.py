@@ -19,7 +19,9 @@ from omni_grpc.billing.budgets import (
     Record,
 )
 from omni_grpc.completion import PageTokens, page_size
-from omni_grpc.core.errors import FieldInvalid, NotFound
+from omni_grpc.core.errors import FieldInvalid
+from omni_grpc.core.likeness import did_you_mean
+from omni_grpc.core.missing import missing
 from omni_grpc.core.tenancy import BudgetUnit
 from omni_grpc.identity import Permission, check_display_name
 from omni_grpc.storage import Connection
@@ -187,10 +189,11 @@ class BudgetOperations:
                 f"`budget.period` is required: one of {periods}.", field="budget.period"
             )
         zone = given.time_zone or ZONE_DEFAULT
-        if not await self._store.knows_zone(zone):
+        zones = await self._store.zones()
+        if zone not in zones:
+            hint = did_you_mean(zone, zones) or " Name one as Europe/Berlin."
             raise FieldInvalid(
-                "`budget.time_zone` must be a name of the IANA time zone database, such as "
-                "`Europe/Berlin`.",
+                f"`budget.time_zone`: {zone!r} is no time zone that is known here.{hint}",
                 field="budget.time_zone",
             )
         values = {
@@ -209,7 +212,7 @@ class BudgetOperations:
         owner, parent, slug = await self._named(caller, asked.name, field="name")
         found = await self._store.find(owner, slug)
         if found is None:
-            raise _missing(asked.name, "name")
+            raise missing(asked.name, "name")
         return _shown(parent, found)
 
     async def list_budgets(self, caller: Caller, asked: ListBudgets) -> Page[BudgetShown]:
@@ -236,7 +239,7 @@ class BudgetOperations:
         record = _record(caller, owner, parent, "UpdateBudget")
         changed = await self._store.update(owner, slug, given.etag, change, record)
         if changed is None:
-            raise _missing(given.name, "budget.name")
+            raise missing(given.name, "budget.name")
         return _shown(parent, changed)
 
     async def delete(self, caller: Caller, asked: DeleteBudget) -> Nothing:
@@ -245,7 +248,7 @@ class BudgetOperations:
         await self._access.check_loosened(caller, parent, field="name")
         record = _record(caller, owner, parent, "DeleteBudget")
         if not await self._store.delete(owner, slug, asked.etag, record):
-            raise _missing(asked.name, "name")
+            raise missing(asked.name, "name")
         return Nothing()
 
     async def _owner(self, caller: Caller, parent: str, *, field: str) -> BudgetOwner:
@@ -334,7 +337,3 @@ def _set(parent: str, found: Budget) -> dict[str, Any]:
         "period": found.period,
         "time_zone": found.time_zone,
     }
-
-
-def _missing(name: str, field: str) -> NotFound:
-    return NotFound(f"There is no `{name}`.", field=field)

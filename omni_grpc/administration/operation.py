@@ -4,19 +4,26 @@ The input and the output are frozen structs with the contract's field names. gRP
 them by those names from messages, REST from JSON; neither needs code of its own for an operation.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from enum import Enum
+from typing import Any, Final, Generic, TypeVar, get_args
 
 import msgspec
 
 from omni_grpc.audit import Actor
 from omni_grpc.core.errors import FieldInvalid
+from omni_grpc.core.likeness import did_you_mean
 from omni_grpc.identity import Permission, Principal, Scope
 
 A = TypeVar("A", bound=msgspec.Struct)
 R = TypeVar("R", bound=msgspec.Struct)
 
+_NO_WORD: Final = re.compile(r"Invalid enum value (['\"])(.*)\1", re.DOTALL)
+_NAMES: Final = re.compile(r"(?:^|\.)([^.\[]+)")
+"""The fields of a path as msgspec writes it, without their places in lists."""
+_WORD_CHARS_MAX: Final = 64
 _NOT_CHANGED: Final = frozenset({"name", "etag"})
 """What names a resource and guards its change, and is no part of the change."""
 
@@ -124,8 +131,35 @@ def check_text(text: str, field: str) -> None:
         raise FieldInvalid(f"`{field}` contains the character NUL, which no name has.", field=field)
 
 
-def field_invalid(error: msgspec.ValidationError) -> FieldInvalid:
-    """What is wrong with an input that is not of its type, in the field's name."""
-    why, _, path = str(error).partition(" - at `$")
+def field_invalid(error: msgspec.ValidationError, kind: type[msgspec.Struct]) -> FieldInvalid:
+    """What is wrong with an input that is not a `kind`, in the field's name.
+
+    Where the field takes one of some words, the message has these words.
+    """
+    why, at, path = str(error).rpartition(" - at `$")
+    if not at:
+        why, path = path, ""
     field = path.rstrip("`").lstrip(".") or None
+    if field and (wrong := _NO_WORD.fullmatch(why)) and (words := _words_of(kind, field)):
+        shown = wrong[2][:_WORD_CHARS_MAX]
+        why = f"{shown!r} is not one of {', '.join(words)}.{did_you_mean(shown, words)}"
+        return FieldInvalid(f"`{field}`: {why}", field=field)
     return FieldInvalid(f"`{field}`: {why}." if field else f"{why}.", field=field)
+
+
+def _words_of(kind: Any, path: str) -> tuple[str, ...]:
+    """The words that the field at `path` takes; none where it takes others than some words."""
+    for name in _NAMES.findall(path):
+        structs = [one for one in _kinds_in(kind) if issubclass(one, msgspec.Struct)]
+        fields = [field for one in structs for field in msgspec.structs.fields(one)]
+        kind = next((field.type for field in fields if field.encode_name == name), None)
+    enums = [one for one in _kinds_in(kind) if issubclass(one, Enum)]
+    return tuple(str(word.value) for one in enums for word in one)
+
+
+def _kinds_in(kind: Any) -> Iterator[type]:
+    """A type, or those that a union, a list or an annotated type is made of."""
+    for part in get_args(kind):
+        yield from _kinds_in(part)
+    if isinstance(kind, type) and not get_args(kind):
+        yield kind

@@ -6,8 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from omni_grpc.administration.operation import Caller, Operation
+from omni_grpc.administration.operation import Caller, Operation, Page
 from omni_grpc.administration.turns import Turns
+from omni_grpc.core.errors import NotFound, OmniError
+from omni_grpc.core.limits import PAGE_SIZE_MAX
+from omni_grpc.core.missing import LISTINGS, missing
 from omni_grpc.identity import Permission
 
 _CHANGES: Final = frozenset({Permission.MANAGE, Permission.SIGNED_IN})
@@ -26,7 +29,7 @@ class Operations:
                 if one.rpc in self._by_rpc:
                     raise ValueError(f"two operations are named {one.rpc}")
                 changes = one.permission in _CHANGES
-                self._by_rpc[one.rpc] = self._in_turn(one) if changes else one
+                self._by_rpc[one.rpc] = self._helpful(self._in_turn(one) if changes else one)
 
     def __iter__(self) -> Iterator[Operation[Any]]:
         return iter(self._by_rpc.values())
@@ -45,3 +48,32 @@ class Operations:
                 return await operation.run(caller, asked)
 
         return replace(operation, run=run)
+
+    def _helpful(self, operation: Operation[Any]) -> Operation[Any]:
+        """The operation, which tells of what it does not find what resembles it."""
+
+        async def run(caller: Caller, asked: Any) -> msgspec.Struct:
+            try:
+                return await operation.run(caller, asked)
+            except NotFound as error:
+                if not error.resource:
+                    raise
+                others = await self._others(caller, error.resource)
+                raise missing(error.resource, error.field, others) from None
+
+        return replace(operation, run=run)
+
+    async def _others(self, caller: Caller, name: str) -> list[str]:
+        """The names beside one, as far as the caller may list them."""
+        parent, _, collection = name.rpartition("/")[0].rpartition("/")
+        listing = self._by_rpc.get(LISTINGS[collection].rpc) if collection in LISTINGS else None
+        if listing is None or (not parent and not caller.is_operator):
+            return []  # of organisations a tenant knows none but its own
+        fields = {"parent": parent} if parent else {}
+        try:
+            caller.principal.require(listing.permission)
+            asked = msgspec.convert(fields | {"page_size": PAGE_SIZE_MAX}, listing.asked)
+            page = await listing.run(caller, asked)
+        except (OmniError, msgspec.ValidationError):
+            return []  # the parent is not there either, or such things are not listed by it
+        return [one.name for one in page.items] if isinstance(page, Page) else []

@@ -17,10 +17,11 @@ from omni_grpc.administration.operation import Caller, Nothing, Operation, Page,
 from omni_grpc.audit import Change, append
 from omni_grpc.completion import PageTokens, page_size
 from omni_grpc.core.errors import FieldInvalid, ScopeMissing
+from omni_grpc.core.missing import missing
 from omni_grpc.identity import Permission, Scope
 from omni_grpc.providers import OwnAccountFault, OwnForms
 from omni_grpc.storage import Connection
-from omni_grpc.vault import Owner, Secret, Stored, Told, Vault, missing
+from omni_grpc.vault import Owner, Secret, Stored, Told, Vault
 
 _ID: Final = re.compile(r"[a-z][a-z0-9-]{1,62}", re.ASCII)
 _NAME: Final = re.compile(r"(?P<parent>.+)/providerCredentials/(?P<id>[^/]{1,64})")

@@ -13,8 +13,9 @@ from omni_grpc.audit import Change, append
 from omni_grpc.completion import PageTokens, page_size
 from omni_grpc.core.errors import FieldInvalid
 from omni_grpc.core.limits import MODEL_ID_CHARS_MAX
+from omni_grpc.core.missing import missing
 from omni_grpc.identity import Permission
-from omni_grpc.limits.store import Owner, RateLimit, RateLimitStore, Record, missing
+from omni_grpc.limits.store import Owner, RateLimit, RateLimitStore, Record
 from omni_grpc.storage import Connection
 
 _ID: Final = re.compile(r"[a-z][a-z0-9-]{1,62}", re.ASCII)

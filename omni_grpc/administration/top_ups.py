@@ -13,6 +13,7 @@ from omni_grpc.administration.operation import Caller, Operation, Page
 from omni_grpc.completion import Account, Accounts, PageTokens, checked_request_id, page_size
 from omni_grpc.core.errors import FieldInvalid, NotFound
 from omni_grpc.core.ids import OrgId
+from omni_grpc.core.missing import no_top_up
 from omni_grpc.identity import Identity, Permission
 from omni_grpc.topups import Method, State, TopUp, TopUps, pending_error
 
@@ -219,7 +220,7 @@ async def named(accounts: Accounts, caller: Caller, name: str) -> tuple[Account,
     try:
         return await accounts.named(caller.principal, parent, field="name"), top_up_id
     except NotFound:
-        raise NotFound(f"There is no top-up {top_up_id}.", field="name") from None
+        raise no_top_up(top_up_id, "name") from None
 
 
 def shown(account_name: str, top_up: TopUp) -> TopUpShown:

@@ -26,7 +26,8 @@ from omni_grpc.administration.webhook_forms import (
 )
 from omni_grpc.audit import Actor, Change, append
 from omni_grpc.completion import PageTokens, page_size
-from omni_grpc.core.errors import FieldInvalid, NotFound
+from omni_grpc.core.errors import FieldInvalid
+from omni_grpc.core.missing import missing
 from omni_grpc.identity import Org, Permission
 from omni_grpc.notices import (
     EVENTS,
@@ -225,7 +226,7 @@ class WebhookOperations:
         try:
             delivery_id = UUID(match["delivery"])
         except ValueError:
-            raise NotFound(f"There is no `{asked.name}`.", field="name") from None
+            raise missing(asked.name, "name") from None
 
         async def record(connection: Connection, old: Delivery, new: Delivery) -> None:
             change = Change(
@@ -248,7 +249,7 @@ class WebhookOperations:
         org = await self._access.org(caller, match["org"], field=field)
         webhook = await self._store.find(org.org_id, match["webhook"])
         if webhook is None:
-            raise NotFound(f"There is no `{name}`.", field=field)
+            raise missing(name, field)
         return org, webhook
 
     def _url(self, url: str) -> str:

@@ -3,6 +3,7 @@
 from omni_grpc.billing.ledger import Ledger
 from omni_grpc.core.errors import FieldInvalid, NotFound
 from omni_grpc.core.ids import ATTEMPTS_MAX, AccountId, CallId, HoldId, attempt_of, hold_id_of
+from omni_grpc.core.missing import no_call
 
 
 async def charge_of_call(
@@ -25,10 +26,10 @@ async def charge_of_call(
             f"attempt_number must be from 1 to {ATTEMPTS_MAX}.", field="attempt_number"
         )
     if attempt_of(call_id):  # an attempt's hold, from which only later attempts would be read
-        raise _no_call(call_id)
+        raise no_call(call_id)
     record = await ledger.usage(call_id)
     if record.account_id != account_id:
-        raise _no_call(call_id)
+        raise no_call(call_id)
     charged = [attempt.number for attempt in record.attempts if attempt.cost]
     if attempt_number is None:
         if len(charged) > 1:
@@ -44,7 +45,3 @@ async def charge_of_call(
     if not charged:
         raise NotFound("Nothing was charged for this call, or for this attempt of it.")
     return hold_id_of(call_id, charged[0])
-
-
-def _no_call(call_id: CallId) -> NotFound:
-    return NotFound(f"There is no usage record of a call {call_id}.")

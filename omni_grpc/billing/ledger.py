@@ -56,6 +56,7 @@ from omni_grpc.core.errors import (
 )
 from omni_grpc.core.ids import AccountId, CallId, HoldId, KeyId, OrgId, new_hold_id, uuid7
 from omni_grpc.core.limits import LEDGER_WAIT_SECONDS_MAX
+from omni_grpc.core.missing import no_call
 from omni_grpc.core.money import usd_text
 from omni_grpc.core.payments import Payment
 from omni_grpc.core.tenancy import BudgetRef
@@ -160,7 +161,7 @@ class Ledger:
         """
         found = await self._store.usage(call_id)
         if found is None:
-            raise NotFound(f"There is no usage record of a call {call_id}.")
+            raise no_call(call_id)
         return found
 
     # --- holds of a team's own work -----------------------------------------------------------

@@ -3,6 +3,7 @@
 Reads come from a snapshot in memory; the database is asked only for its version.
 """
 
+from omni_grpc.catalog.absent import absence
 from omni_grpc.catalog.aliases import check_scope, scopes_of
 from omni_grpc.catalog.catalog import Catalog
 from omni_grpc.catalog.changes import SeedReport
@@ -82,6 +83,7 @@ __all__ = [
     "Syncer",
     "Validation",
     "Words",
+    "absence",
     "check_scope",
     "etag_of",
     "fault_of",

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import structlog
 
+from omni_grpc.catalog.absent import absence
 from omni_grpc.catalog.history import ChangePage, list_changes
 from omni_grpc.catalog.model import GLOBAL_SCOPE, Alias, Offer
 from omni_grpc.catalog.operator_file import (
@@ -170,6 +171,8 @@ class Catalog:
         for field, fault in faults_of(words):
             raise FieldInvalid(f"{field} {fault}.", field=field)
         await self.refresh()
+        if self._snapshot.get(offer_id) is None:
+            raise NotFound(absence(self._snapshot, offer_id))
         if words.replacement is not None and not self._snapshot.resolve(words.replacement):
             near = hint(self._snapshot, words.replacement)
             raise FieldInvalid(
@@ -180,7 +183,7 @@ class Catalog:
         await self.load()
         offer = self._snapshot.get(offer_id)
         if offer is None:
-            raise NotFound(f"There is no model {offer_id!r}.")
+            raise NotFound(absence(self._snapshot, offer_id))
         return offer
 
     async def changes(

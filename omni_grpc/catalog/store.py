@@ -36,6 +36,7 @@ from omni_grpc.catalog.writing import (
     unaudited,
 )
 from omni_grpc.core.errors import EtagMismatch, FieldInvalid, NotFound
+from omni_grpc.core.likeness import did_you_mean
 from omni_grpc.core.money import Price
 from omni_grpc.storage import Connection, Database
 
@@ -181,11 +182,17 @@ class CatalogStore:
 
         async def work(connection: Connection) -> None:
             await lock(connection)
-            _refuse_alias_of_file(await aliases_of(connection), scope, name)
+            held = await aliases_of(connection)
+            _refuse_alias_of_file(held, scope, name)
             cursor = connection.cursor(row_factory=scalar_row)
             old = await (await cursor.execute(DELETE_ALIAS, (scope, name))).fetchone()
             if old is None:
-                raise NotFound(f"There is no alias {name!r} in {scope}. Look at the list of them.")
+                others = [alias.name for alias, _ in held if alias.scope == scope]
+                raise NotFound(
+                    f"There is no alias {name!r} in {scope}.{did_you_mean(name, others)} "
+                    f"ListAliases and `omni-grpc catalog alias list --scope {scope}` show what "
+                    "there is."
+                )
             change = Change(subject_of(scope, name), ALIAS, _targets(old), None)
             await record(connection, (change,), OPERATOR, actor)
             await raise_version(connection)
@@ -242,7 +249,7 @@ class CatalogStore:
             await lock(connection)
             offer = await _offer(connection, offer_id)
             if offer is None:
-                raise NotFound(f"There is no model {offer_id!r}.")
+                raise NotFound(f"There is no model {offer_id!r} any more.")
             if etag and etag != etag_of(offer):
                 raise EtagMismatch(
                     f"{offer_id} was changed since you read it. Read it again, and decide anew.",

@@ -19,6 +19,7 @@ from omni_grpc.catalog import (
     Offer,
     Rating,
     Words,
+    absence,
     check_scope,
     etag_of,
     own_price,
@@ -109,9 +110,7 @@ def run_catalog_show(place: Place, model: str, scope: str, *, as_json: bool) -> 
         snapshot = catalog.snapshot
         offers = snapshot.resolve(model, scopes)
         if not offers:
-            near = snapshot.suggestions(model, scopes=scopes)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            raise NotFound(f"{model!r} names no model and no alias.{hint}")
+            raise NotFound(absence(snapshot, model, scopes))
         speeds = await _speeds(rooms.database)
         known = [
             _facts(snapshot, offer, providers, speeds)

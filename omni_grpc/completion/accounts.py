@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from omni_grpc.billing import Ledger, UsageRecord
 from omni_grpc.core.errors import FieldInvalid, NotFound
 from omni_grpc.core.ids import AccountId, CallId, attempt_of
+from omni_grpc.core.missing import no_account, no_call
 from omni_grpc.identity import Identity, Principal, Scope
 
 _NAME = re.compile(r"accounts/([a-z][a-z0-9-]{1,62})", re.ASCII)
@@ -45,11 +46,11 @@ class Accounts:
                 f"{field} must be an account's name, accounts/{{account}}.", field=field
             )
         if Scope.ADMIN not in principal.scopes:
-            raise NotFound(f"There is no account {name!r}.")
+            raise no_account(name)
         try:
             org = await self._identity.get_org(match.group(1))
         except NotFound:
-            raise NotFound(f"There is no account {name!r}.") from None
+            raise no_account(name) from None
         return Account(org.account_id, name)
 
     async def name_of(self, account_id: AccountId) -> str:
@@ -63,14 +64,10 @@ class Accounts:
             NotFound: there is none, or it is not the caller's.
         """
         if attempt_of(call_id):  # an attempt's hold, from which only later attempts would be read
-            raise _no_record(call_id)
+            raise no_call(call_id)
         record = await self._ledger.usage(call_id)
         if record.account_id == principal.account_id:
             return record, f"accounts/{principal.org_slug}"
         if Scope.ADMIN not in principal.scopes:
-            raise _no_record(call_id)
+            raise no_call(call_id)
         return record, await self.name_of(record.account_id)
-
-
-def _no_record(call_id: CallId) -> NotFound:
-    return NotFound(f"There is no usage record of a call {call_id}.")

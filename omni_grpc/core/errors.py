@@ -175,7 +175,12 @@ class NoCapableModel(OmniError):
 
 
 class NotFound(OmniError):
-    """A named resource does not exist, or is not yours."""
+    """A named resource does not exist, or is not yours: see `core.missing`.
+
+    `resource` is its full name, where it has one that lists can be searched for.
+    """
+
+    resource = ""
 
     reason = "NOT_FOUND"
     grpc_code = "NOT_FOUND"

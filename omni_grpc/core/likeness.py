@@ -46,5 +46,5 @@ def near(name: str, known: Iterable[Fingerprint], count: int) -> tuple[str, ...]
 
 def did_you_mean(name: str, known: Iterable[str], count: int = 1) -> str:
     """A question that names what `name` may have meant, with a space before it; empty for none."""
-    found = near(name, map(fingerprint, known), count)
+    found = near(name, (fingerprint(str(one)) for one in known), count)
     return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""

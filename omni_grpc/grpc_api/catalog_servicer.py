@@ -20,6 +20,7 @@ from omni_grpc.catalog import (
     Alias,
     Catalog,
     CatalogSnapshot,
+    absence,
     check_scope,
     parse_equalities,
     parse_filter,
@@ -76,9 +77,7 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
         offer_id = _offer_id(request.name, "name")
         offer = snapshot.get(offer_id)
         if offer is None:
-            near = snapshot.suggestions(offer_id)
-            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-            raise NotFound(f"There is no model {offer_id!r}.{hint}")
+            raise NotFound(absence(snapshot, offer_id))
         providers = await self._own.callable_at(current_call(), self._providers)
         return pb.GetModelResponse(model=model_message(snapshot, offer, providers, self._speeds))
 
@@ -138,9 +137,7 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
             )
         offers = snapshot.resolve(name, scopes)
         if not offers:
-            near = snapshot.suggestions(name, scopes=scopes)
-            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-            raise ModelNotFound(f"{name!r} names no model and no alias.{hint}", field="model")
+            raise ModelNotFound(absence(snapshot, name, scopes), field="model")
         providers = await self._own.callable_at(current_call(), self._providers)
         order, warning = replaced(snapshot, offers, providers=providers, scopes=scopes)
         alias = snapshot.alias_of(name, scopes)
@@ -240,7 +237,10 @@ class CatalogServicer(pb_grpc.CatalogServiceServicer):
         own = "" if principal is None else f"orgs/{principal.org_slug}"
         mine = scope in (GLOBAL_SCOPE, own) or scope.startswith(f"{own}/")
         if not mine and (principal is None or Scope.ADMIN not in principal.scopes):
-            raise NotFound(f"There is no scope {scope!r}, or it is not yours.")
+            raise NotFound(
+                f"There is no scope {scope!r}, or it is not yours. Write {GLOBAL_SCOPE}, or your "
+                "own organisation, a team or an environment of it."
+            )
         return scope
 
 

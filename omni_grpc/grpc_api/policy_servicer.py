@@ -17,6 +17,7 @@ from omni_grpc.administration import Turns
 from omni_grpc.audit import Actor
 from omni_grpc.completion import PageTokens, page_size
 from omni_grpc.core.errors import FieldInvalid, NotFound
+from omni_grpc.core.missing import missing
 from omni_grpc.grpc_api.interceptors import current_call
 from omni_grpc.grpc_api.policy_messages import (
     experiment_message,
@@ -27,7 +28,7 @@ from omni_grpc.grpc_api.policy_messages import (
     report_message,
 )
 from omni_grpc.identity import Identity, Permission, Principal, Scope
-from omni_grpc.routing import Entry, Experiment, Kind, Policy, PolicyAdmin, is_scope, missing
+from omni_grpc.routing import Entry, Experiment, Kind, Policy, PolicyAdmin, is_scope
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 _GLOBAL: Final = "global"
@@ -62,7 +63,7 @@ class PolicyServicer:
     ) -> pb.UpdateRoutingPolicyResponse:
         """Changes a policy."""
         new = request.routing_policy
-        _reach(new.name, Kind.POLICY)
+        _reach(new.name)
 
         def change(entry: Entry) -> Policy:
             message = merged(policy_message(entry), new, request.update_mask)
@@ -81,7 +82,7 @@ class PolicyServicer:
         self, request: pb.DeleteRoutingPolicyRequest, context: _Context
     ) -> pb.DeleteRoutingPolicyResponse:
         """Deletes a policy."""
-        _reach(request.name, Kind.POLICY)
+        _reach(request.name)
         async with self._turns.of(_caller().org_id):
             await self._policies.delete(
                 request.name, Kind.POLICY, etag=request.etag, actor=_actor()
@@ -92,7 +93,7 @@ class PolicyServicer:
         self, request: pb.GetRoutingPolicyRequest, context: _Context
     ) -> pb.GetRoutingPolicyResponse:
         """Reads a policy."""
-        _reach(request.name, Kind.POLICY)
+        _reach(request.name)
         entry = await self._policies.get(request.name, Kind.POLICY)
         return pb.GetRoutingPolicyResponse(routing_policy=policy_message(entry))
 
@@ -125,7 +126,7 @@ class PolicyServicer:
     ) -> pb.UpdateExperimentResponse:
         """Changes an experiment."""
         new = request.experiment
-        _reach(new.name, Kind.EXPERIMENT)
+        _reach(new.name)
 
         def change(entry: Entry) -> Experiment:
             message = merged(experiment_message(entry), new, request.update_mask)
@@ -144,7 +145,7 @@ class PolicyServicer:
         self, request: pb.DeleteExperimentRequest, context: _Context
     ) -> pb.DeleteExperimentResponse:
         """Deletes an experiment."""
-        _reach(request.name, Kind.EXPERIMENT)
+        _reach(request.name)
         async with self._turns.of(_caller().org_id):
             await self._policies.delete(
                 request.name, Kind.EXPERIMENT, etag=request.etag, actor=_actor()
@@ -155,7 +156,7 @@ class PolicyServicer:
         self, request: pb.GetExperimentRequest, context: _Context
     ) -> pb.GetExperimentResponse:
         """Reads an experiment."""
-        _reach(request.name, Kind.EXPERIMENT)
+        _reach(request.name)
         entry = await self._policies.get(request.name, Kind.EXPERIMENT)
         return pb.GetExperimentResponse(experiment=experiment_message(entry))
 
@@ -174,7 +175,7 @@ class PolicyServicer:
         self, request: pb.GetExperimentReportRequest, context: _Context
     ) -> pb.GetExperimentReportResponse:
         """Reports what an experiment found."""
-        _reach(request.name, Kind.EXPERIMENT)
+        _reach(request.name)
         # A large one takes a second and 100 MB: a tenant has one at a time.
         async with self._reports.of(_caller().org_id):
             report = await self._policies.report(request.name)
@@ -188,7 +189,7 @@ class PolicyServicer:
             _caller().require(Permission.OPERATE)
             return
         slug = parent.split("/")[1]
-        absent = NotFound(f"There is no `orgs/{slug}`.", field="parent")
+        absent = missing(f"orgs/{slug}", "parent")
         if not _is_mine(parent):
             raise absent
         try:
@@ -203,7 +204,11 @@ class PolicyServicer:
         if parent and not is_scope(parent):
             raise FieldInvalid(_FORM, field="parent")
         if parent and not _is_mine(parent):
-            raise NotFound(f"There is nothing of `{parent}`.", field="parent")
+            raise NotFound(
+                f"There is nothing of `{parent}`, or it is not yours. An empty `parent` lists all "
+                "that is.",
+                field="parent",
+            )
         query = ("routing", kind, parent)
         after = self._page_tokens.open_text(query, token) or ""
         limit = page_size(size)
@@ -238,14 +243,14 @@ def _is_mine(scope: str) -> bool:
     return Scope.ADMIN in caller.scopes or scope == own or scope.startswith(f"{own}/")
 
 
-def _reach(name: str, kind: Kind) -> None:
+def _reach(name: str) -> None:
     """Goes on only with what is the caller's.
 
     Raises:
         NotFound: it is not, whether it exists or not.
     """
     if not _is_mine(name):
-        raise missing(kind, name)
+        raise missing(name, "name")
 
 
 def _actor() -> Actor:

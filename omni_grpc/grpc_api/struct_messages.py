@@ -45,7 +45,7 @@ def struct_of(message: Message, kind: type[S]) -> S:
     try:
         return msgspec.convert(_plain(message, kind), kind)
     except msgspec.ValidationError as error:
-        raise field_invalid(error) from None
+        raise field_invalid(error, kind) from None
 
 
 def _set(message: Message, field: Any, value: Any) -> None:
@@ -117,8 +117,11 @@ def _one(field: Any, value: Any, kind: Any) -> Any:
     if field.enum_type is not None:
         known = field.enum_type.values_by_number.get(value)
         if known is None:
+            words = ", ".join(one.name for one in field.enum_type.values if one.number)
             raise FieldInvalid(
-                f"`{field.name}` has a value that this service does not know.", field=field.name
+                f"`{field.name}` has the value {value}, which this service does not know: it knows "
+                f"{words}.",
+                field=field.name,
             )
         word = known.name.removeprefix(_prefix(field.enum_type)).lower()
         return None if word == "unspecified" else word

@@ -46,7 +46,8 @@ def bucket(value: int) -> Bucket:
     """How time is divided."""
     found = {int(known): one for known, one in _BUCKETS.items()}.get(value)
     if found is None:
-        raise FieldInvalid("bucket must be one of UsageBucket.", field="bucket")
+        words = ", ".join(map(pb.UsageBucket.Name, list(_BUCKETS)[1:]))
+        raise FieldInvalid(f"bucket must be one of {words}.", field="bucket")
     return found
 
 
@@ -56,6 +57,7 @@ def dimensions(values: Iterable[int]) -> frozenset[Dimension]:
     found: set[Dimension] = set()
     for value in values:
         if value not in known:
-            raise FieldInvalid("group_by must be of UsageDimension, and set.", field="group_by")
+            words = ", ".join(map(pb.UsageDimension.Name, _DIMENSIONS))
+            raise FieldInvalid(f"group_by must be some of {words}.", field="group_by")
         found.add(known[value])
     return frozenset(found)

@@ -14,6 +14,7 @@ from omni_grpc.audit import Actor
 from omni_grpc.core.errors import AlreadyExists, FieldInvalid, NotFound, TooMany
 from omni_grpc.core.ids import OrgId
 from omni_grpc.core.limits import KEYS_MAX
+from omni_grpc.core.missing import missing
 from omni_grpc.identity.api_keys import (
     LIFE_MAX,
     OVERLAP_DEFAULT,
@@ -147,7 +148,7 @@ class ApiKeys:
                 kwargs_row(_place),
             )
             if place[0 if not parent.environment else 1] is None and parent.team:
-                raise NotFound(f"There is no `{parent.name}`.", field="parent")
+                raise missing(parent.name, "parent")
             if maker is not None:
                 await check_end(changing, maker, grant.expire_time, field="expire_time")
             new, new_id = await self._insert(changing, actor, org_id, place, grant)
@@ -411,4 +412,4 @@ def _log_created(key: ApiKey, actor: Actor) -> None:
 
 
 def _missing(org_slug: str, prefix: str) -> NotFound:
-    return NotFound(f"There is no `{format_key_name(org_slug, prefix)}`.", field="name")
+    return missing(format_key_name(org_slug, prefix), "name")

@@ -3,11 +3,13 @@
 from collections.abc import Collection
 from datetime import datetime
 from enum import Enum, StrEnum
+from typing import Final
 
 import msgspec
 
 from omni_grpc.core.errors import FieldInvalid, ScopeMissing
 from omni_grpc.core.ids import AccountId, KeyId, OrgId
+from omni_grpc.core.likeness import did_you_mean
 from omni_grpc.core.tenancy import BudgetRef, RateRule
 from omni_grpc.identity.names import (
     format_environment_name,
@@ -93,6 +95,10 @@ SCOPES_DEFAULT = frozenset({Scope.INFERENCE, Scope.BILLING})
 """What a new key may do when its maker does not say."""
 
 
+_SCOPE_CHARS_MAX: Final = 64
+"""How much of a wrong scope an error repeats."""
+
+
 def parse_scopes(names: Collection[str]) -> frozenset[Scope]:
     """Scopes by name; the default ones if none is named.
 
@@ -101,11 +107,15 @@ def parse_scopes(names: Collection[str]) -> frozenset[Scope]:
     """
     if not names:
         return SCOPES_DEFAULT
-    try:
-        return frozenset(map(Scope, names))
-    except ValueError:
-        known = ", ".join(f"`{scope}`" for scope in Scope)
-        raise FieldInvalid(f"`scopes` may hold {known} only.", field="scopes") from None
+    for name in names:
+        if name not in tuple(Scope):
+            known = ", ".join(f"`{scope}`" for scope in Scope)
+            shown = name[:_SCOPE_CHARS_MAX]
+            raise FieldInvalid(
+                f"`scopes` may hold {known} only, not {shown!r}.{did_you_mean(shown, Scope)}",
+                field="scopes",
+            )
+    return frozenset(map(Scope, names))
 
 
 def known_scopes(names: Collection[str]) -> frozenset[Scope]:

@@ -13,10 +13,14 @@ from omni_grpc.audit import Actor, Change, append
 from omni_grpc.core.errors import AlreadyExists, FieldInvalid, NotFound
 from omni_grpc.core.ids import AccountId
 from omni_grpc.core.limits import AMOUNT_NANOUSD_MAX
+from omni_grpc.core.missing import missing
 from omni_grpc.identity.change_store import Changing, change_org, check_etag
 from omni_grpc.identity.names import check_display_name, check_slug, format_org_name
 from omni_grpc.identity.orgs import OPERATOR_SLUG, Org
 from omni_grpc.storage import Connection, Database
+
+_COMPARED_MAX: Final = 1_000
+"""Slugs that are compared with one that is not there: some ten milliseconds."""
 
 _COLUMNS: Final = """
 id AS org_id, slug, display_name, account_id, create_time, suspend_time IS NOT NULL AS suspended,
@@ -94,7 +98,8 @@ class Orgs:
         """
         org = await self.find(check_slug(slug, field="org_id"))
         if org is None:
-            raise NotFound(f"There is no organisation `{format_org_name(slug)}`.")
+            others = (format_org_name(one.slug) for one in await self.page("", _COMPARED_MAX))
+            raise missing(format_org_name(slug), near=others)
         return org
 
     async def of_account(self, account_id: AccountId) -> Org:

@@ -13,6 +13,7 @@ from omni_grpc.audit import Actor
 from omni_grpc.core.errors import AlreadyExists, NotFound, StillNeeded, TooMany
 from omni_grpc.core.ids import OrgId
 from omni_grpc.core.limits import ENVIRONMENTS_MAX, TEAMS_MAX
+from omni_grpc.core.missing import missing
 from omni_grpc.identity.change_store import Changing, change_org, check_etag
 from omni_grpc.identity.names import check_display_name, check_slug
 from omni_grpc.identity.places import OrgPath, Place, PlaceDeleted, PlaceKind
@@ -134,7 +135,7 @@ class Places:
 
         async def work(changing: Changing) -> Place:
             if parent.team and not await changing.first(_TEAM_ID, values, scalar_row):
-                raise NotFound(f"There is no `{parent.name}`.", field="parent")
+                raise missing(parent.name, "parent")
             row = await changing.first(_INSERT[self._kind], values, kwargs_row(_Row))
             if row is None:
                 raise AlreadyExists(
@@ -180,7 +181,7 @@ class Places:
         if not rows and parent.team:
             found = await self._database.fetch_one(_TEAM_ID, values, row=scalar_row)
             if found is None:
-                raise NotFound(f"There is no `{parent.name}`.", field="parent")
+                raise missing(parent.name, "parent")
         return [row.shown(self._of(parent)) for row in rows]
 
     async def rename(
@@ -251,7 +252,7 @@ class Places:
         return row
 
     def _missing(self, parent: OrgPath, slug: str) -> NotFound:
-        return NotFound(f"There is no `{self._of(parent)}/{slug}`.", field="name")
+        return missing(f"{self._of(parent)}/{slug}", "name")
 
     def _of(self, parent: OrgPath) -> str:
         """`orgs/{org}/teams`, or `orgs/{org}/teams/{team}/environments`."""

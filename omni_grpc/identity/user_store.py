@@ -21,6 +21,7 @@ from omni_grpc.core.errors import (
 )
 from omni_grpc.core.ids import OrgId
 from omni_grpc.core.limits import USERS_MAX
+from omni_grpc.core.missing import missing
 from omni_grpc.identity.change_store import Changing, change_org, check_etag
 from omni_grpc.identity.keys import new_prefix
 from omni_grpc.identity.model import Role
@@ -331,4 +332,4 @@ async def _keep_an_owner(changing: Changing, org_id: OrgId, row: UserRow) -> Non
 
 
 def _missing(org_slug: str, code: str) -> NotFound:
-    return NotFound(f"There is no `{format_user_name(org_slug, code)}`.", field="name")
+    return missing(format_user_name(org_slug, code), "name")

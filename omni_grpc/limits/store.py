@@ -12,7 +12,7 @@ import msgspec
 from psycopg.errors import UniqueViolation
 from psycopg.rows import kwargs_row, scalar_row
 
-from omni_grpc.core.errors import AlreadyExists, EtagMismatch, NotFound, TooMany
+from omni_grpc.core.errors import AlreadyExists, EtagMismatch, TooMany
 from omni_grpc.core.ids import OrgId
 from omni_grpc.storage import Connection, Database
 
@@ -171,11 +171,6 @@ class RateLimitStore:
             return True
 
         return await self._database.transaction(work)
-
-
-def missing(name: str, field: str) -> NotFound:
-    """What is said of a rate limit that there is not."""
-    return NotFound(f"There is no `{name}`.", field=field)
 
 
 def _parameters(owner: Owner, **more: object) -> dict[str, object]:

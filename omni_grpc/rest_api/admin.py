@@ -87,7 +87,7 @@ async def _asked(exchange: Exchange, found: Found) -> Any:
     try:
         return msgspec.convert(values, operation.asked, strict=strict)
     except msgspec.ValidationError as error:
-        raise field_invalid(error) from None
+        raise field_invalid(error, operation.asked) from None
 
 
 def _mask(body: dict[str, Any]) -> dict[str, list[str]]:

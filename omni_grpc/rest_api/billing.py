@@ -12,8 +12,8 @@ import msgspec
 from omni_grpc.billing import AttemptRecord, EntryKind, Ledger, LedgerEntry
 from omni_grpc.billing.usage import RoutedCall, UsageReports
 from omni_grpc.completion import Account, Accounts, Call, PageTokens, page_size
-from omni_grpc.core.errors import NotFound
 from omni_grpc.core.ids import CallId
+from omni_grpc.core.missing import no_call
 from omni_grpc.core.money import usd_text
 from omni_grpc.core.usage import Usage, UsageSource
 from omni_grpc.identity import Principal
@@ -90,7 +90,7 @@ class BillingRoutes:
         try:
             call_id = CallId(UUID(text))
         except ValueError:
-            raise NotFound(f"There is no usage record of a call {text[:64]!r}.") from None
+            raise no_call(repr(text[:64])) from None
         record, account = await self._accounts.usage(_principal(call), call_id)
         found = await self._usage.call(record)
         body: _JsonObject = {"id": str(record.call_id), "object": "call", "account": account}

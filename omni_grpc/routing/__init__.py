@@ -25,7 +25,7 @@ from omni_grpc.routing.plan import (
     RouteContext,
 )
 from omni_grpc.routing.policies import Entry, Policies, Source
-from omni_grpc.routing.policy_admin import PolicyAdmin, Written, missing
+from omni_grpc.routing.policy_admin import PolicyAdmin, Written
 from omni_grpc.routing.policy_checks import is_scope
 from omni_grpc.routing.policy_file import FileContent, PolicyFileError, parse_policies
 from omni_grpc.routing.policy_model import Policy
@@ -78,7 +78,6 @@ __all__ = [
     "is_scope",
     "markup_of",
     "measured",
-    "missing",
     "parse_policies",
     "prompt_tokens",
     "prompt_upper_bound",

@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 
 from omni_grpc.audit import Actor
-from omni_grpc.core.errors import AlreadyExists, EtagMismatch, FieldInvalid, NotFound, TooMany
+from omni_grpc.core.errors import AlreadyExists, EtagMismatch, FieldInvalid, TooMany
+from omni_grpc.core.missing import missing
 from omni_grpc.routing.experiment import Experiment
 from omni_grpc.routing.experiment_report import ExperimentReport, report
 from omni_grpc.routing.policies import Entry, Policies, entry_of, set_of
@@ -118,7 +119,7 @@ class PolicyAdmin:
         _check_name(name, kind)
 
         def make(content: Content) -> list[Item]:
-            return [change(entry_of(self._found(content, kind, name, etag)))]
+            return [change(entry_of(self._found(content, name, etag)))]
 
         return (await self._write(make, actor))[0]
 
@@ -133,7 +134,7 @@ class PolicyAdmin:
         _check_name(name, kind)
 
         def decide(content: Content) -> Changes:
-            row = self._found(content, kind, name, etag)
+            row = self._found(content, name, etag)
             rest = tuple(other for other in content.rows if other is not row)
             self._refuse_broken(content, Content(content.version, rest), "name")
             return Changes(remove=(row.item,))
@@ -149,10 +150,11 @@ class PolicyAdmin:
             NotFound: there is none.
         """
         _check_name(name, kind)
-        for entry in await self.entries(kind):
+        entries = await self.entries(kind)
+        for entry in entries:
             if entry.item.full_name == name:
                 return entry
-        raise missing(kind, name)
+        raise missing(name, "name", (entry.item.full_name for entry in entries))
 
     async def entries(self, kind: Kind) -> tuple[Entry, ...]:
         """All of a kind as they are now, ordered by full name."""
@@ -208,7 +210,7 @@ class PolicyAdmin:
             began = before.item.start_time or began
         return msgspec.structs.replace(item, start_time=began)
 
-    def _found(self, content: Content, kind: Kind, name: str, etag: str) -> Stored:
+    def _found(self, content: Content, name: str, etag: str) -> Stored:
         """The row that is to be changed."""
         row = _row(content, name)
         if row is None:
@@ -218,7 +220,7 @@ class PolicyAdmin:
                     "same name, which holds instead of it until that is deleted.",
                     field="name",
                 )
-            raise missing(kind, name)
+            raise missing(name, "name", (other.item.full_name for other in content.rows))
         if etag and etag != str(row.revision):
             raise EtagMismatch(
                 f"`{name}` was changed by {row.update_by} at {row.update_time:%Y-%m-%d %H:%M:%S} "
@@ -346,8 +348,3 @@ def _check_name(name: str, kind: Kind) -> None:
             f"`name` must have the form {{scope}}/{_COLLECTIONS[kind]}/{{{_WORDS[kind]}}}.",
             field="name",
         )
-
-
-def missing(kind: Kind, name: str) -> NotFound:
-    """What is answered where there is none, or none that the caller may know of."""
-    return NotFound(f"There is no {_WORDS[kind]} `{name}`. Look at the list of them.")

@@ -29,6 +29,7 @@ from omni_grpc.core.errors import (
     RequestIdReused,
 )
 from omni_grpc.core.ids import AccountId, OrgId, uuid7
+from omni_grpc.core.missing import no_top_up
 from omni_grpc.core.money import usd_text
 from omni_grpc.core.payments import Payment
 from omni_grpc.topups.model import (
@@ -187,7 +188,7 @@ class TopUps:
         """
         found = await self._store.get(top_up_id)
         if found is None or found.account_id != account_id:
-            raise NotFound(f"There is no top-up {top_up_id}.")
+            raise no_top_up(top_up_id)
         if look and not found.is_final:
             try:
                 found = await self.look(found)
@@ -382,7 +383,7 @@ class TopUps:
         if self._signed is not None:
             amount = self._signed.amount_quoted(account_id, top_up_id, text)
         if amount is None:
-            raise NotFound(f"There is no top-up {top_up_id}.")
+            raise no_top_up(top_up_id)
         return await self.create(
             actor,
             org_id=org_id,

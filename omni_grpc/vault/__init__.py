@@ -12,7 +12,7 @@ from omni_grpc.vault.master_keys import (
 from omni_grpc.vault.model import CredentialSet, Opened, Owner, Secret, Stored
 from omni_grpc.vault.rotation import Rotated, Rotation
 from omni_grpc.vault.store import CredentialStore
-from omni_grpc.vault.vault import CREDENTIALS_MAX, Told, Vault, VaultObserver, missing
+from omni_grpc.vault.vault import CREDENTIALS_MAX, Told, Vault, VaultObserver
 
 __all__ = [
     "CREDENTIALS_MAX",
@@ -29,7 +29,6 @@ __all__ = [
     "Told",
     "Vault",
     "VaultObserver",
-    "missing",
     "new_master_key",
     "read_master_keys",
 ]

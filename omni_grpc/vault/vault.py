@@ -17,10 +17,10 @@ from omni_grpc.core.errors import (
     EtagMismatch,
     FeatureUnsupported,
     FieldInvalid,
-    NotFound,
     TooMany,
 )
 from omni_grpc.core.ids import OrgId
+from omni_grpc.core.missing import missing
 from omni_grpc.storage import BoundedCache, Connection, Database
 from omni_grpc.vault import store
 from omni_grpc.vault.envelope import (
@@ -187,7 +187,7 @@ class Vault:
         async def work(connection: Connection) -> Stored:
             await store.lock_org(connection, owner.org_id)
             if not await store.exists(connection, owner):
-                raise NotFound(f"There is no `{owner.name}`.", field="parent")
+                raise missing(owner.name, "parent")
             if await store.count(connection, owner) >= CREDENTIALS_MAX:
                 raise TooMany(
                     f"`{owner.name}` has {CREDENTIALS_MAX} credentials, as many as there may be; "
@@ -339,11 +339,6 @@ def hint_of(secret: str) -> str:
     if len(secret) < _HINTED_CHARS_MIN or not secret.isprintable() or " " in secret:
         return ""
     return secret[-HINT_CHARS:]
-
-
-def missing(name: str, field: str) -> NotFound:
-    """The error of what is not there."""
-    return NotFound(f"There is no `{name}`.", field=field)
 
 
 def _match(row: Stored, etag: str) -> None:

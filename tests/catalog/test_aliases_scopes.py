@@ -92,8 +92,11 @@ async def test_scoped_aliases_are_kept_apart(database: Database):
     await catalog.set_alias(alias("fast", "y", scope="orgs/acme"), actor="ann")
     assert len(await CatalogStore(database).aliases()) == 2
     assert ids(catalog.snapshot, "fast", ACME) == ["a/y"]
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="alias list --scope orgs/other`") as caught:
         await catalog.delete_alias("fast", actor="ann", scope="orgs/other")
+    assert "Did you mean" not in caught.value.message
+    with pytest.raises(NotFound, match="Did you mean 'fast'"):
+        await catalog.delete_alias("fst", actor="ann", scope="orgs/acme")
     await catalog.delete_alias("fast", actor="ann", scope="orgs/acme")
     assert ids(catalog.snapshot, "fast", ACME) == ["a/x"]
     with pytest.raises(FieldInvalid, match="no scope"):

@@ -129,8 +129,10 @@ async def test_what_cannot_be_is_refused_and_nothing_changes(
 
 async def test_an_offer_that_is_not_there_is_told(database: Database):
     catalog = await filled(database)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match=r"Did you mean 'openai/gpt-4"):
         await catalog.update_model("openai/gpt-9", Words(), ("tags",), actor="ann")
+    with pytest.raises(NotFound, match=r"the router's, which chooses .* /v1/router/debug"):
+        await catalog.update_model("omni/auto", Words(), ("tags",), actor="ann")
 
 
 async def test_an_alias_of_the_file_cannot_be_changed_by_a_call_and_uncovers_it_when_gone(

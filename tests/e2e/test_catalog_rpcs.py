@@ -309,6 +309,16 @@ def test_a_changed_file_holds_soon_and_a_broken_one_changes_nothing(
     eventually(lambda: caller.model("sim/reasoner").tags == ("from-file",))
 
 
+def test_a_name_of_the_router_s_is_no_model_of_the_catalog(gateway: Gateway, caller: Omni) -> None:
+    failed = command(gateway, "catalog", "show", "omni/auto")
+    assert failed.code == 1
+    assert failed.err.startswith("Error: 'omni/auto' is no model of the catalog")
+    assert "POST /v1/router/debug" in failed.err
+    assert failed.err.rstrip().endswith("(NOT_FOUND)")
+    with pytest.raises(NotFound, match="the router's, which chooses"):
+        caller.model("omni/auto")
+
+
 def test_a_command_s_word_reaches_the_running_gateway(gateway: Gateway, caller: Omni) -> None:
     run = command(gateway, "catalog", "update", "openai/gpt-4", "--tag", "told", "--json")
     assert run.json["tags"] == ["told"]

@@ -68,7 +68,7 @@ _DELETE: Final = """
 UPDATE budget SET delete_time = clock_timestamp(), revision = revision + 1 WHERE id = %(id)s
 """
 _LIMIT_CHANGED: Final = "SELECT budget_limit_changed(%(id)s)"
-_KNOWS_ZONE: Final = "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = %s)"
+_ZONES: Final = "SELECT name FROM pg_timezone_names"
 
 # Of several that look at once one tells: the others pass over the windows that it has locked.
 _REACHED: Final = """
@@ -101,10 +101,9 @@ class BudgetStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def knows_zone(self, name: str) -> bool:
-        """Whether the database, which says when a window ends, knows a time zone."""
-        found = await self._database.fetch_one(_KNOWS_ZONE, [name], row=scalar_row)
-        return bool(found)
+    async def zones(self) -> list[str]:
+        """The time zones that the database knows, which says when a window ends."""
+        return await self._database.fetch_all(_ZONES, row=scalar_row)
 
     async def insert(self, owner: BudgetOwner, values: dict[str, Any], record: Record) -> Budget:
         """Makes a budget of these columns, which counts from now on.
