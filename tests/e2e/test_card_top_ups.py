@@ -132,7 +132,7 @@ def test_a_saved_card_tops_up_a_low_account_by_itself(shop: Shop) -> None:
     status, body = customer.ask("PATCH", account, key=admin, **wanted)
     assert status == 200, body
     assert (body["active"], body["card"]) == (True, "visa 4242")
-    eventually(lambda: customer.balance == 2 * TEN, 30)
+    assert eventually(lambda: customer.balance == 2 * TEN)
     ran = command(
         shop.gateway, "topups", "auto", "--org", customer.tenant.org, "--off", "--month-max", "0",
         "--below", "3.5", "--json", **shop.cards.environment(),

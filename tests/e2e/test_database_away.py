@@ -52,12 +52,13 @@ from omni_grpc.storage import EmbeddedPostgres
 
 CREDITS = 10**9
 MODEL = "sim/fast"
-REFUSED_SECONDS_MAX = 2.0
+REFUSED_SECONDS_MAX = 5.0
 """An unknown key is looked for during 0.75 s; the rest is for busy machines."""
 
-BACK_SECONDS_MAX = 5.0
-TOKEN_GAP_SECONDS_MAX = 1.0
-"""The tokens come every 20 ms; a worker that waits for its database in the loop stops them."""
+BACK_SECONDS_MAX = 30.0
+TOKEN_GAP_SECONDS_MAX = 2.5
+"""The tokens come every 20 ms; a worker that waits for its database in the loop stops them for as
+long as that is away: three seconds and more."""
 
 
 # --- a server of one's own, to be hurt --------------------------------------------------------
@@ -240,7 +241,7 @@ class Callers:
         costs = sorted(
             record.prompt_tokens * 150 + record.completion_tokens * 600 for record in records
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (balance := await self.omni.balance()).held_nanousd:
                 await asyncio.sleep(0.05)
         entries = [entry.amount_nanousd async for entry in self.omni.ledger_entries(page_size=100)]
@@ -311,7 +312,8 @@ async def test_a_database_that_is_killed_loses_no_charge_of_what_runs(
                 await asyncio.sleep(3.5)  # longer than a key is believed without being read again
                 await callers.check_refused(REFUSED_SECONDS_MAX)
                 records = simulator.simulator.log[calls_before:]
-                assert all(record.ended_ms for record in records)  # their charges wait by now
+                assert await soon(lambda: all(record.ended_ms for record in records))
+                # Their charges wait by now.
             finally:
                 await asyncio.to_thread(_start, postgres)
             await callers.check_back()
@@ -339,7 +341,7 @@ async def test_a_database_that_hangs_has_calls_refused_and_nothing_done_twice(
                 for pid in stopped:
                     os.kill(pid, signal.SIGSTOP)
                 began = time.monotonic()
-                await callers.check_refused(LEDGER_WAIT_SECONDS_MAX + 1, reads=False)
+                await callers.check_refused(LEDGER_WAIT_SECONDS_MAX + 4, reads=False)
                 await asyncio.sleep(max(0.0, began + 3 - time.monotonic()))
             finally:
                 for pid in stopped:

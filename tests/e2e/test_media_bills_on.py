@@ -24,7 +24,7 @@ async def test_speech_and_plain_calls_that_are_left_are_charged_by_the_providers
         async with openai.AsyncOpenAI(
             base_url=f"{bills_on.rest}/v1", api_key=tenant.api_key, max_retries=0, timeout=20
         ) as sdk:
-            text = f"[sim delay_ms=25] {TEXT}"  # long enough to be left on a busy machine
+            text = f"[sim delay_ms=60] {TEXT}"  # long enough to be left on a busy machine
             asked = sdk.audio.speech.with_streaming_response.create(
                 model="sim/voice-tokens", input=text, voice="alloy"
             )
