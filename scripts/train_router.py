@@ -19,6 +19,7 @@ from omni_grpc.evaluation.ablations import ablations
 from omni_grpc.evaluation.data import DataError, pool_names, read_pool, require_enough
 from omni_grpc.evaluation.reading import read_library
 from omni_grpc.evaluation.shipping import fit_scale, ship_pool
+from omni_grpc.evaluation.wider import read_wider
 from omni_grpc.routing.learned import shared_encoder
 from omni_grpc.routing.learned.quality import WEIGHTS
 from omni_grpc.routing.learned.weights import Weights, write_weights
@@ -38,15 +39,18 @@ def main() -> None:
     for data in pools:
         require_enough(data)
     encoder = shared_encoder()
-    library = read_library(pools, encoder, lambda said: print(said, file=sys.stderr))
+    library = read_library(pools, encoder, _say)
     if arguments.ablations:
+        wider = read_wider(arguments.data, encoder, library.seen.plain.whole, _say)
+        if wider is None:
+            _say("neither in DIR nor beside it: llmrouter_ulab and routellm; no rows of wider data")
         print(
             "| pool | change | NI0 saved | shipped saved | quality | worst source"
             " | left out, worst | gap closed |"
         )
         print("|---|---|---|---|---|---|---|---|")
         for data in pools:
-            for row in ablations(data, library):
+            for row in ablations(data, library, wider):
                 print(
                     f"| {row.pool} | {row.change} | {row.saved_ni0:.1f} % |"
                     f" {row.saved_shipped:.1f} % | {row.difference_shipped:+.2f} |"
@@ -70,6 +74,10 @@ def main() -> None:
             f"  with difficulty {case.with_difficulty:.4f}  own head {case.own_head:.4f}"
         )
     print(f"{arguments.out}: {arguments.out.stat().st_size:,} bytes")
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -13,19 +13,21 @@ from omni_grpc.cli.working import console, print_json, table_of
 from omni_grpc.evaluation.data import (
     DataError,
     PoolData,
+    other_data,
     pool_names,
     read_pool,
     read_rows,
     require_enough,
 )
+from omni_grpc.evaluation.held_out import Trainer
 from omni_grpc.evaluation.measuring import BySource, Judged, Line, hull_saved, judge
 from omni_grpc.evaluation.predicting import decisions, judged, sellers_of
 from omni_grpc.evaluation.reading import read_library
+from omni_grpc.evaluation.recipe import RECIPE, RECIPES
 from omni_grpc.evaluation.routellm import Recovered
 from omni_grpc.evaluation.routellm import measure as measure_routellm
 from omni_grpc.evaluation.timing import Latency
 from omni_grpc.evaluation.timing import measure as measure_latency
-from omni_grpc.evaluation.training import RECIPE, RECIPES
 from omni_grpc.routing.learned import Quality, shared_encoder, shared_quality
 
 _PROGRESS_ROWS = 500
@@ -91,7 +93,7 @@ def _measured(folder: Path, progress: Callable[[str], None]) -> Report:
         require_enough(pool)
     library = read_library(list(pools.values()), shared_encoder(), progress)
     found = tuple(
-        judge(pool, parts[name], library, RECIPES.get(name, RECIPE), progress)
+        judge(pool, parts[name], library, Trainer(RECIPES.get(name, RECIPE)), progress)
         for name, pool in pools.items()
     )
     val, latency = {}, {}
@@ -103,9 +105,7 @@ def _measured(folder: Path, progress: Callable[[str], None]) -> Report:
             path = place / f"pool_{name}_dev.jsonl"
             sellers = sellers_of(place, path, pool.rows[:1], quality)
             latency[name] = tuple(measure_latency(quality, sellers, pool))
-    peers = next(
-        (one for one in (folder / "routellm", folder.parent / "routellm") if one.is_dir()), None
-    )
+    peers = other_data(folder, "routellm")
     recovered: list[Recovered] = []
     if peers is not None:
         progress("RouteLLM's benchmark")

@@ -5,10 +5,13 @@ from typing import Final
 
 import msgspec
 
+from omni_grpc.evaluation import baselines
+from omni_grpc.evaluation.basis_training import Wider
 from omni_grpc.evaluation.data import PoolData
-from omni_grpc.evaluation.measuring import OMNI, Judged, judge
+from omni_grpc.evaluation.held_out import Trainer
+from omni_grpc.evaluation.measuring import OMNI, judge
 from omni_grpc.evaluation.reading import Library
-from omni_grpc.evaluation.training import RECIPE, RECIPES, Recipe
+from omni_grpc.evaluation.recipe import RECIPE, RECIPES, Recipe
 
 CHANGES: Final[dict[str, dict[str, float | bool]]] = {
     "as shipped": {},
@@ -35,9 +38,19 @@ CHANGES: Final[dict[str, dict[str, float | bool]]] = {
     "caution 0.04": {"caution": 0.04},
     "caution 0.16": {"caution": 0.16},
     "caution 0.08 for nine of ten prompts": {"caution": 0.08, "known_share": 0.9},
+    "calibrated heads": {"calibrated": True},
     "the weight of cost that saves most": {"spared": 0.0},
+    "the weight may cost 2 points of savings": {"spared": 0.02},
     "the weight may cost 4 points of savings": {"spared": 0.04},
 }
+
+WIDER: Final[dict[str, dict[str, float | bool]]] = {
+    "wider data: regions and landmarks among its prompts too": {"wider_landmarks": True},
+    "wider data: models differ more freely along what is hard in it": {"freed": 0.9},
+}
+"""Changes that need `Wider`."""
+
+ENSEMBLE: Final = "an ensemble: the mean of our heads, kNN-60 and k-means-60"
 
 
 class Ablation(msgspec.Struct, frozen=True):
@@ -53,18 +66,22 @@ class Ablation(msgspec.Struct, frozen=True):
     gap_closed: float
 
 
-def ablations(data: PoolData, library: Library) -> Iterator[Ablation]:
-    """The rows of one pool."""
+def ablations(data: PoolData, library: Library, wider: Wider | None) -> Iterator[Ablation]:
+    """The rows of one pool; those of wider data only where there is any."""
     start = RECIPES.get(data.meta.pool, RECIPE)
     for change, fields in CHANGES.items():
         recipe: Recipe = msgspec.structs.replace(start, **fields)
-        if fields and recipe == start:
-            continue
-        found = judge(data, ("dev",), library, recipe, lambda _: None, beside={})
-        yield _row(change, found)
+        if not fields or recipe != start:
+            yield _row(change, data, library, Trainer(recipe))
+    others = (baselines.METHODS["kNN-60"], baselines.METHODS["k-means-60"])
+    yield _row(ENSEMBLE, data, library, Trainer(start, blended=others))
+    for change, fields in WIDER.items() if wider is not None else ():
+        recipe = msgspec.structs.replace(start, **fields)
+        yield _row(change, data, library, Trainer(recipe, wider=wider))
 
 
-def _row(change: str, found: Judged) -> Ablation:
+def _row(change: str, data: PoolData, library: Library, trainer: Trainer) -> Ablation:
+    found = judge(data, ("dev",), library, trainer, lambda _: None, beside={})
     lines = {line.name: line for line in found.lines}
     shipped = lines["omni as shipped"]
     return Ablation(

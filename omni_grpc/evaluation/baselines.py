@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 
+from omni_grpc.evaluation.basis_training import centres
 from omni_grpc.evaluation.data import Amounts, Flags, PoolData
 from omni_grpc.evaluation.deciding import Predicted
-from omni_grpc.evaluation.training import centres
 from omni_grpc.routing.learned.basis import Numbers
 
 NEIGHBOURS: Final = 60

@@ -187,6 +187,11 @@ def pool_names(folder: Path) -> list[str]:
     return found
 
 
+def other_data(folder: Path, name: str) -> Path | None:
+    """Where data of that name lie: in the folder of the pools, or beside it."""
+    return next((one for one in (folder / name, folder.parent / name) if one.is_dir()), None)
+
+
 def _check_outcomes(path: Path, row: Row, meta: Meta) -> None:
     for field, values in (("quality", row.quality), ("cost_usd", row.cost_usd)):
         missing = [model for model in meta.models if model not in (values or {})]

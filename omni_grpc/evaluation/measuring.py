@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from omni_grpc.evaluation import baselines
+from omni_grpc.evaluation.basis_training import Places, Seen
 from omni_grpc.evaluation.data import PREMIUM, Flags, PoolData
 from omni_grpc.evaluation.deciding import (
     COST_WEIGHTS,
@@ -20,12 +21,11 @@ from omni_grpc.evaluation.deciding import (
     choose_weight,
     non_inferior,
     outcome,
-    predict,
-    predict_held,
 )
+from omni_grpc.evaluation.held_out import Trainer, crossed
 from omni_grpc.evaluation.reading import Library
 from omni_grpc.evaluation.statistics import Point, area, cost_at, hull, interval
-from omni_grpc.evaluation.training import FOLDS, Places, Recipe, Seen, train_pool
+from omni_grpc.evaluation.training import FOLDS
 from omni_grpc.routing.scoring import CHEAP_FLOOR, QUALITY_FLOOR, Weights, balanced
 
 Progress = Callable[[str], None]
@@ -118,7 +118,7 @@ def judge(
     data: PoolData,
     parts: tuple[str, ...],
     library: Library,
-    recipe: Recipe,
+    trainer: Trainer,
     progress: Progress,
     *,
     beside: Mapping[str, baselines.Method] = baselines.METHODS,
@@ -129,7 +129,7 @@ def judge(
     nested = _Nested(data, len(data.rows), beside)
     for fold in range(FOLDS):
         progress(f"pool {data.meta.pool}: nested cross-validation, fold {fold + 1} of {FOLDS}")
-        nested.fold(seen, folds, fold, recipe)
+        nested.fold(seen, folds, fold, trainer)
     lines = [line_of(f"omni {rule}", data, nested.chosen[f"omni {rule}"]) for rule in RULES]
     lines += [
         line_of(f"{name} {rule}", data, nested.chosen[f"{name} {rule}"])
@@ -163,7 +163,7 @@ def judge(
         prompts=len(data.rows),
         premium=data.meta.models[PREMIUM],
         lines=tuple(lines),
-        left_out=_all_left_out(data, seen, folds, recipe, progress),
+        left_out=_all_left_out(data, seen, folds, trainer, progress),
         gaps=gaps,
         hull_aiq=100 * hull_aiq,
         oracle_aiq=100 * oracle_aiq,
@@ -192,14 +192,11 @@ class _Nested:
         names += [f"{name} {rule}" for name in beside for rule in ("NI0", "NI1")]
         self.chosen = {name: np.zeros(count, dtype=np.intp) for name in names}
 
-    def fold(self, seen: Seen, folds: Places, fold: int, recipe: Recipe) -> None:
+    def fold(self, seen: Seen, folds: Places, fold: int, trainer: Trainer) -> None:
         """Trains and chooses without one fold, and decides on it."""
         asked: Flags = folds % FOLDS == fold
-        known = ~asked
-        data = self._data.take(known)
-        trained = train_pool(data, seen.rows(known), folds[known], recipe)
-        held = predict_held(trained, data)
-        found = predict(trained.pool, seen.plain.rows(asked), self._data.take(asked))
+        data = self._data.take(~asked)
+        held, found = trainer.predict(self._data, seen, folds, asked)
         for mine, theirs in (
             (self.predicted.quality, found.quality),
             (self.predicted.cost_usd, found.cost_usd),
@@ -208,39 +205,17 @@ class _Nested:
         ):
             mine[asked] = theirs
         self.predicted = msgspec.structs.replace(self.predicted, typical_usd=found.typical_usd)
+        spared = trainer.recipe.spared
         for rule, (margin, floor) in RULES.items():
-            weights = choose_weight(data, held, non_inferior(margin), floor, recipe.spared)
+            weights = choose_weight(data, held, non_inferior(margin), floor, spared)
             self.chosen[f"omni {rule}"][asked] = _decided(found, weights)
         for name, method in self._beside.items():
-            self._baseline(name, method, seen, folds, fold, recipe.spared)
-
-    def _baseline(
-        self,
-        name: str,
-        method: baselines.Method,
-        seen: Seen,
-        folds: Places,
-        fold: int,
-        spared: float,
-    ) -> None:
-        vectors, data = seen.plain.whole, self._data
-        asked: Flags = folds % FOLDS == fold
-        known = ~asked
-        models = data.quality.shape[1]
-        quality, cost = np.zeros((len(folds), models)), np.zeros((len(folds), models))
-        for inner in set(range(FOLDS)) - {fold}:
-            part = folds % FOLDS == inner
-            found = baselines.predicted(method, vectors, data, known & ~part, part)
-            quality[part], cost[part] = found.quality, found.cost_usd
-        held = Predicted.sure(quality[known], cost[known])
-        test = baselines.predicted(method, vectors, data, known, asked)
-        self.theirs[name].quality[asked] = test.quality
-        self.theirs[name].cost_usd[asked] = test.cost_usd
-        for rule in ("NI0", "NI1"):
-            weights = choose_weight(
-                data.take(known), held, non_inferior(RULES[rule][0]), None, spared
-            )
-            self.chosen[f"{name} {rule}"][asked] = _decided(test, weights)
+            held, found = crossed(method, self._data, seen, folds, asked)
+            self.theirs[name].quality[asked] = found.quality
+            self.theirs[name].cost_usd[asked] = found.cost_usd
+            for rule in ("NI0", "NI1"):
+                weights = choose_weight(data, held, non_inferior(RULES[rule][0]), None, spared)
+                self.chosen[f"{name} {rule}"][asked] = _decided(found, weights)
 
 
 def _nothing(count: int, models: int) -> Predicted:
@@ -303,28 +278,25 @@ def _fixed_lines(data: PoolData) -> list[Line]:
 
 
 def _all_left_out(
-    data: PoolData, seen: Seen, folds: Places, recipe: Recipe, progress: Progress
+    data: PoolData, seen: Seen, folds: Places, trainer: Trainer, progress: Progress
 ) -> tuple[BySource, ...]:
     sources = sorted(set(data.sources.tolist()))
     found = []
     for source in sources if len(sources) > 1 else ():
         progress(f"pool {data.meta.pool}: without {source}")
-        found.append(_left_out(data, seen, folds, source, recipe))
+        found.append(_left_out(data, seen, folds, source, trainer))
     return tuple(found)
 
 
-def _left_out(data: PoolData, seen: Seen, folds: Places, source: str, recipe: Recipe) -> BySource:
+def _left_out(data: PoolData, seen: Seen, folds: Places, source: str, trainer: Trainer) -> BySource:
     """Trained and chosen without a source, as what is shipped is; judged on that source."""
     asked: Flags = data.sources == source
-    known = data.take(~asked)
-    trained = train_pool(known, seen.rows(~asked), folds[~asked], recipe)
+    held, found = trainer.predict(data, seen, folds, asked)
     margin, floor = RULES["as shipped"]
     weights = choose_weight(
-        known, predict_held(trained, known), non_inferior(margin), floor, recipe.spared
+        data.take(~asked), held, non_inferior(margin), floor, trainer.recipe.spared
     )
-    judged = data.take(asked)
-    found = predict(trained.pool, seen.plain.rows(asked), judged)
-    return _by_source(judged, _decided(found, weights), source)
+    return _by_source(data.take(asked), _decided(found, weights), source)
 
 
 def _singles(data: PoolData) -> dict[str, Point]:

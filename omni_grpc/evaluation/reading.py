@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from omni_grpc.evaluation.basis_training import SEED, Places, Seen
 from omni_grpc.evaluation.data import Flags, PoolData
-from omni_grpc.evaluation.training import FINE_FOLDS, SEED, Places, Seen
+from omni_grpc.evaluation.training import FINE_FOLDS
 from omni_grpc.evaluation.wrappers import TRAINING, rewritten
 from omni_grpc.routing.learned.basis import Numbers, Stack
 from omni_grpc.routing.learned.encoder import Encoder

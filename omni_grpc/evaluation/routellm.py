@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from omni_grpc.evaluation.basis_training import SEED, Mixing, Seen, train_basis
 from omni_grpc.evaluation.data import Amounts, DataError
-from omni_grpc.evaluation.training import SEED, Mixing, Recipe, Seen, train_basis
+from omni_grpc.evaluation.recipe import Recipe
 from omni_grpc.routing.learned.basis import Numbers, Stack
 from omni_grpc.routing.learned.encoder import Encoder
 from omni_grpc.routing.learned.features import read_features
@@ -63,7 +64,7 @@ def measure(folder: Path, encoder: Encoder) -> list[Recovered]:
 
 
 def _measured(task: str, files: list[Path], skip: Path, encoder: Encoder) -> Recovered:
-    prompts, grades = _read(files, skip)
+    prompts, grades = read_answers(files, skip)
     stack = Stack.of([read_features(prompt, encoder) for prompt in prompts])
     labels = min(LABELS, len(prompts) // 2)
     draws = []
@@ -71,7 +72,7 @@ def _measured(task: str, files: list[Path], skip: Path, encoder: Encoder) -> Rec
         order = np.random.default_rng(SEED + repeat).permutation(len(prompts))
         known, asked = order[:labels], order[labels:]
         gain = _gains(stack.rows(known), grades[known], stack.rows(asked))
-        apart = _nearest(stack.whole[asked], stack.whole[known]) < NEAR
+        apart = nearest_likeness(stack.whole[asked], stack.whole[known]) < NEAR
         alone, _, _ = recovered(gain[apart], grades[asked][apart])
         draws.append((*recovered(gain, grades[asked]), alone))
     apgr, cpt50, cpt80, apart_apgr = np.mean(draws, axis=0).tolist()
@@ -87,8 +88,8 @@ def _measured(task: str, files: list[Path], skip: Path, encoder: Encoder) -> Rec
     )
 
 
-def _nearest(asked: Numbers, known: Numbers) -> Numbers:
-    """The cosine of each prompt with the nearest labelled one."""
+def nearest_likeness(asked: Numbers, known: Numbers) -> Numbers:
+    """The cosine of each prompt with the nearest known one."""
     parts = np.array_split(asked, max(1, len(asked) // _CHUNK))
     return np.concatenate([(part @ known.T).max(axis=1) for part in parts])
 
@@ -128,7 +129,12 @@ def recovered(gain: Amounts, grades: Amounts) -> tuple[float, float, float]:
     return apgr, half, most
 
 
-def _read(files: list[Path], skip: Path) -> tuple[list[str], Amounts]:
+def read_answers(files: list[Path], skip: Path) -> tuple[list[str], Amounts]:
+    """Prompts and grades `[prompts, (weak, strong)]`, without the prompts that `skip` lists.
+
+    Raises:
+        DataError: a file is not as RouteLLM publishes it.
+    """
     left_out = {
         msgspec.json.decode(line, type=_Contaminated).eval_prompt
         for line in (skip.read_bytes().splitlines() if skip.is_file() else ())

@@ -14,7 +14,8 @@ from omni_grpc.evaluation.deciding import (
     predict_held,
 )
 from omni_grpc.evaluation.reading import Library
-from omni_grpc.evaluation.training import RECIPE, RECIPES, Trained, train_pool
+from omni_grpc.evaluation.recipe import RECIPE, RECIPES
+from omni_grpc.evaluation.training import Trained, train_pool
 from omni_grpc.routing.learned.ratings import RatingScale, log_odds
 from omni_grpc.routing.scoring import QUALITY_FLOOR
 

@@ -1,4 +1,4 @@
-"""Training: from recorded answers to a basis, heads and the weight of cost.
+"""Training: from recorded answers to a pool's heads, on a basis of its prompts.
 
 Closed forms and a few seeded iterations, so the same data give the same bytes. What is chosen is
 chosen on predictions for prompts that the heads did not see.
@@ -9,65 +9,12 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from omni_grpc.evaluation.data import PREMIUM, Amounts, Flags, PoolData
-from omni_grpc.routing.learned.basis import (
-    LANDMARK_SHARPNESS,
-    NOVEL_FORM_CLIP,
-    Basis,
-    Numbers,
-    Stack,
-)
+from omni_grpc.evaluation.basis_training import SEED, Mixing, Places, Seen, Wider, train_basis
+from omni_grpc.evaluation.data import PREMIUM, Amounts, PoolData
+from omni_grpc.evaluation.recipe import RECIPE, Recipe
+from omni_grpc.routing.learned.basis import NOVEL_FORM_CLIP, Basis, Numbers
 from omni_grpc.routing.learned.heads import Pool
-
-Places = NDArray[np.intp]
-
-
-class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be turned about training; ablations turn one at a time.
-
-    Attributes:
-        regions, landmarks: how many of each.
-        penalty: of the ridge for how hard a prompt is, and for output tokens.
-        difference_penalty: for how models differ on it: larger, for there is less to be learned.
-        rewritten: whether each prompt is also seen in other wrappers.
-        steadiness: what it weighs that other wrappers leave a prediction as it is.
-        habits: directions of meaning that are taken off, for other wrappers move prompts in them.
-        form_habits: the same of form.
-        likeness_share: of known prompts, how many may count as unlike them in meaning.
-        form_share: the same for the form.
-        caution: `PoolFacts.caution`.
-        known_share: of known prompts, how many are less known than it takes to be sure.
-        spared: what may be saved less for a lower weight of cost: see `choose_weight`.
-        forms: known forms that are kept.
-    """
-
-    regions: int = 32
-    landmarks: int = 600
-    penalty: float = 10.0
-    difference_penalty: float = 200.0
-    rewritten: bool = True
-    steadiness: float = 10.0
-    habits: int = 8
-    form_habits: int = 2
-    likeness_share: float = 0.02
-    form_share: float = 0.05
-    caution: float = 0.0
-    known_share: float = 0.65
-    spared: float = 0.02
-    forms: int = 400
-
-
-RECIPE: Final = Recipe()
-RECIPES: Final = {
-    "A": Recipe(
-        landmarks=200, difference_penalty=50.0, likeness_share=0.01, form_share=0.03, caution=0.08
-    ),
-    "B": Recipe(difference_penalty=100.0, likeness_share=0.025, form_share=0.02, form_habits=4),
-}
-"""By pool, where that differs, by the ablations on the dev files; the guard's shares follow from
-what sources left out of training lose."""
 
 FOLDS: Final = 5
 FINE_FOLDS: Final = 20
@@ -75,109 +22,8 @@ FINE_FOLDS: Final = 20
 Within it each part is predicted by heads that saw all others: what is chosen there is chosen on
 heads almost as good as those it is chosen for."""
 
-SEED: Final = 20_260_101
-_REGION_ROUNDS: Final = 20
-_LANDMARK_ROUNDS: Final = 8
-_EIGENVALUE_MIN: Final = 1e-3
-LANDMARK_SCALE: Final = 4.0
-"""How much the landmarks weigh in the ridge, beside regions and form."""
-
 _POOL_PROMPTS_PER_LANDMARK: Final = 2
 _REGION_PROMPTS_MIN: Final = 50
-
-
-class Seen(msgspec.Struct, frozen=True):
-    """Prompts as features: as they are, and in other wrappers, several times."""
-
-    plain: Stack
-    rewritten: tuple[Stack, ...]
-
-    def rows(self, chosen: Flags | Places) -> "Seen":
-        """Some of the prompts."""
-        return Seen(self.plain.rows(chosen), tuple(one.rows(chosen) for one in self.rewritten))
-
-
-class Mixing(msgspec.Struct, frozen=True):
-    """Makes the landmarks' kernel values uncorrelated, so that one penalty fits all coordinates.
-
-    This is the Nyström approximation. Only training needs it: heads that were solved in mixed
-    coordinates are brought back to those of the basis, and a decision is spared the product.
-    """
-
-    matrix: Numbers
-    plain: int
-
-    @classmethod
-    def of(cls, basis: Basis) -> "Mixing":
-        """From the kernel between the landmarks."""
-        kernel = np.exp(LANDMARK_SHARPNESS * (basis.landmarks @ basis.landmarks.T - 1.0))
-        values, vectors = np.linalg.eigh(kernel.astype(np.float64))
-        kept = values > _EIGENVALUE_MIN
-        matrix = (LANDMARK_SCALE * vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
-        return cls(matrix, 1 + len(basis.form_mean) + len(basis.regions))
-
-    def mixed(self, coordinates: Numbers) -> Numbers:
-        """Coordinates of prompts, mixed: `[prompts, n]`."""
-        kernel = coordinates[:, self.plain :] @ self.matrix
-        return np.hstack([coordinates[:, : self.plain], kernel])
-
-    def unmixed(self, heads: NDArray[np.floating]) -> Numbers:
-        """Heads `[n, models]` on mixed coordinates as heads on those of the basis."""
-        kernel = self.matrix.astype(np.float64) @ heads[self.plain :]
-        return np.vstack([heads[: self.plain], kernel]).astype(np.float32)
-
-
-def train_basis(seen: Seen, recipe: Recipe = RECIPE) -> Basis:
-    """Finds regions and landmarks among prompts, and habits; looks at no outcome."""
-    stack = seen.plain
-    empty = np.zeros((1, 1), dtype=np.float32)
-    deviation = stack.form.std(axis=0) + np.float32(1e-6)
-    moved = [
-        (one.whole - stack.whole, one.stem - stack.stem, (one.form - stack.form) / deviation)
-        for one in seen.rewritten
-    ]
-    whole, stem, form = zip(*moved, strict=True) if moved else ((), (), ())
-    start = Basis(
-        whole_mean=stack.whole.mean(axis=0),
-        stem_mean=stack.stem.mean(axis=0),
-        form_mean=stack.form.mean(axis=0),
-        form_deviation=deviation,
-        whole_habits=_habits(whole, recipe.habits, stack.whole.shape[1]),
-        stem_habits=_habits(stem, recipe.habits, stack.stem.shape[1]),
-        form_habits=_habits(form, recipe.form_habits, stack.form.shape[1]),
-        regions=empty,
-        landmarks=empty,
-    )
-    place = start.place(stack, start.form(stack))
-    regions = centres(place, recipe.regions, _REGION_ROUNDS)
-    landmarks = centres(place, recipe.landmarks, _LANDMARK_ROUNDS)
-    return msgspec.structs.replace(start, regions=regions, landmarks=landmarks)
-
-
-def _habits(moved: Sequence[Numbers], count: int, dimensions: int) -> Numbers:
-    """The directions in which prompts move most when they are rewritten, `[count, dimensions]`."""
-    if count == 0:
-        return np.zeros((0, dimensions), dtype=np.float32)
-    spread = sum((one.astype(np.float64).T @ one for one in moved), np.zeros((dimensions,) * 2))
-    _, vectors = np.linalg.eigh(spread)
-    found: Numbers = vectors[:, dimensions - count :].T.astype(np.float32)
-    return found
-
-
-def centres(place: Numbers, count: int, rounds: int) -> Numbers:
-    """k-means on unit vectors, seeded."""
-    rng = np.random.default_rng(SEED)
-    found = place[rng.choice(len(place), min(count, len(place)), replace=False)].copy()
-    for _ in range(rounds):
-        nearest = (place @ found.T).argmax(axis=1)
-        order = np.argsort(nearest, kind="stable")
-        starts = np.searchsorted(nearest[order], np.arange(len(found)))
-        ends = np.append(starts[1:], len(order))
-        for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
-            if end > start:
-                mean = place[order[start:end]].mean(axis=0)
-                found[number] = mean / np.linalg.norm(mean)
-    return found
 
 
 class Targets(msgspec.Struct, frozen=True):
@@ -243,24 +89,28 @@ def solve(
     mixing: Mixing,
     plain: Numbers,
     targets: Targets,
-    recipe: Recipe,
+    penalties: tuple[Amounts, Amounts],
     output_tokens: Amounts,
 ) -> Solved:
     """Solves the two ridges. `plain` and `output_tokens` set the scale of predicted tokens.
 
-    The first coordinate is a one, and is not penalised.
+    `penalties` are matrices: for how hard a prompt is and for output tokens, and for how models
+    differ.
     """
     models = targets.models
-    free = np.eye(len(moments.gram))
-    free[0, 0] = 1e-6
-    common = np.linalg.solve(moments.gram + recipe.penalty * free, moments.cross)
-    differences = np.linalg.solve(
-        moments.gram + recipe.difference_penalty * free, moments.cross[:, 1 : 1 + models]
-    )
+    common = np.linalg.solve(moments.gram + penalties[0], moments.cross)
+    differences = np.linalg.solve(moments.gram + penalties[1], moments.cross[:, 1 : 1 + models])
     quality = mixing.unmixed(common[:, :1] + differences)
     tokens = mixing.unmixed(common[:, 1 + models :])
     scale = output_tokens.mean(axis=0) / np.exp(plain @ tokens).mean(axis=0)
     return Solved(quality, tokens, scale.astype(np.float32))
+
+
+def _stiffness(count: int) -> Amounts:
+    """The penalty matrix of 1. The first coordinate is a one, and is not penalised."""
+    free = np.eye(count)
+    free[0, 0] = 1e-6
+    return free
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -279,7 +129,13 @@ class Trained(msgspec.Struct, frozen=True):
     held: Held
 
 
-def train_pool(data: PoolData, seen: Seen, folds: Places, recipe: Recipe = RECIPE) -> Trained:
+def train_pool(
+    data: PoolData,
+    seen: Seen,
+    folds: Places,
+    recipe: Recipe = RECIPE,
+    wider: Wider | None = None,
+) -> Trained:
     """Trains one pool: its basis and its heads.
 
     Args:
@@ -287,8 +143,9 @@ def train_pool(data: PoolData, seen: Seen, folds: Places, recipe: Recipe = RECIP
         seen: the features of the same prompts.
         folds: by prompt; near duplicates share one.
         recipe: of the training.
+        wider: prompts of other data, for those recipes that use them.
     """
-    basis = train_basis(seen, recipe)
+    basis = train_basis(seen, recipe, wider)
     form = basis.form(seen.plain)
     place = basis.place(seen.plain, form)
     likeness = basis.likeness(place)
@@ -304,6 +161,12 @@ def train_pool(data: PoolData, seen: Seen, folds: Places, recipe: Recipe = RECIP
     ways = [mixing.mixed(way) for way in ways]
     targets, tokens = Targets.of(data), recorded_output_tokens(data)
     moments = Moments.of(ways, targets.values, recipe.steadiness)
+    stiffness = _stiffness(len(moments.gram))
+    looser = stiffness
+    if wider is not None and recipe.freed:
+        hardness = _hardness(wider, basis, mixing, recipe.penalty)
+        looser = stiffness - recipe.freed * np.outer(hardness, hardness)
+    penalties = recipe.penalty * stiffness, recipe.difference_penalty * looser
     count, models = data.quality.shape
     held = Held(
         np.zeros((count, models)), np.zeros((count, models)), np.zeros(count), np.zeros(count)
@@ -311,14 +174,16 @@ def train_pool(data: PoolData, seen: Seen, folds: Places, recipe: Recipe = RECIP
     for fold in np.unique(folds):
         out = folds == fold
         off = Moments.of([way[out] for way in ways], targets.values[out], recipe.steadiness)
-        solved = solve(moments.without(off), mixing, plain[~out], targets, recipe, tokens[~out])
+        solved = solve(moments.without(off), mixing, plain[~out], targets, penalties, tokens[~out])
         known = [one[~out] for one in forms]
         draft = _pool(basis, data.take(~out), likeness[~out], known, solved, recipe)
         held.quality[out] = draft.qualities(plain[out])
         held.output_tokens[out] = draft.output_tokens(plain[out])
         held.likeness[out] = likeness[out][:, draft.landmarks].max(axis=1)
         held.form_distance[out] = draft.form_distances(form[out])
-    solved = solve(moments, mixing, plain, targets, recipe, tokens)
+    solved = solve(moments, mixing, plain, targets, penalties, tokens)
+    if recipe.calibrated:
+        solved = _calibrated(solved, held, data)
     pool = msgspec.structs.replace(
         _pool(basis, data, likeness, forms, solved, recipe),
         likeness_min=float(np.quantile(held.likeness, recipe.likeness_share)),
@@ -328,6 +193,23 @@ def train_pool(data: PoolData, seen: Seen, folds: Places, recipe: Recipe = RECIP
         caution=recipe.caution,
     )
     return Trained(pool, held)
+
+
+def _hardness(wider: Wider, basis: Basis, mixing: Mixing, penalty: float) -> Amounts:
+    """The direction in which prompts of other data get easier, `[coordinates]`, of length 1."""
+    form = basis.form(wider.stack)
+    place = basis.place(wider.stack, form)
+    coordinates = basis.coordinates(form, place, basis.likeness(place))
+    mixed = mixing.mixed(coordinates).astype(np.float64)
+    grades = wider.grades.copy()
+    for group in np.unique(wider.groups):
+        here = wider.groups == group
+        mixed[here] -= mixed[here].mean(axis=0)
+        grades[here] = (grades[here] - grades[here].mean()) / grades[here].std()
+    gram = mixed.T @ mixed + penalty * np.eye(mixed.shape[1])
+    easier = np.linalg.solve(gram, mixed.T @ grades)
+    direction: Amounts = easier / np.linalg.norm(easier)
+    return direction
 
 
 def _pool(
@@ -364,6 +246,24 @@ def _pool(
         landmarks=np.flatnonzero(nearest >= _POOL_PROMPTS_PER_LANDMARK).astype(np.int32),
         forms=known[np.sort(sample)],
     )
+
+
+def _calibrated(solved: Solved, held: Held, data: PoolData) -> Solved:
+    """Heads whose differences from the premium model's are stretched and moved, for held ones.
+
+    The differences that are held are changed alike.
+    """
+    quality, premium = solved.quality.copy(), solved.quality[:, PREMIUM]
+    for model in range(quality.shape[1]):
+        if model == PREMIUM:
+            continue
+        found = held.quality[:, model] - held.quality[:, PREMIUM]
+        truth = data.quality[:, model] - data.quality[:, PREMIUM]
+        slope, offset = np.polyfit(found, truth, 1)
+        held.quality[:, model] = held.quality[:, PREMIUM] + slope * found + offset
+        quality[:, model] = premium + slope * (quality[:, model] - premium)
+        quality[0, model] += offset
+    return msgspec.structs.replace(solved, quality=quality)
 
 
 def _doubt(basis: Basis, place: Numbers, data: PoolData, held: Held) -> float:

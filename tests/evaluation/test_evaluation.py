@@ -11,13 +11,17 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from omni_grpc.cli.app import app
+from omni_grpc.evaluation.baselines import METHODS
 from omni_grpc.evaluation.data import DataError, PoolData, read_pool, read_rows
+from omni_grpc.evaluation.held_out import Trainer, crossed
 from omni_grpc.evaluation.measuring import OMNI, judge
 from omni_grpc.evaluation.reading import read_library
+from omni_grpc.evaluation.recipe import Recipe
 from omni_grpc.evaluation.routellm import recovered
 from omni_grpc.evaluation.statistics import area, cost_at, hull, interval
-from omni_grpc.evaluation.training import Recipe
+from omni_grpc.evaluation.wider import read_wider
 from omni_grpc.routing.learned import shared_encoder
+from omni_grpc.routing.learned.encoder import DIMENSIONS
 
 SAMPLE = Path(__file__).parent / "sample"
 FILE = SAMPLE / "pool_A_sample.jsonl"
@@ -70,7 +74,7 @@ def test_everything_is_measured_beside_every_baseline() -> None:
     data = whole.take(kept)
     library = read_library([data], shared_encoder(), lambda _: None)
     recipe = Recipe(regions=2, landmarks=8, habits=0)
-    found = judge(data, ("sample",), library, recipe, lambda _: None)
+    found = judge(data, ("sample",), library, Trainer(recipe), lambda _: None)
     lines = {line.name: line for line in found.lines}
     others = {f"{name} {rule}" for name in ("kNN-60", "k-means-60", "linear") for rule in ("NI0",)}
     assert others | {"always premium", "always cheapest", "oracle", "omni NI0"} <= set(lines)
@@ -82,6 +86,65 @@ def test_everything_is_measured_beside_every_baseline() -> None:
     msgspec.json.encode(found)
 
 
+def test_each_variant_of_training_changes_what_is_predicted(tmp_path: Path) -> None:
+    whole = sample()
+    data = whole.take(np.arange(len(whole.rows)) % 3 == 0)
+    library = read_library([data], shared_encoder(), lambda _: None)
+    seen, folds, asked = library.seen, library.folds, library.folds == 0
+    write_other_data(tmp_path, data.rows[0].prompt)
+    vectors = seen.plain.whole
+    wider = read_wider(tmp_path, shared_encoder(), vectors, lambda _: None)
+    assert wider is not None
+    assert len(wider.grades) == 40  # all but the one that is measured
+    recipe = Recipe(regions=2, landmarks=8, habits=0)
+    change = msgspec.structs.replace
+    trainers = {
+        "plain": Trainer(recipe),
+        "calibrated": Trainer(change(recipe, calibrated=True)),
+        "blended": Trainer(recipe, blended=(METHODS["linear"],)),
+        "landmarks": Trainer(change(recipe, wider_landmarks=True), wider=wider),
+        "freed": Trainer(change(recipe, freed=0.9), wider=wider),
+    }
+    found = {name: one.predict(data, seen, folds, asked) for name, one in trainers.items()}
+    plain = found.pop("plain")
+    for name, parts in found.items():
+        for mine, theirs in zip(parts, plain, strict=True):
+            assert mine.quality.shape == theirs.quality.shape
+            assert not np.allclose(mine.quality, theirs.quality), name
+    linear = crossed(METHODS["linear"], data, seen, folds, asked)
+    for mine, ours, theirs in zip(found["blended"], plain, linear, strict=True):
+        assert np.allclose(mine.quality, (ours.quality + theirs.quality) / 2)
+    known = data.take(~asked).quality
+    truth = known[:, 1:] - known[:, :1]
+    differences = found["calibrated"][0].quality[:, 1:] - found["calibrated"][0].quality[:, :1]
+    assert np.allclose(differences.mean(axis=0), truth.mean(axis=0))
+
+
+def test_wider_data_are_read_where_both_lie(tmp_path: Path) -> None:
+    nothing = np.zeros((1, DIMENSIONS), dtype=np.float32)
+    assert read_wider(tmp_path, shared_encoder(), nothing, lambda _: None) is None
+    write_other_data(tmp_path, "what is measured")
+    (tmp_path / "llmrouter_ulab" / "dcrouter_train.json").write_text("[{}]")
+    with pytest.raises(DataError, match=r"dcrouter_train\.json cannot be used"):
+        read_wider(tmp_path, shared_encoder(), nothing, lambda _: None)
+
+
+def write_other_data(folder: Path, measured: str) -> None:
+    """Twenty questions of each of the two data sets, and one that is measured."""
+    (folder / "llmrouter_ulab").mkdir()
+    (folder / "routellm" / "mmlu").mkdir(parents=True)
+    questions = [
+        {"question": f"How many legs have {number} {animal}?", "scores": {"m": number % 2, "n": 1}}
+        for number, animal in enumerate(ANIMALS * 4)
+    ] + [{"question": measured, "scores": {"m": 1.0}}]
+    (folder / "llmrouter_ulab" / "dcrouter_train.json").write_text(json.dumps(questions))
+    lines = [
+        f"Which river flows through town {number} of {country}?,{number % 2 == 0},True"
+        for number, country in enumerate(COUNTRIES * 4)
+    ]
+    (folder / "routellm" / "mmlu" / "a.csv").write_text("\n".join(["prompt,w,s", *lines]))
+
+
 def test_statistics() -> None:
     assert hull([(0.0, 0.0), (1.0, 0.2), (2.0, 1.0), (3.0, 0.9)]) == [(0.0, 0.0), (2.0, 1.0)]
     assert area([(0.0, 0.0), (2.0, 1.0)], 0.0, 2.0) == pytest.approx(0.5)
@@ -91,6 +154,10 @@ def test_statistics() -> None:
     assert low < 0.5 < high
     weak_and_strong = np.array([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [0.0, 1.0]])
     assert recovered(np.array([0.0, 1.0, 0.0, 1.0]), weak_and_strong)[0] == pytest.approx(0.75)
+
+
+ANIMALS = ("spiders", "dogs", "hens", "beetles", "crabs")
+COUNTRIES = ("Peru", "Spain", "Chad", "Laos", "Egypt")
 
 
 def first_line(change: Callable[[dict[str, object]], None]) -> bytes:
