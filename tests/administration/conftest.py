@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import psycopg
 import pytest
 from administration_rig import Office
+from patient_database import patient_database
 from quick_clusters import MIGRATED, quick_server
 
 from omni_grpc.storage import Database, EmbeddedPostgres
@@ -45,7 +46,7 @@ def database_url(administration_server: EmbeddedPostgres) -> str:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    async with Database(database_url, application_name="administration tests") as database:
+    async with patient_database(database_url, "administration tests") as database:
         yield database
 
 

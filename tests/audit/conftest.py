@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
+from patient_database import patient_database
 from quick_clusters import MIGRATED, quick_server
 
 from omni_grpc.storage import Database, EmbeddedPostgres
@@ -48,5 +49,5 @@ def sql(database_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    async with Database(database_url, application_name="audit tests") as database:
+    async with patient_database(database_url, "audit tests") as database:
         yield database

@@ -22,6 +22,7 @@ from ledger_rig import (
     transfer_op,
     until,
 )
+from patient_database import patient_database
 
 from omni_grpc.billing import AttemptOutcome
 from omni_grpc.billing.operations import ChatEnd, Code, Final, HoldOp, Leg, Origin
@@ -30,7 +31,6 @@ from omni_grpc.core.errors import CreditsExhausted, CreditsHeld
 from omni_grpc.core.ids import AccountId, KeyId, OrgId, uuid7
 from omni_grpc.core.payments import Payment
 from omni_grpc.core.usage import Usage
-from omni_grpc.storage import Database
 
 HELD = (Code.DONE, Code.ALREADY)
 
@@ -151,7 +151,7 @@ async def some_traffic(worker: Worker, chance: random.Random, count: int) -> Non
 
 # --- books in which everything has happened -----------------------------------------------------
 async def fill(url: str) -> None:
-    async with Database(url, application_name="fill") as database:
+    async with patient_database(url, "fill") as database:
         rig = Rig(url, database)
         workers = [await rig.worker(markup_ppm=55_000) for _ in range(2)]
         for wallet in WALLETS[:3]:

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from catalog_offers import Rows, create_catalog
 from copied_databases import CopiedDatabases
+from patient_database import patient_database
 from quick_clusters import quick_server
 
 from omni_grpc.catalog import CatalogSnapshot, CatalogStore, Reading, packaged_facts, seed
@@ -33,7 +34,7 @@ def seeded_url(catalog_server: EmbeddedPostgres, packages: Reading) -> str:
     url = create_catalog(catalog_server, "seeded")
 
     async def fill() -> None:
-        async with Database(url, application_name="tests") as database:
+        async with patient_database(url, "tests") as database:
             await seed(database, packages.offers)
 
     asyncio.run(fill())
@@ -45,7 +46,7 @@ def real(seeded_url: str) -> CatalogSnapshot:
     """The snapshot of that catalog."""
 
     async def read() -> CatalogSnapshot:
-        async with Database(seeded_url, application_name="tests") as database:
+        async with patient_database(seeded_url, "tests") as database:
             content = await CatalogStore(database).read()
         return CatalogSnapshot(content.version, content.offers, content.aliases)
 
@@ -67,7 +68,7 @@ def catalog_url(catalog_copies: CopiedDatabases) -> Iterator[str]:
 
 @pytest.fixture
 async def database(catalog_url: str) -> AsyncIterator[Database]:
-    async with Database(catalog_url, application_name="tests") as opened:
+    async with patient_database(catalog_url, "tests") as opened:
         yield opened
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from gateway import KEY_HASH_SECRET, Gateway, SimulatorThread, Tenant, running
 from nursed import run
-from patient_timeouts import PATIENT
+from patient_database import patient_database
 from quick_clusters import MIGRATED, quick_server
 
 from omni_grpc.audit import AuditLog, AuditStore
@@ -49,7 +49,7 @@ def template(postgres: EmbeddedPostgres) -> tuple[str, str]:
     url = postgres.create_database("e2e_template", template=MIGRATED)
 
     async def fill() -> str:
-        async with Database(url, application_name="tests", timeouts=PATIENT) as database:
+        async with patient_database(url, "tests") as database:
             await seed_catalog(database, all_facts(None))
             identity = Identity(database, key_hash_secret=KEY_HASH_SECRET.encode())
             return (await identity.bootstrap()).secret

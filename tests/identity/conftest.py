@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 from identity_rig import TESTS, new_key
+from patient_database import PATIENT, patient_database
 from quick_clusters import MIGRATED, quick_server
 
 from omni_grpc.identity import Identity, NewKey
-from omni_grpc.storage import Database, EmbeddedPostgres
+from omni_grpc.storage import Database, EmbeddedPostgres, Timeouts
 
 SERVER_SECRET = b"a server secret for tests, 32 bytes and more"
 DATABASE = "identity_tests"
@@ -58,8 +59,14 @@ def database_url(identity_server: EmbeddedPostgres) -> str:
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    async with Database(database_url, application_name="identity tests") as database:
+def timeouts() -> Timeouts:
+    """What the database waits for; tests that take it away say less."""
+    return PATIENT
+
+
+@pytest.fixture
+async def database(database_url: str, timeouts: Timeouts) -> AsyncIterator[Database]:
+    async with patient_database(database_url, "identity tests", timeouts) as database:
         yield database
 
 

@@ -31,7 +31,7 @@ def wrong_secret(secret):
 
 
 async def becomes(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await condition():
             await asyncio.sleep(0.01)
 

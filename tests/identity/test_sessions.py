@@ -18,6 +18,7 @@ from omni_grpc.identity.session_store import SESSIONS_MAX
 from omni_grpc.identity.sessions import SessionCleaner
 from omni_grpc.identity.store import IdentityStore
 from omni_grpc.identity.user_principal_store import Profile, UserPrincipalStore
+from omni_grpc.storage import Timeouts
 
 ISSUER = "https://issuer.example"
 SERVER_SECRET = b"a server secret for tests, 32 bytes and more"  # as in conftest.py
@@ -207,6 +208,7 @@ async def test_what_is_over_is_deleted_and_nothing_else(
     assert await identity.authenticate(valid.token)
 
 
+@pytest.mark.parametrize("timeouts", [Timeouts()])
 async def test_a_database_that_is_away_makes_none(create, ada, door):
     door.shut()
     with pytest.raises(LedgerUnavailable):

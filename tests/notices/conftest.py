@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
+from patient_database import patient_database
 from quick_clusters import MIGRATED, quick_server
 from webhook_receiver import Receiver
 
@@ -47,7 +48,7 @@ def sql(database_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    async with Database(database_url, application_name="notices tests") as database:
+    async with patient_database(database_url, "notices tests") as database:
         yield database
 
 

@@ -23,11 +23,11 @@ from omni.admin.v1 import webhooks_pb2 as hooks
 from omni.billing.v1 import billing_service_pb2 as billing
 from omni.billing.v1 import statements_pb2 as statements
 from omni.catalog.v1 import catalog_service_pb2 as catalog
-from patient_timeouts import PATIENT
+from patient_database import patient_database
 from webhook_receiver import Receiver, verified
 
 from omni_grpc.notices import LowBalanceWatch
-from omni_grpc.storage import Database, EmbeddedPostgres
+from omni_grpc.storage import EmbeddedPostgres
 
 __all__ = ["simulator"]
 """A fixture of the end-to-end tests, used here too."""
@@ -171,7 +171,7 @@ def wait_for(condition: Any) -> None:
 
 async def look_for_low_balances(url: str) -> int:
     """As another worker does, before those of the gateway come to it."""
-    async with Database(url, application_name="tests", timeouts=PATIENT) as database:
+    async with patient_database(url, "tests") as database:
         return await LowBalanceWatch(database).look()
 
 

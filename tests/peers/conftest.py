@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from gateway_fixtures import gateway, own_gateway, simulator, tenant
 from ledger_rig import Rig, fill_template, load_prices
-from patient_timeouts import PATIENT
+from patient_database import patient_database
 from quick_clusters import MIGRATED
 
 from omni_grpc.billing.invariants import check
@@ -35,7 +35,7 @@ def url(postgres: EmbeddedPostgres, ledger_template: str) -> Iterator[str]:
 
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
-    async with Database(url, application_name="peers tests", timeouts=PATIENT) as database:
+    async with patient_database(url, "peers tests") as database:
         yield database
 
 

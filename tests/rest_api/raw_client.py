@@ -91,7 +91,7 @@ class RawClient:
         return data[:-2]
 
     async def answer(self) -> RawAnswer:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             status, headers = await self.head()
             if headers.get("transfer-encoding") == "chunked":
                 parts = []
@@ -111,7 +111,7 @@ class RawClient:
 
     async def ended(self) -> bool:
         """Whether the server closed the connection, within a moment."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return await self.reader.read(1) == b""
 
     def leave(self, *, rudely: bool = False) -> None:

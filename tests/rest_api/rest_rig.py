@@ -249,7 +249,7 @@ class Endings:
 
     async def next(self, count: int = 1) -> list[str]:
         """The reasons, once that many calls have ended."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(self.seen) < count:
                 self._more.clear()
                 await self._more.wait()
@@ -394,7 +394,7 @@ class HttpServer:
         self._listener.close()
         for connection in list(self._state.connections):
             connection.transport.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while self._state.tasks:
                 await asyncio.wait(set(self._state.tasks))
 

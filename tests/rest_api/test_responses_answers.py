@@ -463,7 +463,7 @@ async def test_a_thinking_model_is_pinged_for() -> None:
         raw = await RawClient.connect(service)
         await raw.send(ask(stream=True), path=PATH)
         await raw.head()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while b": ping\n\n" not in await raw.chunk():
                 pass
         go_on.set()
@@ -486,7 +486,7 @@ async def test_a_client_that_leaves_cancels_the_call_at_once(
     service.chats.complete_script = plain
     service.chats.stream_script = stream
     await raw.send(ask(stream=streamed), path=PATH)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await service.chats.reached.wait()
         raw.leave(rudely=True)
         await service.chats.cancelled.wait()

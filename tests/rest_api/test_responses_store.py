@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from patient_database import patient_database
 from psycopg.rows import scalar_row
 from quick_clusters import MIGRATED, quick_server
 
@@ -26,7 +27,7 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    async with Database(database_url, application_name="tests") as made:
+    async with patient_database(database_url, "tests") as made:
         yield made
 
 

@@ -287,7 +287,9 @@ async def test_a_reader_is_pinged_on_while_reasoning_is_kept_from_it() -> None:
         for _ in range(3):
             assert await raw.chunk() == b": ping\n\n"
         thinking.set()
-        assert b'"finish_reason":"stop"' in await raw.chunk()
+        while (last := await raw.chunk()) == b": ping\n\n":  # one more may have been due
+            pass
+        assert b'"finish_reason":"stop"' in last
         raw.leave()
 
 

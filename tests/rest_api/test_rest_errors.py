@@ -238,7 +238,7 @@ async def test_a_full_server_is_busy_and_recovers(service: Service, raw: RawClie
     service.chats.complete_script = wait
     for client in clients:
         await client.send(chat())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while service.gates.running < 8:
             await asyncio.sleep(0.001)
     answer = await raw.ask(chat())

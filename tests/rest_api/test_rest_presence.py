@@ -43,7 +43,7 @@ def hang_at(service: Service, place: str) -> None:
 
 
 async def ended_as_cancelled(service: Service) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         await service.chats.cancelled.wait()
     assert await service.endings.next() == ["CANCELLED"]
     assert [meter.closed for meter in service.ledger.meters] == [True]
@@ -76,7 +76,7 @@ async def test_closing_the_sdks_stream_cancels_the_call(
 async def test_an_sdk_timeout_cancels_the_call(service: Service, sdk: openai.AsyncOpenAI) -> None:
     hang_at(service, "plain")
     with pytest.raises(openai.APITimeoutError):
-        await sdk.with_options(timeout=0.1).chat.completions.create(
+        await sdk.with_options(timeout=0.5).chat.completions.create(
             model="sim/fast", messages=HELLO
         )
     await ended_as_cancelled(service)
@@ -87,7 +87,7 @@ async def test_a_client_that_leaves_before_its_body_is_whole_reaches_nobody(
     service: Service, raw: RawClient, sent: bytes
 ) -> None:
     await raw.send(sent, length=100)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         while service.gates.running == 0:
             await asyncio.sleep(0.001)
     raw.leave()
@@ -138,7 +138,7 @@ async def test_a_reader_that_stalls_holds_the_stream_back_and_gets_everything(
     raw.writer.transport.pause_reading()
     await raw.send(chat(stream=True))
     before = -1
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while made == 0 or made != before:
             before = made
             await asyncio.sleep(0.05)
@@ -162,7 +162,7 @@ async def test_a_reader_that_never_reads_is_ended_after_its_deadline(
 
     service.chats.stream_script = stream
     raw.writer.transport.pause_reading()
-    await raw.send(chat(stream=True), headers={"x-omni-timeout-ms": "200"})
+    await raw.send(chat(stream=True), headers={"x-omni-timeout-ms": "600"})
     assert await service.endings.next() == ["DEADLINE"]
     assert service.chats.cancelled.is_set()
     assert service.gates.running == 0
@@ -173,7 +173,7 @@ async def test_a_call_beyond_its_deadline_is_ended_with_what_it_cost(
 ) -> None:
     monkeypatch.setattr(door, "GRACE_SECONDS", 0.0)
     hang_at(service, "plain")
-    await raw.send(chat(), headers={"x-omni-timeout-ms": "100"})
+    await raw.send(chat(), headers={"x-omni-timeout-ms": "600"})
     await service.chats.reached.wait()
     service.ledger.meters[0].charged_nanousd = 11
     answer = await raw.answer()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from patient_database import patient_database
 from rest_rig import Endings, HttpServer
 
 from omni_grpc.administration import Operations
@@ -38,7 +39,7 @@ from omni_grpc.providers import Providers, ProviderSettings
 from omni_grpc.rest_api import build_app
 from omni_grpc.routing import Chooser, Health, Policies, Router, Warmth, shared_judge
 from omni_grpc.simulator import SIMULATED_MODELS, CallRecord, Simulator
-from omni_grpc.storage import Connection, Database, Sealer, connect
+from omni_grpc.storage import Connection, Sealer, connect
 
 SECRET = b"a server secret for tests, 32 bytes and more"
 TESTS = Actor(name="tests")
@@ -103,7 +104,7 @@ class _Quiet:
 
 async def seed_simulator(database_url: str) -> None:
     """Fills a migrated database with the simulator's models."""
-    async with Database(database_url, application_name="rest tests") as database:
+    async with patient_database(database_url, "rest tests") as database:
         await seed_catalog(database, list(map(_simulated, SIMULATED_MODELS)))
 
 
@@ -123,7 +124,7 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
 
     async with (
         Simulator() as simulator,
-        Database(database_url, application_name="rest tests") as database,
+        patient_database(database_url, "rest tests") as database,
     ):
         providers = Providers({"sim": ProviderSettings(base_url=simulator.base_url)})
         await providers.open()
@@ -195,7 +196,7 @@ async def _running(database_url: str, folder: Path) -> AsyncIterator[Whole]:
                 clock=clock,
             )
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not lane.connected:
                 await asyncio.sleep(0.005)
         await http.start()

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
+from patient_database import patient_database
 from structlog.testing import capture_logs
 
 from omni_grpc.audit import Actor
@@ -63,7 +64,7 @@ def url(policies_server: EmbeddedPostgres) -> str:
 
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
-    async with Database(url, application_name="policies tests") as database:
+    async with patient_database(url, "policies tests") as database:
         yield database
 
 
@@ -444,3 +445,5 @@ async def test_a_report_is_made_from_the_calls_that_were_recorded(
     ]
     with pytest.raises(NotFound):
         await admin.report("global/experiments/gone")
+    with pytest.raises(NotFound, match="Did you mean 'e'"):
+        await admin.report("global/experiments/ee")

@@ -118,7 +118,7 @@ def answer_tokens(chunks: list[dict[str, Any]]) -> int:
     return count_answer(texts.values())
 
 
-async def until(holds: Callable[[], bool], seconds: float = 5) -> None:
+async def until(holds: Callable[[], bool], seconds: float = 20) -> None:
     """Bounded polling."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not holds():

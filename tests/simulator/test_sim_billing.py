@@ -138,7 +138,7 @@ async def test_there_is_no_record_of_a_running_call_nor_of_an_unknown_one(
 ) -> None:
     simulator.gates.close("night")
     running = await RawCall.post(simulator, "x-sim: gate=night\r\n")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not simulator.gates.waiting("night"):
             await asyncio.sleep(0.01)
     for completion_id in (simulator.log[0].id, "gen-none", ""):

@@ -12,8 +12,8 @@ from sim_raw import RawCall, ended, until
 from omni_grpc.simulator import CallRecord, Simulator
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-NOTICE_MS_MAX = 200
-"""Far above what it takes, since two busy cores may be late themselves."""
+NOTICE_MS_MAX = 5_000
+"""Far above what it takes, since busy cores may be late themselves; far below any wait in play."""
 
 
 @pytest.fixture(params=LOOPS)

@@ -227,7 +227,7 @@ async def test_odd_answers(simulator: Simulator, model: str, text: str | None, f
 
 
 async def test_pings_go_out_while_nothing_else_does(simulator: Simulator) -> None:
-    call = await stream(simulator, "fast", "pause_after=3,pause_s=0.05,ping_ms=5")
+    call = await stream(simulator, "fast", "pause_after=3,pause_s=0.5,ping_ms=5")
     assert call.body.count(b": ping\n\n") >= 3
     assert call.tokens == 40
 

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from copied_databases import CopiedDatabases
 from ledger_rig import fill_template
+from patient_database import patient_database
 from quick_clusters import MIGRATED, quick_server
 
 from omni_grpc.storage import Database, EmbeddedPostgres
@@ -32,7 +33,7 @@ def url(statement_copies: CopiedDatabases) -> Iterator[str]:
 
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
-    async with Database(url, application_name="statements tests") as database:
+    async with patient_database(url, "statements tests") as database:
         yield database
 
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
+from patient_database import patient_database
 from quick_clusters import MIGRATED, quick_server
 from vaults import Counted, Tenants
 
@@ -38,7 +39,7 @@ def database_url(vault_server: EmbeddedPostgres) -> str:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    async with Database(database_url, application_name="vault tests") as database:
+    async with patient_database(database_url, "vault tests") as database:
         yield database
 
 
