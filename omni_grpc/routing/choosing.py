@@ -4,7 +4,7 @@ The prediction is of models, the cost and the speed are of offers. What is wishe
 of the terms weighs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -19,15 +19,13 @@ from omni_grpc.core.chat import (
     Preferences,
     Priority,
 )
-from omni_grpc.core.money import usd_text
 from omni_grpc.core.task import Analysis
 from omni_grpc.routing.judging import Judge, Look, Predicted
 from omni_grpc.routing.lengths import Lengths, length, lengths
 from omni_grpc.routing.offer_table import Amounts, Mask, OfferTable
-from omni_grpc.routing.plan import Considered, ScorePart
 from omni_grpc.routing.policy import Hybrid, Ready
+from omni_grpc.routing.ranked import Ranked, ranked
 from omni_grpc.routing.scoring import (
-    Parts,
     Weights,
     balanced,
     best,
@@ -113,40 +111,6 @@ PLAIN_WISH: Final = Wish(priority=Priority.CHEAP)
 it, so that cost and the floor are those of `omni/cheap`."""
 
 
-class Ranked(msgspec.Struct, frozen=True, kw_only=True):
-    """One offer with its score; the row is its place in the table."""
-
-    row: int
-    offer_id: str
-    model: str
-    provider: str
-    regions: frozenset[str]
-    cost_nanousd: int
-    quality: float
-    latency_ms: float | None
-    score: float
-    parts: tuple[ScorePart, ...]
-    is_escalated: bool = False
-    """It stands first because the prompt is unlike anything known."""
-    is_poor: bool = False
-    """It is predicted to be too much worse than the premium model."""
-    is_plain: bool = False
-    """The prompt is unlike anything known, but plain: ratings by task decided."""
-    is_blind: bool = False
-    """Nothing is known of how good any model is: all count as equally good."""
-
-    def considered(self) -> Considered:
-        """As explanations show it."""
-        return Considered(
-            offer=self.offer_id,
-            score=self.score,
-            parts=self.parts,
-            quality=self.quality,
-            cost_nanousd=self.cost_nanousd,
-            latency_ms=None if self.latency_ms is None else round(self.latency_ms),
-        )
-
-
 class Chooser:
     """Scores offers. One instance serves all calls of a worker."""
 
@@ -212,8 +176,7 @@ class Chooser:
         escalates = place is not None and wish.is_careful and self._judge.escalates(look, model)
         is_plain = False
         if escalates and place is not None and look.is_plain:
-            premium_model = table.model_of[rows[place]]
-            is_plain = bool(table.measured(look.analysis.task)[premium_model])
+            is_plain = bool(table.measured(look.analysis.task)[rows[place]])
         is_blind = premium is None and self._judge.is_blind(table)
         if is_plain:
             wish, escalates = PLAIN_WISH, False
@@ -223,7 +186,7 @@ class Chooser:
         else:
             predicted = self._judge.predicted(look, table, model)
         weights = wish.terms(self._judge.quality.cost_weight(model))
-        row_costs = costs[rows]
+        row_costs, quality = costs[rows], predicted.quality[rows]
         parts = score_parts(
             weights,
             cost_nanousd=row_costs,
@@ -233,7 +196,7 @@ class Chooser:
                 if place is None or is_plain  # short prompts cost little beside a typical one
                 else self._typical_nanousd(table, int(rows[place]), model, growth),
             ),
-            quality=predicted.quality[rows],
+            quality=quality,
             doubt=predicted.doubt[rows],
             latency_ms=_latencies_of(rows, latencies) if latencies else None,
             quality_weight=table.quality_weights[rows],
@@ -242,16 +205,20 @@ class Chooser:
             else table.ratings(look.analysis.task)[rows],
             premium=place,
         )
-        order = ranking(parts, escalate_to=place if escalates else None)
+        order = ranking(
+            parts,
+            escalate_to=place if escalates else None,
+            of_equals=None if whole else row_costs,
+        )
         shown = order if whole else _shortlist(order, row_costs)
-        return _ranked(
+        return ranked(
             table,
             rows,
             shown,
             parts,
             weights,
             costs=row_costs,
-            quality=predicted.quality[rows],
+            quality=quality,
             latencies=latencies,
             escalated=place if escalates else None,
             is_plain=is_plain,
@@ -272,96 +239,6 @@ class Chooser:
         allowed = mask[order]
         first = int(allowed.argmax()) if len(order) else 0
         return int(order[first]) if len(order) and allowed[first] else None
-
-
-def reason_of(ordered: Sequence[Ranked], policy: str | None) -> str:
-    """Why the first, with the runner-up and the deciding term, each with its number."""
-    first = ordered[0]
-    by = f"the policy {policy} puts it first: " if policy else ""
-    if len(ordered) == 1:
-        return f"{by}{first.offer_id} is the only offer that can do it (score {first.score:.3f})"
-    if first.is_escalated and not policy:
-        return (
-            f"{first.offer_id}, the premium model: the prompt is unlike anything that predictions "
-            f"rest on, and not plain, so nothing cheaper is sure to do it (next "
-            f"{ordered[1].offer_id}, score {ordered[1].score:.3f}, against {first.score:.3f})"
-        )
-    second = next((one for one in ordered[1:] if one.model != first.model), ordered[1])
-    gains = {
-        mine.name: mine.weight * (mine.value - other.value)
-        for mine, other in zip(first.parts, second.parts, strict=True)
-    }
-    term = max(gains, key=lambda name: gains[name])
-    mine = next(part for part in first.parts if part.name == term)
-    other = next(part for part in second.parts if part.name == term)
-    if first.is_plain and not policy:
-        by = "the prompt is unlike anything that predictions rest on, but plain: ratings decide: "
-    if first.is_blind and not policy:
-        by = "nobody said how good any of the models is, so all count as equally good: "
-    return (
-        f"{by}{first.offer_id} (score {first.score:.3f}) before {second.offer_id} "
-        f"({second.score:.3f}); {term} decides: {mine.value:.3f} against {other.value:.3f} at "
-        f"weight {mine.weight:.2f}; predicted cost {usd_text(first.cost_nanousd)} against "
-        f"{usd_text(second.cost_nanousd)} USD"
-    )
-
-
-def _ranked(
-    table: OfferTable,
-    rows: NDArray[np.intp],
-    shown: NDArray[np.intp],
-    parts: Parts,
-    weights: Weights,
-    *,
-    costs: Amounts,
-    quality: Amounts,
-    latencies: Mapping[int, float],
-    escalated: int | None,
-    is_plain: bool,
-    is_blind: bool,
-) -> list[Ranked]:
-    """Some places of the ranking, put into words; columns are read whole, since that is quicker."""
-    named = (
-        ("cost", parts.cost, weights.cost),
-        ("latency", parts.latency, weights.latency),
-        ("task", parts.task, weights.task),
-        ("quality", parts.quality, weights.quality),
-    )
-    columns = []
-    for name, values, weight in named:
-        shares = (values[shown] / weight).tolist() if weight else [0.0] * len(shown)
-        columns.append([ScorePart(name, share, weight) for share in shares])
-    ranked = []
-    for at, row, cost, good, score, is_poor, of_one in zip(
-        shown.tolist(),
-        rows[shown].tolist(),
-        costs[shown].tolist(),
-        quality[shown].tolist(),
-        parts.total[shown].tolist(),
-        parts.too_poor[shown].tolist(),
-        zip(*columns, strict=True),
-        strict=True,
-    ):
-        offer = table.offers[row]
-        ranked.append(
-            Ranked(
-                row=row,
-                offer_id=offer.id,
-                model=offer.model,
-                provider=offer.provider,
-                regions=offer.regions,
-                cost_nanousd=max(0, round(cost)),
-                quality=good,
-                latency_ms=latencies.get(row),
-                score=score,
-                parts=of_one,
-                is_escalated=at == escalated,
-                is_poor=is_poor,
-                is_plain=is_plain,
-                is_blind=is_blind,
-            )
-        )
-    return ranked
 
 
 def _latencies_of(rows: NDArray[np.intp], latencies: Mapping[int, float]) -> Amounts | None:

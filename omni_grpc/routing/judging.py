@@ -7,9 +7,11 @@ the premium model, unless it is plain. Nobody is asked, and nothing waits.
 
 from functools import lru_cache
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.task import Analysis, Task
@@ -70,6 +72,13 @@ class Predicted(msgspec.Struct, frozen=True):
     doubt: Amounts
 
 
+class Heads(msgspec.Struct, frozen=True):
+    """The rows of a table whose models have heads, and the places of those heads."""
+
+    rows: NDArray[np.intp]
+    places: NDArray[np.intp]
+
+
 class Judge:
     """Judges by what ships with the package. Threads may share it."""
 
@@ -77,7 +86,7 @@ class Judge:
         self.quality = quality
         self._analyst = analyst
         self._guard = Guard(quality)
-        self._known_of: tuple[OfferTable | None, dict[str, int]] = (None, {})
+        self._heads_of: WeakKeyDictionary[OfferTable, Heads] = WeakKeyDictionary()
 
     def look(self, request: ChatRequest, said: Analysis | None = None) -> Look:
         """Looks at a request; the task that its caller states is believed.
@@ -97,13 +106,12 @@ class Judge:
     def predicted(self, look: Look, table: OfferTable, premium_model: str) -> Predicted:
         """How likely each row's model does the request well."""
         quality, doubt = self._rated(look, table, self.quality.difficulty(look.encoded))
-        predictions = self.quality.predict(look.encoded, tuple(self._known(table)), premium_model)
-        for model, place in self._known(table).items():
-            one = predictions[model]
-            quality[place] = one.mean
-            doubt[place] = one.doubt
-        rows = table.model_of
-        return Predicted(quality[rows], doubt[rows])
+        heads = self._heads(table)
+        is_premium = table.is_of(premium_model)[heads.rows]
+        quality[heads.rows], doubt[heads.rows] = self.quality.predictions(
+            look.encoded, heads.places, is_premium
+        )
+        return Predicted(quality, doubt)
 
     def predicted_by_ratings(self, look: Look, table: OfferTable) -> Predicted:
         """The same from measured ratings alone; of a model that nobody measured nothing is hoped.
@@ -112,13 +120,12 @@ class Judge:
         """
         quality, doubt = self._rated(look, table, None)
         quality[~table.measured(look.analysis.task)] = 0.0
-        rows = table.model_of
-        return Predicted(quality[rows], doubt[rows])
+        return Predicted(quality, doubt)
 
     def _rated(
         self, look: Look, table: OfferTable, difficulty: float | None
     ) -> tuple[Amounts, Amounts]:
-        """By model, what its rating says, whether it has a head or not."""
+        """By row, what its model's rating says, whether that has a head or not."""
         return self.quality.scale.predict(
             table.rating_odds(look.analysis.task), difficulty, look.analysis.complexity_score
         )
@@ -128,15 +135,14 @@ class Judge:
 
         That the dearest is the best would then be a guess that only its seller gains by.
         """
-        return not (table.is_rated or self._known(table))
+        return not (table.is_rated or len(self._heads(table).rows))
 
     def answer_tokens(self, look: Look, table: OfferTable) -> Amounts:
         """How many tokens each row's model will probably answer with, reasoning not among them."""
-        counts = np.full(len(table.models), self.quality.typical_output_tokens(look.encoded))
-        known = self._known(table)
-        for model, count in self.quality.output_tokens(look.encoded, tuple(known)).items():
-            counts[known[model]] = count
-        return counts[table.model_of]
+        counts = np.full(len(table), self.quality.typical_output_tokens(look.encoded))
+        heads = self._heads(table)
+        counts[heads.rows] = look.encoded.tokens[heads.places]
+        return counts
 
     def answer_tokens_of(self, look: Look, model: str) -> float:
         """The same of one model."""
@@ -144,17 +150,18 @@ class Judge:
         found = known.get(model)
         return self.quality.typical_output_tokens(look.encoded) if found is None else found
 
-    def _known(self, table: OfferTable) -> dict[str, int]:
-        """The models of a table that have heads, by their places; found once for each table."""
-        held = self._known_of
-        if held[0] is not table:
-            known = {
-                model: place
-                for place, model in enumerate(table.models)
-                if self.quality.knows(model)
-            }
-            held = self._known_of = (table, known)
-        return held[1]
+    def _heads(self, table: OfferTable) -> Heads:
+        """Which rows have heads; found once for each table."""
+        held = self._heads_of.get(table)
+        if held is None:
+            known = [
+                (row, place)
+                for row, offer in enumerate(table.offers)
+                if (place := self.quality.place(offer.model)) is not None
+            ]
+            rows, places = np.array(known, dtype=np.intp).reshape(-1, 2).T
+            held = self._heads_of[table] = Heads(rows, places)
+        return held
 
     def escalates(self, look: Look, premium_model: str) -> bool:
         """Whether the prompt is so unlike anything known that only the premium model is safe."""

@@ -29,7 +29,9 @@ class Needs(msgspec.Struct, frozen=True):
     def of(cls, request: ChatRequest) -> "Needs":
         """Reads them off a request."""
         modalities = {Modality.TEXT}
+        marks = {tool.cache for tool in request.tools}
         for part in _parts(request):
+            marks.add(getattr(part, "cache", None))
             if isinstance(part, ImagePart):
                 modalities.add(Modality.IMAGE)
             elif isinstance(part, AudioPart):
@@ -37,8 +39,6 @@ class Needs(msgspec.Struct, frozen=True):
             elif isinstance(part, FilePart):
                 modalities.add(Modality.PDF)
         form = request.response_format
-        marks = {tool.cache for tool in request.tools}
-        marks |= {getattr(part, "cache", None) for part in _parts(request)}
         return cls(
             modalities=frozenset(modalities),
             tools=bool(request.tools),
@@ -91,12 +91,12 @@ def _parts(request: ChatRequest) -> Iterator[Part]:
 
 def _must_reason(request: ChatRequest) -> bool:
     """Whether it asks for reasoning, and not as an option."""
-    asked = {
-        "reasoning_effort": request.reasoning_effort,
-        "reasoning_budget": request.reasoning_budget,
-        "reasoning_summary": request.reasoning_summary,
-    }
-    return any(value is not None and name not in request.optional for name, value in asked.items())
+    optional = request.optional
+    return (
+        (request.reasoning_effort is not None and "reasoning_effort" not in optional)
+        or (request.reasoning_budget is not None and "reasoning_budget" not in optional)
+        or (request.reasoning_summary is not None and "reasoning_summary" not in optional)
+    )
 
 
 def _surcharge(request: ChatRequest) -> str | None:

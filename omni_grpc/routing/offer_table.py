@@ -105,6 +105,7 @@ class OfferTable:
         self.model_of = np.array([places[offer.model] for offer in offers], dtype=np.intp)
         self.provider_rows = _rows(offers, lambda offer: offer.provider)
         self.row_of = {offer.id: row for row, offer in enumerate(offers)}
+        self._able: dict[int, Mask] = {}
         self._abilities = np.array([_abilities(offer) for offer in offers], dtype=np.int32)
         self.windows = _limits(offers, window_of)
         self.window_min = int(self.windows.min()) if offers else UNLIMITED
@@ -134,44 +135,43 @@ class OfferTable:
 
     def able(self, ability: Ability) -> Mask:
         """Which offers have an ability."""
-        mask: Mask = (self._abilities & ability) == ability
-        return mask
+        bits = int(ability)
+        found = self._able.get(bits)
+        if found is None:
+            found = self._able[bits] = (self._abilities & bits) == bits
+        return found
 
     def capable(self, needs: Needs) -> Mask:
         """Which offers can do what a request needs, however long its prompt is."""
         mask = self.able(needed(needs))
-        if needs.output_tokens is not None:
-            mask &= self.outputs >= needs.output_tokens
-        return mask
+        if needs.output_tokens is None:
+            return mask.copy()
+        return mask & (self.outputs >= needs.output_tokens)
 
-    def model_ratings(self, task: Task | None) -> Amounts:
-        """How good each model is at a task by the catalog's ratings, 0 to 1."""
+    def ratings(self, task: Task | None) -> Amounts:
+        """How good each row's model is at a task by the catalog's ratings, 0 to 1."""
         found = self._ratings.get(task)
         if found is None:
-            shares = [rating_share(self._rated(model, task)) for model in self.models]
+            shares = [rating_share(self._rated(offer.model, task)) for offer in self.offers]
             found = self._ratings[task] = np.array(shares, dtype=np.float64)
         return found
 
     def rating_odds(self, task: Task | None) -> Amounts:
-        """`model_ratings` as the log-odds that predictions start from."""
+        """`ratings` as the log-odds that predictions start from."""
         found = self._odds.get(task)
         if found is None:
-            ratings = self.model_ratings(task).tolist()
+            ratings = self.ratings(task).tolist()
             found = self._odds[task] = np.array([odds_of_rating(one) for one in ratings])
         return found
 
     def measured(self, task: Task | None) -> Mask:
-        """Which models' ratings at a task were measured, and not estimated from price and age."""
+        """Which rows' ratings at a task were measured, and not estimated from price and age."""
         found = self._measured.get(task)
         if found is None:
-            ratings = (self._rated(model, task) for model in self.models)
+            ratings = (self._rated(offer.model, task) for offer in self.offers)
             known = [one is not None and not one.estimated for one in ratings]
             found = self._measured[task] = np.array(known, dtype=np.bool_)
         return found
-
-    def ratings(self, task: Task | None) -> Amounts:
-        """How good each row's model is at a task by the catalog's ratings, 0 to 1."""
-        return self.model_ratings(task)[self.model_of]
 
     def by_rating(self, task: Task | None) -> NDArray[np.intp]:
         """All rows, the best rated for a task first, and of one model's the cheapest."""
@@ -186,18 +186,24 @@ class OfferTable:
         """The offer of the best model by its overall rating, at whoever sells it for least."""
         return self.offers[int(self.by_rating(None)[0])] if self.offers else None
 
+    def is_of(self, model: str) -> Mask:
+        """Which rows offer a model."""
+        mask: Mask = self.model_of == self._place_of.get(model, -1)
+        return mask
+
     def cheapest_of(self, model: str, rows: NDArray[np.intp], costs: Amounts) -> int | None:
         """Where among the rows the cheapest offer of a model stands; None if it is not there."""
-        place = self._place_of.get(model)
-        if place is None:
+        if model not in self._place_of:
             return None
-        sellers = np.flatnonzero(self.model_of[rows] == place)
+        sellers = self.is_of(model)[rows].nonzero()[0]
         return int(sellers[costs[rows[sellers]].argmin()]) if len(sellers) else None
 
     def undominated(
         self, rows: NDArray[np.intp], costs: Amounts, latencies: Collection[int]
     ) -> NDArray[np.intp]:
-        """Of each model's sellers the cheapest, and those whose speed is known; cheapest first."""
+        """Of each model's sellers the cheapest, and those whose speed is known."""
+        if len(self.models) == len(self):
+            return rows
         rows = rows[np.argsort(costs[rows], kind="stable")]
         models = self.model_of[rows]
         first = np.empty(len(self.models), dtype=np.intp)

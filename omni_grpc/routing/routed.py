@@ -18,7 +18,7 @@ from omni_grpc.core.errors import NoCapableModel
 from omni_grpc.core.tenancy import model_matches
 from omni_grpc.routing.advice import TOO_DEAR, LeftOut, incapable
 from omni_grpc.routing.attempts import ATTEMPT_COUNT_MAX, Terms
-from omni_grpc.routing.choosing import Chooser, Ranked, Wish, reason_of
+from omni_grpc.routing.choosing import Chooser, Wish
 from omni_grpc.routing.health import Health
 from omni_grpc.routing.judging import Look
 from omni_grpc.routing.named import NamedPlanner
@@ -29,6 +29,7 @@ from omni_grpc.routing.plan import Attempt, Baseline, Considered, Explanation, P
 from omni_grpc.routing.policies import Chosen
 from omni_grpc.routing.policy import Ready, order
 from omni_grpc.routing.prompts import PromptSize
+from omni_grpc.routing.ranked import Ranked, reason_of
 from omni_grpc.routing.warmth import Warmth
 
 CHARS_PER_TOKEN: Final = 4

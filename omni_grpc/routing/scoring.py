@@ -37,6 +37,15 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     quality: float = 0.0
     quality_floor: float | None = QUALITY_FLOOR
 
+    def named(self) -> tuple[tuple[str, float], ...]:
+        """The terms by their names, as people are told of them."""
+        return (
+            ("cost", self.cost),
+            ("latency", self.latency),
+            ("task", self.task),
+            ("quality", self.quality),
+        )
+
 
 CHEAP_FACTOR: Final = 4.0
 CHEAP_FLOOR: Final = 0.15
@@ -137,13 +146,17 @@ def score_parts(
     return Parts(*parts, parts[0] + parts[1] + parts[2] + parts[3], too_poor)
 
 
-def ranking(parts: Parts, *, escalate_to: int | None = None) -> NDArray[np.intp]:
+def ranking(
+    parts: Parts, *, escalate_to: int | None = None, of_equals: Amounts | None = None
+) -> NDArray[np.intp]:
     """The places of one request's offers, best first.
 
     Offers below the floor come last. `escalate_to` comes first, whatever its score: the premium
-    model, where the guard says so. Equal scores keep their order.
+    model, where the guard says so. Of equal scores the one with less in `of_equals` comes first;
+    then they keep their order.
     """
-    order = np.lexsort((-parts.total, parts.too_poor))
+    keys = (-parts.total, parts.too_poor)
+    order = np.lexsort(keys if of_equals is None else (of_equals, *keys))
     if escalate_to is None:
         return order
     return np.concatenate([[escalate_to], order[order != escalate_to]])

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
+from omni_grpc.routing.learned.basis import Numbers
 from omni_grpc.routing.learned.encoder import Encoder, Vector, shared_encoder
 from omni_grpc.routing.learned.features import Features, read_features
 from omni_grpc.routing.learned.heads import Pool, Prediction
-from omni_grpc.routing.learned.ratings import RatingScale
+from omni_grpc.routing.learned.ratings import Amounts, RatingScale
 from omni_grpc.routing.learned.weights import read_weights
 
 WEIGHTS: Final = Path(__file__).with_name("router.weights")
@@ -54,17 +57,19 @@ class Encoded(msgspec.Struct, frozen=True):
 
     Attributes:
         features: what was read of it; `features.whole` is its vector.
-        chances: by pool, the chances of its models.
-        tokens: by pool, the output tokens of its models.
+        chances: by head, of a good answer; the heads of all pools stand in one row.
+        tokens: by head, of output.
+        doubts: by pool, what its predictions may be off by.
+        cautions: by pool, what it is to be doubted for besides: see `Reading`.
         unlike: the names of the pools that it is unlike.
-        caution: by pool, what it is to be doubted for besides: see `Reading`.
     """
 
     features: Features
-    chances: dict[str, list[float]]
-    tokens: dict[str, list[float]]
+    chances: Amounts
+    tokens: Amounts
+    doubts: Amounts
+    cautions: Amounts
     unlike: frozenset[str]
-    caution: dict[str, float]
 
     @property
     def vector(self) -> Vector:
@@ -79,15 +84,16 @@ class Quality:
         """`encoder` is of the kind that the pools were trained with."""
         self.pools = {pool.name: pool for pool in pools}
         self.scale = scale
-        self._typical = {
-            pool.name: (float(pool.mean_quality.sum()), len(pool.models)) for pool in pools
-        }
+        self._typical = _joined([pool.mean_quality for pool in pools])
         self._encoder = encoder
         self._heads = {
             f"{pool.name}/{model}": (pool, column)
             for pool in pools
             for column, model in enumerate(pool.models)
         }
+        counts = [len(pool.models) for pool in pools]
+        self._pool_of = np.repeat(np.arange(len(counts)), counts)
+        self._starts = {pool.name: sum(counts[:at]) for at, pool in enumerate(pools)}
         for model, head in SAME_MODELS.items():
             if head in self._heads:
                 self._heads.setdefault(model, self._heads[head])
@@ -98,17 +104,14 @@ class Quality:
 
     def encoded(self, features: Features) -> Encoded:
         """Brings what was read of a prompt into the coordinates of each pool."""
-        read = {name: pool.read(features) for name, pool in self.pools.items()}
-        pools = self.pools
+        read = [(pool, pool.read(features)) for pool in self.pools.values()]
         return Encoded(
             features,
-            {name: pools[name].qualities(one.coordinates).tolist() for name, one in read.items()},
-            {
-                name: pools[name].output_tokens(one.coordinates).tolist()
-                for name, one in read.items()
-            },
-            frozenset(name for name, one in read.items() if bool(one.unlike)),
-            {name: float(one.caution) for name, one in read.items()},
+            _joined([pool.qualities(one.coordinates) for pool, one in read]),
+            _joined([pool.output_tokens(one.coordinates) for pool, one in read]),
+            np.array([UNLIKE_DOUBT if one.unlike else pool.doubt for pool, one in read]),
+            np.array([one.caution for _, one in read], dtype=np.float64),
+            frozenset([pool.name for pool, one in read if one.unlike]),
         )
 
     def knows(self, model: str) -> bool:
@@ -118,50 +121,53 @@ class Quality:
     def predict(
         self, encoded: Encoded, models: Sequence[str], premium: str = ""
     ) -> dict[str, Prediction]:
-        """The predictions for those of the models that there are heads for.
+        """The predictions for those of the models that there are heads for; see `predictions`."""
+        known = {model: at for model in models if (at := self.place(model)) is not None}
+        heads = np.array(list(known.values()), dtype=np.intp)
+        is_premium = np.array([model == premium for model in known], dtype=np.bool_)
+        chances, doubts = self.predictions(encoded, heads, is_premium)
+        return {
+            model: Prediction(chance, chance - doubt)
+            for model, chance, doubt in zip(known, chances.tolist(), doubts.tolist(), strict=True)
+        }
+
+    def predictions(
+        self, encoded: Encoded, heads: NDArray[np.intp], is_premium: NDArray[np.bool_]
+    ) -> tuple[Amounts, Amounts]:
+        """By head, the chance of a good answer and what it may be off by.
 
         The less a prompt is known, the more all but the premium model are doubted.
+
+        Args:
+            encoded: the prompt.
+            heads: their places; one may stand there more than once.
+            is_premium: which of them are asked for the premium model.
         """
-        found = {}
-        for model in models:
-            head = self.head(model)
-            if head is not None:
-                pool, column = head
-                mean = encoded.chances[pool.name][column]
-                doubt = UNLIKE_DOUBT if pool.name in encoded.unlike else pool.doubt
-                if model != premium:
-                    doubt += encoded.caution[pool.name]
-                found[model] = Prediction(mean, max(0.0, mean - doubt))
-        return found
+        chances, pools = encoded.chances[heads], self._pool_of[heads]
+        doubts = encoded.doubts[pools] + encoded.cautions[pools] * ~is_premium
+        return chances, np.minimum(chances, doubts)
 
     def output_tokens(self, encoded: Encoded, models: Sequence[str]) -> dict[str, float]:
         """The expected output tokens for those of the models that there are heads for."""
-        found = {}
-        for model in models:
-            head = self.head(model)
-            if head is not None:
-                found[model] = encoded.tokens[head[0].name][head[1]]
-        return found
+        known = {model: at for model in models if (at := self.place(model)) is not None}
+        return {model: float(encoded.tokens[at]) for model, at in known.items()}
 
     def typical_output_tokens(self, encoded: Encoded) -> float:
         """The output tokens of a model without a head: the median of the models with one."""
-        counts = sorted(count for pool in encoded.tokens.values() for count in pool)
-        return counts[len(counts) // 2]
+        counts = sorted(encoded.tokens.tolist())
+        return float(counts[len(counts) // 2])
 
     def difficulty(self, encoded: Encoded) -> float | None:
         """How much harder than typical a prompt is for the models with heads, in log-odds.
 
         Negative for an easier one; None for a prompt that is unlike anything known.
         """
-        known = [name for name in self.pools if name not in encoded.unlike]
-        if not known:
+        known = [name not in encoded.unlike for name in self.pools]
+        if not any(known):
             return None
-        chances = [chance for name in known for chance in encoded.chances[name]]
-        typical = [self._typical[name] for name in known]
-        return self.scale.odds_between(
-            sum(chances) / len(chances),
-            sum(total for total, _ in typical) / sum(count for _, count in typical),
-        )
+        of_known = np.array(known)[self._pool_of]
+        chance, typical = encoded.chances[of_known].mean(), self._typical[of_known].mean()
+        return self.scale.odds_between(float(chance), float(typical))
 
     def cost_weight(self, premium: str) -> float:
         """What cost weighs against quality beside a premium model, as trained.
@@ -180,11 +186,21 @@ class Quality:
         return pool.typical_tokens
 
     def head(self, model: str) -> tuple[Pool, int] | None:
-        """The pool of a model's head and its place there; None if it has none."""
+        """The pool of a model's head and its column there; None if it has none."""
         head = self._heads.get(model)
         if head is None:
             head = self._heads.get(model.rpartition("/")[2].lower())
         return head
+
+    def place(self, model: str) -> int | None:
+        """Where the head of a model stands among those of all pools; None if it has none."""
+        head = self.head(model)
+        return None if head is None else self._starts[head[0].name] + head[1]
+
+
+def _joined(of_pools: list[Numbers]) -> Amounts:
+    joined: Amounts = np.concatenate(of_pools, dtype=np.float64)
+    return joined
 
 
 class Guard:
