@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from omni_grpc.audit import Actor
+from omni_grpc.cli.dev_alone import alone_in
 from omni_grpc.cli.failures import CommandError
 from omni_grpc.cli.opening import (
     JOURNAL_FOLDER,
@@ -91,6 +92,11 @@ async def _dev(
 ) -> None:
     settings = settings_of(config, overrides)
     check_free(settings.grpc_addr, settings.rest_addr)
+    with alone_in(folder, lambda: _listening(folder)):
+        await _dev_alone(settings, folder, ready_file)
+
+
+async def _dev_alone(settings: Settings, folder: Path, ready_file: Path | None) -> None:
     settings = settings.model_copy(update={"reflection": True})
     if not {"log_format", "log_level"} & settings.model_fields_set:
         settings = settings.model_copy(update={"log_format": "console", "log_level": "warning"})
@@ -125,6 +131,12 @@ async def _dev(
 
             await run_workers(complete, ready)
     console.print("Stopped.")
+
+
+def _listening(folder: Path) -> str:
+    """Where the `dev` of a folder listens, in brackets; nothing while it starts."""
+    state = read_state(folder)
+    return f" ({state.grpc}, {state.rest})" if state is not None and state.grpc else ""
 
 
 def check_free(*addresses: str) -> None:

@@ -4,11 +4,13 @@ import shlex
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from omni_grpc.cli.app import app
 from omni_grpc.cli.dev import DevState, commands_to_try
+from omni_grpc.cli.dev_alone import alone_in
 
 STATE = DevState(api_key="omni_k", admin_key="a", grpc="127.0.0.1:1", rest="https://127.0.0.1:2")
 
@@ -63,3 +65,28 @@ def test_where_somebody_listens_dev_touches_nothing(
         assert option in told
     assert [path.name for path in data.iterdir()] == ["dev.json"]
     assert (data / "dev.json").read_text() == "of the first"
+
+
+def test_a_second_dev_of_a_folder_leaves_it_to_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    data.mkdir()
+    kept = msgspec.json.encode(STATE)
+    (data / "dev.json").write_bytes(kept)
+    at = ["--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0", "--data-dir", str(data)]
+    with alone_in(data, lambda: ""):
+        found = CliRunner().invoke(app, ["dev", *at])
+    assert found.exit_code == 1
+    told = " ".join(found.output.split())
+    assert f"Error: An `omni-grpc dev` runs on {data} already ({STATE.grpc}, {STATE.rest})." in told
+    assert "--data-dir" in told
+    assert sorted(path.name for path in data.iterdir()) == ["dev.json", "dev.lock"]
+    assert (data / "dev.json").read_bytes() == kept
+
+
+def test_the_folder_is_free_when_its_dev_has_ended(tmp_path: Path) -> None:
+    for _ in range(2):
+        with alone_in(tmp_path, lambda: ""):
+            assert (tmp_path / "dev.lock").stat().st_mode & 0o777 == 0o600
