@@ -367,5 +367,5 @@ def test_what_writers_beside_each_other_are_told_has_an_explanation(
     url: str, sql: psycopg.Connection
 ) -> None:
     run_state_machine_as_test(
-        lambda: LanesMachine(url, sql), settings=histories(examples=60, steps=20)
+        lambda: LanesMachine(url, sql), settings=histories(examples=40, steps=20)
     )

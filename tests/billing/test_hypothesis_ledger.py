@@ -378,6 +378,6 @@ async def test_any_history_is_decided_as_the_model_decides_it(
     sql: psycopg.Connection, database: Database
 ) -> None:
     run_state_machine_as_test(
-        lambda: LedgerMachine(sql), settings=histories(examples=200, steps=30)
+        lambda: LedgerMachine(sql), settings=histories(examples=120, steps=30)
     )
     assert await check(database, prices=load_prices) == []
