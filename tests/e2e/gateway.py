@@ -145,7 +145,6 @@ class Gateway:
             folder=self.folder,
             out=self.log_path,
             err=self.log_path,
-            by_exec=self.workers > 1,
         )
         until = time.monotonic() + START_SECONDS_MAX
         while not ready.exists():

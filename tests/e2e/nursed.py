@@ -1,8 +1,8 @@
 """`omni-grpc` as processes of this test run's nursery: real ones, without each one's imports.
 
 A server or a command that is started here is a process of its own, with its own environment,
-folder and streams, and ends with its true exit code. What is about starting itself, about several
-workers or about another interpreter is started by exec.
+folder and streams, and ends with its true exit code. What is about starting itself or about another
+interpreter is started by exec, without this.
 """
 
 import atexit
@@ -125,12 +125,11 @@ def start(
     folder: Path,
     out: Path,
     err: Path,
-    by_exec: bool = False,
 ) -> Process:
     """Starts `omni-grpc` with these words; what it prints is added to the files."""
     answer = nursery().ask(
         "run",
-        exec=by_exec,
+        exec=False,
         arguments=words,
         environment=dict(environment),
         folder=str(folder),

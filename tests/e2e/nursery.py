@@ -3,9 +3,8 @@
 It has imported the whole service and made nothing of it: no thread, no loop, no gRPC object. A
 server or a command is a fork of it that runs `omni-grpc` from its first line on and ends as an
 interpreter does, so that a start costs a tenth of a second and not a whole one, and thousands of
-kills are cheap. A service of several workers is started by exec, as everywhere: workers are
-spawned, and would find this file as theirs. (PostgreSQL is started here too, since a process with
-gRPC objects does not survive a fork.)
+kills are cheap. Workers of a service of several are spawned by it, as everywhere. (PostgreSQL is
+started here too, since a process with gRPC objects does not survive a fork.)
 
 It reads one JSON command a line, and answers each with a line; tests speak to it by nursed.py, the
 fault harness by its servers.py.
@@ -14,6 +13,7 @@ fault harness by its servers.py.
 import contextlib
 import ctypes
 import gc
+import importlib.util
 import json
 import os
 import signal
@@ -131,6 +131,8 @@ def become(command: Json) -> None:
     os.environ.update(command["environment"])
     os.chdir(command["folder"])
     sys.argv = ["omni-grpc", *command["arguments"]]
+    # What it spawns begins as beside `python -m omni_grpc`, and not with this file.
+    sys.modules["__main__"].__spec__ = importlib.util.find_spec("omni_grpc.__main__")
     from omni_grpc.cli import main
 
     main()

@@ -34,6 +34,7 @@ from gateway import (
     soon,
 )
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from nursed import run
 from omni_grpc_client import AsyncOmni, Omni, OmniError, Unavailable
 
 from omni_grpc.storage import EmbeddedPostgres
@@ -337,27 +338,18 @@ def _serve(gateway: Gateway, *arguments: str) -> Command:
 
 
 def _command(*arguments: str, folder: Path, **variables: str) -> Command:
-    return partial(
-        subprocess.run,
-        [sys.executable, "-m", "omni_grpc", *arguments],
-        env=_environment(**variables),
-        cwd=folder,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=40,
-        check=False,
-    )
+    return partial(run, *arguments, environment=_environment(**variables), folder=folder)
 
 
 def _said(*commands: Command, code: int = 1) -> list[str]:
     """Runs commands beside each other; what each printed, which must be no traceback."""
     with ThreadPoolExecutor() as pool:
         done = list(pool.map(lambda command: command(), commands))
-    for command in done:
-        assert command.returncode == code, command.stdout
-        assert "Traceback" not in command.stdout, command.stdout
-    return [command.stdout for command in done]
+    said = [command.stdout + command.stderr for command in done]
+    for command, text in zip(done, said, strict=True):
+        assert command.returncode == code, text
+        assert "Traceback" not in text, text
+    return said
 
 
 def _addresses(gateway: Gateway) -> tuple[str, ...]:
