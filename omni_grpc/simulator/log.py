@@ -121,7 +121,8 @@ class CallLog:
 
     def after(self, call: int) -> tuple[CallRecord, ...]:
         """The records of the calls numbered above `call`, running ones too."""
-        return tuple(record for record in self._records if record.call > call)
+        # Copied at once: whoever looks from another thread meets no record that comes meanwhile.
+        return tuple(record for record in tuple(self._records) if record.call > call)
 
     def find(self, completion_id: str) -> CallRecord | None:
         """The record of an answer; None if it is not kept."""

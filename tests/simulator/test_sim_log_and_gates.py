@@ -106,6 +106,23 @@ def test_the_log_is_bounded() -> None:
     assert [record.call for record in log.after(0)] == [3, 4, 5]
 
 
+def test_the_log_may_grow_while_it_is_looked_at() -> None:
+    """As it does for tests, whose simulator runs in another thread."""
+    log = CallLog()
+
+    class Since(int):
+        """A number that a call comes in while another is compared with it."""
+
+        def __lt__(self, other: int) -> bool:
+            log.open({})
+            return int(self) < other
+
+    log.open({})
+    log.open({})
+    assert [record.call for record in log.after(Since(0))] == [1, 2]
+    assert len(log.after(0)) == 4
+
+
 async def test_the_prompt_is_logged_by_its_count(
     simulator: Simulator, client: openai.AsyncOpenAI
 ) -> None:
