@@ -15,32 +15,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-import uvicorn
 
-from omni_grpc.administration import MoneyAudit, sync_audit, turned_off
-from omni_grpc.audit import Actor, AuditStore
-from omni_grpc.billing import (
-    CallJournal,
-    Housekeeper,
-    Lane,
-    Leases,
-    Ledger,
-    LedgerStore,
-    Reaper,
-    Recovery,
-    Resolver,
-)
-from omni_grpc.billing.budgets import BudgetStore, BudgetWatch
+from omni_grpc.administration import MoneyAudit, turned_off
+from omni_grpc.audit import AuditStore
+from omni_grpc.billing import Resolver
 from omni_grpc.billing.usage import CallLog, UsageReports, UsageRoller, UsageStore
-from omni_grpc.catalog import (
-    Catalog,
-    CatalogSnapshot,
-    CatalogStore,
-    OperatorFileWatch,
-    Schedule,
-    Syncer,
-    parse_sources,
-)
+from omni_grpc.catalog import CatalogStore
 from omni_grpc.completion import (
     RESPONSE_SEAL_PURPOSE,
     SEAL_PURPOSE,
@@ -62,12 +42,11 @@ from omni_grpc.completion import (
     StoredResponses,
 )
 from omni_grpc.core.clock import SystemClock
-from omni_grpc.core.errors import LedgerUnavailable, OmniError
+from omni_grpc.core.errors import OmniError
 from omni_grpc.core.limits import DRAIN_SECONDS_MAX
 from omni_grpc.grpc_api import (
     BillingServicer,
     CatalogServicer,
-    CatalogSync,
     GrpcServer,
     PolicyServicer,
     RouterServicer,
@@ -78,26 +57,18 @@ from omni_grpc.limits import LocalLimits, RateLimits, SharedLimits
 from omni_grpc.metrics import Metrics, render
 from omni_grpc.notices import LowBalanceWatch, OutboxStore, Poster, Sender
 from omni_grpc.providers import Providers
-from omni_grpc.rest_api import REASONING_SEAL_PURPOSE, RestProtocol, build_app
-from omni_grpc.routing import (
-    Chooser,
-    Health,
-    PolicyAdmin,
-    Router,
-    SpeedShare,
-    SpeedStore,
-    Warmth,
-    classifier_offer,
-    shared_judge,
-)
+from omni_grpc.rest_api import REASONING_SEAL_PURPOSE, build_app
+from omni_grpc.routing import PolicyAdmin, classifier_offer
 from omni_grpc.settings import Settings
-from omni_grpc.storage import Connection, Database, Sealer, connect
+from omni_grpc.storage import Database, Sealer
+from omni_grpc.wiring.books import books_of
 from omni_grpc.wiring.buying import buying_of
 from omni_grpc.wiring.callers import callers_of
-from omni_grpc.wiring.configured import configured_policies
+from omni_grpc.wiring.choices import choices_of
 from omni_grpc.wiring.credentials import own_credentials_of
-from omni_grpc.wiring.listening import bind, certificates_of, tls_context
+from omni_grpc.wiring.listening import bind, certificates_of
 from omni_grpc.wiring.operations import Parts, operations_of, webhook_sealer
+from omni_grpc.wiring.rest_server import RestServer
 
 if TYPE_CHECKING:
     from omni_grpc.storage.certificates import CertificateFiles
@@ -106,10 +77,6 @@ log = structlog.get_logger(__name__)
 
 WATCH_SECONDS: Final = 1.0
 """How often a worker looks whether it is ready, for health watchers and gauges."""
-
-KEEP_ALIVE_SECONDS: Final = 75
-"""How long an idle REST connection is kept: longer than clients' pools keep theirs, so that a
-client does not send a request on a connection that is being closed."""
 
 GC_ALLOCATIONS: Final = 20_000
 """Allocations between two looks of the garbage collector; the default of 700 cost 2 % of the CPU
@@ -152,61 +119,15 @@ class Worker:
         self._metrics = Metrics()
         self.providers.observe(self._metrics)
         self._database = Database(url, application_name="omni-grpc")
-
-        async def lane_connection() -> Connection:
-            return await connect(url, application_name="omni-grpc ledger")
-
-        self._journal = CallJournal(settings.journal_dir, self._clock)
-        self._lane = Lane(
-            lane_connection,
-            self._clock,
-            self._metrics,
-            self._journal,
-            lease_s=settings.hold_lease_s,
-        )
-        self._leases = Leases(self._lane, self._clock)
-        self._store = LedgerStore(self._database)
-        self._reaper = Reaper(
-            self._lane, self._store, self._clock, unresolved_hours=settings.unresolved_hours
-        )
-        self._housekeeper = Housekeeper(self._lane, self._store)
-        self._recovery = Recovery(
-            settings.journal_dir, self._lane, self._store, self._journal, self._metrics
-        )
-        self._ledger = Ledger(
-            lane=self._lane,
-            leases=self._leases,
-            journal=self._journal,
-            store=self._store,
-            clock=self._clock,
-            markup_ppm=settings.markup_ppm,
-        )
+        self._books = books = books_of(settings, self._database, self._metrics, self._clock)
+        ledger = books.ledger
         self._identity = Identity(self._database, key_hash_secret=secret, clock=self._clock)
-        self._catalog = Catalog(self._database)
-        self._schedule: Schedule | None = None
-        self._models_file = (
-            OperatorFileWatch(self._catalog, settings.models_file) if settings.models_file else None
+        self._choices = choices = choices_of(
+            settings, self._database, self.providers, self._metrics, self._clock
         )
         ids = self.providers.ids()
-        self._health = Health(self._clock, self._metrics)
-        self._speeds = SpeedShare(self._health, SpeedStore(self._database))
-        warmth = Warmth(self._clock)
-        self._policies = configured_policies(
-            settings, self._database, lambda: self._catalog.snapshot, self._clock
-        )
-        self._router = Router(
-            self._snapshot,
-            ids,
-            self.providers.refusal,
-            chooser=Chooser(shared_judge()),
-            policies=self._policies,
-            health=self._health,
-            warmth=warmth,
-            premium_model=settings.premium_model,
-            markup_ppm=settings.markup_ppm,
-        )
         sealer = Sealer(secret, SEAL_PURPOSE) if settings.replay_answers else None
-        repeats = Repeats(self._ledger, sealer)
+        repeats = Repeats(ledger, sealer)
         usage = UsageStore(self._database)
         self._call_log = CallLog(usage, self._metrics)
         self._roller = UsageRoller(usage)
@@ -214,43 +135,43 @@ class Worker:
         usage_reports = UsageReports(usage, self._clock)
         asked = classifier_offer(settings.classifier)
         self._chats = Chats(
-            self._router,
+            choices.router,
             self.providers,
             repeats,
             self._clock,
-            health=self._health,
-            warmth=warmth,
+            health=choices.health,
+            warmth=choices.warmth,
             own=self._own,
             lease_s=settings.hold_lease_s,
             reports=reports,
             limits=self._limits,
             classifier=None
             if asked is None
-            else Classifier(asked, self._ledger, self._clock, seconds=settings.classifier_seconds),
+            else Classifier(asked, ledger, self._clock, seconds=settings.classifier_seconds),
         )
         self._probes = (
-            Probes(self._health, self.providers, self._metrics, seconds=settings.probe_seconds)
+            Probes(choices.health, self.providers, self._metrics, seconds=settings.probe_seconds)
             if settings.probe_seconds
             else None
         )
         self._media = Media(
-            MediaRouter(self._snapshot, self.providers),
+            MediaRouter(choices.snapshot, self.providers),
             self.providers,
             repeats,
             self._clock,
-            health=self._health,
+            health=choices.health,
             own=self._own,
             lease_s=settings.hold_lease_s,
             reports=reports,
             limits=self._limits,
         )
         self._gates = Gates(
-            callers_of(settings, self._database, self._identity, self._ledger, self._clock),
-            self._ledger,
+            callers_of(settings, self._database, self._identity, ledger, self._clock),
+            ledger,
             self._clock,
             settings.calls_at_once_max,
         )
-        accounts = Accounts(self._identity, self._ledger)
+        accounts = Accounts(self._identity, ledger)
         tokens = PageTokens(secret)
         self._stored = StoredResponses(
             ResponseStore(self._database),
@@ -258,16 +179,16 @@ class Worker:
             hours=settings.store_responses_hours,
         )
         estimates = Estimates(
-            self._router, self._ledger, self._clock, markup_ppm=settings.markup_ppm, own=self._own
+            choices.router, ledger, self._clock, markup_ppm=settings.markup_ppm, own=self._own
         )
         self._runs = AgentRuns(AgentRunStore(self._database))
-        self._buying = buying_of(settings, self._database, self._ledger, self._clock)
+        self._buying = buying_of(settings, self._database, ledger, self._clock)
         operations = operations_of(
             Parts(
                 settings=settings,
                 database=self._database,
                 identity=self._identity,
-                ledger=self._ledger,
+                ledger=ledger,
                 clock=self._clock,
                 tokens=tokens,
                 buying=self._buying,
@@ -283,23 +204,23 @@ class Worker:
                 credits_per_usd=settings.credits_per_usd,
             ),
             billing=BillingServicer(
-                self._ledger,
+                ledger,
                 accounts,
                 tokens,
-                Resolver(self._ledger, CatalogStore(self._database).prices),
+                Resolver(ledger, CatalogStore(self._database).prices),
                 usage_reports,
                 MoneyAudit(AuditStore(self._database)),
             ),
             catalog=CatalogServicer(
-                self._catalog,
-                self._snapshot,
+                choices.catalog,
+                choices.snapshot,
                 ids,
                 tokens,
-                self._catalog_sync(),
+                choices.sync,
                 self._own,
-                self._health.speeds,
+                choices.health.speeds,
             ),
-            admin=PolicyServicer(PolicyAdmin(self._policies), self._identity, tokens),
+            admin=PolicyServicer(PolicyAdmin(choices.policies), self._identity, tokens),
             operations=operations,
             clock=self._clock,
             observer=self._metrics,
@@ -312,7 +233,7 @@ class Worker:
             chats=self._chats,
             media=self._media,
             gates=self._gates,
-            ledger=self._ledger,
+            ledger=ledger,
             accounts=accounts,
             tokens=tokens,
             stored=self._stored,
@@ -324,33 +245,17 @@ class Worker:
             wallets=self._buying.wallets,
             credits_per_usd=settings.credits_per_usd,
             reasoning_sealer=Sealer(secret, REASONING_SEAL_PURPOSE),
-            catalog=self._snapshot,
+            catalog=choices.snapshot,
             providers=ids,
             ready=self.ready,
             metrics=render if settings.metrics else None,
             observer=self._metrics,
             cors_origins=settings.cors_origins,
             own_credentials=self._own,
-            speeds=self._health.speeds,
+            speeds=choices.health.speeds,
             clock=self._clock,
         )
-        self._rest = _RestServer(
-            uvicorn.Config(
-                app,
-                http=RestProtocol,
-                proxy_headers=False,  # whose word is taken is a setting of ours
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                timeout_graceful_shutdown=int(DRAIN_SECONDS_MAX),
-                ssl_context_factory=None
-                if self._certificates is None
-                else functools.partial(tls_context, self._certificates),
-            )
-        )
+        self._rest = RestServer(app, self._certificates)
 
     def _sender(self) -> Sender:
         """What sends to webhooks."""
@@ -382,43 +287,12 @@ class Worker:
     def _limits(self) -> RateLimits:
         return RateLimits(LocalLimits(self._clock), self._redis, self._metrics)
 
-    def _catalog_sync(self) -> CatalogSync:
-        """What syncs the catalog: for callers, and by the schedule where one is set."""
-        settings = self.settings
-        syncer = Syncer(self._database, price_change_max_ppm=settings.catalog_price_change_max_ppm)
-        sources = parse_sources(settings.catalog_sources)
-        if settings.catalog_sync_hours:
-            self._schedule = Schedule(
-                self._database,
-                self._catalog,
-                syncer,
-                sources,
-                hours=settings.catalog_sync_hours,
-                audit=sync_audit(Actor(name="omni-grpc schedule")),
-            )
-        return CatalogSync(self._catalog, syncer, sources)
-
-    def _snapshot(self) -> CatalogSnapshot:
-        """The catalog, for callers.
-
-        Raises:
-            LedgerUnavailable: it was never read, which must not look as if it had no model.
-        """
-        found = self._catalog.snapshot
-        if found.version == 0:
-            raise LedgerUnavailable(
-                "The database has not answered since this server started, so the catalog is not "
-                "known yet; try again shortly.",
-                retry_after_s=1.0,
-            )
-        return found
-
     async def ready(self) -> bool:
         """Whether calls are served: the database answers, there is a catalog, no stop began."""
         return (
             not self._stopping
-            and self._lane.connected
-            and self._catalog.snapshot.version > 0
+            and self._books.lane.connected
+            and self._choices.catalog.snapshot.version > 0
             and await self._database.ping()
         )
 
@@ -439,35 +313,22 @@ class Worker:
             )
         else:
             await self._redis.start()
-        self._run(self._lane.run())
+        self._run(self._books.lane.run())
         with contextlib.suppress(OmniError):  # the poll goes on trying
-            await self._catalog.load()
-            if self._models_file is not None:
-                await self._models_file.apply()
-            await self._policies.load()
-            await self._speeds.load()
+            await self._choices.load()
         with contextlib.suppress(RuntimeError, ValueError):  # not the main thread, as in tests
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._wake)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._choices.wake)
         for work in (
-            self._catalog.run(),
-            self._leases.run(),
-            self._reaper.run(),
-            self._housekeeper.run(),
+            *self._choices.work(),
+            *self._books.work(),
             SessionCleaner(self._database).run(),
             self._stored.run(),
             self._runs.run(),
-            self._policies.run(),
-            self._journal.run(),
-            self._recovery.run(),
             self._call_log.run(),
             self._roller.run(),
-            self._speeds.run(),
             self._sender().run(),
             LowBalanceWatch(self._database).run(),
-            BudgetWatch(BudgetStore(self._database), self._lane).run(),
             self._watch(),
-            *(() if self._models_file is None else (self._models_file.run(),)),
-            *(() if self._schedule is None else (self._schedule.run(),)),
             *(() if self._probes is None else (self._probes.run(),)),
             *(() if self._redis is None else (self._redis.run(),)),
             *self._buying.work(),
@@ -505,9 +366,9 @@ class Worker:
         self._rest.force_exit = not drained
         await self._chats.drain(max(0.0, drain_until - self._clock.monotonic()))
         await self._media.drain(max(0.0, drain_until - self._clock.monotonic()))
-        await self._lane.close(SETTLE_SECONDS_MAX)
+        await self._books.lane.close(SETTLE_SECONDS_MAX)
         await self._call_log.close(STOP_SECONDS_MAX)
-        await self._speeds.close(LAST_WORDS_SECONDS_MAX)
+        await self._choices.speeds.close(LAST_WORDS_SECONDS_MAX)
         await self._close()
         log.info("stopped")
 
@@ -521,16 +382,10 @@ class Worker:
         await self._buying.close()
         if self._redis is not None:
             await self._redis.close()
-        await self._journal.close()
+        await self._books.journal.close()
         await self.providers.close()
         await self._own.close()
         await self._database.close()
-
-    def _wake(self) -> None:
-        """Read the operator's files again, whether they seem changed or not."""
-        self._policies.wake()
-        if self._models_file is not None:
-            self._models_file.wake()
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(work)
@@ -541,31 +396,22 @@ class Worker:
         """Keeps health and gauges true."""
         serving: bool | None = None
         while True:
-            if self._catalog.snapshot.version == 0 and self._lane.connected:
+            if self._choices.catalog.snapshot.version == 0 and self._books.lane.connected:
                 with contextlib.suppress(OmniError):  # sooner than at the next poll
-                    await self._catalog.load()
+                    await self._choices.catalog.load()
             now = await self.ready()
             if now != serving:
                 serving = now
                 await self._grpc.set_serving(now)
                 log.info("readiness_changed", ready=now)
-            self._metrics.sampled(self._gates.running, self._lane.depth)
+            self._metrics.sampled(self._gates.running, self._books.lane.depth)
             self._metrics.journal_sampled(
-                self._journal.unacknowledged, failing=self._journal.is_failing
+                self._books.journal.unacknowledged, failing=self._books.journal.is_failing
             )
             if now:
                 with contextlib.suppress(OmniError):
-                    self._metrics.holds_counted(*await self._store.hold_counts())
+                    self._metrics.holds_counted(*await self._books.store.hold_counts())
             await asyncio.sleep(WATCH_SECONDS)
-
-
-class _RestServer(uvicorn.Server):
-    """uvicorn without its signal handlers: the worker's owner decides when to stop."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:  # as in uvicorn
-        """Captures none."""
-        yield
 
 
 def _report_death(task: asyncio.Task[Any]) -> None:
