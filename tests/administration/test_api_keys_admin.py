@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -240,8 +241,8 @@ async def test_a_revoked_key_is_not_rotated_and_stays_revoked(office, acme):
 
 
 OTHER_PROCESS = f"""
-import asyncio, sys
-from omni_grpc.core.errors import ApiKeyInvalid
+import asyncio, sys, time
+from omni_grpc.core.errors import ApiKeyInvalid, LedgerUnavailable
 from omni_grpc.identity import Identity
 from omni_grpc.storage import Database
 
@@ -249,12 +250,15 @@ async def main():
     async with Database(sys.argv[1], application_name="other") as database:
         identity = Identity(database, key_hash_secret={SECRET!r})
         while True:
+            began = time.monotonic()
             try:
                 await identity.authenticate(sys.argv[2])
             except ApiKeyInvalid:
                 print("refused", flush=True)
                 return
-            print("believed", flush=True)
+            except LedgerUnavailable:  # on a busy machine: nobody was believed
+                continue
+            print("believed", began, flush=True)
             await asyncio.sleep(0.05)
 
 asyncio.run(main())
@@ -269,12 +273,15 @@ async def test_a_revocation_holds_in_another_process_within_five_seconds(
         sys.executable, "-c", OTHER_PROCESS, database_url, new.secret, stdout=-1
     )
     try:
-        assert await asyncio.wait_for(other.stdout.readline(), 30) == b"believed\n"
-        await office.do(acme, "RevokeApiKey", name=new.api_key.name)
+        async with asyncio.timeout(60):
+            assert (await other.stdout.readline()).startswith(b"believed")
+            await office.do(acme, "RevokeApiKey", name=new.api_key.name)
+            last = revoked = time.monotonic()
+            while (line := await other.stdout.readline()) != b"refused\n":
+                if line.startswith(b"believed"):
+                    last = float(line.split()[1])
         # One second more, since the processes share a busy machine.
-        async with asyncio.timeout(KEY_CACHE_SECONDS_MAX + 1):
-            while await other.stdout.readline() != b"refused\n":
-                pass
+        assert last - revoked < KEY_CACHE_SECONDS_MAX + 1
     finally:
         if other.returncode is None:
             other.kill()

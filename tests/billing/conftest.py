@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from copied_databases import CopiedDatabases
 from ledger_rig import Rig, fill_template, load_prices
+from patient_database import patient_database
 from quick_clusters import MIGRATED, quick_server
 from quick_postgres import QUICK
 from recovery_house import House
@@ -40,7 +41,7 @@ def url(ledgers: CopiedDatabases) -> Iterator[str]:
 
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
-    async with Database(url, application_name="billing tests") as database:
+    async with patient_database(url, "billing tests") as database:
         yield database
 
 

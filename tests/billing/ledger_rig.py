@@ -252,7 +252,7 @@ class Rig:
         self._folder.cleanup()
 
 
-async def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 40.0) -> None:
     """Polls, for a bounded time."""
     async with asyncio.timeout(seconds):
         while not true():

@@ -506,7 +506,7 @@ async def test_a_hold_that_is_committed_after_its_worker_died_is_found_as_well(
     dead = victim.lane
     await victim.die()
     heir = house.worker.lane
-    recovery = Recovery(house.root, heir, house.rig.store, heir._journal, Recoveries(), late_s=0.3)
+    recovery = Recovery(house.root, heir, house.rig.store, heir._journal, Recoveries(), late_s=2.0)
     recovering = asyncio.create_task(recovery.recover())
     await until(lambda: house.state(early.id)[0] == "V")
     late = hold_op(10)

@@ -34,8 +34,8 @@ from omni_grpc.storage import EmbeddedPostgres
 __all__ = ("simulator",)
 
 ASKED = "sim/fast"
-SECONDS = 0.5
-ENVIRONMENT = {"OMNI_CLASSIFIER": f"model:{ASKED}", "OMNI_CLASSIFIER_SECONDS": str(SECONDS)}
+SECONDS = 1.0
+"""How long a classifier that may be silent is waited for."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,8 @@ def gateway(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gateway]:
     """A gateway whose classifier answers."""
-    with classifying(url, template, simulator, tmp_path_factory.mktemp("answers")) as started:
+    folder = tmp_path_factory.mktemp("answers")
+    with classifying(url, template, simulator, folder, seconds=20.0) as started:
         yield started
 
 
@@ -66,10 +67,15 @@ def failing(
 
 @contextmanager
 def classifying(
-    url: str, template: tuple[str, str], simulator: SimulatorThread, folder: Path
+    url: str,
+    template: tuple[str, str],
+    simulator: SimulatorThread,
+    folder: Path,
+    seconds: float = SECONDS,
 ) -> Iterator[Gateway]:
     """A running gateway; its books are checked at the end."""
-    made = Gateway(url, simulator.base_url, folder, template[1], environment=ENVIRONMENT)
+    environment = {"OMNI_CLASSIFIER": f"model:{ASKED}", "OMNI_CLASSIFIER_SECONDS": str(seconds)}
+    made = Gateway(url, simulator.base_url, folder, template[1], environment=environment)
     with running(made) as started:
         yield started
     check_books(url, folder)

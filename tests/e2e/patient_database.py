@@ -11,7 +11,7 @@ from typing import Final
 
 from omni_grpc.storage import Database, Timeouts
 
-PATIENT: Final = Timeouts(connect_s=20.0, pool_s=20.0, statement_s=20.0, call_s=40.0)
+PATIENT: Final = Timeouts(connect_s=20.0, pool_s=20.0, lock_s=20.0, statement_s=20.0, call_s=40.0)
 
 
 @asynccontextmanager

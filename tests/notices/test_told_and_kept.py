@@ -32,7 +32,7 @@ from omni_grpc.storage import EmbeddedPostgres
 __all__ = ["simulator"]
 """A fixture of the end-to-end tests, used here too."""
 
-SECONDS_MAX = 10.0
+SECONDS_MAX = 60.0
 SERVICES = {
     admin.DESCRIPTOR: "AdminService",
     billing.DESCRIPTOR: "BillingService",

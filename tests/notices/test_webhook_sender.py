@@ -216,17 +216,17 @@ async def test_redirects_are_not_followed(outbox: Outbox, receiver: Receiver) ->
 
 
 @pytest.mark.parametrize(
-    ("reply", "words"),
-    [(hanging, "did not answer in time"), (closing, "connection ended")],
+    ("reply", "seconds", "words"),
+    [(hanging, 0.5, "did not answer in time"), (closing, 30.0, "connection ended")],
     ids=["hangs", "closes"],
 )
 async def test_a_receiver_without_an_answer_is_a_failed_attempt(
-    outbox: Outbox, receiver: Receiver, reply: Reply, words: str
+    outbox: Outbox, receiver: Receiver, reply: Reply, seconds: float, words: str
 ) -> None:
     receiver.reply = reply
     webhook = await outbox.webhook("hook", receiver.url)
     await outbox.tell()
-    async with outbox.sending(retry_seconds=(), seconds_max=0.2):
+    async with outbox.sending(retry_seconds=(), seconds_max=seconds):
         await all_are(outbox, DeliveryState.DEAD, 1)
     [delivery] = await outbox.store.deliveries(webhook, None, None, 10)
     assert delivery.last_status is None

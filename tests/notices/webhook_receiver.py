@@ -207,7 +207,7 @@ class Outbox:
         count: int = 1,
         *,
         retry_seconds: Sequence[float] = (0.01, 0.01),
-        seconds_max: float = 5.0,
+        seconds_max: float = 30.0,
         private_hosts: bool = True,
     ) -> AsyncIterator[None]:
         """Several senders at once, as of several workers."""
