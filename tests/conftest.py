@@ -30,8 +30,9 @@ SLOWEST = (
     "e2e/test_processes.py",
     "billing/test_hypothesis_lanes.py",
     "billing/test_hypothesis_ledger.py",
+    "billing/test_doctor.py",
+    "e2e/test_drain.py",
     "e2e/test_repeats.py",
-    "storage/test_database.py",
     "e2e/test_database_away.py",
 )
 """Files that take half a minute or more, and the folder of such."""
