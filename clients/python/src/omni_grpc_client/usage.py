@@ -125,7 +125,7 @@ class UsageRecord:
         cost_nanousd: what it was charged in all; None while that is not known.
         attempts: each attempt, in order.
         create_time: when it began.
-        key: the key that made it, by its public prefix; empty while none of its attempts has ended.
+        key: the key that made it, by its public prefix; of a running call too.
         report: how it was routed and what it saved; None where that is not known.
     """
 
