@@ -87,9 +87,9 @@ def eventually() -> Callable[[Callable[[], object]], Awaitable[None]]:
     """Wait, for at most ten seconds, until something is true."""
 
     async def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 40
         while not condition():
-            assert time.monotonic() < deadline, "it did not become true within 10 s"
+            assert time.monotonic() < deadline, "it did not become true within 40 s"
             await asyncio.sleep(0.01)
 
     return wait

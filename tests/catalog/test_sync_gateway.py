@@ -63,13 +63,13 @@ def needed_nanousd(channel: grpc.Channel, api_key: str) -> int:
     )
     refused = refusal(
         lambda: stub.CompleteChat(
-            router.CompleteChatRequest(prompt=prompt), metadata=bearer(api_key), timeout=10
+            router.CompleteChatRequest(prompt=prompt), metadata=bearer(api_key), timeout=60
         )
     )
     assert refused.reason == "CREDITS_EXHAUSTED"
     needed = int(refused.metadata["needed_nanousd"])
     asked = router.EstimateChatRequest(prompt=prompt)
-    estimate = stub.EstimateChat(asked, metadata=bearer(api_key), timeout=10).estimate
+    estimate = stub.EstimateChat(asked, metadata=bearer(api_key), timeout=60).estimate
     assert estimate.cost_max_nanousd == needed
     return needed
 
@@ -79,7 +79,7 @@ def test_a_gateway_syncs_by_itself_and_by_call(gateway: Gateway, url: str, tmp_p
     with grpc.insecure_channel(gateway.grpc) as channel:
         stub = pb_grpc.CatalogServiceStub(channel)
         house = pb.GetModelRequest(name="providers/sim/models/house")
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while True:  # by the schedule, in one worker, and then in both
             try:
                 price = stub.GetModel(house, metadata=key).model.pricing

@@ -15,7 +15,7 @@ from omni.admin.v1 import admin_service_pb2_grpc as pb_grpc
 __all__ = ["gateway", "simulator"]
 """Fixtures of the end-to-end tests, used here too."""
 
-SECONDS_MAX = 10.0
+SECONDS_MAX = 60.0
 
 
 class Admin:

@@ -263,7 +263,7 @@ async def test_one_endpoint_that_answers_is_enough(simulator, nobody):
 
 async def test_a_deaf_provider_is_given_up_in_time_and_leaves_time_for_others(simulator, deaf):
     assert not await is_there(deaf, seconds=0.1)
-    assert await is_there(deaf, simulator.base_url, seconds=1.0)
+    assert await is_there(deaf, simulator.base_url, seconds=3.0)
 
 
 @pytest.fixture

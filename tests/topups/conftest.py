@@ -1,5 +1,6 @@
 """Rooms on a database of their own, for top-ups; the books are checked at the end."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -38,6 +39,9 @@ async def rooms(topup_url: str) -> AsyncIterator[Rooms]:
     """Identity and ledger."""
     settings = Settings(database_url=SecretStr(topup_url), key_hash_secret=SecretStr("k" * 32))
     async with rooms_of(settings) as opened:
+        async with asyncio.timeout(20):
+            while not await opened.database.ping():  # connecting takes a while on a busy machine
+                pass
         yield opened
         found = await check(opened.database, prices=CatalogStore(opened.database).prices)
         assert found == []

@@ -192,7 +192,7 @@ def make_shop(
     )
 
 
-async def until(check: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(check: Callable[[], bool], seconds: float = 40.0) -> None:
     """Waits, for a bounded time, until something is so."""
     async with asyncio.timeout(seconds):
         while not check():
