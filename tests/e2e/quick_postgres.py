@@ -6,6 +6,7 @@ from typing import Final
 QUICK: Final[Mapping[str, str]] = {
     "fsync": "off",
     "wal_init_zero": "off",
-    # Each look for work is a new process; a run has a dozen servers, of which most are idle.
-    "autovacuum_naptime": "10s",
+    # Each look for work is a new process, once for each database in that time; a run has a dozen
+    # servers with up to forty databases, of which most are idle.
+    "autovacuum_naptime": "60s",
 }
