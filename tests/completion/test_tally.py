@@ -160,7 +160,7 @@ def test_a_short_prompt_is_counted_at_once_and_quickly() -> None:
         began = time.perf_counter()
         prompt_tokens(request, MODEL)
         took.append(time.perf_counter() - began)
-    assert sorted(took)[len(took) // 2] < 50e-6
+    assert sorted(took)[len(took) // 2] < 200e-6
 
 
 async def test_a_long_prompt_is_not_counted_at_once() -> None:

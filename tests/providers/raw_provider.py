@@ -191,7 +191,7 @@ def story(*texts: str) -> bytes:
     )
 
 
-async def until(condition: Callable[[], object], seconds: float = 3.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait for a condition, in small bounded steps."""
     end = time.monotonic() + seconds
     while not condition():

@@ -95,7 +95,7 @@ async def read(stream: ProviderStream) -> Whole:
 
 async def last_record(simulator: Simulator) -> CallRecord:
     """What the simulator knows of its last call, when it is over."""
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         while not simulator.log or simulator.log[-1].outcome == "running":
             await asyncio.sleep(0.001)
     return simulator.log[-1]

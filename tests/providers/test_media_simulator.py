@@ -83,7 +83,7 @@ async def whole(stream: SpeechStream, parts: list[bytes] | None = None) -> bytes
 
 async def ended(simulator: Simulator) -> CallRecord:
     """The last call's record, once it has ended."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while simulator.log[-1].outcome == "running":
             await asyncio.sleep(0.005)
     return simulator.log[-1]
@@ -132,7 +132,7 @@ async def test_leaving_a_plain_call_stops_the_provider(
         await answer
 
     waiting = asyncio.create_task(wait())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not simulator.log:
             await asyncio.sleep(0.005)
     waiting.cancel()
@@ -211,7 +211,7 @@ async def test_leaving_speech_stops_the_provider_and_tells_what_it_had_sent(
 async def test_leaving_speech_tells_what_nobody_had_read(media: MediaProvider) -> None:
     stream = media.speak(call(speech("hang_after=4")), Told().dispatch, [].append)
     await stream
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while stream._response.content.total_bytes < 4 * 1_024:
             await asyncio.sleep(0.005)
     assert await stream.cancel() == 4 * 1_024

@@ -44,6 +44,6 @@ async def raw(connect: Connect) -> RawClient:
 @pytest.fixture
 async def sdk(service: Service) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(
-        base_url=service.base_url, api_key=KEY, max_retries=0, timeout=10
+        base_url=service.base_url, api_key=KEY, max_retries=0, timeout=30
     ) as client:
         yield client

@@ -36,7 +36,7 @@ HIDDEN = ReasoningBlock(kind="encrypted", format="anthropic", data="cmVk")
 @pytest.fixture
 async def sdk(service: Service) -> AsyncIterator[anthropic.AsyncAnthropic]:
     async with anthropic.AsyncAnthropic(
-        base_url=service.origin, api_key=KEY, max_retries=0, timeout=10
+        base_url=service.origin, api_key=KEY, max_retries=0, timeout=30
     ) as client:
         yield client
 

@@ -102,7 +102,7 @@ def read(body: bytes) -> None:
     msgspec.json.encode(order.request)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(path=st.sampled_from(PATHS), value=ODD)
 def test_a_body_with_one_odd_value_is_read_or_refused(path: tuple[Any, ...], value: Any) -> None:
     read(replaced(path, value))
@@ -179,7 +179,7 @@ def blocks_of(events: list[Any]) -> list[Any]:
     return started
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.lists(st.lists(DELTA, max_size=3).map(tuple), max_size=5))
 def test_a_stream_is_sound_and_loses_nothing(pieces: list[tuple[ChatDelta, ...]]) -> None:
     writer = EventWriter(STARTED, signatures=SIGNATURES)

@@ -49,7 +49,7 @@ ORDER = ["thinking", "text", "tool_use", "thinking", "redacted_thinking", "text"
 @pytest.fixture
 async def sdk(service: Service) -> AsyncIterator[anthropic.AsyncAnthropic]:
     async with anthropic.AsyncAnthropic(
-        base_url=service.origin, api_key=KEY, max_retries=0, timeout=10
+        base_url=service.origin, api_key=KEY, max_retries=0, timeout=30
     ) as client:
         yield client
 

@@ -582,7 +582,7 @@ FIELDS = st.sampled_from(
 )
 
 
-@settings(max_examples=400, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(VALUES | st.lists(st.dictionaries(NAMES, VALUES, max_size=5), max_size=4),
        st.dictionaries(FIELDS, VALUES, max_size=2))  # fmt: skip
 async def test_any_body_is_read_or_refused(content: Any, fields: dict[str, Any]) -> None:

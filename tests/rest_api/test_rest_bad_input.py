@@ -446,7 +446,7 @@ JSON = st.recursive(
 )
 
 
-@hypothesis.settings(max_examples=300)
+@hypothesis.settings(max_examples=150)
 @hypothesis.given(fields=st.dictionaries(WORDS | st.text(max_size=5), JSON, max_size=6))
 def test_any_json_is_a_request_or_a_named_fault(fields: dict[str, Any]) -> None:
     for given in (fields, {"model": "m", "messages": HELLO, **fields}):

@@ -18,7 +18,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 @pytest.fixture
 async def client(simulator: Simulator) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(
-        base_url=simulator.base_url, api_key="unused", max_retries=0, timeout=20
+        base_url=simulator.base_url, api_key="unused", max_retries=0, timeout=60
     ) as made:
         yield made
 
@@ -36,7 +36,7 @@ def simulator_url() -> Iterator[str]:
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
-    url, loop, stop = ready.get(timeout=20)
+    url, loop, stop = ready.get(timeout=60)
     yield url
     loop.call_soon_threadsafe(stop.set)
-    thread.join(timeout=20)
+    thread.join(timeout=60)

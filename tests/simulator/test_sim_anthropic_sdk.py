@@ -43,7 +43,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 @pytest.fixture
 async def client(simulator: Simulator) -> AsyncIterator[anthropic.AsyncAnthropic]:
     async with anthropic.AsyncAnthropic(
-        base_url=simulator.origin, api_key=KEY, max_retries=0, timeout=20
+        base_url=simulator.origin, api_key=KEY, max_retries=0, timeout=60
     ) as made:
         yield made
 

@@ -48,10 +48,10 @@ def simulator() -> Iterator[Simulator]:
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
-    running, loop, stop = ready.get(timeout=20)
+    running, loop, stop = ready.get(timeout=60)
     yield running
     loop.call_soon_threadsafe(stop.set)
-    thread.join(timeout=20)
+    thread.join(timeout=60)
 
 
 def connect(simulator: Simulator, key: str = KEY, secret: str = KEY, **more: Any) -> Any:

@@ -35,7 +35,7 @@ HELLO = user("Tell me about the sea.")
 @pytest.fixture
 async def co(simulator: Simulator) -> AsyncIterator[cohere.AsyncClientV2]:
     async with cohere.AsyncClientV2(
-        api_key="unused", base_url=simulator.origin, max_retries=0, timeout=20
+        api_key="unused", base_url=simulator.origin, max_retries=0, timeout=60
     ) as made:
         yield made
 

@@ -87,7 +87,7 @@ class Deal:
             "paymentPayload": payment,
             "paymentRequirements": self.requirements(version, **changes),
         }
-        async with httpx.AsyncClient(timeout=10) as http:
+        async with httpx.AsyncClient(timeout=30) as http:
             return await http.post(f"{self.facilitator.url}/{what}", json=body)
 
     def arrived(self) -> int:

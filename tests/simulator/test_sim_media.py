@@ -31,7 +31,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 @pytest.fixture
 async def sdk(simulator: Simulator) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(
-        base_url=simulator.base_url, api_key="none", max_retries=0, timeout=10
+        base_url=simulator.base_url, api_key="none", max_retries=0, timeout=30
     ) as made:
         yield made
 

@@ -70,7 +70,7 @@ async def reaches(port: int, authority: Authority, pair: tuple[bytes, bytes] | N
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.secure_channel(f"localhost:{port}", credentials, options) as channel:
         try:
-            await channel.unary_unary("/x/Y")(b"", timeout=20)
+            await channel.unary_unary("/x/Y")(b"", timeout=60)
         except grpc.aio.AioRpcError as error:
             return error.code() is grpc.StatusCode.UNIMPLEMENTED
     raise AssertionError("there is no such method")

@@ -182,7 +182,7 @@ def test_a_postmaster_killed_under_another_living_starter_is_replaced(stopped: P
         with EmbeddedPostgres(stopped) as server:
             assert value(server.url(), "SELECT 1") == 1
             assert postmaster_pid(stopped) != before
-            process.communicate("\n", timeout=20)
+            process.communicate("\n", timeout=60)
 
 
 def test_a_pid_file_that_names_a_stranger_does_not_stop_the_start(stopped: Path) -> None:
@@ -241,7 +241,7 @@ def test_processes_that_start_at_once_share_one_server(tmp_path: Path) -> None:
         for process in (one, two):
             assert value(urls.copy().pop(), "SELECT 1") == 1
             assert is_running(pid)
-            process.communicate("\n", timeout=20)
+            process.communicate("\n", timeout=60)
     assert not is_running(pid)
 
 
@@ -262,7 +262,7 @@ def test_a_folder_with_a_long_name_gets_its_socket_elsewhere_and_leaves_nothing(
         assert value(server.url(), "SELECT 1") == 1
         with starter(data_dir) as other:
             assert url_line(other) == server.url()
-            other.communicate("\n", timeout=20)
+            other.communicate("\n", timeout=60)
     assert not socket_dir.exists()
     with server:
         assert value(server.url(), "SELECT 1") == 1
