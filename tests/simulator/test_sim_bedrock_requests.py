@@ -246,14 +246,20 @@ def unsigned(name: str) -> Any:
     return change
 
 
-LATE, SOON = (
-    (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y%m%dT%H%M%SZ")
-    for minutes in (-6, 2)
-)
+def dated(minutes: int) -> Any:
+    """So long after now, which must be the moment of the test: at another it may be the right one."""
+
+    def change(headers: dict[str, str]) -> None:
+        moment = datetime.now(UTC) + timedelta(minutes=minutes)
+        headers["X-Amz-Date"] = moment.strftime("%Y%m%dT%H%M%SZ")
+
+    return change
+
+
 FORGED: dict[str, Any] = {
     "another type": changed("Content-Type", "text/plain"),
-    "another date": changed("X-Amz-Date", SOON),
-    "an old date": changed("X-Amz-Date", LATE),
+    "another date": dated(2),
+    "an old date": dated(-6),
     "no date": changed("X-Amz-Date", "today"),
     "a token that is not signed": changed("X-Amz-Security-Token", "t"),
     "a host that is not signed": unsigned("host"),
