@@ -247,7 +247,7 @@ def unsigned(name: str) -> Any:
 
 
 def dated(minutes: int) -> Any:
-    """So long after now, which must be the moment of the test: at another it may be the right one."""
+    """So long after the test sends it: a date that was made before may be the right one by then."""
 
     def change(headers: dict[str, str]) -> None:
         moment = datetime.now(UTC) + timedelta(minutes=minutes)
