@@ -21,9 +21,13 @@ class RedisServer:
     """One redis-server on a port of this machine, which stays the same when it starts again."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port: int = found.getsockname()[1]
+        held = socket.socket()
+        # Redis may bind an address beside one that is bound so and does not listen; nobody who asks
+        # for any free port gets it, also while Redis is away.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        self.port: int = held.getsockname()[1]
+        held.detach()  # it stays bound as long as this process lives
         self.url = f"redis://127.0.0.1:{self.port}"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
