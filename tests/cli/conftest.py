@@ -7,4 +7,5 @@ from omni_grpc.cli import working
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(working.console, "width", 300)
+    # Not its property `width`: what that was would be set for good, for every test that follows.
+    monkeypatch.setattr(working.console, "_width", 300)
