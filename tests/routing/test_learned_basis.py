@@ -6,6 +6,7 @@ import pytest
 from omni_grpc.routing.learned import Quality, shared_encoder, shared_quality
 from omni_grpc.routing.learned.basis import FORM_CLIP, FORM_WEIGHT, NOVEL_FORM_CLIP, Numbers, Stack
 from omni_grpc.routing.learned.features import Features, read_features
+from omni_grpc.routing.learned.panel import Panel
 
 PROMPTS = (
     "What is 12 * 7?",
@@ -64,3 +65,21 @@ def test_one_prompt_is_read_as_it_is_among_many(quality: Quality, prompts: list[
             assert float(alone.caution) == pytest.approx(float(many.caution[row]), abs=1e-6)
             tokens = pool.output_tokens(many.coordinates)[row]
             assert pool.output_tokens(alone.coordinates) == pytest.approx(tokens, rel=1e-4)
+
+
+def test_all_pools_together_say_of_a_prompt_what_each_says_of_many(
+    quality: Quality, prompts: list[Features]
+) -> None:
+    pools = [*quality.pools.values()]
+    panel = Panel(pools)
+    many = [pool.read(Stack.of(prompts)) for pool in pools]
+    chances = [pool.qualities(one.coordinates) for pool, one in zip(pools, many, strict=True)]
+    tokens = [pool.output_tokens(one.coordinates) for pool, one in zip(pools, many, strict=True)]
+    for row, prompt in enumerate(prompts):
+        said = panel.opinion(prompt)
+        assert said.chances == pytest.approx(
+            np.concatenate([one[row] for one in chances]), abs=1e-5
+        )
+        assert said.tokens == pytest.approx(np.concatenate([one[row] for one in tokens]), rel=1e-4)
+        assert said.unlike.tolist() == [bool(one.unlike[row]) for one in many]
+        assert said.caution == pytest.approx([float(one.caution[row]) for one in many], abs=1e-6)

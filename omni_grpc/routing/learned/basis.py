@@ -77,13 +77,13 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def form(self, features: Features | Stack) -> Numbers:
         """The form in standard deviations, without its habits."""
-        matrix, mean = self._of_form
+        matrix, mean = self.of_form
         form: Numbers = features.form @ matrix - mean
         return form
 
     def place(self, features: Features | Stack, form: Numbers) -> Numbers:
         """Unit vectors of both meanings and the form together."""
-        mean, habits = self._of_meaning
+        mean, habits = self.of_meaning
         moved = features.meaning - mean
         moved -= (moved @ habits.T) @ habits
         both = _units(moved.reshape(*moved.shape[:-1], 2, DIMENSIONS)).reshape(moved.shape)
@@ -113,7 +113,7 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     # takes a microsecond, whatever it does.
 
     @cached_property
-    def _of_meaning(self) -> tuple[Numbers, Numbers]:
+    def of_meaning(self) -> tuple[Numbers, Numbers]:
         """Of both vectors in one: the mean, and the habits, each with zeros beside it."""
         whole, stem = self.whole_habits, self.stem_habits
         habits = np.zeros((len(whole) + len(stem), 2 * DIMENSIONS), dtype=np.float32)
@@ -122,7 +122,7 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return np.concatenate((self.whole_mean, self.stem_mean)), habits
 
     @cached_property
-    def _of_form(self) -> tuple[Numbers, Numbers]:
+    def of_form(self) -> tuple[Numbers, Numbers]:
         """What brings a form into standard deviations and takes its habits off, and the mean so."""
         habits = self.form_habits
         without: Numbers = np.eye(len(self.form_mean), dtype=np.float32) - habits.T @ habits

@@ -18,7 +18,7 @@ from omni_grpc.routing.learned.features import Features
 TOKENS_MAX: Final = 8_192
 """Output tokens that are predicted at most."""
 
-_LOG_TOKENS_MAX: Final = np.float32(math.log(TOKENS_MAX))
+LOG_TOKENS_MAX: Final = np.float32(math.log(TOKENS_MAX))
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -122,7 +122,7 @@ class Pool(PoolFacts, frozen=True, kw_only=True, dict=True):
 
     def output_tokens(self, coordinates: Numbers) -> Numbers:
         """The expected output tokens by model, `[..., models]`."""
-        raw = np.exp(np.minimum(coordinates @ self.tokens, _LOG_TOKENS_MAX))
+        raw = np.exp(np.minimum(coordinates @ self.tokens, LOG_TOKENS_MAX))
         scaled: Numbers = (raw * self.tokens_scale).clip(1.0, TOKENS_MAX)
         return scaled
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import compress
 from pathlib import Path
 from typing import Final
 
@@ -9,10 +10,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from omni_grpc.routing.learned.basis import Numbers
 from omni_grpc.routing.learned.encoder import Encoder, Vector, shared_encoder
 from omni_grpc.routing.learned.features import Features, read_features
 from omni_grpc.routing.learned.heads import Pool, Prediction
+from omni_grpc.routing.learned.panel import Panel
 from omni_grpc.routing.learned.ratings import Amounts, RatingScale
 from omni_grpc.routing.learned.weights import read_weights
 
@@ -84,7 +85,9 @@ class Quality:
         """`encoder` is of the kind that the pools were trained with."""
         self.pools = {pool.name: pool for pool in pools}
         self.scale = scale
-        self._typical = _joined([pool.mean_quality for pool in pools])
+        self._typical = np.concatenate([pool.mean_quality for pool in pools], dtype=np.float64)
+        self._doubts = np.array([pool.doubt for pool in pools])
+        self._panel = Panel(pools)
         self._encoder = encoder
         self._heads = {
             f"{pool.name}/{model}": (pool, column)
@@ -103,15 +106,15 @@ class Quality:
         return self.encoded(read_features(text, self._encoder))
 
     def encoded(self, features: Features) -> Encoded:
-        """Brings what was read of a prompt into the coordinates of each pool."""
-        read = [(pool, pool.read(features)) for pool in self.pools.values()]
+        """What the heads of all pools say of what was read of a prompt."""
+        said = self._panel.opinion(features)
         return Encoded(
             features,
-            _joined([pool.qualities(one.coordinates) for pool, one in read]),
-            _joined([pool.output_tokens(one.coordinates) for pool, one in read]),
-            np.array([UNLIKE_DOUBT if one.unlike else pool.doubt for pool, one in read]),
-            np.array([one.caution for _, one in read], dtype=np.float64),
-            frozenset([pool.name for pool, one in read if one.unlike]),
+            said.chances.astype(np.float64),
+            said.tokens.astype(np.float64),
+            np.where(said.unlike, UNLIKE_DOUBT, self._doubts),
+            said.caution.astype(np.float64),
+            frozenset(compress(self.pools, said.unlike.tolist())),
         )
 
     def knows(self, model: str) -> bool:
@@ -196,11 +199,6 @@ class Quality:
         """Where the head of a model stands among those of all pools; None if it has none."""
         head = self.head(model)
         return None if head is None else self._starts[head[0].name] + head[1]
-
-
-def _joined(of_pools: list[Numbers]) -> Amounts:
-    joined: Amounts = np.concatenate(of_pools, dtype=np.float64)
-    return joined
 
 
 class Guard:
