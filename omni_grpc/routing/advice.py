@@ -19,6 +19,7 @@ from omni_grpc.routing.narrowing import (
     DENIED_PROVIDERS,
     Fault,
 )
+from omni_grpc.routing.policy import Ready
 
 MAX_COST: Final = "max_cost_nanousd"
 """The preference that bounds a call's cost, as errors name it."""
@@ -27,6 +28,9 @@ TOO_DEAR: Final = Fault("it may cost more than the request's max_cost allows", M
 
 NAMES_SHOWN_MAX: Final = 5
 """Names that advice lists: enough to choose from, short enough to read."""
+
+CAUSES_SHOWN_MAX: Final = 5
+"""Reasons that an error lists; an explanation has all."""
 
 LeftOut = tuple[Offer, Fault]
 
@@ -45,6 +49,16 @@ def incapable(left_out: Sequence[LeftOut], cost_min: Callable[[Offer], int]) -> 
         + (f": {reasons}." if reasons else ": none is configured and priced.")
         + (f" {wanted}" if wanted else ""),
         field=field,
+    )
+
+
+def none_let_through(policy: Ready, dropped: dict[str, str]) -> NoCapableModel:
+    """That a policy leaves out all that could do it, and for which causes."""
+    causes = "; ".join(sorted(set(dropped.values()))[:CAUSES_SHOWN_MAX])
+    return NoCapableModel(
+        f"The routing policy {policy.name} lets none of the capable models through: {causes}. "
+        "Ask its administrator, or name a model.",
+        field="model",
     )
 
 

@@ -104,14 +104,25 @@ class Narrowing:
 
     def mask(self, table: OfferTable) -> Mask:
         """Which rows of the table may be chosen, models that the caller's key lacks among them."""
-        needs, size = self._needs, self._size
-        mask = table.capable(needs)
-        if needs.surcharge is not None:
+        sure, possible = self.bounds(table)
+        return sure if sure is possible else possible & (table.windows >= self._size.tokens)
+
+    def bounds(self, table: OfferTable) -> tuple[Mask, Mask]:
+        """Which rows surely may be chosen, and which may if the prompt fits their windows.
+
+        They differ where only a count of the prompt's tokens tells; where nothing does, both are
+        one and the same array.
+        """
+        possible = self._possible(table)
+        if self._size.bound <= table.window_min:
+            return possible, possible
+        sure = possible & (table.windows >= self._size.bound)
+        return (sure, possible) if (sure != possible).any() else (possible, possible)
+
+    def _possible(self, table: OfferTable) -> Mask:
+        if self._needs.surcharge is not None:
             return np.zeros(len(table), dtype=np.bool_)
-        if size.bound > table.window_min:
-            tight = mask & (table.windows < size.bound)
-            if tight.any():  # counting a long prompt takes longer than all the rest
-                mask &= table.windows >= size.tokens
+        mask = table.capable(self._needs)
         for provider, rows in table.provider_rows.items():
             if self._refusal(provider, self._request) is not None:
                 mask[rows] = False

@@ -5,7 +5,6 @@ scores put them in order, and a policy may order them otherwise. Nothing here wa
 a few array operations and some hundred comparisons.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -15,8 +14,7 @@ import numpy as np
 from omni_grpc.catalog import CatalogSnapshot, Offer
 from omni_grpc.core.chat import ChatRequest, Preferences
 from omni_grpc.core.errors import NoCapableModel
-from omni_grpc.core.tenancy import model_matches
-from omni_grpc.routing.advice import TOO_DEAR, LeftOut, incapable
+from omni_grpc.routing.advice import TOO_DEAR, LeftOut, incapable, none_let_through
 from omni_grpc.routing.attempts import ATTEMPT_COUNT_MAX, Terms
 from omni_grpc.routing.choosing import Chooser, Wish
 from omni_grpc.routing.health import Health
@@ -27,23 +25,21 @@ from omni_grpc.routing.needs import Needs
 from omni_grpc.routing.offer_table import Amounts, Mask, OfferTable
 from omni_grpc.routing.plan import Attempt, Baseline, Considered, Explanation, Plan, RouteContext
 from omni_grpc.routing.policies import Chosen
-from omni_grpc.routing.policy import Ready, order
+from omni_grpc.routing.policy import order
 from omni_grpc.routing.prompts import PromptSize
 from omni_grpc.routing.ranked import Ranked, reason_of
+from omni_grpc.routing.tables import Tables
 from omni_grpc.routing.warmth import Warmth
 
 CHARS_PER_TOKEN: Final = 4
 """Bytes of a prompt's bound that are about one token: enough to compare prices."""
 
-OWN_TABLES_MAX: Final = 16
-"""Tables kept of callers who reach more providers than the service: one for each selection of
-providers, of which few are usual; some megabyte each."""
 
-ALLOWED_KEPT_MAX: Final = 256
-"""Lists of models whose rows are kept, a few kilobytes each; some milliseconds to make anew."""
+class _Choice(msgspec.Struct, frozen=True):
+    """The order of what can do a request, and the best single model; empty where nothing can."""
 
-CAUSES_SHOWN_MAX: Final = 5
-"""Reasons that an error lists; an explanation has all."""
+    ordered: list[Ranked]
+    best_single: Baseline | None
 
 
 class RoutedPlanner:
@@ -71,11 +67,7 @@ class RoutedPlanner:
         self._warmth = warmth
         self._premium_model = premium_model
         self._markup_ppm = markup_ppm
-        self._table = OfferTable(CatalogSnapshot(), providers)
-        self._own_tables: OrderedDict[frozenset[str], OfferTable] = OrderedDict()
-        self._allowed_rows: OrderedDict[tuple[int, frozenset[str], tuple[str, ...]], Mask] = (
-            OrderedDict()
-        )
+        self._tables = Tables(snapshot, providers)
 
     def decide(
         self,
@@ -91,7 +83,7 @@ class RoutedPlanner:
         Raises:
             NoCapableModel: none of the models that may be chosen can; an explanation says so.
         """
-        table = self._current_table(context)
+        table = self._tables.current(context)
         needs, size = Needs.of(request), PromptSize(request)
         narrowing = Narrowing(
             request,
@@ -101,19 +93,7 @@ class RoutedPlanner:
             refusal=self._refusal,
             allowed=context.models,
         )
-        mask = narrowing.mask(table)
-        if context.models:
-            mask &= self._allowed(table, context)
         terms = Terms(request, size, context, markup_ppm=self._markup_ppm)
-        dropped: dict[str, str] = {}
-        self._drop_unaffordable(table, mask, terms, request.preferences, dropped)
-        self._drop_unhealthy(table, mask, context, dropped)
-        if not mask.any():
-            fault = incapable(self._left_out(narrowing, context, dropped), terms.cost_min)
-            if not explain:
-                raise fault
-            considered = self._considered(narrowing, context, (), dropped)
-            return _nothing(request, look, None, fault, considered)
         prompt_tokens = max(1, size.bound // CHARS_PER_TOKEN)
         found = self._chooser.lengths(look, table, request, self._health.speeds)
         output_tokens = found.tokens
@@ -121,21 +101,45 @@ class RoutedPlanner:
         policy = None if chosen is None else chosen.policy
         premium = self._premium_offer(table, context)
         wish = Wish.of(request, policy)
-        ordered = self._chooser.rank(
-            look,
-            table,
-            np.flatnonzero(mask),
-            costs=costs,
-            growth=found.growth,
-            latencies=self._latencies(table, mask, output_tokens),
-            wish=wish,
-            premium=premium,
-            whole=explain or policy is not None,
-        )
+        whole = explain or policy is not None
+        dropped: dict[str, str] = {}
+
+        def choose(mask: Mask) -> _Choice:
+            """The order of what is left of some rows."""
+            if context.models:
+                mask &= self._tables.allowed(table, context)
+            self._drop_unaffordable(table, mask, terms, request.preferences, dropped)
+            self._drop_unhealthy(table, mask, context, dropped)
+            if not mask.any():
+                return _Choice([], None)
+            ordered = self._chooser.rank(
+                look,
+                table,
+                np.flatnonzero(mask),
+                costs=costs,
+                growth=found.growth,
+                latencies=self._latencies(table, mask, output_tokens),
+                wish=wish,
+                premium=premium,
+                whole=whole,
+            )
+            return _Choice(ordered, self._best_single(look, table, mask))
+
+        choice = None if whole else _choice_without_count(choose, *narrowing.bounds(table))
+        if choice is None:
+            dropped.clear()
+            choice = choose(narrowing.mask(table))
+        ordered = choice.ordered
+        if not ordered:
+            fault = incapable(self._left_out(narrowing, context, dropped), terms.cost_min)
+            if not explain:
+                raise fault
+            considered = self._considered(narrowing, context, (), dropped)
+            return _nothing(request, look, None, fault, considered)
         if policy is not None:
             ordered = order(policy, ordered, context.unit, context.seed, dropped)
             if not ordered:
-                fault = _none_let_through(policy, dropped)
+                fault = none_let_through(policy, dropped)
                 if not explain:
                     raise fault
                 considered = self._considered(narrowing, context, (), dropped)
@@ -148,7 +152,7 @@ class RoutedPlanner:
             asked=request.model,
             analysis=look.analysis,
             premium=_baseline(premium),
-            best_single=self._best_single(look, table, mask),
+            best_single=choice.best_single,
             policy="" if policy is None else policy.name,
             experiment="" if chosen is None else chosen.experiment,
             arm="" if chosen is None else chosen.arm,
@@ -159,32 +163,6 @@ class RoutedPlanner:
         return Explanation(plan=plan, reason=attempts[0].reason, considered=considered)
 
     # --- what is left out -----------------------------------------------------------------------
-    def _current_table(self, context: RouteContext) -> OfferTable:
-        snapshot = self._snapshot()
-        if self._table.version != snapshot.version:
-            self._table = OfferTable(snapshot, self._providers)
-            self._own_tables.clear()
-        providers = context.callable_at(self._providers)
-        if providers == self._providers:
-            return self._table
-        table = self._own_tables.pop(providers, None) or OfferTable(snapshot, providers)
-        self._own_tables[providers] = table  # the latest used stands last
-        if len(self._own_tables) > OWN_TABLES_MAX:
-            self._own_tables.popitem(last=False)
-        return table
-
-    def _allowed(self, table: OfferTable, context: RouteContext) -> Mask:
-        """The rows that the caller's key may call. Keys share few lists, which change rarely."""
-        wanted = (table.version, context.callable_at(self._providers), context.models)
-        mask = self._allowed_rows.pop(wanted, None)
-        if mask is None:
-            found = [model_matches(context.models, one.id) for one in table.offers]
-            mask = np.array(found, dtype=np.bool_)
-        self._allowed_rows[wanted] = mask  # the latest used stands last
-        if len(self._allowed_rows) > ALLOWED_KEPT_MAX:
-            self._allowed_rows.popitem(last=False)
-        return mask
-
     def _drop_unaffordable(
         self,
         table: OfferTable,
@@ -328,6 +306,21 @@ class RoutedPlanner:
         return (*chosen, *sorted(left_out, key=lambda x: x.offer))
 
 
+def _choice_without_count(
+    choose: Callable[[Mask], _Choice], sure: Mask, possible: Mask
+) -> _Choice | None:
+    """What is chosen however many tokens the prompt has; None where its tokens have to be counted.
+
+    To count a long prompt takes longer than all the rest. What is chosen with all offers that it
+    may fit, and with none of them, is chosen with some of them: each is scored beside the same
+    premium model, and either stands in the choice or is as if it were not there.
+    """
+    if sure is possible:
+        return choose(sure)
+    choice = choose(sure)
+    return choice if choice.ordered and choice == choose(possible) else None
+
+
 def _baseline(offer: Offer | None) -> Baseline | None:
     if offer is None or offer.price is None:
         return None
@@ -351,12 +344,3 @@ def _nothing(
         arm="" if chosen is None else chosen.arm,
     )
     return Explanation(plan=plan, reason=fault.message, considered=considered)
-
-
-def _none_let_through(policy: Ready, dropped: dict[str, str]) -> NoCapableModel:
-    causes = "; ".join(sorted(set(dropped.values()))[:CAUSES_SHOWN_MAX])
-    return NoCapableModel(
-        f"The routing policy {policy.name} lets none of the capable models through: {causes}. "
-        "Ask its administrator, or name a model.",
-        field="model",
-    )
