@@ -226,33 +226,43 @@ async def test_a_stream_cancelled_while_it_opens_tells_every_token_that_was_sent
 
 
 async def test_what_waits_unread_is_told_by_cancel(start, call, dispatched):
+    was_read, was_sent = asyncio.Event(), asyncio.Event()
+
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(HEAD_STREAM + chunk(delta(content="a")))
-        await asyncio.sleep(0.02)
+        await was_read.wait()
         await peer.send(chunk(delta(content="b")) + chunk(delta(content="c")))
+        was_sent.set()
         await peer.gone()
         await peer.send(chunk(delta(content="d")))
 
     provider, _ = await start(script)
     stream = await provider.open_stream(call(), dispatched)
     assert text_of(await anext(stream)) == "a"
-    await asyncio.sleep(0.05)
+    was_read.set()
+    await was_sent.wait()
+    await asyncio.sleep(0.05)  # it comes into our buffers, or is read from the socket
     assert text_of(await stream.cancel()) == "bcd"
     assert not stream.ended
 
 
 async def test_a_stream_that_ended_meanwhile_is_whole_after_cancel(start, call, dispatched):
+    was_read, was_sent = asyncio.Event(), asyncio.Event()
+
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(HEAD_STREAM + chunk(delta(content="a")))
-        await asyncio.sleep(0.02)
+        await was_read.wait()
         await peer.send(chunk(story("b")) + LAST_CHUNK)
+        was_sent.set()
         await peer.gone()
 
     provider, _ = await start(script)
     stream = await provider.open_stream(call(), dispatched)
     await anext(stream)
+    was_read.set()
+    await was_sent.wait()
     await asyncio.sleep(0.05)
     assert text_of(await stream.cancel()) == "b"
     assert stream.ended

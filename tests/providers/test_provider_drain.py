@@ -40,10 +40,12 @@ async def drained(stream: ProviderStream) -> str:
 
 
 async def test_a_stream_is_read_on_from_where_it_was_left(start, call, dispatched):
+    was_left = asyncio.Event()
+
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(HEAD_STREAM + chunk(delta(content="a")))
-        await asyncio.sleep(0.05)
+        await was_left.wait()
         await peer.send(chunk(delta(content="b")))
         await asyncio.sleep(0.05)
         await peer.send(chunk(story("c")) + LAST_CHUNK)
@@ -53,6 +55,7 @@ async def test_a_stream_is_read_on_from_where_it_was_left(start, call, dispatche
     stream = provider.open_stream(call(), dispatched)
     texts: list[str] = []
     await cancelled(stream, texts, lambda: texts)
+    was_left.set()
     assert await drained(stream) == "bc"
     assert stream.ended
     assert stream.usage is not None
@@ -61,8 +64,11 @@ async def test_a_stream_is_read_on_from_where_it_was_left(start, call, dispatche
 
 
 async def test_an_opening_that_was_left_goes_on(start, call, dispatched, impatient):
+    was_left = asyncio.Event()
+
     async def script(peer: Peer) -> None:
         await peer.request()
+        await was_left.wait()
         await asyncio.sleep(0.4)  # longer than an opening is kept for nobody
         await peer.send(HEAD_STREAM + chunk(story("a", "b")) + LAST_CHUNK)
         await peer.gone()
@@ -70,6 +76,7 @@ async def test_an_opening_that_was_left_goes_on(start, call, dispatched, impatie
     provider, raw = await start(script, bills_after_cancel=True)
     stream = provider.open_stream(call(), dispatched)
     await cancelled(stream, [], lambda: raw.requests)
+    was_left.set()
     assert await drained(stream) == "ab"
     assert stream.ended
 
@@ -140,31 +147,37 @@ async def test_a_drain_that_is_cancelled_while_opening_leaves_nothing_open(
 
 
 async def test_a_refusal_is_found_by_whoever_reads_on(start, call, dispatched):
+    was_left = asyncio.Event()
+
     async def script(peer: Peer) -> None:
         await peer.request()
-        await asyncio.sleep(0.05)
+        await was_left.wait()
         await peer.send(status(503))
         await peer.gone()
 
     provider, raw = await start(script, bills_after_cancel=True)
     stream = provider.open_stream(call(), dispatched)
     await cancelled(stream, [], lambda: raw.requests)
+    was_left.set()
     with pytest.raises(Overloaded):
         await drained(stream)
     assert await stream.cancel() == ()
 
 
 async def test_an_answer_that_breaks_off_says_so_to_whoever_reads_on(start, call, dispatched):
+    was_left = asyncio.Event()
+
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(HEAD_STREAM + chunk(delta(content="a")))
-        await asyncio.sleep(0.05)
+        await was_left.wait()
         await peer.send(chunk(delta(content="b")))
 
     provider, _ = await start(script, bills_after_cancel=True)
     stream = provider.open_stream(call(), dispatched)
     texts: list[str] = []
     await cancelled(stream, texts, lambda: texts)
+    was_left.set()
     rest = stream.drain()
     assert [piece.text for piece in await anext(rest)] == ["b"]
     with pytest.raises(Truncated):
