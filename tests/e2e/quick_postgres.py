@@ -5,7 +5,6 @@ from typing import Final
 
 QUICK: Final[Mapping[str, str]] = {
     "fsync": "off",
-    "wal_init_zero": "off",
     # Each look for work is a new process, once for each database in that time; a run has a dozen
     # servers with up to forty databases, of which most are idle.
     "autovacuum_naptime": "60s",
