@@ -6,7 +6,8 @@ The offers are OpenRouter's, over 300 that complete chats, so that a decision lo
 the prompts are pieces of this project's pages, each another. Nothing is called. Prints the CPU
 microseconds of a decision and of its parts, and what memory the model of routing takes. The plain
 tokenizer and sum of half floats beside it, which no change of this project's makes quicker, takes
-160 us for 750 characters on an idle core: that tells a busy machine.
+160 us for 750 characters on an idle core: that tells a busy machine, and how many of them a
+decision takes is what machines can be compared by.
 """
 
 # ruff: noqa: E402 - threads are set before numpy is imported
@@ -94,9 +95,12 @@ def main() -> None:
     print("| characters | what | p50 | p90 | p99 |")
     print("|---|---|---|---|---|")
     for chars, requests in samples.items():
-        for name, times in timed(parts, requests).items():
+        found = timed(parts, requests)
+        for name, times in found.items():
             shown = " | ".join(f"{value:,.0f}" for value in np.percentile(times, [50, 90, 99]))
             print(f"| {chars:,} | {name} | {shown} |")
+        decision, *_, beside_it = (np.median(times) for times in found.values())
+        print(f"| {chars:,} | a decision, in plain encoders | {decision / beside_it:.2f} | | |")
     after = resident_mb() - beside
     print(f"memory: {opened - before:.0f} MB once loaded, {after - before:.0f} MB when all is read")
 
