@@ -49,7 +49,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 RECIPE: Final = Recipe()
 RECIPES: Final = {
     "A": Recipe(
-        landmarks=200, difference_penalty=50.0, likeness_share=0.01, form_share=0.03, caution=0.08
+        landmarks=200,
+        difference_penalty=50.0,
+        steadiness=20.0,
+        form_habits=4,
+        likeness_share=0.01,
+        form_share=0.03,
+        caution=0.08,
     ),
     "B": Recipe(difference_penalty=100.0, likeness_share=0.025, form_share=0.02, form_habits=4),
 }
