@@ -26,6 +26,7 @@ from omni_grpc.evaluation.reading import read_library
 from omni_grpc.evaluation.recipe import RECIPE, RECIPES
 from omni_grpc.evaluation.routellm import Recovered
 from omni_grpc.evaluation.routellm import measure as measure_routellm
+from omni_grpc.evaluation.steadiness import Steadiness, steadiness
 from omni_grpc.evaluation.timing import Latency
 from omni_grpc.evaluation.timing import measure as measure_latency
 from omni_grpc.routing.learned import Quality, shared_encoder, shared_quality
@@ -34,10 +35,11 @@ _PROGRESS_ROWS = 500
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the command found; `val` is by pool: what is shipped, on the part kept from it."""
+    """All that the command found; `val` and `steady` are by pool, of the part kept from it."""
 
     pools: tuple[Judged, ...]
     val: dict[str, Line]
+    steady: dict[str, Steadiness]
     latency: dict[str, tuple[Latency, ...]]
     routellm: tuple[Recovered, ...]
 
@@ -96,12 +98,12 @@ def _measured(folder: Path, progress: Callable[[str], None]) -> Report:
         judge(pool, parts[name], library, Trainer(RECIPES.get(name, RECIPE)), progress)
         for name, pool in pools.items()
     )
-    val, latency = {}, {}
+    val, steady, latency = {}, {}, {}
     for name, pool in pools.items():
         if name in quality.pools:
             progress(f"pool {name}: as shipped")
             if "val" in parts[name]:
-                val[name] = _as_shipped(place, name, quality)
+                val[name], steady[name] = _as_shipped(place, name, quality)
             path = place / f"pool_{name}_dev.jsonl"
             sellers = sellers_of(place, path, pool.rows[:1], quality)
             latency[name] = tuple(measure_latency(quality, sellers, pool))
@@ -110,17 +112,17 @@ def _measured(folder: Path, progress: Callable[[str], None]) -> Report:
     if peers is not None:
         progress("RouteLLM's benchmark")
         recovered = measure_routellm(peers, shared_encoder())
-    return Report(pools=found, val=val, latency=latency, routellm=tuple(recovered))
+    return Report(pools=found, val=val, steady=steady, latency=latency, routellm=tuple(recovered))
 
 
-def _as_shipped(folder: Path, name: str, quality: Quality) -> Line:
+def _as_shipped(folder: Path, name: str, quality: Quality) -> tuple[Line, Steadiness]:
     data: PoolData = read_pool(folder, name, ["val"])
     path = folder / f"pool_{name}_val.jsonl"
     sellers = sellers_of(folder, path, data.rows, quality)
     line = judged(folder, data.rows, sellers, list(decisions(quality, sellers, data.rows)))
     if line is None:
         raise DataError(f"{path}: a row lacks a grade or a cost.")
-    return line
+    return line, steadiness(quality, sellers, data.rows)
 
 
 def _pools_folder(folder: Path) -> Path:
@@ -141,6 +143,7 @@ def _print(report: Report) -> None:
         line = report.val.get(pool.pool)
         if line is not None:
             console.print(f"Trained on dev alone, on val: {_told_line(line)}")
+            console.print(_told_steadiness(report.steady[pool.pool]))
         for one in report.latency.get(pool.pool, ()):
             console.print(
                 f"One decision, {one.chars:,} characters: p50 {one.p50_ms:.2f} ms, "
@@ -199,6 +202,14 @@ def _told_line(line: Line) -> str:
     return (
         f"saved {line.saved:.1f} %, quality {_with_interval(line)} points beside always premium; "
         f"by source {sources}"
+    )
+
+
+def _told_steadiness(found: Steadiness) -> str:
+    sources = ", ".join(f"{source} {kept:.1f}" for source, kept in found.sources.items())
+    return (
+        f"In wrappers that training never saw, on val: {found.kept:.1f} % of "
+        f"{found.decisions:,} decisions stay; by source {sources}"
     )
 
 

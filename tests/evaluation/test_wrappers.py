@@ -6,13 +6,19 @@ The wrappers are ones that training never saw.
 from collections import Counter
 from pathlib import Path
 
+import msgspec
+import pytest
+
 from omni_grpc.catalog import CatalogSnapshot, Modality, Mode, Offer
 from omni_grpc.core.chat import ChatRequest, Message
 from omni_grpc.core.clock import SystemClock
 from omni_grpc.core.money import Price, Rate, Unit
 from omni_grpc.evaluation.data import read_meta, read_rows
+from omni_grpc.evaluation.predicting import decisions, sellers_of
+from omni_grpc.evaluation.steadiness import steadiness
 from omni_grpc.evaluation.wrappers import TRAINING, UNSEEN, rewritten
 from omni_grpc.routing import AUTO, Chooser, Health, RouteContext, Router, Warmth, shared_judge
+from omni_grpc.routing.learned import shared_quality
 
 SAMPLE = Path(__file__).parent / "sample"
 META = read_meta(SAMPLE / "pool_A_meta.json")
@@ -94,6 +100,27 @@ def test_other_wrappers_leave_nearly_all_decisions_as_they_are() -> None:
     assert len(changed) <= (1 - SAME_MIN) * asked, (len(changed), asked, changed[:5])
     assert len(chosen) >= 2
     assert max(chosen.values()) <= 0.85 * chosen.total(), chosen
+
+
+def test_what_stays_in_other_wrappers_is_told_by_source() -> None:
+    path = SAMPLE / "pool_A_sample.jsonl"
+    rows = read_rows(path)[::10]
+    quality = shared_quality()
+    sellers = sellers_of(SAMPLE, path, rows, quality)
+    found = steadiness(quality, sellers, rows)
+    plain = [one.model for one in decisions(quality, sellers, rows)]
+    kept: Counter[str] = Counter()
+    asked: Counter[str] = Counter()
+    for seed in SEEDS:
+        others = tuple(
+            msgspec.structs.replace(row, prompt=rewritten(row.prompt, UNSEEN, seed)) for row in rows
+        )
+        for row, model, other in zip(rows, plain, decisions(quality, sellers, others), strict=True):
+            asked[row.source] += 1
+            kept[row.source] += other.model == model
+    assert found.decisions == asked.total() == 2 * len(rows)
+    assert found.kept == pytest.approx(100 * kept.total() / asked.total())
+    assert found.sources == {one: pytest.approx(100 * kept[one] / asked[one]) for one in asked}
 
 
 def test_wrappers_of_training_are_not_those_of_the_test() -> None:
