@@ -5,7 +5,6 @@ that vanished. While the database does not answer, the file waits.
 """
 
 import asyncio
-import contextlib
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -15,6 +14,7 @@ from omni_grpc.catalog.catalog import Catalog
 from omni_grpc.catalog.operator_file import OperatorFileError, read_operator_file
 from omni_grpc.core.errors import OmniError
 from omni_grpc.core.limits import CATALOG_POLL_SECONDS
+from omni_grpc.core.waking import woken
 from omni_grpc.storage import file_signature
 
 UNMATCHED_COUNT_MAX: Final = 20
@@ -63,8 +63,7 @@ class OperatorFileWatch:
                     log.warning("models_file_waits", reason=error.reason, message=error.message)
                 except Exception:
                     log.exception("models_file_failed")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._poll_s)
+            await woken(self._wake, self._poll_s)
 
     async def apply(self) -> bool:
         """Make what the file says hold; returns whether it could be used.

@@ -6,7 +6,6 @@ holds up none but itself.
 """
 
 import asyncio
-import contextlib
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ import structlog
 
 from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import OmniError
+from omni_grpc.core.waking import woken
 from omni_grpc.notices.model import Due, Outcome, secret_row
 from omni_grpc.notices.outbox_store import OutboxStore
 from omni_grpc.notices.post import Poster
@@ -95,8 +95,7 @@ class Sender:
                 except OmniError:  # the database is away; it is looked for again
                     more = False
                 if not more:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._woken.wait(), self._look_seconds)
+                    await woken(self._woken, self._look_seconds)
         finally:
             for task in (forgetting, *self._busy.values()):
                 task.cancel()

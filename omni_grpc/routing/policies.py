@@ -6,7 +6,6 @@ the same scope and name, the database's holds: the file's is hidden until that i
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -21,6 +20,7 @@ from omni_grpc.core.clock import Clock
 from omni_grpc.core.errors import LedgerUnavailable, OmniError
 from omni_grpc.core.limits import CATALOG_POLL_SECONDS
 from omni_grpc.core.task import Analysis
+from omni_grpc.core.waking import woken
 from omni_grpc.routing.experiment import Experiment
 from omni_grpc.routing.plan import RouteContext
 from omni_grpc.routing.policy_file import FileContent, PolicyFileError, read_policy_file
@@ -208,8 +208,7 @@ class Policies:
                 log.warning("policies_poll_failed", reason=error.reason, message=error.message)
             except Exception:
                 log.exception("policies_poll_failed")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._poll_s)
+            await woken(self._wake, self._poll_s)
 
     def _make(self) -> None:
         self._set = set_of(self._content, self._file, self._snapshot())
