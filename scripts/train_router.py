@@ -45,14 +45,15 @@ def main() -> None:
         if wider is None:
             _say("neither in DIR nor beside it: llmrouter_ulab and routellm; no rows of wider data")
         print(
-            "| pool | change | NI0 saved | shipped saved | quality | worst source"
+            "| pool | change | NI0 saved | worst source | shipped saved | quality | worst source"
             " | left out, worst | gap closed |"
         )
-        print("|---|---|---|---|---|---|---|---|")
+        print("|---|---|---|---|---|---|---|---|---|")
         for data in pools:
             for row in ablations(data, library, wider):
                 print(
                     f"| {row.pool} | {row.change} | {row.saved_ni0:.1f} % |"
+                    f" {row.worst_source_ni0:+.1f} |"
                     f" {row.saved_shipped:.1f} % | {row.difference_shipped:+.2f} |"
                     f" {row.worst_source:+.1f} | {row.left_out_worst:+.1f} |"
                     f" {row.gap_closed:.1f} % |",

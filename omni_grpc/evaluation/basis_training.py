@@ -1,4 +1,4 @@
-"""Training of the basis: regions, landmarks and habits of prompts. It looks at no outcome."""
+"""Training of the basis: habits, axes, regions and landmarks of prompts. It looks at no outcome."""
 
 from collections.abc import Sequence
 from typing import Final, TypeAlias
@@ -94,9 +94,11 @@ def train_basis(seen: Seen, recipe: Recipe = RECIPE, wider: Wider | None = None)
         whole_habits=_habits(whole, recipe.habits, stack.whole.shape[1]),
         stem_habits=_habits(stem, recipe.habits, stack.stem.shape[1]),
         form_habits=_habits(form, recipe.form_habits, stack.form.shape[1]),
+        axes=np.eye(stack.meaning.shape[1] + stack.form.shape[1], dtype=np.float32),
         regions=empty,
         landmarks=empty,
     )
+    start = msgspec.structs.replace(start, axes=_axes(start, stack, recipe.axes))
     place = start.place(stack, start.form(stack))
     if wider is not None and recipe.wider_landmarks:
         theirs = start.place(wider.stack, start.form(wider.stack))
@@ -104,6 +106,17 @@ def train_basis(seen: Seen, recipe: Recipe = RECIPE, wider: Wider | None = None)
     regions = centres(place, recipe.regions, _REGION_ROUNDS)
     landmarks = centres(place, recipe.landmarks, _LANDMARK_ROUNDS)
     return msgspec.structs.replace(start, regions=regions, landmarks=landmarks)
+
+
+def _axes(basis: Basis, stack: Stack, count: int) -> Numbers:
+    """The directions in which prompts' places differ most, `[count, dimensions]`.
+
+    `basis` has every direction for an axis.
+    """
+    place = basis.place(stack, basis.form(stack)).astype(np.float64)
+    _, vectors = np.linalg.eigh(place.T @ place)
+    found: Numbers = vectors[:, ::-1][:, :count].T.astype(np.float32)
+    return np.ascontiguousarray(found)
 
 
 def _habits(moved: Sequence[Numbers], count: int, dimensions: int) -> Numbers:

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_grpc.evaluation.data import PREMIUM, Amounts, Flags, PoolData
+from omni_grpc.evaluation.recipe import Recipe
 from omni_grpc.evaluation.training import Trained
 from omni_grpc.routing.learned.basis import Stack
 from omni_grpc.routing.learned.heads import Pool
@@ -147,19 +148,27 @@ def non_inferior(margin: float) -> Rule:
 
 
 def choose_weight(
-    data: PoolData, held: Predicted, rule: Rule, floor: float | None, spared: float
+    data: PoolData, held: Predicted, rule: Rule, floor: float | None, recipe: Recipe
 ) -> Weights | None:
     """The lowest weight of cost that keeps the rule and saves almost as much as any that does.
 
-    `spared` is how much less it may save, as a share of the premium model's cost: above some weight
-    hardly more is saved, and more and more prompts go where predictions are wrong. None where no
-    weight keeps the rule.
+    It may save less by `Recipe.spared`: above some weight hardly more is saved, and more and more
+    prompts go where predictions are wrong. It loses no more than `Recipe.source_loss_max` on any
+    source. None where no weight keeps both.
     """
     kept: list[tuple[float, Weights]] = []
+    sources = [data.sources == source for source in sorted(set(data.sources.tolist()))]
     for cost_weight in COST_WEIGHTS:
         weights = msgspec.structs.replace(balanced(cost_weight), quality_floor=floor)
         found = outcome(data, choose(held, weights))
-        if rule(found):
+        if rule(found) and _spares(found, sources, recipe.source_loss_max):
             kept.append((found.saved, weights))
     most = max((saved for saved, _ in kept), default=0.0)
-    return next((weights for saved, weights in kept if saved >= most - spared), None)
+    return next((weights for saved, weights in kept if saved >= most - recipe.spared), None)
+
+
+def _spares(found: Outcome, sources: Sequence[Flags], loss_max: float | None) -> bool:
+    """Whether no source loses more than that; None is whatever it loses."""
+    return loss_max is None or all(
+        float(found.difference[here].mean()) >= -loss_max for here in sources
+    )

@@ -197,24 +197,25 @@ class _Nested:
         asked: Flags = folds % FOLDS == fold
         data = self._data.take(~asked)
         held, found = trainer.predict(self._data, seen, folds, asked)
-        for mine, theirs in (
+        for all_of, part in (
             (self.predicted.quality, found.quality),
             (self.predicted.cost_usd, found.cost_usd),
             (self.predicted.unlike, found.unlike),
             (self.predicted.caution, found.caution),
         ):
-            mine[asked] = theirs
+            all_of[asked] = part
         self.predicted = msgspec.structs.replace(self.predicted, typical_usd=found.typical_usd)
-        spared = trainer.recipe.spared
+        recipe = trainer.recipe
         for rule, (margin, floor) in RULES.items():
-            weights = choose_weight(data, held, non_inferior(margin), floor, spared)
+            weights = choose_weight(data, held, non_inferior(margin), floor, recipe)
             self.chosen[f"omni {rule}"][asked] = _decided(found, weights)
+        theirs = msgspec.structs.replace(recipe, source_loss_max=None)
         for name, method in self._beside.items():
             held, found = crossed(method, self._data, seen, folds, asked)
             self.theirs[name].quality[asked] = found.quality
             self.theirs[name].cost_usd[asked] = found.cost_usd
             for rule in ("NI0", "NI1"):
-                weights = choose_weight(data, held, non_inferior(RULES[rule][0]), None, spared)
+                weights = choose_weight(data, held, non_inferior(RULES[rule][0]), None, theirs)
                 self.chosen[f"{name} {rule}"][asked] = _decided(found, weights)
 
 
@@ -293,9 +294,7 @@ def _left_out(data: PoolData, seen: Seen, folds: Places, source: str, trainer: T
     asked: Flags = data.sources == source
     held, found = trainer.predict(data, seen, folds, asked)
     margin, floor = RULES["as shipped"]
-    weights = choose_weight(
-        data.take(~asked), held, non_inferior(margin), floor, trainer.recipe.spared
-    )
+    weights = choose_weight(data.take(~asked), held, non_inferior(margin), floor, trainer.recipe)
     return _by_source(data.take(asked), _decided(found, weights), source)
 
 

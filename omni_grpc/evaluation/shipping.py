@@ -36,7 +36,7 @@ def ship_pool(data: PoolData, library: Library) -> Trained:
         predict_held(trained, data),
         non_inferior(-SHIPPED_MARGIN),
         QUALITY_FLOOR,
-        recipe.spared,
+        recipe,
     )
     cost = 0.0 if weights is None else weights.cost
     return Trained(msgspec.structs.replace(trained.pool, cost_weight=cost), trained.held)

@@ -34,6 +34,7 @@ from omni_grpc.routing.scoring import (
     ranking,
     reference_cost,
     score_parts,
+    shortlist,
 )
 from omni_grpc.routing.speeds import SpeedMeter
 
@@ -199,18 +200,18 @@ class Chooser:
             quality=quality,
             doubt=predicted.doubt[rows],
             latency_ms=_latencies_of(rows, latencies) if latencies else None,
-            quality_weight=table.quality_weights[rows],
+            quality_weight=None if table.quality_weights is None else table.quality_weights[rows],
             task_match=None
             if wish.weights is None or is_blind
             else table.ratings(look.analysis.task)[rows],
             premium=place,
         )
-        order = ranking(
-            parts,
-            escalate_to=place if escalates else None,
-            of_equals=None if whole else row_costs,
+        escalate_to = place if escalates else None
+        shown = (
+            ranking(parts, escalate_to=escalate_to)
+            if whole
+            else shortlist(parts, row_costs, SHORTLIST, escalate_to=escalate_to)
         )
-        shown = order if whole else _shortlist(order, row_costs)
         return ranked(
             table,
             rows,
@@ -220,7 +221,7 @@ class Chooser:
             costs=row_costs,
             quality=quality,
             latencies=latencies,
-            escalated=place if escalates else None,
+            escalated=escalate_to,
             is_plain=is_plain,
             is_blind=is_blind,
         )
@@ -247,11 +248,3 @@ def _latencies_of(rows: NDArray[np.intp], latencies: Mapping[int, float]) -> Amo
     if all(one is None for one in known):
         return None
     return np.array([np.nan if one is None else one for one in known], dtype=np.float64)
-
-
-def _shortlist(order: NDArray[np.intp], costs: Amounts) -> NDArray[np.intp]:
-    """The places that a plan can need: the best, and of the others the cheapest, last."""
-    rest = order[SHORTLIST:]
-    if not len(rest):
-        return order
-    return np.append(order[:SHORTLIST], rest[costs[rest].argmin()])

@@ -17,7 +17,14 @@ from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.task import Analysis, Task
 from omni_grpc.routing.analysis import Analyst, PromptView, view_of
 from omni_grpc.routing.analysis.view import TEXT_CHARS_MAX
-from omni_grpc.routing.learned import Encoded, Guard, Quality, shared_encoder, shared_quality
+from omni_grpc.routing.learned import (
+    Encoded,
+    Guard,
+    Heads,
+    Quality,
+    shared_encoder,
+    shared_quality,
+)
 from omni_grpc.routing.offer_table import Amounts, OfferTable
 
 PLAIN_TASKS: Final = frozenset({Task.CHAT, Task.SUMMARIZATION, Task.TRANSLATION})
@@ -72,11 +79,11 @@ class Predicted(msgspec.Struct, frozen=True):
     doubt: Amounts
 
 
-class Heads(msgspec.Struct, frozen=True):
-    """The rows of a table whose models have heads, and the places of those heads."""
+class HeadRows(msgspec.Struct, frozen=True):
+    """The rows of a table whose models have heads, and those heads."""
 
     rows: NDArray[np.intp]
-    places: NDArray[np.intp]
+    heads: Heads
 
 
 class Judge:
@@ -86,7 +93,7 @@ class Judge:
         self.quality = quality
         self._analyst = analyst
         self._guard = Guard(quality)
-        self._heads_of: WeakKeyDictionary[OfferTable, Heads] = WeakKeyDictionary()
+        self._rows_of: WeakKeyDictionary[OfferTable, dict[str, HeadRows]] = WeakKeyDictionary()
 
     def look(self, request: ChatRequest, said: Analysis | None = None) -> Look:
         """Looks at a request; the task that its caller states is believed.
@@ -106,11 +113,8 @@ class Judge:
     def predicted(self, look: Look, table: OfferTable, premium_model: str) -> Predicted:
         """How likely each row's model does the request well."""
         quality, doubt = self._rated(look, table, self.quality.difficulty(look.encoded))
-        heads = self._heads(table)
-        is_premium = table.is_of(premium_model)[heads.rows]
-        quality[heads.rows], doubt[heads.rows] = self.quality.predictions(
-            look.encoded, heads.places, is_premium
-        )
+        found = self._with_heads(table, premium_model)
+        quality[found.rows], doubt[found.rows] = self.quality.predictions(look.encoded, found.heads)
         return Predicted(quality, doubt)
 
     def predicted_by_ratings(self, look: Look, table: OfferTable) -> Predicted:
@@ -135,13 +139,13 @@ class Judge:
 
         That the dearest is the best would then be a guess that only its seller gains by.
         """
-        return not (table.is_rated or len(self._heads(table).rows))
+        return not (table.is_rated or len(self._with_heads(table).rows))
 
     def answer_tokens(self, look: Look, table: OfferTable) -> Amounts:
         """How many tokens each row's model will probably answer with, reasoning not among them."""
         counts = np.full(len(table), self.quality.typical_output_tokens(look.encoded))
-        heads = self._heads(table)
-        counts[heads.rows] = look.encoded.tokens[heads.places]
+        found = self._with_heads(table)
+        counts[found.rows] = look.encoded.tokens[found.heads.places]
         return counts
 
     def answer_tokens_of(self, look: Look, model: str) -> float:
@@ -150,18 +154,20 @@ class Judge:
         found = known.get(model)
         return self.quality.typical_output_tokens(look.encoded) if found is None else found
 
-    def _heads(self, table: OfferTable) -> Heads:
-        """Which rows have heads; found once for each table."""
-        held = self._heads_of.get(table)
-        if held is None:
-            known = [
-                (row, place)
+    def _with_heads(self, table: OfferTable, premium_model: str = "") -> HeadRows:
+        """Which rows have heads; found once for each table and premium model, of which few are."""
+        of_table = self._rows_of.setdefault(table, {})
+        found = of_table.get(premium_model)
+        if found is None:
+            places = {
+                row: place
                 for row, offer in enumerate(table.offers)
                 if (place := self.quality.place(offer.model)) is not None
-            ]
-            rows, places = np.array(known, dtype=np.intp).reshape(-1, 2).T
-            held = self._heads_of[table] = Heads(rows, places)
-        return held
+            }
+            is_premium = [table.offers[row].model == premium_model for row in places]
+            heads = self.quality.heads([*places.values()], is_premium)
+            found = of_table[premium_model] = HeadRows(np.array([*places], dtype=np.intp), heads)
+        return found
 
     def escalates(self, look: Look, premium_model: str) -> bool:
         """Whether the prompt is so unlike anything known that only the premium model is safe."""

@@ -46,13 +46,16 @@ def lengths(
     if asks_for_reasoning(request):
         growth = np.where(table.able(Ability.REASONING), asked_growth(request, answers), 1.0)
     else:
-        growth = table.unasked_growth.copy()
-        for offer_id, meter in speeds.items():
-            if meter.reasoned is None:
-                continue
-            row = table.row_of.get(offer_id)
-            if row is not None:
-                growth[row] = _measured(float(growth[row]), meter.reasoned)
+        growth = table.unasked_growth
+        reasoned = {
+            row: meter.reasoned
+            for offer_id, meter in speeds.items()
+            if meter.reasoned is not None and (row := table.row_of.get(offer_id)) is not None
+        }
+        if reasoned:
+            growth = growth.copy()
+        for row, found in reasoned.items():
+            growth[row] = _measured(float(growth[row]), found)
     return Lengths(np.minimum(answers * growth, np.minimum(table.outputs, _most(request))), growth)
 
 

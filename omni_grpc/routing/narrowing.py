@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from omni_grpc.catalog import CatalogSnapshot, Modality, Mode, Offer
-from omni_grpc.core.chat import ChatRequest, Preferences
+from omni_grpc.core.chat import NO_PREFERENCES, ChatRequest, Preferences
 from omni_grpc.core.tenancy import model_matches, models_text
 from omni_grpc.routing.needs import Needs
 from omni_grpc.routing.offer_table import Mask, OfferTable, electable, window_of
@@ -54,6 +54,8 @@ class Limits(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, wished: Preferences) -> "Limits":
         """A caller's."""
+        if wished is NO_PREFERENCES:
+            return NO_LIMITS
         return cls(
             providers=frozenset(wished.providers),
             providers_denied=frozenset(wished.providers_denied),

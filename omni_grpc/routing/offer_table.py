@@ -83,7 +83,7 @@ class OfferTable:
         outputs: most tokens of an answer.
         unasked_growth: how many times longer than an answer the output is, by reasoning that
             nobody asked for.
-        quality_weights: what the operator multiplies a model's rating by.
+        quality_weights: what the operator multiplies a model's rating by; None if by nothing.
         is_rated: whether somebody said of any of the models how good it is; where nobody did, all
             ratings are guessed from prices and ages.
     """
@@ -114,9 +114,10 @@ class OfferTable:
         prices = [offer.price for offer in offers if offer.price is not None]
         self._prompt_price = _base(prices, Unit.PROMPT)
         self._completion_price = _base(prices, Unit.COMPLETION)
-        self.quality_weights = np.array(
+        weights = np.array(
             [offer.quality_weight_ppm / NEUTRAL_QUALITY_PPM for offer in offers], dtype=np.float64
         )
+        self.quality_weights = None if (weights == 1.0).all() else weights
         self._place_of = places
         self._ratings: dict[Task | None, Amounts] = {}
         self._measured: dict[Task | None, Mask] = {}

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Amounts: TypeAlias = NDArray[np.float64]
+Places: TypeAlias = NDArray[np.intp]
 
 QUALITY_FLOOR: Final = 0.05
 """Chance of a good answer that a balanced choice gives up at most against the premium model."""
@@ -22,6 +23,9 @@ LATENCY_UNKNOWN_NORM: Final = 0.5
 """An offer whose speed nobody knows stands in the middle."""
 
 _LEAST_NANOUSD: Final = 1.0
+
+_BELOW_ALL: Final = 1e6
+"""Taken off the scores of offers below the floor: more than the dearest offer's cost term is."""
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,37 +130,59 @@ def score_parts(
     """
     cost_norm = cost_nanousd / np.asarray(reference_nanousd)[..., None]
     if latency_ms is None:
-        latency_norm = np.full(cost_norm.shape, LATENCY_UNKNOWN_NORM)
+        latency = np.full(cost_norm.shape, weights.latency * (1.0 - LATENCY_UNKNOWN_NORM))
     else:
         slowest = np.nanmax(latency_ms, axis=-1, keepdims=True, initial=1.0)
-        latency_norm = np.nan_to_num(latency_ms / slowest, nan=LATENCY_UNKNOWN_NORM)
+        norm = np.nan_to_num(latency_ms / slowest, nan=LATENCY_UNKNOWN_NORM)
+        latency = weights.latency * (1.0 - norm)
     least = doubt.min(axis=-1, keepdims=True) if premium is None else doubt[..., premium, None]
     sure = np.maximum(quality - np.maximum(doubt - least, 0.0), 0.0)
     matched = sure if task_match is None else task_match
     worth = sure if quality_weight is None else sure * quality_weight
     parts = (
         weights.cost * (1.0 - cost_norm),
-        weights.latency * (1.0 - latency_norm),
+        latency,
         weights.task * matched,
         weights.quality * worth,
     )
-    too_poor = np.zeros(cost_norm.shape, dtype=np.bool_)
     if premium is not None and weights.quality_floor is not None:
         too_poor = sure < sure[..., premium, None] - weights.quality_floor
+    else:
+        too_poor = np.zeros(cost_norm.shape, dtype=np.bool_)
     return Parts(*parts, parts[0] + parts[1] + parts[2] + parts[3], too_poor)
 
 
-def ranking(
-    parts: Parts, *, escalate_to: int | None = None, of_equals: Amounts | None = None
-) -> NDArray[np.intp]:
+def ranking(parts: Parts, *, escalate_to: int | None = None) -> Places:
     """The places of one request's offers, best first.
 
     Offers below the floor come last. `escalate_to` comes first, whatever its score: the premium
-    model, where the guard says so. Of equal scores the one with less in `of_equals` comes first;
-    then they keep their order.
+    model, where the guard says so. Those of equal scores keep their order.
     """
-    keys = (-parts.total, parts.too_poor)
-    order = np.lexsort(keys if of_equals is None else (of_equals, *keys))
-    if escalate_to is None:
-        return order
-    return np.concatenate([[escalate_to], order[order != escalate_to]])
+    return _led_by(escalate_to, np.lexsort((-parts.total, parts.too_poor)))
+
+
+def shortlist(
+    parts: Parts, costs: Amounts, count: int, *, escalate_to: int | None = None
+) -> Places:
+    """The first `count` places of the ranking, and then the cheapest of the others, if any.
+
+    As `ranking`, but that of equal scores the one that costs less comes first. Sorts only what may
+    come first: to sort hundreds takes longer than to score them.
+    """
+    levels = np.where(parts.too_poor, parts.total - _BELOW_ALL, parts.total)
+    if len(levels) <= count:
+        return _led_by(escalate_to, np.lexsort((costs, -levels)))
+    last = len(levels) - count
+    leading = (levels >= np.partition(levels, last)[last]).nonzero()[0]
+    order = _led_by(escalate_to, leading[np.lexsort((costs[leading], -levels[leading]))])[:count]
+    left = costs.copy()
+    left[order] = np.inf
+    cheapest = (left == left.min()).nonzero()[0]
+    if len(cheapest) > 1:
+        cheapest = cheapest[levels[cheapest].argmax(keepdims=True)]
+    return np.concatenate((order, cheapest))
+
+
+def _led_by(place: int | None, order: Places) -> Places:
+    """An order, with one place before all others."""
+    return order if place is None else np.concatenate(([place], order[order != place]))

@@ -138,6 +138,6 @@ def test_weights_are_small_and_of_a_known_form(tmp_path: Path) -> None:
     assert FILE.stat().st_size < 5_000_000
     assert set(Weights().header.tasks) == {task.value for task in Task}
     other = tmp_path / "weights.bin"
-    other.write_bytes(FILE.read_bytes().replace(b'"format":1', b'"format":9', 1))
+    other.write_bytes(FILE.read_bytes().replace(b'"format":2', b'"format":9', 1))
     with pytest.raises(ValueError, match="format 9"):
         Weights(other)

@@ -37,7 +37,7 @@ def unit(vector: Numbers) -> Numbers:
     return scaled
 
 
-def test_a_place_is_both_meanings_and_the_form_without_their_habits(
+def test_a_place_is_both_meanings_and_the_form_without_their_habits_along_the_axes(
     quality: Quality, prompts: list[Features]
 ) -> None:
     for pool in quality.pools.values():
@@ -46,9 +46,9 @@ def test_a_place_is_both_meanings_and_the_form_without_their_habits(
             form = without((one.form - basis.form_mean) / basis.form_deviation, basis.form_habits)
             assert basis.form(one) == pytest.approx(form, abs=1e-4)
             weighed = form.clip(-FORM_CLIP, FORM_CLIP) * FORM_WEIGHT / len(form) ** 0.5
-            whole = unit(without(one.whole - basis.whole_mean, basis.whole_habits))
-            stem = unit(without(one.stem - basis.stem_mean, basis.stem_habits))
-            place = unit(np.concatenate([whole, stem, weighed]))
+            whole = without(one.whole - basis.whole_mean, basis.whole_habits)
+            stem = without(one.stem - basis.stem_mean, basis.stem_habits)
+            place = unit(basis.axes @ np.concatenate([whole, stem, weighed]))
             assert basis.place(one, basis.form(one)) == pytest.approx(place, abs=1e-5)
             near = pool.forms - form.clip(-NOVEL_FORM_CLIP, NOVEL_FORM_CLIP)
             nearest = np.linalg.norm(near, axis=1).min()
@@ -81,5 +81,5 @@ def test_all_pools_together_say_of_a_prompt_what_each_says_of_many(
             np.concatenate([one[row] for one in chances]), abs=1e-5
         )
         assert said.tokens == pytest.approx(np.concatenate([one[row] for one in tokens]), rel=1e-4)
-        assert said.unlike.tolist() == [bool(one.unlike[row]) for one in many]
+        assert said.unlike == [bool(one.unlike[row]) for one in many]
         assert said.caution == pytest.approx([float(one.caution[row]) for one in many], abs=1e-6)

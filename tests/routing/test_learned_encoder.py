@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from omni_grpc.routing.learned import Encoder, shared_encoder
+from omni_grpc.routing.learned import DIMENSIONS, Encoder, shared_encoder
 from omni_grpc.routing.learned.pieces import PIECE_CHARS_MAX, PIECES_MAX, Pieces, cut
 
 PROMPTS = Path(__file__).with_name("task_prompts.jsonl")
@@ -28,17 +28,21 @@ class Prompt(msgspec.Struct):
 
 
 class Plain:
-    """What the encoder's total is by definition: the sum of the rows of all tokens."""
+    """What the encoder's total is by definition: the sum of the heads of all tokens' rows."""
 
     def __init__(self) -> None:
         self.tokenizer = Tokenizer.from_file(str(TOKENIZER))
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         weights = FOLDER / "weights/l2_supercat_256.safetensors"
-        self.table = load_file(weights)["embedding.weight"]
+        self.table = load_file(weights)["embedding.weight"][:, :DIMENSIONS]
 
     def tokens(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def is_total(self, text: str, total: NDArray[np.float32]) -> bool:
+        """Whether it is the sum but for roundings; a token more or less changes it by 0.1."""
+        return np.allclose(self.total(text), total, rtol=1e-5, atol=1e-4)
 
     def total(self, text: str) -> NDArray[np.float32]:
         summed: NDArray[np.float32] = self.table[self.tokens(text)].sum(axis=0, dtype=np.float32)
@@ -50,11 +54,11 @@ def plain() -> Plain:
     return Plain()
 
 
-def test_the_sums_are_the_plain_ones_to_the_bit(plain: Plain) -> None:
+def test_the_sums_are_the_plain_ones(plain: Plain) -> None:
     encoder = shared_encoder()
     for line in PROMPTS.read_text("utf-8").splitlines():
         text = msgspec.json.decode(line, type=Prompt).user
-        assert np.array_equal(encoder.total(text), plain.total(text)), text
+        assert plain.is_total(text, encoder.total(text)), text
 
 
 @given(
@@ -65,12 +69,12 @@ def test_the_sums_are_the_plain_ones_to_the_bit(plain: Plain) -> None:
     )
 )
 def test_any_text_is_read_the_same(plain: Plain, text: str) -> None:
-    assert np.array_equal(shared_encoder().total(text), plain.total(text))
+    assert plain.is_total(text, shared_encoder().total(text))
 
 
 @pytest.mark.parametrize("text", ["<s>", " a <s> b</s>", "<unk><unk> ", "a <s", "x<s>1"])
 def test_marks_of_the_vocabulary_are_read_as_marks(plain: Plain, text: str) -> None:
-    assert np.array_equal(shared_encoder().total(text), plain.total(text))
+    assert plain.is_total(text, shared_encoder().total(text))
 
 
 def test_no_token_crosses_a_border_at_which_texts_are_cut() -> None:

@@ -26,7 +26,7 @@ Zones = tuple[set[str], set[str], set[str], set[str]]
 DENSE_COUNT: Final = DIMENSIONS + STRUCTURE_COUNT + 1
 """The encoded text, the structure, and a one for the bias."""
 
-_ENCODED_SCALE: Final = 1.1
+_ENCODED_SCALE: Final = 0.7
 _FORM_SCALE: Final = 0.18
 _CONVERSATION_SCALE: Final = 1.5
 """What a prompt is about and how it looks differ from source to source more than what its words

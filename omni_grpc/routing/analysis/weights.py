@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 FILE: Final = Path(__file__).with_name("task_weights.bin")
 """The weights of this version."""
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _LENGTH: Final = struct.Struct("<Q")
 _ALIGNMENT: Final = 64
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Final
 
-HEAD_CHARS: Final = 400
+HEAD_CHARS: Final = 260
 """Characters of a turn's head that are read for words."""
 
-TAIL_CHARS: Final = 240
+TAIL_CHARS: Final = 160
 """Characters of a turn's tail that are read for words."""
 
 FIRST_WORDS: Final = 3

@@ -4,14 +4,17 @@ Everything here runs locally on the prompt alone; training is in `scripts/train_
 """
 
 from omni_grpc.routing.learned.encoder import DIMENSIONS, Encoder, excerpt, shared_encoder
+from omni_grpc.routing.learned.features import FORM_COUNT
 from omni_grpc.routing.learned.heads import Prediction
-from omni_grpc.routing.learned.quality import Encoded, Guard, Quality, shared_quality
+from omni_grpc.routing.learned.quality import Encoded, Guard, Heads, Quality, shared_quality
 
 __all__ = [
     "DIMENSIONS",
+    "FORM_COUNT",
     "Encoded",
     "Encoder",
     "Guard",
+    "Heads",
     "Prediction",
     "Quality",
     "excerpt",

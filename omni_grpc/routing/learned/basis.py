@@ -1,7 +1,8 @@
 """The coordinates in which prompts are compared: regions, landmarks, and form.
 
-A prompt's place is how near it lies to a few hundred landmarks, prompts' centres that training
-found; heads are linear in that. The distances to them also say how unlike anything known it is.
+A prompt's place is a direction along the few dozen axes in which prompts differ most. Heads are
+linear in how near that lies to a few hundred landmarks, prompts' centres that training found; the
+distances to them also say how unlike anything known it is.
 All functions take one prompt or many at once: shapes below are `[..., n]`.
 """
 
@@ -23,10 +24,10 @@ FORM_CLIP: Final = 3.0
 NOVEL_FORM_CLIP: Final = 6.0
 """The same for the question how unlike the known forms it is."""
 
-FORM_WEIGHT: Final = 1.2
+FORM_WEIGHT: Final = 1.0
 REGION_SHARPNESS: Final = 8.0
 REGION_SCALE: Final = 2.0
-LANDMARK_SHARPNESS: Final = 4.0
+LANDMARK_SHARPNESS: Final = 5.0
 FORM_SCALE: Final = 0.05
 
 
@@ -62,7 +63,8 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What training found about prompts as such, without looking at any outcome.
 
     Habits are the directions in which a prompt moves when the same question is put in another
-    wrapper; what lies along them is taken off, since it says nothing about the question.
+    wrapper; what lies along them is taken off, since it says nothing about the question. Axes are
+    the directions of both meanings and the form together in which prompts differ most.
     """
 
     whole_mean: Numbers
@@ -72,6 +74,7 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     whole_habits: Numbers
     stem_habits: Numbers
     form_habits: Numbers
+    axes: Numbers
     regions: Numbers
     landmarks: Numbers
 
@@ -82,13 +85,11 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return form
 
     def place(self, features: Features | Stack, form: Numbers) -> Numbers:
-        """Unit vectors of both meanings and the form together."""
-        mean, habits = self.of_meaning
-        moved = features.meaning - mean
-        moved -= (moved @ habits.T) @ habits
-        both = _units(moved.reshape(*moved.shape[:-1], 2, DIMENSIONS)).reshape(moved.shape)
-        bounded = form.clip(-FORM_CLIP, FORM_CLIP) * (FORM_WEIGHT / form.shape[-1] ** 0.5)
-        return _units(np.concatenate((both, bounded), axis=-1))
+        """Unit vectors along the axes, of both meanings and the form together."""
+        matrix, mean = self.of_meaning
+        along = features.meaning @ matrix - mean
+        along += form.clip(-FORM_CLIP, FORM_CLIP) @ self.of_bounded_form
+        return _units(along)
 
     def likeness(self, place: Numbers) -> Numbers:
         """Cosines with the landmarks, `[..., landmarks]`."""
@@ -114,12 +115,20 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def of_meaning(self) -> tuple[Numbers, Numbers]:
-        """Of both vectors in one: the mean, and the habits, each with zeros beside it."""
-        whole, stem = self.whole_habits, self.stem_habits
-        habits = np.zeros((len(whole) + len(stem), 2 * DIMENSIONS), dtype=np.float32)
-        habits[: len(whole), :DIMENSIONS] = whole
-        habits[len(whole) :, DIMENSIONS:] = stem
-        return np.concatenate((self.whole_mean, self.stem_mean)), habits
+        """What takes the habits off both vectors and brings them along the axes; the mean so."""
+        axes, parts = self.axes[:, : 2 * DIMENSIONS].T, []
+        for at, habits in enumerate((self.whole_habits, self.stem_habits)):
+            part = axes[at * DIMENSIONS : (at + 1) * DIMENSIONS]
+            parts.append(part - habits.T @ (habits @ part))
+        matrix: Numbers = np.concatenate(parts)
+        return matrix, np.concatenate((self.whole_mean, self.stem_mean)) @ matrix
+
+    @cached_property
+    def of_bounded_form(self) -> Numbers:
+        """What brings a form, in standard deviations and within its bounds, along the axes."""
+        axes = self.axes[:, 2 * DIMENSIONS :].T
+        weighted: Numbers = axes * np.float32(FORM_WEIGHT / len(axes) ** 0.5)
+        return weighted
 
     @cached_property
     def of_form(self) -> tuple[Numbers, Numbers]:

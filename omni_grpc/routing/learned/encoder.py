@@ -1,14 +1,17 @@
 """Texts as vectors: the mean of WordLlama's token embeddings, without network and language model.
 
 The weights and the tokenizer are the two files that the installed `wordllama` wheel ships; its own
-loader is never called, because it looks in another folder and then downloads. The weights stay on
-disk and are mapped into memory. Where the wheel lacks its files, hashed words take their place:
-`Encoder.kind` says which, and what was trained on one kind is never asked with the other.
+loader is never called, because it looks in another folder and then downloads. Its embeddings are
+Matryoshka: trained so that their first 64, 128 or 256 numbers do for themselves. The first 64 are
+read, which the ablations find as good as all, and a decision takes half as long with. Where the
+wheel lacks its files, hashed words take their place: `Encoder.kind` says which, and what was
+trained on one kind is never asked with the other.
 """
 
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import re
 import struct
@@ -28,7 +31,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 Vector = NDArray[np.float32]
 Kind = Literal["wordllama", "hashed"]
 
-DIMENSIONS: Final = 256
+DIMENSIONS: Final = 64
 """Numbers in a vector."""
 
 TEXT_CHARS_MAX: Final = 2_500
@@ -39,14 +42,8 @@ _WEIGHTS: Final = "weights/l2_supercat_256.safetensors"
 _TOKENIZER: Final = "tokenizers/l2_supercat_tokenizer_config.json"
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
 
-_MANTISSA_SHIFT: Final = 13
-"""A float has 23 bits after the point, a half float 10."""
-
-_KEPT: Final = np.int32(-0x70002000)
-"""All but the three bits below the sign, which widening a negative number has set."""
-
-_REBIASED: Final = np.float32(2.0 ** (127 - 15))
-"""What is missing to the exponent: a power of two, so that sums are exact before and after."""
+_ONES: Final = np.ones(4 * TEXT_CHARS_MAX + 8, dtype=np.float32)
+"""One for each token that a text may have: at most one a byte."""
 
 
 def excerpt(text: str) -> str:
@@ -76,7 +73,7 @@ class Encoder:
             tokenizer.no_padding()
             tokenizer.no_truncation()
             self._pieces = Pieces(tokenizer)
-            self._table = _mapped(folder / _WEIGHTS)
+            self._table = _embeddings(folder / _WEIGHTS)
             self.kind = "wordllama"
 
     def encode(self, text: str) -> Vector:
@@ -90,12 +87,12 @@ class Encoder:
         """
         if self._pieces is None:
             return _hashed(text)
-        # Half floats are widened as whole numbers: numpy widens them one by one.
-        wide = self._table.take(self._pieces.tokens(text), axis=0).astype(np.int32)
-        wide <<= _MANTISSA_SHIFT
-        wide &= _KEPT
-        total: Vector = wide.view(np.float32).sum(axis=0)
-        total *= _REBIASED
+        tokens = self._pieces.tokens(text)
+        rows: NDArray[np.float32] = self._table.take(tokens, axis=0)
+        if len(rows) > len(_ONES):
+            total: Vector = rows.sum(axis=0)
+        else:
+            total = _ONES[: len(rows)] @ rows  # in half the time of a sum
         return total
 
 
@@ -107,18 +104,18 @@ def shared_encoder() -> Encoder:
     return Encoder(None if origin is None else Path(origin).parent)
 
 
-def _mapped(path: Path) -> NDArray[np.int16]:
-    """The bits of the one table of a safetensors file of half floats, mapped, read-only."""
+def _embeddings(path: Path) -> NDArray[np.float32]:
+    """The first `DIMENSIONS` of each row of the one table of a safetensors file of half floats."""
     with path.open("rb") as file:
         (header_bytes,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(header_bytes))
     entry = header["embedding.weight"]
     rows, columns = entry["shape"]
-    if entry["dtype"] != "F16" or columns != DIMENSIONS:
-        raise ValueError(f"{path}: expected F16 embeddings of {DIMENSIONS} dimensions.")
+    if entry["dtype"] != "F16" or columns < DIMENSIONS:
+        raise ValueError(f"{path}: expected F16 embeddings of {DIMENSIONS} dimensions or more.")
     start = 8 + header_bytes + int(entry["data_offsets"][0])
-    table = np.memmap(path, dtype=np.int16, mode="r", offset=start, shape=(rows, columns))
-    return table.view(np.ndarray)
+    table = np.memmap(path, dtype=np.float16, mode="r", offset=start, shape=(rows, columns))
+    return np.array(table[:, :DIMENSIONS], dtype=np.float32)
 
 
 def _hashed(text: str) -> Vector:
@@ -138,5 +135,5 @@ def _place_of(word: str) -> tuple[int, float]:
 
 def unit(vector: Vector) -> Vector:
     """A vector at length 1; a zero vector stays one."""
-    length = float(np.linalg.norm(vector))
+    length = math.sqrt(vector @ vector)
     return vector if length == 0.0 else vector / np.float32(length)

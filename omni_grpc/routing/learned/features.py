@@ -10,7 +10,6 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from omni_grpc.routing.learned.encoder import DIMENSIONS, Encoder, Vector, excerpt, unit
 
@@ -19,18 +18,29 @@ FORM_COUNT: Final = 20
 
 _ITEM: Final = re.compile(r"[ \t]*(?:[(\[]?(?:[A-Za-z]|\d{1,2})[\])}.:]|[-*•])[ \t]+(?=\S)")
 _FENCE: Final = re.compile(r"[ \t]*(?:(?:```|~~~)\w*|\[/?[A-Z]+\]|</?\w+>)[ \t]*")
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 
 _CLASSES: Final = (
-    b"0123456789",
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-    b"\\",
-    b"{}[]()",
-    b"=+*/^<>",
-    b"$",
-    bytes(range(128, 256)),
+    (b"0123456789", 10),
+    (b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", 10),
+    (b"\\", 20),
+    (b"{}[]()", 10),
+    (b"=+*/^<>", 20),
+    (b"$", 20),
+    (bytes(range(128, 256)), 20),
 )
-_CLASS_SCALES: Final = (10, 10, 20, 10, 20, 20, 20)
+"""Kinds of bytes whose shares are counted, each with what its share is multiplied by."""
+
+_CLASS_CODES: Final = [bytes([code]) for code in range(1, 1 + len(_CLASSES))]
+_CLASS_OF: Final = bytes(
+    next((code for code, (members, _) in enumerate(_CLASSES, 1) if byte in members), 0)
+    for byte in range(256)
+)
+"""By byte, the code of its kind; 0 for all others."""
+
+_RUNS: Final = bytes(0x30 if byte in b"0123456789" else 0x20 for byte in range(256))
+"""By byte, a zero for a digit and a space for all else."""
+
+_LONG_NUMBER: Final = b"0000"
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -82,43 +92,34 @@ def _parts(text: str) -> tuple[str, list[str]]:
 
 
 def _form(stem: str, items: list[str]) -> Vector:
-    text = "\n".join((stem, *items))
+    text = "\n".join((stem, *items)) if items else stem
     count = max(len(text), 1)
     words = text.split()
     word_count = max(len(words), 1)
     lines = text.split("\n")
-    numbers = _NUMBER.findall(text)
-    symbols = np.bincount(np.frombuffer(text.encode(), dtype=np.uint8), minlength=256)
-    shares = (symbols @ _CLASS_OF) / count
+    data = text.encode()
+    digits = data.translate(_RUNS)
+    numbers = digits.split()
+    count_of = data.translate(_CLASS_OF).count
     return np.array(
         [
-            *shares.tolist(),
+            *[
+                scale * count_of(code) / count
+                for code, (_, scale) in zip(_CLASS_CODES, _CLASSES, strict=True)
+            ],
             math.log(count) / 8,
             math.log(word_count) / 6,
             math.log1p(len(lines)) / 3,
             len(items) / 10,
             math.log1p(len(numbers)) / 4,
             text.count("?") / 3,
-            sum(map(len, words)) / word_count / 6,
+            len("".join(words)) / word_count / 6,
             len(set(words)) / word_count,
             float("def " in text or "return " in text),
             text.count("    ") / len(lines) / 2,
-            float(max(map(len, numbers), default=0) >= _LONG_NUMBER),
+            float(_LONG_NUMBER in digits),
             float(" not " in text or "except" in text.lower()),
             math.log1p(max(map(len, lines))) / 7,
         ],
         dtype=np.float32,
     )
-
-
-_LONG_NUMBER: Final = 4
-
-
-def _class_table() -> NDArray[np.float64]:
-    table = np.zeros((256, len(_CLASSES)))
-    for column, (members, scale) in enumerate(zip(_CLASSES, _CLASS_SCALES, strict=True)):
-        table[list(members), column] = scale
-    return table
-
-
-_CLASS_OF: Final = _class_table()

@@ -78,14 +78,31 @@ class Encoded(msgspec.Struct, frozen=True):
         return self.features.whole
 
 
+class Heads(msgspec.Struct, frozen=True):
+    """Some of the heads, as predictions ask for them.
+
+    Attributes:
+        places: where they stand among those of all pools.
+        pools: by head, the place of its pool.
+        cautioned: by head, 1 where caution counts, 0 for the premium model.
+    """
+
+    places: NDArray[np.intp]
+    pools: NDArray[np.intp]
+    cautioned: Amounts
+
+
 class Quality:
-    """The heads of all pools. Immutable; threads may share it."""
+    """The heads of all pools. Threads may share it."""
 
     def __init__(self, pools: Sequence[Pool], scale: RatingScale, encoder: Encoder) -> None:
         """`encoder` is of the kind that the pools were trained with."""
         self.pools = {pool.name: pool for pool in pools}
         self.scale = scale
         self._typical = np.concatenate([pool.mean_quality for pool in pools], dtype=np.float64)
+        self._shares_of: dict[frozenset[str], tuple[Amounts, float]] = {}
+        """By the pools that a prompt is unlike: what each head counts in a mean, and that mean
+        where a prompt is typical."""
         self._doubts = np.array([pool.doubt for pool in pools])
         self._panel = Panel(pools)
         self._encoder = encoder
@@ -113,8 +130,8 @@ class Quality:
             said.chances.astype(np.float64),
             said.tokens.astype(np.float64),
             np.where(said.unlike, UNLIKE_DOUBT, self._doubts),
-            said.caution.astype(np.float64),
-            frozenset(compress(self.pools, said.unlike.tolist())),
+            np.array(said.caution),
+            frozenset(compress(self.pools, said.unlike)),
         )
 
     def knows(self, model: str) -> bool:
@@ -126,28 +143,28 @@ class Quality:
     ) -> dict[str, Prediction]:
         """The predictions for those of the models that there are heads for; see `predictions`."""
         known = {model: at for model in models if (at := self.place(model)) is not None}
-        heads = np.array(list(known.values()), dtype=np.intp)
-        is_premium = np.array([model == premium for model in known], dtype=np.bool_)
-        chances, doubts = self.predictions(encoded, heads, is_premium)
+        heads = self.heads([*known.values()], [model == premium for model in known])
+        chances, doubts = self.predictions(encoded, heads)
         return {
             model: Prediction(chance, chance - doubt)
             for model, chance, doubt in zip(known, chances.tolist(), doubts.tolist(), strict=True)
         }
 
-    def predictions(
-        self, encoded: Encoded, heads: NDArray[np.intp], is_premium: NDArray[np.bool_]
-    ) -> tuple[Amounts, Amounts]:
+    def heads(self, places: Sequence[int], is_premium: Sequence[bool]) -> Heads:
+        """Some heads, by their places; one may stand there more than once.
+
+        `is_premium` says which of them are asked for the premium model.
+        """
+        at = np.array(places, dtype=np.intp)
+        return Heads(at, self._pool_of[at], 1.0 - np.array(is_premium, dtype=np.float64))
+
+    def predictions(self, encoded: Encoded, heads: Heads) -> tuple[Amounts, Amounts]:
         """By head, the chance of a good answer and what it may be off by.
 
         The less a prompt is known, the more all but the premium model are doubted.
-
-        Args:
-            encoded: the prompt.
-            heads: their places; one may stand there more than once.
-            is_premium: which of them are asked for the premium model.
         """
-        chances, pools = encoded.chances[heads], self._pool_of[heads]
-        doubts = encoded.doubts[pools] + encoded.cautions[pools] * ~is_premium
+        chances, pools = encoded.chances[heads.places], heads.pools
+        doubts = encoded.doubts[pools] + encoded.cautions[pools] * heads.cautioned
         return chances, np.minimum(chances, doubts)
 
     def output_tokens(self, encoded: Encoded, models: Sequence[str]) -> dict[str, float]:
@@ -165,12 +182,15 @@ class Quality:
 
         Negative for an easier one; None for a prompt that is unlike anything known.
         """
-        known = [name not in encoded.unlike for name in self.pools]
-        if not any(known):
+        if len(encoded.unlike) == len(self.pools):
             return None
-        of_known = np.array(known)[self._pool_of]
-        chance, typical = encoded.chances[of_known].mean(), self._typical[of_known].mean()
-        return self.scale.odds_between(float(chance), float(typical))
+        found = self._shares_of.get(encoded.unlike)
+        if found is None:
+            known = np.array([name not in encoded.unlike for name in self.pools])[self._pool_of]
+            shares = known / known.sum()
+            found = self._shares_of[encoded.unlike] = (shares, float(shares @ self._typical))
+        shares, typical = found
+        return self.scale.odds_between(float(encoded.chances @ shares), typical)
 
     def cost_weight(self, premium: str) -> float:
         """What cost weighs against quality beside a premium model, as trained.

@@ -17,7 +17,7 @@ from omni_grpc.routing.learned.heads import Pool, PoolFacts
 from omni_grpc.routing.learned.ratings import RatingScale
 
 MAGIC: Final = b"OMNIROUT"
-VERSION: Final = 3
+VERSION: Final = 4
 ALIGNMENT: Final = 64
 _ITEM_BYTES: Final = 4
 
