@@ -26,6 +26,9 @@ MAX_COST: Final = "max_cost_nanousd"
 
 TOO_DEAR: Final = Fault("it may cost more than the request's max_cost allows", MAX_COST)
 
+CUT_SHORT: Final = "the request's max_cost would probably cut its answer short"
+"""Of offers that are left out only where others are not dear enough for that."""
+
 NAMES_SHOWN_MAX: Final = 5
 """Names that advice lists: enough to choose from, short enough to read."""
 

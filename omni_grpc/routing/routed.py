@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 
 from omni_grpc.catalog import CatalogSnapshot, Offer
-from omni_grpc.core.chat import ChatRequest, Preferences
+from omni_grpc.core.chat import ChatRequest
 from omni_grpc.core.errors import NoCapableModel
-from omni_grpc.routing.advice import TOO_DEAR, LeftOut, incapable, none_let_through
+from omni_grpc.routing.advice import CUT_SHORT, TOO_DEAR, LeftOut, incapable, none_let_through
 from omni_grpc.routing.attempts import ATTEMPT_COUNT_MAX, Terms
 from omni_grpc.routing.choosing import Chooser, Wish
 from omni_grpc.routing.health import Health
@@ -108,7 +108,8 @@ class RoutedPlanner:
             """The order of what is left of some rows."""
             if context.models:
                 mask &= self._tables.allowed(table, context)
-            self._drop_unaffordable(table, mask, terms, request.preferences, dropped)
+            if request.preferences.cost_max_nanousd is not None:
+                self._drop_unaffordable(table, mask, terms, output_tokens, dropped)
             self._drop_unhealthy(table, mask, context, dropped)
             if not mask.any():
                 return _Choice([], None)
@@ -168,17 +169,25 @@ class RoutedPlanner:
         table: OfferTable,
         mask: Mask,
         terms: Terms,
-        wished: Preferences,
+        output_tokens: Amounts,
         dropped: dict[str, str],
     ) -> None:
-        """Leaves out what may cost more than the caller set, even with a short answer."""
-        if wished.cost_max_nanousd is None:
-            return
-        for row in np.flatnonzero(mask):
+        """Leaves out what may cost more than the caller set, even with a short answer.
+
+        And what could not finish the answer that is expected of it, where anything can.
+        """
+        short: list[int] = []
+        for row in np.flatnonzero(mask).tolist():
             offer = table.offers[row]
-            if terms.output_tokens_max(offer) < 1:
+            covered = terms.output_tokens_max(offer)
+            if covered < 1:
                 mask[row] = False
                 dropped[offer.id] = TOO_DEAR.text
+            elif covered < int(output_tokens[row]):
+                short.append(row)
+        if len(short) < int(mask.sum()):
+            mask[short] = False
+            dropped.update((table.offers[row].id, CUT_SHORT) for row in short)
 
     def _drop_unhealthy(
         self, table: OfferTable, mask: Mask, context: RouteContext, dropped: dict[str, str]

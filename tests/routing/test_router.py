@@ -260,6 +260,17 @@ def test_a_cost_too_small_is_refused_with_the_least_that_would_do(model: str) ->
         planner.plan(short, CONTEXT)
 
 
+def test_what_the_highest_cost_would_cut_short_comes_only_where_nothing_else_does_it() -> None:
+    dear, cheap = offer("here/dear", 1_000), offer("here/cheap", 1)
+    asked = request(preferences=Preferences(cost_max_nanousd=60_000_000))  # some words of the dear
+    found = router(dear, cheap).explain(asked, CONTEXT)
+    assert ids(found.plan) == ["here/cheap"]
+    left_out = {one.offer: one.excluded for one in found.considered if one.excluded}
+    assert left_out == {"here/dear": "the request's max_cost would probably cut its answer short"}
+    (alone,) = router(dear).plan(asked, CONTEXT).attempts
+    assert 0 < alone.output_tokens_max < 60
+
+
 @pytest.mark.parametrize("model", [AUTO, "here/a"])
 @pytest.mark.parametrize(
     ("wished", "field", "words"),
