@@ -5,7 +5,7 @@
     .venv/bin/python scripts/train_router.py --data DIR --ablations
 
 Only `pool_*_dev.jsonl` is read. The same data on the same machine give the same bytes; one thread
-of linear algebra, about half a minute.
+of linear algebra, some ten seconds.
 """
 
 import argparse

@@ -4,6 +4,9 @@ Of a fault that the API has too, its reason follows the message: `Error: … (NO
 fault never shows a traceback.
 """
 
+import os
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +15,8 @@ from rich.console import Console
 
 from omni_grpc.core.errors import OmniError
 from omni_grpc.settings import SettingsError
+
+_PIPE_CLOSED = 128 + signal.SIGPIPE
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -22,7 +27,7 @@ class CommandError(Exception):
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Tells known faults, and ends the command with 1 (130 after Ctrl-C)."""
+    """Tells known faults, and ends the command with 1; 130 after Ctrl-C, 141 where nobody reads."""
     from omni_grpc.catalog import OperatorFileError
     from omni_grpc.providers import ProvidersFileError
     from omni_grpc.storage import StorageError
@@ -33,6 +38,9 @@ def told() -> Iterator[None]:
         raise _failed(f"The settings cannot be used:\n{error}") from None
     except OmniError as error:
         raise _failed(f"{error.message} ({error.reason})") from None
+    except BrokenPipeError:  # who reads, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to be written
+        raise typer.Exit(_PIPE_CLOSED) from None
     except (CommandError, OperatorFileError, ProvidersFileError, StorageError, OSError) as error:
         raise _failed(str(error)) from None
     except KeyboardInterrupt:

@@ -26,6 +26,11 @@ class Terms:
         self._context = context
         self._markup_ppm = markup_ppm
 
+    @property
+    def has_cost_max(self) -> bool:
+        """Whether the request sets a cost that no attempt may exceed."""
+        return self._request.preferences.cost_max_nanousd is not None
+
     def attempt(self, offer: Offer, reason: str) -> Attempt:
         """An offer as an attempt.
 

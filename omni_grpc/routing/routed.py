@@ -108,8 +108,7 @@ class RoutedPlanner:
             """The order of what is left of some rows."""
             if context.models:
                 mask &= self._tables.allowed(table, context)
-            if request.preferences.cost_max_nanousd is not None:
-                self._drop_unaffordable(table, mask, terms, output_tokens, dropped)
+            self._drop_unaffordable(table, mask, terms, output_tokens, dropped)
             self._drop_unhealthy(table, mask, context, dropped)
             if not mask.any():
                 return _Choice([], None)
@@ -176,6 +175,8 @@ class RoutedPlanner:
 
         And what could not finish the answer that is expected of it, where anything can.
         """
+        if not terms.has_cost_max:
+            return
         short: list[int] = []
         for row in np.flatnonzero(mask).tolist():
             offer = table.offers[row]
