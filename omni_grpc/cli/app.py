@@ -3,6 +3,7 @@
 Heavy imports happen inside the commands, so that `--help` answers at once.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -234,4 +235,7 @@ def doctor(config: Config = None, data_dir: DataDir = None, json_: Json = False)
 
 def main() -> None:
     """The console script."""
+    # Numpy reads it when it is imported, which no command has done yet. A routing decision is no
+    # work for a pool of threads, and each worker would keep as many as the machine has cores.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     app()
