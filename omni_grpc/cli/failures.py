@@ -5,6 +5,7 @@ fault never shows a traceback.
 """
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -38,13 +39,22 @@ def told() -> Iterator[None]:
         raise _failed(f"The settings cannot be used:\n{error}") from None
     except OmniError as error:
         raise _failed(f"{error.message} ({error.reason})") from None
-    except BrokenPipeError:  # who reads, such as `head`, has enough
+    except BrokenPipeError as error:
+        if not _is_unread():  # it was a connection's
+            raise _failed(str(error)) from None
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to be written
         raise typer.Exit(_PIPE_CLOSED) from None
     except (CommandError, OperatorFileError, ProvidersFileError, StorageError, OSError) as error:
         raise _failed(str(error)) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _is_unread() -> bool:
+    """Whether who read standard output, such as `head`, had enough and is gone."""
+    watch = select.poll()
+    watch.register(sys.stdout.fileno(), 0)
+    return any(found & select.POLLERR for _, found in watch.poll(0))
 
 
 def _failed(message: str) -> typer.Exit:

@@ -25,7 +25,7 @@ from omni_grpc.routing.needs import Needs
 from omni_grpc.routing.offer_table import Amounts, Mask, OfferTable
 from omni_grpc.routing.plan import Attempt, Baseline, Considered, Explanation, Plan, RouteContext
 from omni_grpc.routing.policies import Chosen
-from omni_grpc.routing.policy import order
+from omni_grpc.routing.policy import Ready, order
 from omni_grpc.routing.prompts import PromptSize
 from omni_grpc.routing.ranked import Ranked, reason_of
 from omni_grpc.routing.tables import Tables
@@ -108,8 +108,9 @@ class RoutedPlanner:
             """The order of what is left of some rows."""
             if context.models:
                 mask &= self._tables.allowed(table, context)
-            self._drop_unaffordable(table, mask, terms, output_tokens, dropped)
+            self._drop_unaffordable(table, mask, terms, dropped)
             self._drop_unhealthy(table, mask, context, dropped)
+            self._drop_cut_short(table, mask, terms, output_tokens, policy, dropped)
             if not mask.any():
                 return _Choice([], None)
             ordered = self._chooser.rank(
@@ -164,29 +165,36 @@ class RoutedPlanner:
 
     # --- what is left out -----------------------------------------------------------------------
     def _drop_unaffordable(
+        self, table: OfferTable, mask: Mask, terms: Terms, dropped: dict[str, str]
+    ) -> None:
+        """Leaves out what may cost more than the caller set, even with a short answer."""
+        if not terms.has_cost_max:
+            return
+        for row in np.flatnonzero(mask):
+            offer = table.offers[row]
+            if terms.output_tokens_max(offer) < 1:
+                mask[row] = False
+                dropped[offer.id] = TOO_DEAR.text
+
+    def _drop_cut_short(
         self,
         table: OfferTable,
         mask: Mask,
         terms: Terms,
         output_tokens: Amounts,
+        policy: Ready | None,
         dropped: dict[str, str],
     ) -> None:
-        """Leaves out what may cost more than the caller set, even with a short answer.
+        """Leaves out what could not finish its expected answer at the cost that the caller set.
 
-        And what could not finish the answer that is expected of it, where anything can.
+        Not where nothing else is left, nor under a policy, which may name what it wants.
         """
-        if not terms.has_cost_max:
+        if not terms.has_cost_max or policy is not None:
             return
-        short: list[int] = []
-        for row in np.flatnonzero(mask).tolist():
-            offer = table.offers[row]
-            covered = terms.output_tokens_max(offer)
-            if covered < 1:
-                mask[row] = False
-                dropped[offer.id] = TOO_DEAR.text
-            elif covered < int(output_tokens[row]):
-                short.append(row)
-        if len(short) < int(mask.sum()):
+        rows = np.flatnonzero(mask).tolist()
+        covered = {row: terms.output_tokens_max(table.offers[row]) for row in rows}
+        short = [row for row in rows if covered[row] < int(output_tokens[row])]
+        if len(short) < len(rows):
             mask[short] = False
             dropped.update((table.offers[row].id, CUT_SHORT) for row in short)
 

@@ -24,8 +24,8 @@ LATENCY_UNKNOWN_NORM: Final = 0.5
 
 _LEAST_NANOUSD: Final = 1.0
 
-_BELOW_ALL: Final = 1e6
-"""Taken off the scores of offers below the floor: more than the dearest offer's cost term is."""
+_BELOW_ALL: Final = 1e9
+"""Taken off the scores of offers below the floor: more than any offer's cost term comes to."""
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):

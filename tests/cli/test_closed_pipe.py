@@ -4,6 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import typer
+
+from omni_grpc.cli.failures import told
+
 SAMPLE = Path(__file__).parents[1] / "evaluation" / "sample"
 
 
@@ -22,3 +27,10 @@ def test_a_command_ends_quietly_where_nobody_reads_on() -> None:
         assert running.wait(timeout=60) == 141
     assert "Error" not in said
     assert "Exception" not in said
+
+
+def test_a_connection_that_broke_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, told():
+        raise BrokenPipeError(32, "Broken pipe")
+    assert ended.value.exit_code == 1
+    assert "Broken pipe" in capfd.readouterr().err
