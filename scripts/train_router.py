@@ -64,7 +64,7 @@ def main() -> None:
     scale, left_out = fit_scale(trained)
     write_weights(
         arguments.out,
-        Weights(encoder=encoder.kind, pools=tuple(one.pool for _, one in trained), scale=scale),
+        Weights(pools=tuple(one.pool for _, one in trained), scale=scale),
     )
     for _, one in trained:
         print(f"pool {one.pool.name}: cost weighs {one.pool.cost_weight}")

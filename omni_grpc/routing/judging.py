@@ -102,7 +102,7 @@ class Judge:
         """
         view = view_of(request)
         encoded = self.quality.encode(view.text)
-        analysis = said or self._analyst.analyse(view, encoded.vector)
+        analysis = said or self._analyst.analyse(view, encoded.features)
         task = request.preferences.task
         if task is not None and task is not analysis.task:
             analysis = msgspec.structs.replace(
@@ -181,4 +181,4 @@ def shared_judge() -> Judge:
     Raises:
         ValueError: the weights do not fit the installed encoder.
     """
-    return Judge(shared_quality(), Analyst(encoder_kind=shared_encoder().kind))
+    return Judge(shared_quality(), Analyst(shared_encoder()))

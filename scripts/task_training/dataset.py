@@ -9,29 +9,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_grpc.core.task import Task
-from omni_grpc.routing.analysis.features import (
-    Zones,
-    dense_features,
-    word_features,
-    word_places,
-)
-from omni_grpc.routing.learned import shared_encoder
+from omni_grpc.routing.analysis.features import Zones, dense_features, places_of, terms_of
+from omni_grpc.routing.analysis.structure import FORM_COUNT, STRUCTURE_COUNT
+from omni_grpc.routing.analysis.vocabulary import TERMS, Vocabulary
+from omni_grpc.routing.learned import DIMENSIONS, read_features, shared_encoder
 from task_training.fit import Sparse, Targets
 from task_training.rows import UNKNOWN, Row
 
 TASKS = tuple(task.value for task in Task)
 NEEDS = ("reasoning", "code", "creativity")
-WORDS_MAX = 6_000
-"""Words that are kept: more change nothing that can be measured."""
+TERMS_MAX = 9_000
+"""Terms that are kept: more change nothing that can be measured."""
 
 ROWS_MIN = 3
 HANDS_MIN = 2
 _SMOOTHING = 0.6
 ZONE_SCALES = (1.3, 1.3, 1.3, 1.0)
-"""The user's words, the first of them, the system prompt's, those of earlier turns."""
+"""The user's terms, the first of them, the system prompt's, those of earlier turns."""
 
 Array = NDArray[np.float64]
 
+DENSE_SCALES: Array = np.repeat(
+    [0.7, 0.18, 1.5, 1.0], [DIMENSIONS, FORM_COUNT, STRUCTURE_COUNT - FORM_COUNT, 1]
+)
+"""What a prompt is about and how it looks differ from source to source more than what its words
+ask for, so both count less at one and the same penalty; tools and parts are plain facts."""
 
 @dataclass(frozen=True)
 class Read:
@@ -45,29 +47,31 @@ class Read:
 def read(rows: Sequence[Row]) -> list[Read]:
     """Features of rows."""
     encoder = shared_encoder()
-    return [
-        Read(row, dense_features(row.view, encoder.encode(row.view.text)), word_features(row.view))
-        for row in rows
-    ]
+    found = []
+    for row in rows:
+        one = read_features(row.view.text, encoder)
+        zones = terms_of(row.view, one, encoder)
+        found.append(Read(row, dense_features(row.view, one), zones))
+    return found
 
 
 @dataclass(frozen=True)
-class Vocabulary:
-    """Words by their places, and how much each tells."""
+class Telling:
+    """The terms that are kept, by their places, and how much the term of each place tells."""
 
-    places: dict[str, int]
+    vocabulary: Vocabulary
     scales: Array
 
 
-def vocabulary_of(items: Sequence[Read]) -> Vocabulary:
-    """Words that several hands used, with how much they tell of the task.
+def telling_terms(items: Sequence[Read]) -> Telling:
+    """Terms that several hands used, with how much they tell of the task.
 
-    A hand is a template or a recorded source: a word that one source alone has tells the source,
-    and not the task, however often it stands there. How much a word tells is the divergence of
-    its classes, counted by hands, from all classes alike; words of any content tell nothing.
+    A hand is a template or a recorded source: a term that one source alone has tells the source,
+    and not the task, however often it stands there. How much a term tells is the divergence of
+    its classes, counted by hands, from all classes alike; terms of any content tell nothing.
     """
-    hands: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    counts: Counter[str] = Counter()
+    hands: dict[int, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    counts: Counter[int] = Counter()
     all_hands: dict[str, set[str]] = defaultdict(set)
     for item in items:
         task = item.row.task
@@ -75,14 +79,14 @@ def vocabulary_of(items: Sequence[Read]) -> Vocabulary:
             continue
         hand = item.row.template or item.row.source
         all_hands[task].add(hand)
-        for word in set().union(*item.zones):
-            hands[word][task].add(hand)
-            counts[word] += 1
-    told: list[tuple[float, str]] = []
-    scales: dict[str, float] = {}
-    for word, by_task in hands.items():
+        for term in {*np.concatenate(item.zones).tolist()} - {0}:
+            hands[term][task].add(hand)
+            counts[term] += 1
+    told: list[tuple[float, int]] = []
+    scales: dict[int, float] = {}
+    for term, by_task in hands.items():
         users = sum(map(len, by_task.values()))
-        if users < HANDS_MIN or counts[word] < ROWS_MIN:
+        if users < HANDS_MIN or counts[term] < ROWS_MIN:
             continue
         shares = np.array(
             [
@@ -94,26 +98,30 @@ def vocabulary_of(items: Sequence[Read]) -> Vocabulary:
         shares /= shares.sum()
         telling = float((shares * np.log(shares * len(TASKS))).sum()) / math.log(len(TASKS))
         scale = telling * min(1.0, math.log(1 + users) / math.log(8))
-        scales[word] = scale
-        told.append((-round(scale * math.sqrt(users), 9), word))
-    kept = sorted(word for _, word in sorted(told)[:WORDS_MAX])
-    return Vocabulary(
-        {word: place for place, word in enumerate(kept)},
-        np.array([scales[word] for word in kept]),
+        scales[term] = scale
+        told.append((-round(scale * math.sqrt(users), 9), term))
+    kept = sorted(term for _, term in sorted(told)[:TERMS_MAX])
+    places = np.zeros(TERMS, dtype=np.uint16)
+    places[kept] = np.arange(1, 1 + len(kept))
+    return Telling(
+        Vocabulary(places, width=1 + len(kept)),
+        np.array([0.0, *[scales[term] for term in kept]]),
     )
 
 
-def arrays(items: Sequence[Read], vocabulary: Vocabulary) -> tuple[Array, Sparse]:
+def arrays(items: Sequence[Read], telling: Telling) -> tuple[Array, Sparse]:
     """The features of all rows."""
-    dense = np.stack([item.dense for item in items]).astype(np.float64)
-    rows = [word_places(item.zones, vocabulary.places) for item in items]
-    scales = word_scales(vocabulary)
+    dense = np.stack([item.dense for item in items]) * DENSE_SCALES
+    width = telling.vocabulary.width
+    places = [places_of(item.zones, telling.vocabulary) for item in items]
+    rows = [one[one % width > 0].tolist() for one in places]  # what is not known weighs nothing
+    scales = term_scales(telling)
     return dense, Sparse(rows, [[scales[at] for at in row] for row in rows], len(scales))
 
 
-def word_scales(vocabulary: Vocabulary) -> Array:
-    """What a word in a zone counts at one and the same penalty."""
-    return np.concatenate([vocabulary.scales * scale for scale in ZONE_SCALES])
+def term_scales(telling: Telling) -> Array:
+    """What a term in a zone counts at one and the same penalty."""
+    return np.concatenate([telling.scales * scale for scale in ZONE_SCALES])
 
 
 def targets_of(items: Sequence[Read]) -> Targets:

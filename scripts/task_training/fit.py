@@ -1,6 +1,6 @@
 """Fits all heads at once: one matrix from features to logits, by L-BFGS on the whole of the data.
 
-Dense features are a matrix, words are lists of places; both are scaled before, so that one ridge
+Dense features are a matrix, terms are lists of places; both are scaled before, so that one ridge
 penalty suits all. Float64 throughout and one thread, so that the result does not depend on chance.
 """
 

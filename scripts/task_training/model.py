@@ -9,16 +9,17 @@ from numpy.typing import NDArray
 
 from omni_grpc.routing.analysis.features import DENSE_COUNT
 from omni_grpc.routing.analysis.weights import FORMAT, Header, write
-from omni_grpc.routing.learned import shared_encoder
+from omni_grpc.routing.learned.encoder import KIND
 from task_training.dataset import (
+    DENSE_SCALES,
     NEEDS,
     TASKS,
     Read,
-    Vocabulary,
+    Telling,
     arrays,
     targets_of,
-    vocabulary_of,
-    word_scales,
+    telling_terms,
+    term_scales,
 )
 from task_training.fit import fit
 
@@ -43,26 +44,27 @@ class Calibration:
 class Model:
     """Weights of one training."""
 
-    vocabulary: Vocabulary
+    telling: Telling
     dense: Array
-    words: Array
+    terms: Array
 
     def logits(self, items: Sequence[Read]) -> Array:
         """All outputs for rows: tasks, needs, complexity."""
-        dense, sparse = arrays(items, self.vocabulary)
-        return dense @ self.dense + sparse.times(self.words)
+        dense, sparse = arrays(items, self.telling)
+        return dense @ self.dense + sparse.times(self.terms)
 
     def tasks(self, items: Sequence[Read]) -> list[str]:
         """The likeliest task of each row."""
         return [TASKS[best] for best in self.logits(items)[:, : len(TASKS)].argmax(axis=1)]
 
     def write(self, path: Path, calibration: Calibration) -> None:
-        """Puts the scales of words into their weights, and all into one file."""
+        """Puts the scales of features into their weights, and all into one file."""
+        vocabulary = self.telling.vocabulary
         header = Header(
             format=FORMAT,
-            encoder=shared_encoder().kind,
+            encoder=KIND,
             tasks=TASKS,
-            vocabulary=tuple(self.vocabulary.places),
+            width=vocabulary.width,
             dense_count=DENSE_COUNT,
             output_count=len(TASKS) + len(NEEDS) + 1,
             temperature=calibration.temperature,
@@ -70,13 +72,14 @@ class Model:
             complexity_scale=calibration.complexity_scale,
             complexity_shift=calibration.complexity_shift,
         )
-        words = self.words * word_scales(self.vocabulary)[:, None]
-        write(path, header, self.dense, words)
+        dense = self.dense * DENSE_SCALES[:, None]
+        terms = self.terms * term_scales(self.telling)[:, None]
+        write(path, header, vocabulary, dense, terms)
 
 
 def trained(items: Sequence[Read]) -> Model:
     """A model of rows."""
-    vocabulary = vocabulary_of(items)
-    dense, sparse = arrays(items, vocabulary)
+    telling = telling_terms(items)
+    dense, sparse = arrays(items, telling)
     targets = targets_of(items)
-    return Model(vocabulary, *fit(dense, sparse, targets, penalty=PENALTY, steps=STEPS))
+    return Model(telling, *fit(dense, sparse, targets, penalty=PENALTY, steps=STEPS))

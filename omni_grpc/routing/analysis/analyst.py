@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_grpc.core.task import Analysis, Complexity, Task
-from omni_grpc.routing.analysis.features import dense_features, word_features, word_places
+from omni_grpc.routing.analysis.features import dense_features, places_of, terms_of
 from omni_grpc.routing.analysis.view import PromptView
 from omni_grpc.routing.analysis.weights import FILE, Weights
-from omni_grpc.routing.learned import DIMENSIONS
+from omni_grpc.routing.learned import Encoder, Features
 
 Vector = NDArray[np.float32]
 
@@ -43,27 +43,27 @@ _LOGIT_MAX: Final = 60.0
 class Analyst:
     """Analyses prompts; one instance serves a process."""
 
-    def __init__(self, *, encoder_kind: str, path: Path = FILE) -> None:
-        """Maps the weights.
+    def __init__(self, encoder: Encoder, path: Path = FILE) -> None:
+        """Opens the weights; `encoder` is the one whose vectors and words they know.
 
-        Weights that were trained with another kind of encoder are used without its vectors: words
-        and structure carry most of what is known.
+        Raises:
+            ValueError: they are of another form or of another encoder.
         """
-        self._weights = Weights(path)
-        header = self._weights.header
-        self._tasks = tuple(Task(name) for name in header.tasks)
-        self._blind = header.encoder != encoder_kind
-        self._dark = np.zeros(DIMENSIONS, dtype=np.float32)
+        weights = Weights(path)
+        self._encoder = encoder
+        self._header = weights.header
+        self._vocabulary = weights.vocabulary
+        self._tasks = tuple(Task(name) for name in weights.header.tasks)
         # Copied, 1.1 MB in all: widening and reading a map row by row takes longer than adding up.
-        self._dense = np.array(self._weights.dense)
-        self._words = np.array(self._weights.words, dtype=np.float32)
+        self._dense = np.array(weights.dense)
+        self._terms = np.array(weights.terms, dtype=np.float32)
 
-    def analyse(self, prompt: PromptView, encoded: Vector) -> Analysis:
-        """What a prompt is about. `encoded` is the encoder's vector of `prompt.text`."""
+    def analyse(self, prompt: PromptView, read: Features) -> Analysis:
+        """What a prompt is about. `read` is what was read of `prompt.text`."""
         if not (prompt.user or prompt.images or prompt.tool_results or prompt.tool_count):
             return NOTHING_SAID
-        logits = self.logits(prompt, encoded)
-        header = self._weights.header
+        logits = self._logits(prompt, read)
+        header = self._header
         count = len(self._tasks)
         said = logits.tolist()
         best = int(logits[:count].argmax())
@@ -85,15 +85,11 @@ class Analyst:
             needs_creativity=needs[2],
         )
 
-    def logits(self, prompt: PromptView, encoded: Vector) -> Vector:
+    def _logits(self, prompt: PromptView, read: Features) -> Vector:
         """All outputs before calibration: tasks, needs, complexity."""
-        weights = self._weights
-        if self._blind:
-            encoded = self._dark
-        logits: Vector = dense_features(prompt, encoded) @ self._dense
-        places = word_places(word_features(prompt), weights.vocabulary)
-        if places:
-            logits += self._words.take(places, axis=0).sum(axis=0)
+        logits: Vector = dense_features(prompt, read) @ self._dense
+        places = places_of(terms_of(prompt, read, self._encoder), self._vocabulary)
+        logits += self._terms.take(places, axis=0).sum(axis=0)
         return logits
 
 

@@ -1,7 +1,7 @@
 """What the form of a prompt tells: kinds of characters, lines, lengths, parts and tools.
 
-Numbers only, mostly between 0 and 1, none of which knows a word of any language but the few that
-programming languages share. No benchmark's form is looked for.
+Numbers only, mostly between 0 and 1, none of which knows a word of any language. No benchmark's
+form is looked for.
 """
 
 from typing import Final
@@ -84,56 +84,16 @@ SCRIPT_NAMES: Final = tuple(sorted({name for _, name in _SCRIPTS}))
 _STARTS: Final = np.array([start for start, _ in _SCRIPTS], dtype=np.uint32)
 _SCRIPT_OF: Final = np.array([SCRIPT_NAMES.index(name) for _, name in _SCRIPTS])
 
-_CODE_MARKS: Final = (
-    "```",
-    "\n    ",
-    "def ",
-    "import ",
-    "return",
-    "class ",
-    "function",
-    "const ",
-    "void ",
-    "SELECT ",
-    "#include",
-    "</",
-    "=>",
-    "->",
-    "==",
-    "();",
-    "self.",
-    "::",
-)
-_ERROR_MARKS: Final = ("Error", "Exception", "Traceback", "error:", "failed")
-_MATHS_MARKS: Final = ("\\frac", "\\(", "\\[", "$", "x^", "\\sqrt", "∫", "√", "≤")
-_PICTURE_MARKS: Final = ("--ar", "4k", "8k", "photo", "style", "background", "lighting")
-_LIST_MARKS: Final = ("\n- ", "\n* ", "\n1", "\n2", "\nB", "\n(b", "\nb", "\n•")
-_AGENT_MARKS: Final = ("Action", "Observation", "Thought", "tool", "function_call", "<tool", "$ ")
-
-
-def _telling(mark: str) -> int:
-    """The code of a character that a mark has and most texts have not; `_ASCII` of all beyond."""
-    rare = [char for char in mark if not (char.islower() or char == " ")]
-    return min(_ASCII, max(map(ord, rare or mark)))
-
-
-MARKS: Final = tuple(
-    tuple((_telling(mark), mark) for mark in marks)
-    for marks in (
-        _CODE_MARKS,
-        _ERROR_MARKS,
-        _MATHS_MARKS,
-        _PICTURE_MARKS,
-        _LIST_MARKS,
-        _AGENT_MARKS,
-    )
-)
-"""Each with a character to look for first: most marks need not be searched for in most texts."""
+_LIST_MARKS: Final = ("\n- ", "\n* ", "\n1", "\n2", "\nB", "\n(b", "\nb", "\n\u2022")
+"""How the items of lists begin, choices to choose from among them."""
 
 _ENDS: Final = (("?", "\uff1f", "\u061f"), (".", "\u3002"), (":", "\uff1a"))
 """A question, a sentence or an announcement ends so, in several scripts."""
 _LENGTH_STEPS: Final = (12, 40, 100, 250, 600, 1_500, 5_000, 20_000)
 _FORMATS: Final = ("json_object", "json_schema")
+
+_KINDS: Final = len(_ASCII_GROUPS) + len(SCRIPT_NAMES)
+"""Kinds of characters."""
 
 
 def _group_table() -> Numbers:
@@ -147,31 +107,25 @@ def _group_table() -> Numbers:
 _GROUPS: Final = _group_table()
 
 
-def structure(view: PromptView) -> Numbers:
-    """The numbers of a prompt, `float32[STRUCTURE_COUNT]`."""
+def fill_structure(view: PromptView, numbers: Numbers) -> None:
+    """Writes the numbers of a prompt into `float32[STRUCTURE_COUNT]`, all of them zero before."""
     text = view.user
-    ascii_counts, script_counts = _counts(text)
+    _count(text, numbers)
     first_line = text.find("\n")
     tail = text[-3:]
     lines = text.count("\n")
-    numbers = [
-        *[float(view.user_chars > step) for step in _LENGTH_STEPS],
+    listed = sum(map(text.__contains__, _LIST_MARKS)) if lines else 0
+    numbers[_KINDS:] = [
+        *[view.user_chars > step for step in _LENGTH_STEPS],
         lines / (8.0 + lines),
         min(first_line if first_line >= 0 else len(text), 400) / 400.0,
-        float(text[:1].isupper()),
-        float(text[:1].islower()),
-        *[float(any(map(tail.__contains__, marks))) for marks in _ENDS],
+        text[:1].isupper(),
+        text[:1].islower(),
+        *[any(map(tail.__contains__, marks)) for marks in _ENDS],
+        listed / (1.0 + listed),
+        listed > 0,
+        *_conversation(view),
     ]
-    has = [*(ascii_counts > 0).tolist(), not text.isascii()]
-    for marks in MARKS:
-        hits = sum(map(text.__contains__, [mark for char, mark in marks if has[char]]))
-        numbers.append(hits / (1.0 + hits))
-        numbers.append(float(hits > 0))
-    numbers += _conversation(view)
-    kinds = np.concatenate((ascii_counts.astype(np.float32) @ _GROUPS, script_counts))
-    # By its square root, so that a few of a kind already tell.
-    shares = np.sqrt(kinds / np.float32(max(len(text), 1)))
-    return np.concatenate((shares, np.array(numbers, dtype=np.float32)))
 
 
 def _conversation(view: PromptView) -> list[float]:
@@ -196,21 +150,24 @@ def _conversation(view: PromptView) -> list[float]:
     ]
 
 
-def _counts(text: str) -> tuple[NDArray[np.intp], Numbers]:
-    """How often a text has each ASCII character, and how often each script beyond."""
-    scripts = np.zeros(len(SCRIPT_NAMES), dtype=np.float32)
+def _count(text: str, numbers: Numbers) -> None:
+    """The shares of the kinds of characters: groups of ASCII, then scripts beyond it.
+
+    By their square roots, so that a few of a kind already tell.
+    """
+    shares = numbers[:_KINDS]
     if text.isascii():
         points: NDArray[np.uint8 | np.uint32] = np.frombuffer(text.encode(), dtype=np.uint8)
-        ascii_counts = np.bincount(points, minlength=_ASCII)
     else:
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-        ascii_counts = np.bincount(points[points < _ASCII], minlength=_ASCII)
         beyond = points[points >= _ASCII]
-        ranges = np.bincount(
-            np.searchsorted(_STARTS, beyond, side="right") - 1, minlength=len(_SCRIPTS)
-        )
-        np.add.at(scripts, _SCRIPT_OF, ranges.astype(np.float32))
-    return ascii_counts, scripts
+        points = points[points < _ASCII]
+        places = _SCRIPT_OF[np.searchsorted(_STARTS, beyond, side="right") - 1]
+        shares[len(_ASCII_GROUPS) :] = np.bincount(places, minlength=len(SCRIPT_NAMES))
+    ascii_counts = np.bincount(points, minlength=_ASCII).astype(np.float32)
+    shares[: len(_ASCII_GROUPS)] = ascii_counts @ _GROUPS
+    shares *= np.float32(1.0 / max(len(text), 1))
+    np.sqrt(shares, out=shares)
 
 
 def _named(view: PromptView) -> float:
@@ -232,8 +189,11 @@ _WORD_CHARS: Final = 4
 _STEM_CHARS: Final = 6
 """So that "booking" is found by "bookings"."""
 
-STRUCTURE_COUNT: Final = len(structure(PromptView(text="", user="")))
-"""How many numbers there are."""
+_OF_CONVERSATION: Final = len(_conversation(PromptView(text="", user="")))
+_OF_LINES: Final = len(_LENGTH_STEPS) + 4 + len(_ENDS) + 2
 
-CONVERSATION_COUNT: Final = len(_conversation(PromptView(text="", user="")))
-"""How many of them, the last ones, are of the conversation and not of the text."""
+FORM_COUNT: Final = _KINDS + _OF_LINES
+"""How many numbers there are of the text, the first ones."""
+
+STRUCTURE_COUNT: Final = FORM_COUNT + _OF_CONVERSATION
+"""How many there are in all: those of the conversation come last."""

@@ -4,8 +4,14 @@ Everything here runs locally on the prompt alone; training is in `scripts/train_
 """
 
 from omni_grpc.routing.learned.encoder import DIMENSIONS, Encoder, excerpt, shared_encoder
-from omni_grpc.routing.learned.features import FORM_COUNT
+from omni_grpc.routing.learned.features import (
+    FORM_COUNT,
+    Features,
+    question_in,
+    read_features,
+)
 from omni_grpc.routing.learned.heads import Prediction
+from omni_grpc.routing.learned.pieces import Read
 from omni_grpc.routing.learned.quality import Encoded, Guard, Heads, Quality, shared_quality
 
 __all__ = [
@@ -13,11 +19,15 @@ __all__ = [
     "FORM_COUNT",
     "Encoded",
     "Encoder",
+    "Features",
     "Guard",
     "Heads",
     "Prediction",
     "Quality",
+    "Read",
     "excerpt",
+    "question_in",
+    "read_features",
     "shared_encoder",
     "shared_quality",
 ]

@@ -4,32 +4,30 @@ The weights and the tokenizer are the two files that the installed `wordllama` w
 loader is never called, because it looks in another folder and then downloads. Its embeddings are
 Matryoshka: trained so that their first 64, 128 or 256 numbers do for themselves. The first 64 are
 copied, 8 MB: docs/routing.md tells that nothing is lost by it, docs/performance.md what is gained.
-Where the wheel lacks its files, hashed words take their place: `Encoder.kind` says which, and what
-was trained on one kind is never asked with the other.
 """
 
-import hashlib
 import importlib.util
 import json
 import math
 import os
-import re
 import struct
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from omni_grpc.routing.learned.pieces import Pieces
+from omni_grpc.routing.learned.pieces import Pieces, Read
 
 # One text at a time is no work for a pool of threads, and a pool does not survive a fork.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 Vector = NDArray[np.float32]
-Kind = Literal["wordllama", "hashed"]
+
+KIND: Final = "wordllama"
+"""What weights say that they were trained with."""
 
 DIMENSIONS: Final = 64
 """Numbers in a vector."""
@@ -40,7 +38,6 @@ milliseconds, and what a task is stands at the ends."""
 
 _WEIGHTS: Final = "weights/l2_supercat_256.safetensors"
 _TOKENIZER: Final = "tokenizers/l2_supercat_tokenizer_config.json"
-_WORD: Final = re.compile(r"\w+|[^\w\s]")
 
 _ONES: Final = np.ones(4 * TEXT_CHARS_MAX + 8, dtype=np.float32)
 """One for each token that a text may have: at most one a byte."""
@@ -58,37 +55,30 @@ def excerpt(text: str) -> str:
 
 
 class Encoder:
-    """Turns texts into unit vectors of `DIMENSIONS`; the same text always gives the same vector.
+    """Turns texts into vectors of `DIMENSIONS`; the same text always gives the same vector."""
 
-    Attributes:
-        kind: `wordllama`, or `hashed` where its files are missing.
-    """
+    def __init__(self, folder: Path) -> None:
+        """`folder` is that of the installed `wordllama` package.
 
-    def __init__(self, folder: Path | None) -> None:
-        """`folder` is that of the installed `wordllama` package; None for hashed words."""
-        self.kind: Kind = "hashed"
-        self._pieces: Pieces | None = None
-        if folder is not None and all((folder / name).is_file() for name in (_WEIGHTS, _TOKENIZER)):
-            tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
-            tokenizer.no_padding()
-            tokenizer.no_truncation()
-            self._pieces = Pieces(tokenizer)
-            self._table = _embeddings(folder / _WEIGHTS)
-            self.kind = "wordllama"
+        Raises:
+            OSError, ValueError: it lacks its files, or has others than are known.
+        """
+        tokenizer = Tokenizer.from_buffer((folder / _TOKENIZER).read_bytes())
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._pieces = Pieces(tokenizer)
+        self._table = _embeddings(folder / _WEIGHTS)
 
-    def encode(self, text: str) -> Vector:
-        """The vector of a text, `float32[DIMENSIONS]`, of length 1; all zero for an empty text."""
-        return unit(self.total(excerpt(text)))
-
-    def total(self, text: str) -> Vector:
-        """The sum of the vectors of a text's tokens; sums of a text's parts may be added.
+    def read(self, text: str) -> Read:
+        """The tokens and words of a text.
 
         The text is read whole, and must have no lone surrogates: see `excerpt`.
         """
-        if self._pieces is None:
-            return _hashed(text)
-        tokens = self._pieces.tokens(text)
-        rows: NDArray[np.float32] = self._table.take(tokens, axis=0)
+        return self._pieces.read(text)
+
+    def total(self, read: Read) -> Vector:
+        """The sum of the vectors of a text's tokens; sums of a text's parts may be added."""
+        rows: NDArray[np.float32] = self._table.take(read[:, 0], axis=0)
         if len(rows) > len(_ONES):
             total: Vector = rows.sum(axis=0)
         else:
@@ -98,10 +88,15 @@ class Encoder:
 
 @lru_cache(maxsize=1)
 def shared_encoder() -> Encoder:
-    """The one encoder of this process; the first call opens its files (about 60 ms)."""
+    """The one encoder of this process; the first call opens its files (about 60 ms).
+
+    Raises:
+        OSError, ValueError: the wordllama package lacks its files, or has others than are known.
+    """
     found = importlib.util.find_spec("wordllama")
-    origin = None if found is None else found.origin
-    return Encoder(None if origin is None else Path(origin).parent)
+    if found is None or found.origin is None:
+        raise OSError("The wordllama package, which texts are read with, is not installed.")
+    return Encoder(Path(found.origin).parent)
 
 
 def _embeddings(path: Path) -> NDArray[np.float32]:
@@ -116,21 +111,6 @@ def _embeddings(path: Path) -> NDArray[np.float32]:
     start = 8 + header_bytes + int(entry["data_offsets"][0])
     table = np.memmap(path, dtype=np.float16, mode="r", offset=start, shape=(rows, columns))
     return np.array(table[:, :DIMENSIONS], dtype=np.float32)
-
-
-def _hashed(text: str) -> Vector:
-    vector = np.zeros(DIMENSIONS, dtype=np.float32)
-    for word in _WORD.findall(text.lower()):
-        place, sign = _place_of(word)
-        vector[place] += sign
-    return vector
-
-
-@lru_cache(maxsize=65_536)
-def _place_of(word: str) -> tuple[int, float]:
-    digest = hashlib.blake2b(word.encode(), digest_size=4).digest()
-    number = int.from_bytes(digest, "little")
-    return number % DIMENSIONS, 1.0 if number >> 31 else -1.0
 
 
 def unit(vector: Vector) -> Vector:

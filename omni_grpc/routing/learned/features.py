@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from omni_grpc.routing.learned.encoder import DIMENSIONS, Encoder, Vector, excerpt, unit
+from omni_grpc.routing.learned.pieces import Read
 
 FORM_COUNT: Final = 20
 """Numbers in the form of a text."""
@@ -50,10 +51,12 @@ class Features(msgspec.Struct, frozen=True):
         meaning: two vectors in one, `float32[2 * DIMENSIONS]`: of all of it, and of what is no list
             item, which for a multiple choice is the question.
         form: `float32[FORM_COUNT]`: length, shares of digits, symbols and letters, lines, items.
+        question: tokens and words of what is no list item.
     """
 
     meaning: Vector
     form: Vector
+    question: Read
 
     @property
     def whole(self) -> Vector:
@@ -69,10 +72,19 @@ class Features(msgspec.Struct, frozen=True):
 def read_features(text: str, encoder: Encoder) -> Features:
     """Reads a prompt: at most its head and its tail, some 0.1 ms."""
     stem, items = _parts(excerpt(text))
-    of_stem = encoder.total(stem)
-    whole = unit(of_stem + encoder.total("\n".join(items))) if items else unit(of_stem)
-    question = unit(of_stem) if stem and items else whole
-    return Features(np.concatenate((whole, question)), _form(stem, items))
+    read = encoder.read(stem)
+    total = encoder.total(read)
+    whole = question = unit(total)
+    if items:
+        whole = unit(total + encoder.total(encoder.read("\n".join(items))))
+        question = question if stem else whole
+    return Features(np.concatenate((whole, question)), _form(stem, items), read)
+
+
+def question_in(text: str, encoder: Encoder) -> Read:
+    """Tokens and words of what is no list item in a text: `Features.question` by itself."""
+    stem, _ = _parts(excerpt(text))
+    return encoder.read(stem)
 
 
 def _parts(text: str) -> tuple[str, list[str]]:

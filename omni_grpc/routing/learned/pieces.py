@@ -1,19 +1,30 @@
-"""Texts as the numbers of their tokens, found piece by piece: most words were read before.
+"""Texts as the numbers of their tokens and words, found piece by piece: most were read before.
 
 The tokenizer reads a text as one long word, which takes most of a routing decision. No token of its
 vocabulary crosses the borders at which a text is cut here, so that the pieces' tokens, one after
-the other, are the text's own. Pieces that were read are remembered, within bounds.
+the other, are the text's own. Pieces that were read are remembered, within bounds, and the words in
+them with their tokens.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+Read = NDArray[np.int32]
+"""A text as it was read, `int32[tokens, 3]`: by token its number; that of the word which begins
+with it, or of its stem, the first token of a longer word; and that of the stem and what follows.
+0 where no word begins, or none that is longer. Capitals and small letters are one, and digits and
+signs are no words."""
+
 PIECES_MAX: Final = 16_384
 """Pieces that are remembered, some 250 bytes each; one in twenty of a new text is new by then."""
+
+_NUMBERS: Final = 3
 
 PIECE_CHARS_MAX: Final = 24
 """Longer pieces are seldom met again."""
@@ -34,7 +45,7 @@ def cut(text: str) -> list[str]:
 
 
 class Pieces(dict[str, bytes]):
-    """Pieces of text with the numbers of their tokens, as the bytes of an array."""
+    """Pieces of text with what is read of them, as the bytes of an array."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__()
@@ -42,22 +53,45 @@ class Pieces(dict[str, bytes]):
         self._model = tokenizer.model
         self._marks = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
 
-    def tokens(self, text: str) -> NDArray[np.intp]:
-        """The numbers of a text's tokens. It must have no lone surrogates."""
+    def read(self, text: str) -> Read:
+        """Reads a text. It must have no lone surrogates."""
         if not text:
-            return np.empty(0, dtype=np.intp)
+            return np.empty((0, _NUMBERS), dtype=np.int32)
         if any(map(text.__contains__, self._marks)):  # such as `<s>`: not for the model to read
-            read = self._tokenizer.encode(text, add_special_tokens=False)
-            return np.array(read.ids, dtype=np.intp)
+            return _rows(self._tokenizer.encode(text, add_special_tokens=False).ids)
         # The vocabulary begins each text with a space. Joined bytes are quicker than joined lists.
         found = map(self.__getitem__, cut(f" {text}"))
-        return np.frombuffer(b"".join(found), dtype=np.intp)
+        return np.frombuffer(b"".join(found), dtype=np.int32).reshape(-1, _NUMBERS)
 
     def __missing__(self, piece: str) -> bytes:
-        read = self._model.tokenize(piece.replace(" ", _SPACE))
-        tokens = np.array([token.id for token in read], dtype=np.intp).tobytes()
+        tokens = self._model.tokenize(piece.replace(" ", _SPACE))
+        texts = [token.value.lstrip(_SPACE).lower() for token in tokens]
+        begins = [not token.value[:1].islower() for token in tokens]
+        read = _rows([token.id for token in tokens], texts, begins).tobytes()
         if len(piece) <= PIECE_CHARS_MAX:
             if len(self) >= PIECES_MAX:
                 self.clear()
-            self[piece] = tokens
-        return tokens
+            self[piece] = read
+        return read
+
+
+def _rows(tokens: Sequence[int], texts: Sequence[str] = (), begins: Sequence[bool] = ()) -> Read:
+    """What is read of a piece's tokens, of which some may begin words whatever is before them."""
+    rows = np.zeros((len(tokens), _NUMBERS), dtype=np.int32)
+    rows[:, 0] = tokens
+    is_word = [any(map(str.isalpha, text)) for text in texts]
+    goes_on = [
+        is_word[at] and at > 0 and is_word[at - 1] and not begins[at] for at in range(len(texts))
+    ]
+    for at, text in enumerate(texts):
+        if is_word[at] and not goes_on[at]:
+            if any(goes_on[at + 1 : at + 2]):
+                rows[at, 1:] = _number(text + "~"), _number(f"{text}~{texts[at + 1]}")
+            else:
+                rows[at, 1] = _number(text)
+    return rows
+
+
+def _number(word: str) -> int:
+    """A word, or a part of one, as a number from 1 on."""
+    return crc32(word.encode()) % (2**31 - 1) + 1

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from omni_grpc.routing.learned.encoder import Encoder, Vector, shared_encoder
+from omni_grpc.routing.learned.encoder import Encoder, shared_encoder
 from omni_grpc.routing.learned.features import Features, read_features
 from omni_grpc.routing.learned.heads import Pool, Prediction
 from omni_grpc.routing.learned.panel import Panel
@@ -72,11 +72,6 @@ class Encoded(msgspec.Struct, frozen=True):
     cautions: Amounts
     unlike: frozenset[str]
 
-    @property
-    def vector(self) -> Vector:
-        """The prompt's vector, `float32[DIMENSIONS]`, of length 1."""
-        return self.features.whole
-
 
 class Heads(msgspec.Struct, frozen=True):
     """Some of the heads, as predictions ask for them.
@@ -96,7 +91,7 @@ class Quality:
     """The heads of all pools. Threads may share it."""
 
     def __init__(self, pools: Sequence[Pool], scale: RatingScale, encoder: Encoder) -> None:
-        """`encoder` is of the kind that the pools were trained with."""
+        """`encoder` is the one that the pools were trained with."""
         self.pools = {pool.name: pool for pool in pools}
         self.scale = scale
         self._typical = np.concatenate([pool.mean_quality for pool in pools], dtype=np.float64)
@@ -242,16 +237,6 @@ class Guard:
 
 @lru_cache(maxsize=1)
 def shared_quality() -> Quality:
-    """The trained predictions that this package ships, on the process's one encoder.
-
-    Raises:
-        ValueError: the weights were trained on another kind of encoder than is installed.
-    """
-    encoder = shared_encoder()
+    """The trained predictions that this package ships, on the process's one encoder."""
     weights = read_weights(WEIGHTS)
-    if weights.encoder != encoder.kind:
-        raise ValueError(
-            f"The routing weights need the {weights.encoder} encoder, and only the "
-            f"{encoder.kind} one is installed: reinstall the wordllama package."
-        )
-    return Quality(weights.pools, weights.scale, encoder)
+    return Quality(weights.pools, weights.scale, shared_encoder())

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_grpc.routing.learned.basis import Basis
+from omni_grpc.routing.learned.encoder import KIND
 from omni_grpc.routing.learned.heads import Pool, PoolFacts
 from omni_grpc.routing.learned.ratings import RatingScale
 
@@ -31,9 +32,8 @@ _POOL_ARRAYS: Final = tuple(
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
-    """All that was trained. `encoder` is the kind of encoder that it was trained with."""
+    """All that was trained."""
 
-    encoder: str
     pools: tuple[Pool, ...]
     scale: RatingScale
 
@@ -58,7 +58,7 @@ def write_weights(path: Path, weights: Weights) -> None:
     header = json.dumps(
         {
             "version": VERSION,
-            "encoder": weights.encoder,
+            "encoder": KIND,
             "scale": msgspec.structs.asdict(weights.scale),
             "pools": pools,
             "arrays": entries,
@@ -75,7 +75,7 @@ def read_weights(path: Path) -> Weights:
     """Reads a file of weights; its arrays stay on disk, mapped into memory, read-only.
 
     Raises:
-        ValueError: it is no such file, or of another version.
+        ValueError: it is no such file, of another version, or of another encoder.
     """
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
@@ -87,6 +87,8 @@ def read_weights(path: Path) -> Weights:
             f"{path} has version {header['version']} of the routing weights; "
             f"this release reads version {VERSION}. Train them again."
         )
+    if header["encoder"] != KIND:
+        raise ValueError(f"{path} needs the {header['encoder']} encoder; this release has {KIND}.")
     start = len(MAGIC) + 8 + header_bytes
     data = np.memmap(path, dtype=np.uint8, mode="r", offset=start)
 
@@ -112,7 +114,6 @@ def read_weights(path: Path) -> Weights:
         for facts in msgspec.convert(header["pools"], list[PoolFacts])
     ]
     return Weights(
-        encoder=header["encoder"],
         pools=tuple(pools),
         scale=msgspec.convert(header["scale"], RatingScale),
     )
