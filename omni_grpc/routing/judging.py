@@ -143,7 +143,8 @@ class Judge:
 
     def answer_tokens(self, look: Look, table: OfferTable) -> Amounts:
         """How many tokens each row's model will probably answer with, reasoning not among them."""
-        counts = np.full(len(table), self.quality.typical_output_tokens(look.encoded))
+        counts = np.empty(len(table))
+        counts.fill(self.quality.typical_output_tokens(look.encoded))
         found = self._with_heads(table)
         counts[found.rows] = look.encoded.tokens[found.heads.places]
         return counts

@@ -116,7 +116,7 @@ class RoutedPlanner:
             ordered = self._chooser.rank(
                 look,
                 table,
-                np.flatnonzero(mask),
+                mask.nonzero()[0],
                 costs=costs,
                 growth=found.growth,
                 latencies=self._latencies(table, mask, output_tokens),

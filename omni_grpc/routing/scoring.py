@@ -130,7 +130,9 @@ def score_parts(
     """
     cost_norm = cost_nanousd / np.asarray(reference_nanousd)[..., None]
     if latency_ms is None:
-        latency = np.full(cost_norm.shape, weights.latency * (1.0 - LATENCY_UNKNOWN_NORM))
+        latency = np.zeros(cost_norm.shape)
+        if weights.latency:
+            latency += weights.latency * (1.0 - LATENCY_UNKNOWN_NORM)
     else:
         slowest = np.nanmax(latency_ms, axis=-1, keepdims=True, initial=1.0)
         norm = np.nan_to_num(latency_ms / slowest, nan=LATENCY_UNKNOWN_NORM)
@@ -173,11 +175,14 @@ def shortlist(
     if len(levels) <= count:
         return _led_by(escalate_to, np.lexsort((costs, -levels)))
     last = len(levels) - count
-    leading = (levels >= np.partition(levels, last)[last]).nonzero()[0]
-    order = _led_by(escalate_to, leading[np.lexsort((costs[leading], -levels[leading]))])[:count]
+    sorted_so_far = levels.copy()
+    sorted_so_far.partition(last)
+    leading = (levels >= sorted_so_far[last]).nonzero()[0]
+    order = leading[np.lexsort((costs[leading], -levels[leading]))]
+    order = _led_by(escalate_to, order)[:count]
     left = costs.copy()
     left[order] = np.inf
-    cheapest = (left == left.min()).nonzero()[0]
+    cheapest = (left == left[left.argmin()]).nonzero()[0]
     if len(cheapest) > 1:
         cheapest = cheapest[levels[cheapest].argmax(keepdims=True)]
     return np.concatenate((order, cheapest))

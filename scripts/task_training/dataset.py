@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_grpc.core.task import Task
-from omni_grpc.routing.analysis.features import Zones, dense_features, places_of, terms_of
+from omni_grpc.routing.analysis.features import dense_features, terms_of
 from omni_grpc.routing.analysis.structure import FORM_COUNT, STRUCTURE_COUNT
-from omni_grpc.routing.analysis.vocabulary import TERMS, Vocabulary
+from omni_grpc.routing.analysis.vocabulary import TERMS, Terms, Vocabulary
 from omni_grpc.routing.learned import DIMENSIONS, read_features, shared_encoder
 from task_training.fit import Sparse, Targets
 from task_training.rows import UNKNOWN, Row
@@ -35,13 +35,14 @@ DENSE_SCALES: Array = np.repeat(
 """What a prompt is about and how it looks differ from source to source more than what its words
 ask for, so both count less at one and the same penalty; tools and parts are plain facts."""
 
+
 @dataclass(frozen=True)
 class Read:
     """A row with its features."""
 
     row: Row
     dense: NDArray[np.float32]
-    zones: Zones
+    terms: Terms
 
 
 def read(rows: Sequence[Row]) -> list[Read]:
@@ -50,8 +51,8 @@ def read(rows: Sequence[Row]) -> list[Read]:
     found = []
     for row in rows:
         one = read_features(row.view.text, encoder)
-        zones = terms_of(row.view, one, encoder)
-        found.append(Read(row, dense_features(row.view, one), zones))
+        terms = terms_of(row.view, one, encoder)
+        found.append(Read(row, dense_features(row.view, one), terms))
     return found
 
 
@@ -79,7 +80,7 @@ def telling_terms(items: Sequence[Read]) -> Telling:
             continue
         hand = item.row.template or item.row.source
         all_hands[task].add(hand)
-        for term in {*np.concatenate(item.zones).tolist()} - {0}:
+        for term in {*(item.terms % TERMS).tolist()} - {0}:
             hands[term][task].add(hand)
             counts[term] += 1
     told: list[tuple[float, int]] = []
@@ -112,8 +113,8 @@ def telling_terms(items: Sequence[Read]) -> Telling:
 def arrays(items: Sequence[Read], telling: Telling) -> tuple[Array, Sparse]:
     """The features of all rows."""
     dense = np.stack([item.dense for item in items]) * DENSE_SCALES
-    width = telling.vocabulary.width
-    places = [places_of(item.zones, telling.vocabulary) for item in items]
+    width, place_of = telling.vocabulary.width, telling.vocabulary.in_all_zones()
+    places = [place_of.take(item.terms) for item in items]
     rows = [one[one % width > 0].tolist() for one in places]  # what is not known weighs nothing
     scales = term_scales(telling)
     return dense, Sparse(rows, [[scales[at] for at in row] for row in rows], len(scales))

@@ -21,7 +21,10 @@ def cost(prompt: int, completion: int) -> int:
 async def settled(
     gateway: Gateway, tenant: Tenant, record: CallRecord, seconds: float = SETTLED_SECONDS_MAX
 ) -> UsageRecord:
-    """The usage record of a call, once each of its attempts has its charge."""
+    """The usage record of a call, once each of its attempts has its charge.
+
+    The provider's own record of it is whole by then: it is written after its answer is sent.
+    """
     call_id = record.headers["x-client-request-id"]
     async with AsyncOmni(gateway.grpc, api_key=tenant.api_key) as omni, asyncio.timeout(seconds):
         while True:
@@ -29,7 +32,8 @@ async def settled(
                 usage = await omni.usage(call_id)
             except NotFound:  # its hold was not told of yet
                 usage = None
-            if usage and all(attempt.cost_nanousd is not None for attempt in usage.attempts):
+            is_charged = usage and all(one.cost_nanousd is not None for one in usage.attempts)
+            if usage and is_charged and record.ended_ms is not None:
                 return usage
             await asyncio.sleep(0.01)
 

@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +11,7 @@ from omni_grpc.core.chat import ChatRequest, ImagePart, Message, Part, TextPart,
 from omni_grpc.core.task import Analysis, Complexity, Task
 from omni_grpc.routing.analysis import Analyst, view_of
 from omni_grpc.routing.analysis.weights import FILE, Weights
-from omni_grpc.routing.learned import shared_encoder
+from omni_grpc.routing.learned import read_features, shared_encoder
 
 LARGE_SECONDS_MAX = 5.0
 """A hundred times what is needed; reading all of ten megabytes would take longer."""
@@ -20,7 +19,7 @@ LARGE_SECONDS_MAX = 5.0
 
 @pytest.fixture(scope="module")
 def analyst() -> Analyst:
-    return Analyst(encoder_kind=shared_encoder().kind)
+    return Analyst(shared_encoder())
 
 
 def analysed(analyst: Analyst, text: str, *, tools: tuple[Tool, ...] = ()) -> Analysis:
@@ -28,7 +27,7 @@ def analysed(analyst: Analyst, text: str, *, tools: tuple[Tool, ...] = ()) -> An
         model="omni/auto", messages=(Message(role="user", content=text),), tools=tools
     )
     view = view_of(request)
-    return analyst.analyse(view, shared_encoder().encode(view.text))
+    return analyst.analyse(view, read_features(view.text, shared_encoder()))
 
 
 def sane(found: Analysis) -> bool:
@@ -108,36 +107,25 @@ def test_a_picture_does_not_make_every_request_one_for_pictures(analyst: Analyst
         parts: tuple[Part, ...] = (TextPart(text=text), ImagePart(url="data:,"))
         request = ChatRequest(model="omni/auto", messages=(Message(role="user", content=parts),))
         view = view_of(request)
-        return analyst.analyse(view, shared_encoder().encode(view.text)).task
+        return analyst.analyse(view, read_features(view.text, shared_encoder())).task
 
     assert with_picture("What do you see in this picture?") is Task.IMAGE
     assert with_picture("Translate the text in this picture to English.") is Task.TRANSLATION
 
 
 def test_the_same_prompt_gets_the_same_answer(analyst: Analyst) -> None:
-    other = Analyst(encoder_kind=shared_encoder().kind)
+    other = Analyst(shared_encoder())
     text = "Explain the difference between TCP and UDP."
     assert analysed(analyst, text) == analysed(other, text)
-
-
-def test_weights_of_another_encoder_are_used_without_its_vectors() -> None:
-    blind = Analyst(encoder_kind="another")
-    view = view_of(
-        ChatRequest(
-            model="m",
-            messages=(Message(role="user", content="Translate this to German: good morning"),),
-        )
-    )
-    noise = np.full(256, 7.0, dtype=np.float32)
-    quiet = np.zeros(256, dtype=np.float32)
-    assert blind.analyse(view, noise) == blind.analyse(view, quiet)
-    assert blind.analyse(view, quiet).task is Task.TRANSLATION
 
 
 def test_weights_are_small_and_of_a_known_form(tmp_path: Path) -> None:
     assert FILE.stat().st_size < 5_000_000
     assert set(Weights().header.tasks) == {task.value for task in Task}
     other = tmp_path / "weights.bin"
-    other.write_bytes(FILE.read_bytes().replace(b'"format":2', b'"format":9', 1))
+    other.write_bytes(FILE.read_bytes().replace(b'"format":3', b'"format":9', 1))
     with pytest.raises(ValueError, match="format 9"):
+        Weights(other)
+    other.write_bytes(FILE.read_bytes().replace(b'"wordllama"', b'"something"', 1))
+    with pytest.raises(ValueError, match="something encoder"):
         Weights(other)

@@ -50,7 +50,7 @@ class NothingIsKnown(Judge):
 
 @pytest.fixture(scope="module")
 def judge() -> NothingIsKnown:
-    return NothingIsKnown(shared_judge().quality, Analyst(encoder_kind=shared_encoder().kind))
+    return NothingIsKnown(shared_judge().quality, Analyst(shared_encoder()))
 
 
 def routed(ratings: dict[str, float], judge: Judge) -> Router:

@@ -1,38 +1,87 @@
-"""Words and marks are found by short cuts, and are those that the long way finds."""
+"""The terms of a prompt are those that the long way finds, in each of its zones."""
 
-import re
 from itertools import pairwise
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omni_grpc.routing.analysis.structure import MARKS
-from omni_grpc.routing.analysis.words import HEAD_CHARS, first_words_of, words_of
+from omni_grpc.core.chat import ChatRequest, Message
+from omni_grpc.routing.analysis.features import terms_of
+from omni_grpc.routing.analysis.view import view_of
+from omni_grpc.routing.analysis.vocabulary import (
+    EARLIER,
+    FIRST,
+    FIRST_WORDS,
+    HEAD_WORDS,
+    SYSTEM,
+    TAIL_WORDS,
+    TERMS,
+    Vocabulary,
+    terms_in,
+)
+from omni_grpc.routing.learned import read_features, shared_encoder
 
-WORD = re.compile(r"[^\W\d_]+")
-
-
-@given(st.text(max_size=HEAD_CHARS) | st.text(st.characters(codec="ascii"), max_size=HEAD_CHARS))
-def test_words_are_runs_of_letters_in_any_text(text: str) -> None:
-    words = WORD.findall(text.lower())
-    if all(word < "\u0e00" for word in words):
-        pairs = {f"{one} {two}" for one, two in pairwise(words)}
-        stems = {word[:5] + "~" for word in words if len(word) >= 7}
-        assert words_of(text) == {*words, *pairs, *stems}
-
-
-def test_first_words_are_those_of_the_head() -> None:
-    assert first_words_of("Write a short poem") == {"write", "a", "short", "write a", "a short"}
-    assert first_words_of("Ein Überblick über Bäume") == {
-        "ein", "überblick", "über", "überb~", "ein überblick", "überblick über",
-    }  # fmt: skip
-    assert first_words_of("\u7ffb\u8bd1\u4e00\u4e0b") == {
-        "\u7ffb\u8bd1", "\u8bd1\u4e00", "\u4e00\u4e0b",
-    }  # fmt: skip
+MIXING = 40_503
+WORDS = st.lists(
+    st.sampled_from(["write", "a", "Summarization", "\u6771\u4eac", "f(x)", "12", "\n"])
+)
 
 
-def test_a_mark_is_looked_for_by_a_character_that_it_has() -> None:
-    found = [(char, mark) for marks in MARKS for char, mark in marks]
-    assert len(found) > 50
-    for char, mark in found:
-        assert char in {min(ord(one), 128) for one in mark}, mark
+def words_of(text: str) -> list[tuple[int, int]]:
+    return [(word, longer) for _, word, longer in shared_encoder().read(text).tolist() if word]
+
+
+def by_hand(words: list[tuple[int, int]]) -> list[int]:
+    single = [number % TERMS for word in words for number in word]
+    return single + [(one * MIXING + two) % TERMS for (one, _), (two, _) in pairwise(words)]
+
+
+def asked(*said: tuple[str, str]) -> ChatRequest:
+    messages = tuple(Message(role=role, content=text) for role, text in said)  # type: ignore[arg-type]
+    return ChatRequest(model="omni/auto", messages=messages)
+
+
+def found(request: ChatRequest) -> list[int]:
+    view = view_of(request)
+    encoder = shared_encoder()
+    return terms_of(view, read_features(view.text, encoder), encoder).tolist()
+
+
+@given(WORDS.map(" ".join) | st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
+def test_terms_are_the_words_and_their_pairs(text: str) -> None:
+    words = words_of(text)
+    if len(words) <= HEAD_WORDS + TAIL_WORDS:
+        assert terms_in(shared_encoder().read(text), SYSTEM).tolist() == [
+            SYSTEM + term for term in by_hand(words)
+        ]
+
+
+def test_of_a_long_text_its_ends_count() -> None:
+    text = " ".join(f"w{chr(97 + at % 26)} and" for at in range(HEAD_WORDS + TAIL_WORDS))
+    words = words_of(text)
+    kept = words[:HEAD_WORDS] + words[-TAIL_WORDS:]
+    first = [FIRST + term for term in by_hand(words[:FIRST_WORDS])[: 2 * FIRST_WORDS]]
+    assert found(asked(("user", text))) == by_hand(kept) + first
+
+
+def test_the_same_words_are_others_in_other_zones() -> None:
+    plain = found(asked(("user", "Write a poem")))
+    with_system = found(asked(("system", "Write a poem"), ("user", "Write a poem")))
+    assert with_system[: len(plain)] == plain
+    assert with_system[len(plain) :] == [SYSTEM + term for term in plain if term < FIRST]
+    leaning = found(asked(("user", "Write a poem"), ("assistant", ""), ("user", "Write a poem")))
+    assert leaning == plain + [EARLIER + term for term in plain if term < FIRST]
+
+
+def test_an_item_of_a_list_is_no_instruction() -> None:
+    text = "Which is a mammal?\nA. a carp\nB. a whale"
+    assert found(asked(("user", text))) == found(asked(("user", "Which is a mammal?")))
+
+
+def test_what_is_not_known_has_the_first_place_of_its_zone() -> None:
+    places = np.zeros(TERMS, dtype=np.uint16)
+    places[[7, 9]] = 1, 2
+    where = Vocabulary(places, width=3).in_all_zones()
+    assert where[[7, 9, 8, 0]].tolist() == [1, 2, 0, 0]
+    assert where[[SYSTEM + 7, SYSTEM + 8, EARLIER + 9]].tolist() == [7, 6, 11]

@@ -54,11 +54,14 @@ def plain() -> Plain:
     return Plain()
 
 
+def total(text: str) -> NDArray[np.float32]:
+    return shared_encoder().total(shared_encoder().read(text))
+
+
 def test_the_sums_are_the_plain_ones(plain: Plain) -> None:
-    encoder = shared_encoder()
     for line in PROMPTS.read_text("utf-8").splitlines():
         text = msgspec.json.decode(line, type=Prompt).user
-        assert plain.is_total(text, encoder.total(text)), text
+        assert plain.is_total(text, total(text)), text
 
 
 @given(
@@ -69,12 +72,12 @@ def test_the_sums_are_the_plain_ones(plain: Plain) -> None:
     )
 )
 def test_any_text_is_read_the_same(plain: Plain, text: str) -> None:
-    assert plain.is_total(text, shared_encoder().total(text))
+    assert plain.is_total(text, total(text))
 
 
 @pytest.mark.parametrize("text", ["<s>", " a <s> b</s>", "<unk><unk> ", "a <s", "x<s>1"])
 def test_marks_of_the_vocabulary_are_read_as_marks(plain: Plain, text: str) -> None:
-    assert plain.is_total(text, shared_encoder().total(text))
+    assert plain.is_total(text, total(text))
 
 
 def test_no_token_crosses_a_border_at_which_texts_are_cut() -> None:
@@ -88,19 +91,50 @@ def test_no_token_crosses_a_border_at_which_texts_are_cut() -> None:
 def test_what_is_remembered_is_bounded(plain: Plain) -> None:
     pieces = Pieces(plain.tokenizer)
     long = "x" * (PIECE_CHARS_MAX + 1)
-    assert pieces.tokens(long).tolist() == plain.tokens(long)
+    assert pieces.read(long)[:, 0].tolist() == plain.tokens(long)
     assert not [piece for piece in pieces if len(piece) > PIECE_CHARS_MAX]
     pieces.update((str(number), b"") for number in range(PIECES_MAX))
-    assert pieces.tokens("one more").tolist() == plain.tokens("one more")
+    assert pieces.read("one more")[:, 0].tolist() == plain.tokens("one more")
     assert 0 < len(pieces) <= PIECES_MAX
 
 
 def test_nothing_gives_the_zero_vector() -> None:
-    assert not shared_encoder().encode("").any()
-    assert not Encoder(None).encode("").any()
+    assert not total("").any()
 
 
-def test_without_its_files_words_are_hashed() -> None:
-    hashed = Encoder(None)
-    assert hashed.kind == "hashed"
-    assert np.linalg.norm(hashed.encode("a few words")) == pytest.approx(1.0)
+def test_without_its_files_it_says_which_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="l2_supercat"):
+        Encoder(tmp_path)
+
+
+def words(text: str) -> list[tuple[int, int]]:
+    """What stands for the words of a text: a number, and another of longer words."""
+    return [(word, longer) for _, word, longer in shared_encoder().read(text).tolist() if word]
+
+
+def test_a_word_is_the_same_wherever_it_stands() -> None:
+    assert words("Write") == words("write") == words(" Write") == words("\nwrite")[1:]
+    assert words("write(a)") == [*words("write"), *words("a")]
+    assert len({*words("write poem letter x \u6771 \u4eac \u0434")}) == 7
+    assert [longer for _, longer in words("write a poem")] == [0, 0, 0]
+
+
+def test_what_has_no_letter_is_no_word_but_a_byte_is() -> None:
+    assert words("12 + 3.5 = (7) -- \u2014 \u3002") == []
+    assert len(words("\n")) == 1
+    assert len(words("\U0001f9d9")) == len("\U0001f9d9".encode())
+
+
+def test_a_word_of_several_tokens_counts_its_first_and_its_second() -> None:
+    (stem, longer), (same_stem, other) = words("summarization summarizes")
+    assert stem == same_stem
+    assert 0 < longer != other > 0
+    assert stem not in {word for word, _ in words("summar")}
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
+def test_words_stand_with_the_first_tokens_of_theirs(text: str) -> None:
+    read = shared_encoder().read(text)
+    assert read.shape == (len(read), 3)
+    assert (read >= 0).all()
+    assert not read[read[:, 1] == 0, 2].any()

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_grpc.core.task import Analysis, Complexity, Task
-from omni_grpc.routing.analysis.features import dense_features, places_of, terms_of
+from omni_grpc.routing.analysis.features import dense_features, terms_of
 from omni_grpc.routing.analysis.view import PromptView
+from omni_grpc.routing.analysis.vocabulary import HEAD_WORDS, TAIL_WORDS
 from omni_grpc.routing.analysis.weights import FILE, Weights
 from omni_grpc.routing.learned import Encoder, Features
 
@@ -39,6 +40,9 @@ NOTHING_SAID: Final = Analysis(
 
 _LOGIT_MAX: Final = 60.0
 
+_ONES: Final = np.ones(4 * 3 * (HEAD_WORDS + TAIL_WORDS), dtype=np.float32)
+"""One for each term that a prompt may have."""
+
 
 class Analyst:
     """Analyses prompts; one instance serves a process."""
@@ -52,7 +56,7 @@ class Analyst:
         weights = Weights(path)
         self._encoder = encoder
         self._header = weights.header
-        self._vocabulary = weights.vocabulary
+        self._places = weights.vocabulary.in_all_zones()
         self._tasks = tuple(Task(name) for name in weights.header.tasks)
         # Copied, 1.1 MB in all: widening and reading a map row by row takes longer than adding up.
         self._dense = np.array(weights.dense)
@@ -88,8 +92,8 @@ class Analyst:
     def _logits(self, prompt: PromptView, read: Features) -> Vector:
         """All outputs before calibration: tasks, needs, complexity."""
         logits: Vector = dense_features(prompt, read) @ self._dense
-        places = places_of(terms_of(prompt, read, self._encoder), self._vocabulary)
-        logits += self._terms.take(places, axis=0).sum(axis=0)
+        places = self._places.take(terms_of(prompt, read, self._encoder))
+        logits += _ONES[: len(places)] @ self._terms.take(places, axis=0)
         return logits
 
 

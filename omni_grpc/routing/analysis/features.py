@@ -1,7 +1,6 @@
 """A prompt as the model reads it: numbers, and terms in four zones.
 
-The same words weigh differently as the user's, at the very head of what the user says, in the
-system prompt, and in earlier turns. Training and analysis both come through here.
+Training and analysis both come through here.
 """
 
 from typing import Final
@@ -11,12 +10,10 @@ from numpy.typing import NDArray
 
 from omni_grpc.routing.analysis.structure import STRUCTURE_COUNT, fill_structure
 from omni_grpc.routing.analysis.view import SHORT_TURN_CHARS, PromptView
-from omni_grpc.routing.analysis.vocabulary import NOTHING, Terms, Vocabulary, first_of, terms_in
+from omni_grpc.routing.analysis.vocabulary import EARLIER, SYSTEM, Terms, terms_in, user_terms_in
 from omni_grpc.routing.learned import DIMENSIONS, Encoder, Features, question_in
 
 Numbers = NDArray[np.float32]
-Zones = tuple[Terms, Terms, Terms, Terms]
-"""The user's terms, the first of them, the system prompt's, those of earlier turns."""
 
 DENSE_COUNT: Final = DIMENSIONS + STRUCTURE_COUNT + 1
 """The encoded text, the structure, and a one for the bias."""
@@ -31,27 +28,13 @@ def dense_features(view: PromptView, read: Features) -> Numbers:
     return numbers
 
 
-def terms_of(view: PromptView, read: Features, encoder: Encoder) -> Zones:
-    """The terms of each zone; earlier turns count where the last one leans on them."""
-
-    def of(text: str) -> Terms:
-        return terms_in(question_in(text, encoder))
-
-    user = terms_in(read.question) if view.text == view.user else of(view.user)
-    leans = view.earlier and view.user_chars <= SHORT_TURN_CHARS
-    return (
-        user,
-        first_of(user),
-        of(view.system) if view.system else NOTHING,
-        of(view.earlier) if leans else NOTHING,
-    )
-
-
-def places_of(zones: Zones, vocabulary: Vocabulary) -> NDArray[np.int64]:
-    """The rows of the weights of terms that add up for a prompt."""
-    found = [
-        vocabulary.places.take(terms) + at * vocabulary.width
-        for at, terms in enumerate(zones)
-        if len(terms)
-    ]
-    return np.concatenate(found, dtype=np.int64) if found else np.empty(0, dtype=np.int64)
+def terms_of(view: PromptView, read: Features, encoder: Encoder) -> Terms:
+    """The terms of all zones; earlier turns count where the last one leans on them."""
+    if view.text == view.user:
+        return user_terms_in(read.question)
+    found = [user_terms_in(question_in(view.user, encoder))]
+    if view.system:
+        found.append(terms_in(question_in(view.system, encoder), SYSTEM))
+    if view.earlier and view.user_chars <= SHORT_TURN_CHARS:
+        found.append(terms_in(question_in(view.earlier, encoder), EARLIER))
+    return np.concatenate(found)

@@ -4,6 +4,7 @@ Numbers only, mostly between 0 and 1, none of which knows a word of any language
 form is looked for.
 """
 
+from bisect import bisect_left
 from typing import Final
 
 import numpy as np
@@ -84,12 +85,16 @@ SCRIPT_NAMES: Final = tuple(sorted({name for _, name in _SCRIPTS}))
 _STARTS: Final = np.array([start for start, _ in _SCRIPTS], dtype=np.uint32)
 _SCRIPT_OF: Final = np.array([SCRIPT_NAMES.index(name) for _, name in _SCRIPTS])
 
-_LIST_MARKS: Final = ("\n- ", "\n* ", "\n1", "\n2", "\nB", "\n(b", "\nb", "\n\u2022")
+_ITEMS: Final = ("- ", "* ", "1", "2", "B", "(b", "b", "\u2022")
 """How the items of lists begin, choices to choose from among them."""
 
 _ENDS: Final = (("?", "\uff1f", "\u061f"), (".", "\u3002"), (":", "\uff1a"))
 """A question, a sentence or an announcement ends so, in several scripts."""
 _LENGTH_STEPS: Final = (12, 40, 100, 250, 600, 1_500, 5_000, 20_000)
+_LONGER: Final = [
+    [1.0] * steps + [0.0] * (len(_LENGTH_STEPS) - steps) for steps in range(1 + len(_LENGTH_STEPS))
+]
+"""By how many steps a length is beyond, which of them they are."""
 _FORMATS: Final = ("json_object", "json_schema")
 
 _KINDS: Final = len(_ASCII_GROUPS) + len(SCRIPT_NAMES)
@@ -113,10 +118,15 @@ def fill_structure(view: PromptView, numbers: Numbers) -> None:
     _count(text, numbers)
     first_line = text.find("\n")
     tail = text[-3:]
-    lines = text.count("\n")
-    listed = sum(map(text.__contains__, _LIST_MARKS)) if lines else 0
+    lines = listed = 0
+    if first_line >= 0:
+        others = text.split("\n")[1:]
+        lines = len(others)
+        begun = {line[:1] for line in others}
+        begun.update([line[:2] for line in others])
+        listed = sum(map(begun.__contains__, _ITEMS))
     numbers[_KINDS:] = [
-        *[view.user_chars > step for step in _LENGTH_STEPS],
+        *_LONGER[bisect_left(_LENGTH_STEPS, view.user_chars)],
         lines / (8.0 + lines),
         min(first_line if first_line >= 0 else len(text), 400) / 400.0,
         text[:1].isupper(),

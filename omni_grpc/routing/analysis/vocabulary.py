@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from omni_grpc.routing.learned import Read
 
 Terms = NDArray[np.int32]
-"""Words and pairs by number, below `TERMS`; 0 for none."""
+"""Words and pairs by number, below `TERMS` in the first zone, and so on; 0 for none."""
 
 HEAD_WORDS: Final = 48
 TAIL_WORDS: Final = 30
@@ -25,9 +25,11 @@ FIRST_WORDS: Final = 3
 """Words at the very head that count once more, for the place where they stand."""
 
 TERMS: Final = 1 << 16
-"""Numbers that all terms share; few of those that tell anything have the same."""
+"""Numbers that the terms of a zone share; few of those that tell anything have the same."""
 
-NOTHING: Final[Terms] = np.empty(0, dtype=np.int32)
+USER, FIRST, SYSTEM, EARLIER = range(0, 4 * TERMS, TERMS)
+"""What is added to the numbers of a zone: the user's words, the first of them, the system prompt's,
+those of earlier turns. The same words weigh differently in each."""
 
 _NUMBER: Final = np.int32(TERMS - 1)
 _MIXING: Final = np.int32(40_503)
@@ -37,26 +39,40 @@ class Vocabulary(msgspec.Struct, frozen=True):
     """Which terms are known.
 
     Attributes:
-        places: `uint16[TERMS]`, where a term's weights stand; 0 is for all that are not known.
-        width: places, that of the unknown ones among them.
+        places: `uint16[TERMS]`, where a term's weights stand in its zone; 0 is for all that are not
+            known.
+        width: places of a zone, that of the unknown ones among them.
     """
 
     places: NDArray[np.uint16]
     width: int
 
+    def in_all_zones(self) -> NDArray[np.uint16]:
+        """By term of any zone, where its weights stand among those of all zones."""
+        zones = range(len((USER, FIRST, SYSTEM, EARLIER)))
+        return np.concatenate([self.places + zone * self.width for zone in zones], dtype=np.uint16)
 
-def terms_in(read: Read) -> Terms:
+
+def terms_in(read: Read, zone: int) -> Terms:
     """The terms of a text's head and tail: each word and what makes it longer, then the pairs."""
-    words = read[:, 1:]
-    words = words[words[:, 0] > 0]
-    if len(words) > HEAD_WORDS + TAIL_WORDS:
-        words = np.concatenate((words[:HEAD_WORDS], words[-TAIL_WORDS:]))
+    terms = _terms(_words(read))
+    return terms + zone if zone else terms
+
+
+def user_terms_in(read: Read) -> Terms:
+    """The same of the user's words, and once more of the first of them."""
+    words = _words(read)
+    return np.concatenate((_terms(words), (words[:FIRST_WORDS].ravel() & _NUMBER) + FIRST))
+
+
+def _words(read: Read) -> Terms:
+    """The words of a text's head and tail, `[words, 2]`: see `Read`."""
+    at = read[:, 1].nonzero()[0]
+    if len(at) > HEAD_WORDS + TAIL_WORDS:
+        at = np.concatenate((at[:HEAD_WORDS], at[-TAIL_WORDS:]))
+    return read.take(at, axis=0)[:, 1:]
+
+
+def _terms(words: Terms) -> Terms:
     whole = words[:, 0]
-    pairs = whole[:-1] * _MIXING + whole[1:]
-    return np.concatenate((words.ravel(), pairs)) & _NUMBER
-
-
-def first_of(terms: Terms) -> Terms:
-    """Of the terms of a text those of its first words."""
-    words = (len(terms) + 1) // 3  # of n words there are 2 n terms and n - 1 pairs
-    return terms[: 2 * min(FIRST_WORDS, words)]
+    return np.concatenate((words.ravel(), whole[:-1] * _MIXING + whole[1:])) & _NUMBER

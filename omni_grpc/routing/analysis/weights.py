@@ -1,6 +1,7 @@
 """The trained weights as they lie in the package: one file, mapped into memory, read-only.
 
-Eight bytes of length, a JSON header with the shapes, then the arrays as little-endian numbers. `scripts/train_tasks.py` writes it; the same data give the same bytes.
+Eight bytes of length, a JSON header with the shapes, then the arrays as little-endian numbers.
+`scripts/train_tasks.py` writes it; the same data give the same bytes.
 """
 
 import struct

@@ -51,7 +51,7 @@ def excerpt(text: str) -> str:
     if len(text) > TEXT_CHARS_MAX:
         half = TEXT_CHARS_MAX // 2
         text = f"{text[:half]}\n{text[-half:]}"
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class Encoder:

@@ -18,8 +18,9 @@ from tokenizers import Tokenizer
 Read = NDArray[np.int32]
 """A text as it was read, `int32[tokens, 3]`: by token its number; that of the word which begins
 with it, or of its stem, the first token of a longer word; and that of the stem and what follows.
-0 where no word begins, or none that is longer. Capitals and small letters are one, and digits and
-signs are no words."""
+0 where no word begins, or none that is longer. Capitals and small letters are one, but where they
+make other tokens. Digits and signs are no words; bytes that are tokens, such as a line feed and those
+of rare signs, are."""
 
 PIECES_MAX: Final = 16_384
 """Pieces that are remembered, some 250 bytes each; one in twenty of a new text is new by then."""

@@ -98,7 +98,7 @@ class Quality:
         self._shares_of: dict[frozenset[str], tuple[Amounts, float]] = {}
         """By the pools that a prompt is unlike: what each head counts in a mean, and that mean
         where a prompt is typical."""
-        self._doubts = np.array([pool.doubt for pool in pools])
+        self._doubts = [pool.doubt for pool in pools]
         self._panel = Panel(pools)
         self._encoder = encoder
         self._heads = {
@@ -124,7 +124,12 @@ class Quality:
             features,
             said.chances.astype(np.float64),
             said.tokens.astype(np.float64),
-            np.where(said.unlike, UNLIKE_DOUBT, self._doubts),
+            np.array(
+                [
+                    UNLIKE_DOUBT if one else doubt
+                    for one, doubt in zip(said.unlike, self._doubts, strict=True)
+                ]
+            ),
             np.array(said.caution),
             frozenset(compress(self.pools, said.unlike)),
         )
