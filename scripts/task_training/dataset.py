@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from omni_grpc.core.task import Task
 from omni_grpc.routing.analysis.features import dense_features, terms_of
-from omni_grpc.routing.analysis.structure import FORM_COUNT, STRUCTURE_COUNT
+from omni_grpc.routing.analysis.structure import CONVERSATION_COUNT, STRUCTURE_COUNT
 from omni_grpc.routing.analysis.vocabulary import TERMS, Terms, Vocabulary
-from omni_grpc.routing.learned import DIMENSIONS, read_features, shared_encoder
+from omni_grpc.routing.learned import DIMENSIONS, FORM_COUNT, read_features, shared_encoder
 from task_training.fit import Sparse, Targets
 from task_training.rows import UNKNOWN, Row
 
@@ -30,7 +30,13 @@ ZONE_SCALES = (1.3, 1.3, 1.3, 1.0)
 Array = NDArray[np.float64]
 
 DENSE_SCALES: Array = np.repeat(
-    [0.7, 0.18, 1.5, 1.0], [DIMENSIONS, FORM_COUNT, STRUCTURE_COUNT - FORM_COUNT, 1]
+    [0.7, 0.18, 1.5, 1.0],
+    [
+        DIMENSIONS,
+        FORM_COUNT + STRUCTURE_COUNT - CONVERSATION_COUNT,
+        CONVERSATION_COUNT,
+        1,
+    ],
 )
 """What a prompt is about and how it looks differ from source to source more than what its words
 ask for, so both count less at one and the same penalty; tools and parts are plain facts."""

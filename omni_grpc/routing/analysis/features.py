@@ -8,24 +8,21 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from omni_grpc.routing.analysis.structure import STRUCTURE_COUNT, fill_structure
+from omni_grpc.routing.analysis.structure import STRUCTURE_COUNT, structure
 from omni_grpc.routing.analysis.view import SHORT_TURN_CHARS, PromptView
 from omni_grpc.routing.analysis.vocabulary import EARLIER, SYSTEM, Terms, terms_in, user_terms_in
-from omni_grpc.routing.learned import DIMENSIONS, Encoder, Features, question_in
+from omni_grpc.routing.learned import DIMENSIONS, FORM_COUNT, Encoder, Features, question_in
 
 Numbers = NDArray[np.float32]
 
-DENSE_COUNT: Final = DIMENSIONS + STRUCTURE_COUNT + 1
-"""The encoded text, the structure, and a one for the bias."""
+DENSE_COUNT: Final = DIMENSIONS + FORM_COUNT + STRUCTURE_COUNT + 1
+"""The encoded text, its form, the structure, and a one for the bias."""
 
 
 def dense_features(view: PromptView, read: Features) -> Numbers:
     """`float32[DENSE_COUNT]` of a view and what was read of its text."""
-    numbers = np.zeros(DENSE_COUNT, dtype=np.float32)
-    numbers[:DIMENSIONS] = read.whole
-    fill_structure(view, numbers[DIMENSIONS:-1])
-    numbers[-1] = 1.0
-    return numbers
+    structured = np.array([*structure(view), 1.0], dtype=np.float32)
+    return np.concatenate((read.whole, read.form, structured))
 
 
 def terms_of(view: PromptView, read: Features, encoder: Encoder) -> Terms:

@@ -1,4 +1,4 @@
-"""What the form of a prompt tells: kinds of characters, lines, lengths, parts and tools.
+"""What stands around the words of a prompt: its length and lines, turns, parts and tools.
 
 Numbers only, mostly between 0 and 1, none of which knows a word of any language. No benchmark's
 form is looked for.
@@ -7,83 +7,7 @@ form is looked for.
 from bisect import bisect_left
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from omni_grpc.routing.analysis.view import PromptView
-
-Numbers = NDArray[np.float32]
-
-_ASCII_GROUPS: Final = (
-    "0123456789",
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-    "abcdefghijklmnopqrstuvwxyz",
-    " ",
-    "\n",
-    "\t",
-    "{}",
-    "[]",
-    "()",
-    "<>",
-    ";",
-    "=",
-    "+*",
-    "/",
-    "-",
-    "^",
-    "\\",
-    "$",
-    "_",
-    "|",
-    "#",
-    "`",
-    '"',
-    "'",
-    "?",
-    "!",
-    ":",
-    ".",
-    ",",
-    "%",
-    "&@~",
-)
-
-_ASCII: Final = 128
-
-_SCRIPTS: Final = (
-    (0x80, "latin"),
-    (0x370, "greek"),
-    (0x400, "cyrillic"),
-    (0x530, "right to left"),
-    (0x900, "indic"),
-    (0xE00, "south-east"),
-    (0x1100, "hangul"),
-    (0x1200, "other"),
-    (0x1E00, "latin"),
-    (0x2000, "punctuation"),
-    (0x2190, "mathematics"),
-    (0x2300, "symbols"),
-    (0x2E80, "han"),
-    (0x3040, "kana"),
-    (0x3100, "han"),
-    (0xAC00, "hangul"),
-    (0xD7B0, "other"),
-    (0xF900, "han"),
-    (0xFB00, "other"),
-    (0xFF00, "han"),
-    (0xFFF0, "other"),
-    (0x1D400, "mathematics"),
-    (0x1D800, "other"),
-    (0x1F000, "emoji"),
-    (0x20000, "han"),
-    (0x30000, "other"),
-)
-"""Where ranges of code points start, and what is written in them; coarse, for counting."""
-
-SCRIPT_NAMES: Final = tuple(sorted({name for _, name in _SCRIPTS}))
-
-_STARTS: Final = np.array([start for start, _ in _SCRIPTS], dtype=np.uint32)
-_SCRIPT_OF: Final = np.array([SCRIPT_NAMES.index(name) for _, name in _SCRIPTS])
 
 _ITEMS: Final = ("- ", "* ", "1", "2", "B", "(b", "b", "\u2022")
 """How the items of lists begin, choices to choose from among them."""
@@ -97,25 +21,10 @@ _LONGER: Final = [
 """By how many steps a length is beyond, which of them they are."""
 _FORMATS: Final = ("json_object", "json_schema")
 
-_KINDS: Final = len(_ASCII_GROUPS) + len(SCRIPT_NAMES)
-"""Kinds of characters."""
 
-
-def _group_table() -> Numbers:
-    table = np.zeros((_ASCII, len(_ASCII_GROUPS)), dtype=np.float32)
-    for place, group in enumerate(_ASCII_GROUPS):
-        for char in group:
-            table[ord(char), place] = 1.0
-    return table
-
-
-_GROUPS: Final = _group_table()
-
-
-def fill_structure(view: PromptView, numbers: Numbers) -> None:
-    """Writes the numbers of a prompt into `float32[STRUCTURE_COUNT]`, all of them zero before."""
+def structure(view: PromptView) -> list[float]:
+    """The numbers of a prompt, `STRUCTURE_COUNT` of them."""
     text = view.user
-    _count(text, numbers)
     first_line = text.find("\n")
     tail = text[-3:]
     lines = listed = 0
@@ -125,7 +34,7 @@ def fill_structure(view: PromptView, numbers: Numbers) -> None:
         begun = {line[:1] for line in others}
         begun.update([line[:2] for line in others])
         listed = sum(map(begun.__contains__, _ITEMS))
-    numbers[_KINDS:] = [
+    return [
         *_LONGER[bisect_left(_LENGTH_STEPS, view.user_chars)],
         lines / (8.0 + lines),
         min(first_line if first_line >= 0 else len(text), 400) / 400.0,
@@ -160,26 +69,6 @@ def _conversation(view: PromptView) -> list[float]:
     ]
 
 
-def _count(text: str, numbers: Numbers) -> None:
-    """The shares of the kinds of characters: groups of ASCII, then scripts beyond it.
-
-    By their square roots, so that a few of a kind already tell.
-    """
-    shares = numbers[:_KINDS]
-    if text.isascii():
-        points: NDArray[np.uint8 | np.uint32] = np.frombuffer(text.encode(), dtype=np.uint8)
-    else:
-        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-        beyond = points[points >= _ASCII]
-        points = points[points < _ASCII]
-        places = _SCRIPT_OF[np.searchsorted(_STARTS, beyond, side="right") - 1]
-        shares[len(_ASCII_GROUPS) :] = np.bincount(places, minlength=len(SCRIPT_NAMES))
-    ascii_counts = np.bincount(points, minlength=_ASCII).astype(np.float32)
-    shares[: len(_ASCII_GROUPS)] = ascii_counts @ _GROUPS
-    shares *= np.float32(1.0 / max(len(text), 1))
-    np.sqrt(shares, out=shares)
-
-
 def _named(view: PromptView) -> float:
     """How much the last turn speaks of what the tools do: the share of tool words found in it."""
     if not view.tools or not view.user:
@@ -199,11 +88,8 @@ _WORD_CHARS: Final = 4
 _STEM_CHARS: Final = 6
 """So that "booking" is found by "bookings"."""
 
-_OF_CONVERSATION: Final = len(_conversation(PromptView(text="", user="")))
-_OF_LINES: Final = len(_LENGTH_STEPS) + 4 + len(_ENDS) + 2
+STRUCTURE_COUNT: Final = len(structure(PromptView(text="", user="")))
+"""How many numbers there are."""
 
-FORM_COUNT: Final = _KINDS + _OF_LINES
-"""How many numbers there are of the text, the first ones."""
-
-STRUCTURE_COUNT: Final = FORM_COUNT + _OF_CONVERSATION
-"""How many there are in all: those of the conversation come last."""
+CONVERSATION_COUNT: Final = len(_conversation(PromptView(text="", user="")))
+"""How many of them, the last ones, are of the conversation and not of the text."""

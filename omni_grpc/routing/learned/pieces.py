@@ -7,7 +7,8 @@ them with their tokens.
 """
 
 import re
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable
 from typing import Final
 from zlib import crc32
 
@@ -19,8 +20,8 @@ Read = NDArray[np.int32]
 """A text as it was read, `int32[tokens, 3]`: by token its number; that of the word which begins
 with it, or of its stem, the first token of a longer word; and that of the stem and what follows.
 0 where no word begins, or none that is longer. Capitals and small letters are one, but where they
-make other tokens. Digits and signs are no words; bytes that are tokens, such as a line feed and those
-of rare signs, are."""
+make other tokens. Digits and signs are no words; bytes that are tokens, such as a line feed and
+those of rare signs, are."""
 
 PIECES_MAX: Final = 16_384
 """Pieces that are remembered, some 250 bytes each; one in twenty of a new text is new by then."""
@@ -59,16 +60,15 @@ class Pieces(dict[str, bytes]):
         if not text:
             return np.empty((0, _NUMBERS), dtype=np.int32)
         if any(map(text.__contains__, self._marks)):  # such as `<s>`: not for the model to read
-            return _rows(self._tokenizer.encode(text, add_special_tokens=False).ids)
+            read = self._tokenizer.encode(text, add_special_tokens=False)
+            return _array(_rows((token, "") for token in read.ids))
         # The vocabulary begins each text with a space. Joined bytes are quicker than joined lists.
         found = map(self.__getitem__, cut(f" {text}"))
-        return np.frombuffer(b"".join(found), dtype=np.int32).reshape(-1, _NUMBERS)
+        return _array(b"".join(found))
 
     def __missing__(self, piece: str) -> bytes:
         tokens = self._model.tokenize(piece.replace(" ", _SPACE))
-        texts = [token.value.lstrip(_SPACE).lower() for token in tokens]
-        begins = [not token.value[:1].islower() for token in tokens]
-        read = _rows([token.id for token in tokens], texts, begins).tobytes()
+        read = _rows([(token.id, token.value) for token in tokens])
         if len(piece) <= PIECE_CHARS_MAX:
             if len(self) >= PIECES_MAX:
                 self.clear()
@@ -76,21 +76,27 @@ class Pieces(dict[str, bytes]):
         return read
 
 
-def _rows(tokens: Sequence[int], texts: Sequence[str] = (), begins: Sequence[bool] = ()) -> Read:
-    """What is read of a piece's tokens, of which some may begin words whatever is before them."""
-    rows = np.zeros((len(tokens), _NUMBERS), dtype=np.int32)
-    rows[:, 0] = tokens
-    is_word = [any(map(str.isalpha, text)) for text in texts]
-    goes_on = [
-        is_word[at] and at > 0 and is_word[at - 1] and not begins[at] for at in range(len(texts))
-    ]
-    for at, text in enumerate(texts):
-        if is_word[at] and not goes_on[at]:
-            if any(goes_on[at + 1 : at + 2]):
-                rows[at, 1:] = _number(text + "~"), _number(f"{text}~{texts[at + 1]}")
-            else:
-                rows[at, 1] = _number(text)
-    return rows
+def _array(read: bytes) -> Read:
+    return np.frombuffer(read, dtype=np.int32).reshape(-1, _NUMBERS)
+
+
+def _rows(tokens: Iterable[tuple[int, str]]) -> bytes:
+    """What is read of a piece's tokens, each a number and a text: the bytes of a `Read`."""
+    rows = array("i")
+    word, at = "", 0
+    for token, text in tokens:
+        bare = text.lstrip(_SPACE).lower()
+        if not any(map(str.isalpha, bare)):
+            word = ""
+        elif word and text[:1].islower():
+            if not rows[at + 2]:
+                rows[at + 1], rows[at + 2] = _number(f"{word}~"), _number(f"{word}~{bare}")
+        else:
+            word, at = bare, len(rows)
+            rows.extend((token, _number(word), 0))
+            continue
+        rows.extend((token, 0, 0))
+    return rows.tobytes()
 
 
 def _number(word: str) -> int:
