@@ -147,11 +147,14 @@ def score_parts(
         weights.task * matched,
         weights.quality * worth,
     )
+    total = parts[0] + parts[1]
+    total += parts[2]
+    total += parts[3]
     if premium is not None and weights.quality_floor is not None:
         too_poor = sure < sure[..., premium, None] - weights.quality_floor
     else:
         too_poor = np.zeros(cost_norm.shape, dtype=np.bool_)
-    return Parts(*parts, parts[0] + parts[1] + parts[2] + parts[3], too_poor)
+    return Parts(*parts, total, too_poor)
 
 
 def ranking(parts: Parts, *, escalate_to: int | None = None) -> Places:

@@ -1,4 +1,4 @@
-"""What stands around the words of a prompt: its length and lines, turns, parts and tools.
+"""What stands around the words of a prompt: its length, its ends, turns, parts and tools.
 
 Numbers only, mostly between 0 and 1, none of which knows a word of any language. No benchmark's
 form is looked for.
@@ -8,9 +8,6 @@ from bisect import bisect_left
 from typing import Final
 
 from omni_grpc.routing.analysis.view import PromptView
-
-_ITEMS: Final = ("- ", "* ", "1", "2", "B", "(b", "b", "\u2022")
-"""How the items of lists begin, choices to choose from among them."""
 
 _ENDS: Final = (("?", "\uff1f", "\u061f"), (".", "\u3002"), (":", "\uff1a"))
 """A question, a sentence or an announcement ends so, in several scripts."""
@@ -27,22 +24,12 @@ def structure(view: PromptView) -> list[float]:
     text = view.user
     first_line = text.find("\n")
     tail = text[-3:]
-    lines = listed = 0
-    if first_line >= 0:
-        others = text.split("\n")[1:]
-        lines = len(others)
-        begun = {line[:1] for line in others}
-        begun.update([line[:2] for line in others])
-        listed = sum(map(begun.__contains__, _ITEMS))
     return [
         *_LONGER[bisect_left(_LENGTH_STEPS, view.user_chars)],
-        lines / (8.0 + lines),
         min(first_line if first_line >= 0 else len(text), 400) / 400.0,
         text[:1].isupper(),
         text[:1].islower(),
         *[any(map(tail.__contains__, marks)) for marks in _ENDS],
-        listed / (1.0 + listed),
-        listed > 0,
         *_conversation(view),
     ]
 

@@ -59,7 +59,8 @@ class Pieces(dict[str, bytes]):
         """Reads a text. It must have no lone surrogates."""
         if not text:
             return np.empty((0, _NUMBERS), dtype=np.int32)
-        if any(map(text.__contains__, self._marks)):  # such as `<s>`: not for the model to read
+        # Such as `<s>`: not for the model to read.
+        if "<" in text and any(map(text.__contains__, self._marks)):
             read = self._tokenizer.encode(text, add_special_tokens=False)
             return _array(_rows((token, "") for token in read.ids))
         # The vocabulary begins each text with a space. Joined bytes are quicker than joined lists.
