@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from omni_grpc.catalog import Offer
 from omni_grpc.core.money import usd_text
 from omni_grpc.routing.offer_table import Amounts, OfferTable
 from omni_grpc.routing.plan import Considered, ScorePart
@@ -22,10 +23,7 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     row: int
-    offer_id: str
-    model: str
-    provider: str
-    regions: frozenset[str]
+    offer: Offer
     cost_nanousd: int
     quality: float
     latency_ms: float | None
@@ -40,6 +38,26 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
     """The prompt is unlike anything known, but plain: ratings by task decided."""
     is_blind: bool = False
     """Nothing is known of how good any model is: all count as equally good."""
+
+    @property
+    def offer_id(self) -> str:
+        """The offer's id."""
+        return self.offer.id
+
+    @property
+    def model(self) -> str:
+        """The offer's model."""
+        return self.offer.model
+
+    @property
+    def provider(self) -> str:
+        """Who sells it."""
+        return self.offer.provider
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """Where it is known to keep data."""
+        return self.offer.regions
 
     @property
     def parts(self) -> tuple[ScorePart, ...]:
@@ -116,14 +134,10 @@ def ranked(
         *[term[shown].tolist() for term in (parts.cost, parts.latency, parts.task, parts.quality)],
         strict=True,
     ):
-        offer = table.offers[row]
         found.append(
             Ranked(
                 row=row,
-                offer_id=offer.id,
-                model=offer.model,
-                provider=offer.provider,
-                regions=offer.regions,
+                offer=table.offers[row],
                 cost_nanousd=max(0, round(cost)),
                 quality=good,
                 latency_ms=latencies.get(row),

@@ -18,7 +18,7 @@ from omni_grpc.routing.learned import read_features, shared_encoder
 FOLDER = Path(__file__).parent
 
 FLOORS = {
-    "task_prompts.jsonl": (0.84, 0.7),
+    "task_prompts.jsonl": (0.83, 0.65),
     "task_prompts_fresh.jsonl": (0.74, 0.25),
     "task_prompts_last.jsonl": (0.8, 0.55),
 }

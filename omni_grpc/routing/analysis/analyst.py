@@ -6,6 +6,7 @@ agent, and where nothing is said there is nothing to find. Never raises, whateve
 """
 
 import math
+import operator
 from pathlib import Path
 from typing import Final
 
@@ -57,6 +58,7 @@ class Analyst:
         self._encoder = encoder
         self._header = weights.header
         self._places = weights.vocabulary.in_all_zones()
+        self._need_logits = [math.log(one / (1.0 - one)) for one in self._header.need_thresholds]
         self._tasks = tuple(Task(name) for name in weights.header.tasks)
         # Copied, 1.1 MB in all: widening and reading a map row by row takes longer than adding up.
         self._dense = np.array(weights.dense)
@@ -74,19 +76,16 @@ class Analyst:
         task, probability = self._tasks[best], _share(said[:count], best, header.temperature)
         if prompt.tool_results:
             task, probability = Task.AGENT_STEP, AGENT_PROBABILITY
-        needs = [
-            _sigmoid(logit) >= threshold
-            for logit, threshold in zip(said[count:-1], header.need_thresholds, strict=True)
-        ]
+        reasoning, code, creativity = map(operator.ge, said[count:-1], self._need_logits)
         score = _sigmoid(said[-1] * header.complexity_scale + header.complexity_shift)
         return Analysis(
             task=task,
             task_probability=probability,
             complexity=complexity_of(score),
             complexity_score=score,
-            needs_reasoning=needs[0],
-            needs_code=needs[1],
-            needs_creativity=needs[2],
+            needs_reasoning=reasoning,
+            needs_code=code,
+            needs_creativity=creativity,
         )
 
     def _logits(self, prompt: PromptView, read: Features) -> Vector:
@@ -106,7 +105,7 @@ def complexity_of(score: float) -> Complexity:
 
 def _share(logits: list[float], best: int, temperature: float) -> float:
     """The softmax of the largest logit."""
-    return 1.0 / sum(math.exp((logit - logits[best]) / temperature) for logit in logits)
+    return 1.0 / sum([math.exp((logit - logits[best]) / temperature) for logit in logits])
 
 
 def _sigmoid(logit: float) -> float:

@@ -8,7 +8,7 @@ evaluations ask.
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -24,12 +24,15 @@ from omni_grpc.routing.learned.basis import (
 )
 from omni_grpc.routing.learned.features import FORM_COUNT, Features
 from omni_grpc.routing.learned.heads import LOG_TOKENS_MAX, TOKENS_MAX, Pool
+from omni_grpc.routing.learned.ratings import Amounts
+
+Some = TypeVar("Some", Numbers, Amounts)
 
 _LENGTH_MIN: Final = np.float32(1e-9)
 _CLIP: Final = (np.float32(-FORM_CLIP), np.float32(FORM_CLIP))
 _NOVEL_CLIP: Final = (np.float32(-NOVEL_FORM_CLIP), np.float32(NOVEL_FORM_CLIP))
-_TOKENS: Final = (np.float32(1.0), np.float32(TOKENS_MAX))
-_CHANCE: Final = (np.float32(0.0), np.float32(1.0))
+_TOKENS: Final = (1.0, float(TOKENS_MAX))
+_CHANCE: Final = (0.0, 1.0)
 _AWAY: Final = np.float32(math.exp(-LANDMARK_SHARPNESS))
 """What a landmark's kernel value is at a cosine of 0."""
 
@@ -38,14 +41,14 @@ class Opinion(msgspec.Struct, frozen=True):
     """What all pools say of a prompt.
 
     Attributes:
-        chances: by head, of a good answer; the heads of all pools stand in one row.
-        tokens: by head, of output.
+        chances: by head, of a good answer, `float64`; the heads of all pools stand in one row.
+        tokens: by head, of output, likewise.
         unlike: by pool, whether the prompt is unlike all that it knows.
         caution: by pool, what the prompt is to be doubted for besides.
     """
 
-    chances: Numbers
-    tokens: Numbers
+    chances: Amounts
+    tokens: Amounts
     unlike: list[bool]
     caution: list[float]
 
@@ -127,7 +130,7 @@ class Panel:
         for one in self._anchors:
             regions = near[one.regions]
             regions *= REGION_SCALE / np.add.reduce(regions)
-        said = self._heads @ coordinates
+        said = (self._heads @ coordinates).astype(np.float64)
         models = len(self._tokens_scale)
         chances, tokens = said[:models], said[models:]
         _bounded(chances, _CHANCE, chances)
@@ -190,7 +193,9 @@ class Panel:
         return heads
 
 
-def _bounded(numbers: Numbers, bounds: tuple[np.float32, np.float32], out: Numbers) -> None:
+def _bounded(
+    numbers: Some, bounds: tuple[float, float] | tuple[np.float32, np.float32], out: Some
+) -> None:
     """Clips numbers: what `clip` does, in less time on a few."""
     np.maximum(numbers, bounds[0], out=out)
     np.minimum(out, bounds[1], out=out)

@@ -37,13 +37,16 @@ _PIECE: Final = re.compile(
 """Letters or signs with the spaces before them; a digit, a line feed; spaces before those. What is
 not ASCII has borders of its own, so it stays with all that touches it."""
 
+_ASCII_PIECE: Final = re.compile(r" *(?:[A-Za-z]++|[^ \n\t0-9A-Za-z]++)|[\n\t0-9]| +")
+"""The same for texts of ASCII alone, in three quarters of the time."""
+
 _SPACE: Final = "\u2581"
 """What the vocabulary has in the place of a space."""
 
 
 def cut(text: str) -> list[str]:
     """The pieces of a text, all of it, in order."""
-    return _PIECE.findall(text)
+    return (_ASCII_PIECE if text.isascii() else _PIECE).findall(text)
 
 
 class Pieces(dict[str, bytes]):

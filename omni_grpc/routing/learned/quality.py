@@ -122,8 +122,8 @@ class Quality:
         said = self._panel.opinion(features)
         return Encoded(
             features,
-            said.chances.astype(np.float64),
-            said.tokens.astype(np.float64),
+            said.chances,
+            said.tokens,
             np.array(
                 [
                     UNLIKE_DOUBT if one else doubt
