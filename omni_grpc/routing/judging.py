@@ -180,6 +180,6 @@ def shared_judge() -> Judge:
     """The one judge of this process; the first call opens its files.
 
     Raises:
-        ValueError: the weights do not fit the installed encoder.
+        ValueError: the encoder's files are missing, or weights are not those of this version.
     """
     return Judge(shared_quality(), Analyst(shared_encoder()))

@@ -103,7 +103,7 @@ def test_nothing_gives_the_zero_vector() -> None:
 
 
 def test_without_its_files_it_says_which_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="l2_supercat"):
+    with pytest.raises(ValueError, match=r"l2_supercat.* reinstall the wordllama package"):
         Encoder(tmp_path)
 
 

@@ -61,9 +61,12 @@ class Encoder:
         """`folder` is that of the installed `wordllama` package.
 
         Raises:
-            OSError, ValueError: it lacks its files, or has others than are known.
+            ValueError: it lacks its files, or has others than are known.
         """
-        tokenizer = Tokenizer.from_buffer((folder / _TOKENIZER).read_bytes())
+        for name in (_TOKENIZER, _WEIGHTS):
+            if not (folder / name).is_file():
+                raise ValueError(f"{folder} has no {name}: reinstall the wordllama package.")
+        tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self._pieces = Pieces(tokenizer)
@@ -91,11 +94,12 @@ def shared_encoder() -> Encoder:
     """The one encoder of this process; the first call opens its files (about 60 ms).
 
     Raises:
-        OSError, ValueError: the wordllama package lacks its files, or has others than are known.
+        ValueError: the wordllama package is not there, lacks its files, or has others than are
+            known.
     """
     found = importlib.util.find_spec("wordllama")
     if found is None or found.origin is None:
-        raise OSError("The wordllama package, which texts are read with, is not installed.")
+        raise ValueError("The wordllama package, which texts are read with, is not installed.")
     return Encoder(Path(found.origin).parent)
 
 
