@@ -178,9 +178,9 @@ def shortlist(
     if len(levels) <= count:
         return _led_by(escalate_to, np.lexsort((costs, -levels)))
     last = len(levels) - count
-    sorted_so_far = levels.copy()
-    sorted_so_far.partition(last)
-    leading = (levels >= sorted_so_far[last]).nonzero()[0]
+    parted = levels.copy()
+    parted.partition(last)
+    leading = (levels >= parted[last]).nonzero()[0]
     order = leading[np.lexsort((costs[leading], -levels[leading]))]
     order = _led_by(escalate_to, order)[:count]
     left = costs.copy()

@@ -27,7 +27,8 @@ FIRST_WORDS: Final = 3
 TERMS: Final = 1 << 16
 """Numbers that the terms of a zone share; few of those that tell anything have the same."""
 
-USER, FIRST, SYSTEM, EARLIER = range(0, 4 * TERMS, TERMS)
+ZONES: Final = 4
+_USER, FIRST, SYSTEM, EARLIER = range(0, ZONES * TERMS, TERMS)
 """What is added to the numbers of a zone: the user's words, the first of them, the system prompt's,
 those of earlier turns. The same words weigh differently in each."""
 
@@ -49,14 +50,13 @@ class Vocabulary(msgspec.Struct, frozen=True):
 
     def in_all_zones(self) -> NDArray[np.uint16]:
         """By term of any zone, where its weights stand among those of all zones."""
-        zones = range(len((USER, FIRST, SYSTEM, EARLIER)))
-        return np.concatenate([self.places + zone * self.width for zone in zones], dtype=np.uint16)
+        zones = [self.places + zone * self.width for zone in range(ZONES)]
+        return np.concatenate(zones, dtype=np.uint16)
 
 
 def terms_in(read: Read, zone: int) -> Terms:
     """The terms of a text's head and tail: each word and what makes it longer, then the pairs."""
-    terms = _terms(_words(read))
-    return terms + zone if zone else terms
+    return _terms(_words(read)) + zone
 
 
 def user_terms_in(read: Read) -> Terms:
