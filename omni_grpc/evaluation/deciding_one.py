@@ -72,6 +72,6 @@ def decide(quality: Quality, sellers: Sequence[Seller], prompt_id: str, prompt: 
             float(cost[place]) / 1e9,
             bool(parts.too_poor[place]),
         )
-        for place in ranking(parts, escalate_to=0 if escalate else None).tolist()
+        for place in ranking(parts, escalate_to=0 if escalate else None)
     )
     return Decision(prompt_id, considered[0].model, escalate, considered)

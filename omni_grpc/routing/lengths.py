@@ -56,7 +56,9 @@ def lengths(
             growth = growth.copy()
         for row, found in reasoned.items():
             growth[row] = _measured(float(growth[row]), found)
-    return Lengths(np.minimum(answers * growth, np.minimum(table.outputs, _most(request))), growth)
+    most = request.output_tokens_max
+    limits = table.outputs_default if most is None else np.minimum(table.outputs, most)
+    return Lengths(np.minimum(answers * growth, limits), growth)
 
 
 def length(offer: Offer, request: ChatRequest, answer: float, meter: SpeedMeter | None) -> float:
@@ -67,11 +69,8 @@ def length(offer: Offer, request: ChatRequest, answer: float, meter: SpeedMeter 
             growth = _measured(growth, meter.reasoned)
     else:
         growth = float(asked_growth(request, np.array([answer]))[0]) if offer.reasoning else 1.0
-    return min(answer * growth, _most(request), offer.output_tokens_max or UNLIMITED)
-
-
-def _most(request: ChatRequest) -> int:
-    return request.output_tokens_max or OUTPUT_TOKENS_DEFAULT
+    most = request.output_tokens_max or OUTPUT_TOKENS_DEFAULT
+    return min(answer * growth, most, offer.output_tokens_max or UNLIMITED)
 
 
 def _measured(guess: float, found: Reasoned) -> float:

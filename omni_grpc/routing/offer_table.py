@@ -5,7 +5,7 @@ array operations. The columns say nothing that the offers do not; explanations r
 """
 
 from collections.abc import Callable, Collection
-from enum import IntFlag
+from enum import IntEnum
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from omni_grpc.catalog import CatalogSnapshot, Modality, Mode, Offer, Rating
 from omni_grpc.catalog.model import NEUTRAL_QUALITY_PPM
 from omni_grpc.catalog.ratings import ESTIMATE, RATING_MAX
+from omni_grpc.core.limits import OUTPUT_TOKENS_DEFAULT
 from omni_grpc.core.money import UNITS_PER_PRICE, Price, Unit
 from omni_grpc.core.task import Task
 from omni_grpc.routing.learned.ratings import odds_of_rating
@@ -27,8 +28,8 @@ UNLIMITED: Final = 2**62
 """Stands for a limit that the catalog does not know: it is not held against an offer."""
 
 
-class Ability(IntFlag):
-    """What an offer can do beyond text; a request's needs are the same bits."""
+class Ability(IntEnum):
+    """What an offer can do beyond text, a bit for each; a request's needs are the same bits."""
 
     IMAGE = 1
     AUDIO = 2
@@ -50,11 +51,11 @@ _MODALITIES: Final = {
 }
 
 
-def needed(needs: Needs) -> Ability:
-    """The abilities that a request needs."""
-    bits = Ability(0)
+def needed(needs: Needs) -> int:
+    """The abilities that a request needs, as bits."""
+    bits = 0
     for modality in needs.modalities:
-        bits |= _MODALITIES.get(modality, Ability(0))
+        bits |= _MODALITIES.get(modality, 0)
     if needs.tools:
         bits |= Ability.TOOLS
     if needs.structured_output:
@@ -80,7 +81,7 @@ class OfferTable:
         provider_rows: the rows of each provider.
         models: the canonical ids, each once; `model_of` is the row's index into it.
         windows: most tokens of a prompt; `window_min` is the smallest.
-        outputs: most tokens of an answer.
+        outputs: most tokens of an answer; `outputs_default` where the request sets no limit.
         unasked_growth: how many times longer than an answer the output is, by reasoning that
             nobody asked for.
         quality_weights: what the operator multiplies a model's rating by; None if by nothing.
@@ -110,6 +111,7 @@ class OfferTable:
         self.windows = _limits(offers, window_of)
         self.window_min = int(self.windows.min()) if offers else UNLIMITED
         self.outputs = _limits(offers, lambda offer: offer.output_tokens_max)
+        self.outputs_default = np.minimum(self.outputs, OUTPUT_TOKENS_DEFAULT).astype(np.float64)
         self.unasked_growth = np.array([unasked_growth(one) for one in offers], dtype=np.float64)
         prices = [offer.price for offer in offers if offer.price is not None]
         self._prompt_price = _base(prices, Unit.PROMPT)
@@ -119,6 +121,8 @@ class OfferTable:
         )
         self.quality_weights = None if (weights == 1.0).all() else weights
         self._place_of = places
+        self._is_of: dict[str, Mask] = {}
+        """By model, which rows offer it; of premium models, of which few are."""
         self._ratings: dict[Task | None, Amounts] = {}
         self._measured: dict[Task | None, Mask] = {}
         self._odds: dict[Task | None, Amounts] = {}
@@ -134,9 +138,8 @@ class OfferTable:
     def __len__(self) -> int:
         return len(self.offers)
 
-    def able(self, ability: Ability) -> Mask:
-        """Which offers have an ability."""
-        bits = int(ability)
+    def able(self, bits: int) -> Mask:
+        """Which offers have all of some abilities."""
         found = self._able.get(bits)
         if found is None:
             found = self._able[bits] = (self._abilities & bits) == bits
@@ -187,17 +190,18 @@ class OfferTable:
         """The offer of the best model by its overall rating, at whoever sells it for least."""
         return self.offers[int(self.by_rating(None)[0])] if self.offers else None
 
-    def is_of(self, model: str) -> Mask:
-        """Which rows offer a model."""
-        mask: Mask = self.model_of == self._place_of.get(model, -1)
-        return mask
-
     def cheapest_of(self, model: str, rows: NDArray[np.intp], costs: Amounts) -> int | None:
         """Where among the rows the cheapest offer of a model stands; None if it is not there."""
-        if model not in self._place_of:
-            return None
-        sellers = self.is_of(model)[rows].nonzero()[0]
-        return int(sellers[costs[rows[sellers]].argmin()]) if len(sellers) else None
+        sellers = self._is_of.get(model)
+        if sellers is None:
+            place = self._place_of.get(model)
+            if place is None:
+                return None
+            sellers = self._is_of[model] = self.model_of == place
+        places = sellers[rows].nonzero()[0]
+        if len(places) > 1:
+            return int(places[costs[rows[places]].argmin()])
+        return int(places[0]) if len(places) else None
 
     def undominated(
         self, rows: NDArray[np.intp], costs: Amounts, latencies: Collection[int]
@@ -246,9 +250,9 @@ def window_of(offer: Offer) -> int | None:
 
 
 def _abilities(offer: Offer) -> int:
-    bits = Ability(0)
+    bits = 0
     for modality in offer.input_modalities:
-        bits |= _MODALITIES.get(modality, Ability(0))
+        bits |= _MODALITIES.get(modality, 0)
     price = offer.price
     if price is None or not price.priced(Unit.PROMPT_AUDIO):
         bits &= ~Ability.AUDIO
@@ -260,7 +264,7 @@ def _abilities(offer: Offer) -> int:
         bits |= Ability.REASONING
     if price is not None and price.priced(Unit.CACHED_WRITE_1H):
         bits |= Ability.KEEPS_AN_HOUR
-    return int(bits)
+    return bits
 
 
 def _rows(offers: tuple[Offer, ...], key: Callable[[Offer], str]) -> dict[str, NDArray[np.intp]]:

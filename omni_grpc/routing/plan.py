@@ -50,7 +50,10 @@ class RouteContext(msgspec.Struct, frozen=True, kw_only=True):
 
     def own_at(self, provider: str) -> OwnAccess | None:
         """The caller's own access to a provider, where it has one."""
-        return next((one for one in self.own if one.provider == provider), None)
+        for one in self.own:
+            if one.provider == provider:
+                return one
+        return None
 
 
 class Attempt(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from omni_grpc.routing.scoring import Parts, Weights
 class Ranked(msgspec.Struct, frozen=True, kw_only=True):
     """One offer with its score; the row is its place in the table.
 
-    `terms` are the terms of the score by what they weigh, in the order of `Weights`.
+    `scored` are the terms of all that were scored with it, among which it stands at `place`.
     """
 
     row: int
@@ -28,7 +28,8 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
     quality: float
     latency_ms: float | None
     score: float
-    terms: tuple[float, ...]
+    scored: Parts
+    place: int
     weights: Weights
     is_escalated: bool = False
     """It stands first because the prompt is unlike anything known."""
@@ -63,8 +64,10 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
     def parts(self) -> tuple[ScorePart, ...]:
         """The terms of the score, each with its name; made for who wants to know why."""
         return tuple(
-            ScorePart(name, term / weight if weight else 0.0, weight)
-            for (name, weight), term in zip(self.weights.named(), self.terms, strict=True)
+            ScorePart(name, value if weight else 0.0, weight)
+            for (name, weight), value in zip(
+                self.weights.named(), self.scored.at(self.place), strict=True
+            )
         )
 
     def considered(self) -> Considered:
@@ -111,7 +114,7 @@ def reason_of(ordered: Sequence[Ranked], policy: str | None) -> str:
 def ranked(
     table: OfferTable,
     rows: NDArray[np.intp],
-    shown: NDArray[np.intp],
+    shown: Sequence[int],
     parts: Parts,
     weights: Weights,
     *,
@@ -124,14 +127,14 @@ def ranked(
 ) -> list[Ranked]:
     """Some places of the ranking, put into words; columns are read whole, since that is quicker."""
     found = []
-    for at, row, cost, good, score, is_poor, *terms in zip(
-        shown.tolist(),
-        rows[shown].tolist(),
-        costs[shown].tolist(),
-        quality[shown].tolist(),
-        parts.total[shown].tolist(),
-        parts.too_poor[shown].tolist(),
-        *[term[shown].tolist() for term in (parts.cost, parts.latency, parts.task, parts.quality)],
+    places = np.array(shown)
+    for at, row, cost, good, score, is_poor in zip(
+        shown,
+        rows[places].tolist(),
+        costs[places].tolist(),
+        quality[places].tolist(),
+        parts.total[places].tolist(),
+        parts.too_poor[places].tolist(),
         strict=True,
     ):
         found.append(
@@ -142,7 +145,8 @@ def ranked(
                 quality=good,
                 latency_ms=latencies.get(row),
                 score=score,
-                terms=tuple(terms),
+                scored=parts,
+                place=at,
                 weights=weights,
                 is_escalated=at == escalated,
                 is_poor=is_poor,

@@ -41,6 +41,11 @@ class _Choice(msgspec.Struct, frozen=True):
     ordered: list[Ranked]
     best_single: Baseline | None
 
+    def is_like(self, other: "_Choice") -> bool:
+        """Whether the same offers are chosen in the same order, for the same scores."""
+        scores = [[(one.row, one.score) for one in found.ordered] for found in (self, other)]
+        return scores[0] == scores[1] and self.best_single == other.best_single
+
 
 class RoutedPlanner:
     """Plans requests that leave the choice to the router."""
@@ -111,12 +116,13 @@ class RoutedPlanner:
             self._drop_unaffordable(table, mask, terms, dropped)
             self._drop_unhealthy(table, mask, context, dropped)
             self._drop_cut_short(table, mask, terms, output_tokens, policy, dropped)
-            if not mask.any():
+            rows = mask.nonzero()[0]
+            if not len(rows):
                 return _Choice([], None)
             ordered = self._chooser.rank(
                 look,
                 table,
-                mask.nonzero()[0],
+                rows,
                 costs=costs,
                 growth=found.growth,
                 latencies=self._latencies(table, mask, output_tokens),
@@ -239,7 +245,9 @@ class RoutedPlanner:
         output_tokens: Amounts,
     ) -> Amounts:
         choices = request.sampling.choice_count or 1
-        costs = table.costs(prompt_tokens, output_tokens * choices)
+        if choices > 1:
+            output_tokens = output_tokens * choices
+        costs = table.costs(prompt_tokens, output_tokens)
         warm = self._warmth.warm(context.scopes[0], request)
         if warm is not None and (row := table.row_of.get(warm.offer)) is not None:
             costs[row] -= warm.saved_nanousd(table.offers[row], prompt_tokens)
@@ -294,8 +302,10 @@ class RoutedPlanner:
         """
         if not self._premium_model:
             return None if self._chooser.is_blind(table) else table.best_rated
-        offers = self._snapshot().resolve(self._premium_model, context.scopes)
-        return next((offer for offer in offers if offer.price is not None), None)
+        for offer in self._snapshot().resolve(self._premium_model, context.scopes):
+            if offer.price is not None:
+                return offer
+        return None
 
     def _best_single(self, look: Look, table: OfferTable, mask: Mask) -> Baseline | None:
         """The model that one would choose for the task without looking at the prompt."""
@@ -336,7 +346,7 @@ def _choice_without_count(
     if sure is possible:
         return choose(sure)
     choice = choose(sure)
-    return choice if choice.ordered and choice == choose(possible) else None
+    return choice if choice.ordered and choice.is_like(choose(possible)) else None
 
 
 def _baseline(offer: Offer | None) -> Baseline | None:

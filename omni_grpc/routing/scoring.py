@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Amounts: TypeAlias = NDArray[np.float64]
-Places: TypeAlias = NDArray[np.intp]
 
 QUALITY_FLOOR: Final = 0.05
 """Chance of a good answer that a balanced choice gives up at most against the premium model."""
@@ -23,6 +22,9 @@ LATENCY_UNKNOWN_NORM: Final = 0.5
 """An offer whose speed nobody knows stands in the middle."""
 
 _LEAST_NANOUSD: Final = 1.0
+
+_NOTHING: Final = np.zeros(())
+"""A zero that is an array already: numpy makes one of each number that it is given."""
 
 _BELOW_ALL: Final = 1e9
 """Taken off the scores of offers below the floor: more than any offer's cost term comes to."""
@@ -79,14 +81,22 @@ def fast(cost_weight: float) -> Weights:
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """The weighted terms of each offer, their sum, and who is below the floor."""
+    """The terms of each offer, at most 1, their weighted sum, and who is below the floor.
+
+    `latency` is one number where it is the same for all.
+    """
 
     cost: Amounts
-    latency: Amounts
+    latency: Amounts | float
     task: Amounts
     quality: Amounts
     total: Amounts
     too_poor: NDArray[np.bool_]
+
+    def at(self, place: int) -> tuple[float, ...]:
+        """The terms of one offer, in the order of `Weights.named`."""
+        terms = (self.cost, self.latency, self.task, self.quality)
+        return tuple(one if isinstance(one, float) else float(one[place]) for one in terms)
 
 
 def reference_cost(premium_nanousd: Amounts, typical_nanousd: float) -> Amounts:
@@ -128,47 +138,53 @@ def score_parts(
         task_match: `[..., offers]`, 0 to 1; None where it is the quality.
         premium: the place of the premium model among the offers; None if it is not there.
     """
-    cost_norm = cost_nanousd / np.asarray(reference_nanousd)[..., None]
-    if latency_ms is None:
-        latency = np.zeros(cost_norm.shape)
-        if weights.latency:
-            latency += weights.latency * (1.0 - LATENCY_UNKNOWN_NORM)
-    else:
+    cost = 1.0 - cost_nanousd / _beside(reference_nanousd, cost_nanousd)
+    latency: Amounts | float = 1.0 - LATENCY_UNKNOWN_NORM
+    if latency_ms is not None:
         slowest = np.nanmax(latency_ms, axis=-1, keepdims=True, initial=1.0)
-        norm = np.nan_to_num(latency_ms / slowest, nan=LATENCY_UNKNOWN_NORM)
-        latency = weights.latency * (1.0 - norm)
-    least = doubt.min(axis=-1, keepdims=True) if premium is None else doubt[..., premium, None]
-    sure = np.maximum(quality - np.maximum(doubt - least, 0.0), 0.0)
+        latency = 1.0 - np.nan_to_num(latency_ms / slowest, nan=LATENCY_UNKNOWN_NORM)
+    least = doubt.min(axis=-1) if premium is None else doubt[..., premium]
+    beyond = doubt - _beside(least, doubt)
+    np.maximum(beyond, _NOTHING, out=beyond)
+    sure = quality - beyond
+    np.maximum(sure, _NOTHING, out=sure)
     matched = sure if task_match is None else task_match
     worth = sure if quality_weight is None else sure * quality_weight
-    parts = (
-        weights.cost * (1.0 - cost_norm),
-        latency,
-        weights.task * matched,
-        weights.quality * worth,
-    )
-    total = parts[0] + parts[1]
-    total += parts[2]
-    total += parts[3]
-    if premium is not None and weights.quality_floor is not None:
-        too_poor = sure < sure[..., premium, None] - weights.quality_floor
+    total = weights.cost * cost
+    if weights.latency:
+        total += weights.latency * latency
+    if matched is worth:
+        total += (weights.task + weights.quality) * worth
     else:
-        too_poor = np.zeros(cost_norm.shape, dtype=np.bool_)
-    return Parts(*parts, total, too_poor)
+        total += weights.task * matched
+        total += weights.quality * worth
+    if premium is not None and weights.quality_floor is not None:
+        too_poor = sure < _beside(sure[..., premium], sure) - weights.quality_floor
+    else:
+        too_poor = np.zeros(cost.shape, dtype=np.bool_)
+    return Parts(cost, latency, matched, worth, total, too_poor)
 
 
-def ranking(parts: Parts, *, escalate_to: int | None = None) -> Places:
+def _beside(amounts: Amounts, offers: Amounts) -> Amounts:
+    """Amounts, `[...]`, so that they go with `[..., offers]`.
+
+    One is left as it is: numpy repeats a number in half the time of an array of one.
+    """
+    return amounts if offers.ndim == 1 else np.asarray(amounts)[..., None]
+
+
+def ranking(parts: Parts, *, escalate_to: int | None = None) -> list[int]:
     """The places of one request's offers, best first.
 
     Offers below the floor come last. `escalate_to` comes first, whatever its score: the premium
     model, where the guard says so. Those of equal scores keep their order.
     """
-    return _led_by(escalate_to, np.lexsort((-parts.total, parts.too_poor)))
+    return _led_by(escalate_to, np.lexsort((-parts.total, parts.too_poor)).tolist())
 
 
 def shortlist(
     parts: Parts, costs: Amounts, count: int, *, escalate_to: int | None = None
-) -> Places:
+) -> list[int]:
     """The first `count` places of the ranking, and then the cheapest of the others, if any.
 
     As `ranking`, but that of equal scores the one that costs less comes first. Sorts only what may
@@ -176,21 +192,21 @@ def shortlist(
     """
     levels = np.where(parts.too_poor, parts.total - _BELOW_ALL, parts.total)
     if len(levels) <= count:
-        return _led_by(escalate_to, np.lexsort((costs, -levels)))
+        return _led_by(escalate_to, np.lexsort((costs, -levels)).tolist())
     last = len(levels) - count
     parted = levels.copy()
     parted.partition(last)
     leading = (levels >= parted[last]).nonzero()[0]
-    order = leading[np.lexsort((costs[leading], -levels[leading]))]
-    order = _led_by(escalate_to, order)[:count]
+    ordered = sorted(
+        zip((-levels[leading]).tolist(), costs[leading].tolist(), leading.tolist(), strict=True)
+    )
+    order = _led_by(escalate_to, [place for _, _, place in ordered])[:count]
     left = costs.copy()
     left[order] = np.inf
     cheapest = (left == left[left.argmin()]).nonzero()[0]
-    if len(cheapest) > 1:
-        cheapest = cheapest[levels[cheapest].argmax(keepdims=True)]
-    return np.concatenate((order, cheapest))
+    return [*order, int(cheapest[levels[cheapest].argmax()])]
 
 
-def _led_by(place: int | None, order: Places) -> Places:
+def _led_by(place: int | None, order: list[int]) -> list[int]:
     """An order, with one place before all others."""
-    return order if place is None else np.concatenate(([place], order[order != place]))
+    return order if place is None else [place, *[other for other in order if other != place]]

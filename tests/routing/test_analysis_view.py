@@ -1,3 +1,6 @@
+import msgspec
+import pytest
+
 from omni_grpc.core.chat import (
     AudioPart,
     ChatRequest,
@@ -9,7 +12,8 @@ from omni_grpc.core.chat import (
     Tool,
     ToolChoice,
 )
-from omni_grpc.routing.analysis import view_of
+from omni_grpc.routing.analysis import PromptView, view_of
+from omni_grpc.routing.analysis.structure import structure
 from omni_grpc.routing.analysis.view import EARLIER_CHARS_MAX, SYSTEM_CHARS_MAX, TEXT_CHARS_MAX
 
 
@@ -113,3 +117,26 @@ def test_a_conversation_without_a_user_is_read_from_its_last_message() -> None:
     assert view_of(chat(Message(role="assistant", content="Hm."))).user == "Hm."
     assert view_of(chat(Message(role="system", content="Only rules."))).user == ""
     assert view_of(chat()).text == ""
+
+
+AROUND: dict[str, object] = {
+    "turns": 2,
+    "system": "Be brief.",
+    "earlier": "Who wrote Faust?",
+    "tool_count": 1,
+    "tool_results": 1,
+    "images": 1,
+    "images_before": 1,
+    "audios": 1,
+    "files": 1,
+    "response_format": "json_schema",
+}
+
+
+@pytest.mark.parametrize("field", AROUND)
+def test_whatever_surrounds_a_turn_is_seen(field: str) -> None:
+    words = PromptView(text="In French?", user="In French?", user_chars=10)
+    assert words.is_alone
+    surrounded = msgspec.structs.replace(words, **{field: AROUND[field]})
+    assert not surrounded.is_alone
+    assert structure(surrounded) != structure(words)

@@ -15,7 +15,8 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from omni_grpc.routing.learned import DIMENSIONS, Encoder, shared_encoder
-from omni_grpc.routing.learned.pieces import PIECE_CHARS_MAX, PIECES_MAX, Pieces, cut
+from omni_grpc.routing.learned.pieces import cut
+from omni_grpc.routing.learned.remembered import CHARS_MAX, GENERATION_MAX, Remembered
 
 PROMPTS = Path(__file__).with_name("task_prompts.jsonl")
 FOLDER = Path(str(importlib.util.find_spec("wordllama").origin)).parent  # type: ignore[union-attr]
@@ -88,14 +89,35 @@ def test_no_token_crosses_a_border_at_which_texts_are_cut() -> None:
     assert [text for text in texts if cut(text) != [text]] == []
 
 
-def test_what_is_remembered_is_bounded(plain: Plain) -> None:
-    pieces = Pieces(plain.tokenizer)
-    long = "x" * (PIECE_CHARS_MAX + 1)
-    assert pieces.read(long)[:, 0].tolist() == plain.tokens(long)
-    assert not [piece for piece in pieces if len(piece) > PIECE_CHARS_MAX]
-    pieces.update((str(number), b"") for number in range(PIECES_MAX))
-    assert pieces.read("one more")[:, 0].tolist() == plain.tokens("one more")
-    assert 0 < len(pieces) <= PIECES_MAX
+def test_what_is_often_met_stays_remembered_within_bounds() -> None:
+    made: list[str] = []
+
+    def make(text: str) -> bytes:
+        made.append(text)
+        return text.encode()
+
+    remembered = Remembered(make)
+    for number in range(3 * GENERATION_MAX):
+        assert remembered["often"] == b"often"
+        assert remembered[str(number)] == str(number).encode()
+        assert len(remembered) <= GENERATION_MAX
+    assert made.count("often") == 1
+    assert len(made) == 1 + 3 * GENERATION_MAX
+    assert remembered["0"] == b"0"
+    assert made.count("0") == 2, "what is not met in two generations is forgotten"
+
+
+def test_long_texts_are_not_remembered() -> None:
+    made: list[str] = []
+
+    def make(text: str) -> bytes:
+        made.append(text)
+        return b""
+
+    remembered = Remembered(make)
+    for text in ("x" * CHARS_MAX, "y" * (CHARS_MAX + 1)) * 2:
+        assert remembered[text] == b""
+    assert [len(text) for text in made] == [CHARS_MAX, CHARS_MAX + 1, CHARS_MAX + 1]
 
 
 def test_nothing_gives_the_zero_vector() -> None:

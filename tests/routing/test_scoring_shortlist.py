@@ -30,7 +30,7 @@ def test_a_shortlist_has_what_sorting_everything_puts_first(
         score, poor, cost = made[place]
         return place != escalate_to, poor, -score, cost
 
-    found = shortlist(parts_of(made), costs, COUNT, escalate_to=escalate_to).tolist()
+    found = shortlist(parts_of(made), costs, COUNT, escalate_to=escalate_to)
     everything = sorted(range(len(made)), key=key)
     assert [key(place) for place in found[:COUNT]] == [key(place) for place in everything[:COUNT]]
     assert len(set(found)) == len(found) == min(len(made), COUNT + 1)

@@ -90,9 +90,9 @@ class Analyst:
 
     def _logits(self, prompt: PromptView, read: Features) -> Vector:
         """All outputs before calibration: tasks, needs, complexity."""
-        logits: Vector = dense_features(prompt, read) @ self._dense
+        logits: Vector = dense_features(prompt, read).dot(self._dense)
         places = self._places.take(terms_of(prompt, read, self._encoder))
-        logits += _ONES[: len(places)] @ self._terms.take(places, axis=0)
+        logits += _ONES[: len(places)].dot(self._terms.take(places, axis=0))
         return logits
 
 

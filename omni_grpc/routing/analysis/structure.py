@@ -9,7 +9,7 @@ from typing import Final
 
 from omni_grpc.routing.analysis.view import PromptView
 
-_ENDS: Final = (("?", "\uff1f", "\u061f"), (".", "\u3002"), (":", "\uff1a"))
+_ENDS: Final = [frozenset(marks) for marks in ("?\uff1f\u061f", ".\u3002", ":\uff1a")]
 """A question, a sentence or an announcement ends so, in several scripts."""
 _LENGTH_STEPS: Final = (12, 40, 100, 250, 600, 1_500, 5_000, 20_000)
 _LONGER: Final = [
@@ -29,8 +29,8 @@ def structure(view: PromptView) -> list[float]:
         min(first_line if first_line >= 0 else len(text), 400) / 400.0,
         text[:1].isupper(),
         text[:1].islower(),
-        *[any(map(tail.__contains__, marks)) for marks in _ENDS],
-        *_conversation(view),
+        *[not marks.isdisjoint(tail) for marks in _ENDS],
+        *(_ALONE if view.is_alone else _conversation(view)),
     ]
 
 
@@ -75,8 +75,11 @@ _WORD_CHARS: Final = 4
 _STEM_CHARS: Final = 6
 """So that "booking" is found by "bookings"."""
 
+_ALONE: Final = _conversation(PromptView(text="", user=""))
+"""Of words with nothing around them."""
+
 STRUCTURE_COUNT: Final = len(structure(PromptView(text="", user="")))
 """How many numbers there are."""
 
-CONVERSATION_COUNT: Final = len(_conversation(PromptView(text="", user="")))
+CONVERSATION_COUNT: Final = len(_ALONE)
 """How many of them, the last ones, are of the conversation and not of the text."""

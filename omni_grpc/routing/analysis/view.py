@@ -6,7 +6,7 @@ analysis reads a `PromptView` and nothing else, so its time is bounded whatever 
 kept as they came, lone surrogates and control characters included.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
@@ -81,6 +81,22 @@ class PromptView(msgspec.Struct, frozen=True, kw_only=True):
     files: int = 0
     response_format: FormatKind | None = None
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether there are the words of one turn, and nothing around them."""
+        return not (
+            self.turns > 1
+            or self.system
+            or self.earlier
+            or self.tool_count
+            or self.tool_results
+            or self.images
+            or self.images_before
+            or self.audios
+            or self.files
+            or self.response_format
+        )
+
 
 def view_of(request: ChatRequest) -> PromptView:
     """Looks at a request. Takes time by the number of messages and parts, not by their length."""
@@ -89,14 +105,12 @@ def view_of(request: ChatRequest) -> PromptView:
     said = _Counts()
     for place, message in enumerate(messages):
         said.add(message, is_last_turn=place == last)
-    user_texts = () if last is None else tuple(_texts(messages[last]))
+    user_texts = () if last is None else _texts(messages[last])
     user = _ends(user_texts, TEXT_CHARS_MAX)
     user_chars = sum(map(len, user_texts))
-    system = _head(
-        (text for message in messages if _rules(message) for text in _texts(message)),
-        SYSTEM_CHARS_MAX,
-    )
-    earlier = "" if last is None else _earlier(messages[:last])
+    rules = [text for message in messages if _rules(message) for text in _texts(message)]
+    system = _head(rules, SYSTEM_CHARS_MAX)
+    earlier = _earlier(messages[:last]) if last else ""
     offered = () if _tools_off(request) else request.tools
     form = request.response_format
     return PromptView(
@@ -108,7 +122,7 @@ def view_of(request: ChatRequest) -> PromptView:
         user_chars=user_chars,
         turns=said.turns,
         tool_count=len(offered),
-        tool_results=sum(message.role == "tool" for message in messages[-RECENT_MESSAGES:]),
+        tool_results=[one.role for one in messages[-RECENT_MESSAGES:]].count("tool"),
         images=said.images,
         images_before=said.images_before,
         audios=said.audios,
@@ -187,14 +201,11 @@ def _tools_off(request: ChatRequest) -> bool:
     return request.tool_choice is not None and request.tool_choice.mode == "none"
 
 
-def _texts(message: Message) -> Iterator[str]:
+def _texts(message: Message) -> tuple[str, ...]:
     content = message.content
     if isinstance(content, str):
-        yield content
-    else:
-        for part in content or ():
-            if isinstance(part, TextPart):
-                yield part.text
+        return (content,)
+    return tuple(part.text for part in content or () if isinstance(part, TextPart))
 
 
 def _earlier(before: tuple[Message, ...]) -> str:

@@ -56,13 +56,18 @@ class Vocabulary(msgspec.Struct, frozen=True):
 
 def terms_in(read: Read, zone: int) -> Terms:
     """The terms of a text's head and tail: each word and what makes it longer, then the pairs."""
-    return _terms(_words(read)) + zone
+    words = _words(read)
+    return _numbers(words, _pairs(words)) + zone
 
 
 def user_terms_in(read: Read) -> Terms:
     """The same of the user's words, and once more of the first of them."""
     words = _words(read)
-    return np.concatenate((_terms(words), (words[:FIRST_WORDS].ravel() & _NUMBER) + FIRST))
+    first = words[:FIRST_WORDS]
+    terms = _numbers(words, _pairs(words), first)
+    placed = terms[terms.size - first.size :]
+    placed += FIRST
+    return terms
 
 
 def _words(read: Read) -> Terms:
@@ -73,6 +78,13 @@ def _words(read: Read) -> Terms:
     return read.take(at, axis=0)[:, 1:]
 
 
-def _terms(words: Terms) -> Terms:
+def _pairs(words: Terms) -> Terms:
+    """Each word with the one before it."""
     whole = words[:, 0]
-    return np.concatenate((words.ravel(), whole[:-1] * _MIXING + whole[1:])) & _NUMBER
+    return whole[:-1] * _MIXING + whole[1:]
+
+
+def _numbers(*terms: Terms) -> Terms:
+    found = np.concatenate(terms, axis=None)
+    found &= _NUMBER
+    return found

@@ -85,7 +85,7 @@ class Encoder:
         if len(rows) > len(_ONES):
             total: Vector = rows.sum(axis=0)
         else:
-            total = _ONES[: len(rows)] @ rows  # in half the time of a sum
+            total = _ONES[: len(rows)].dot(rows)  # in half the time of a sum
         return total
 
 
@@ -119,5 +119,5 @@ def _embeddings(path: Path) -> NDArray[np.float32]:
 
 def unit(vector: Vector) -> Vector:
     """A vector at length 1; a zero vector stays one."""
-    length = math.sqrt(vector @ vector)
+    length = math.sqrt(vector.dot(vector))
     return vector if length == 0.0 else vector / np.float32(length)

@@ -1,9 +1,10 @@
-"""All pools asked about one prompt: what each pool says of many, said by all of them at once.
+"""All pools asked about one prompt: what each pool says of many, in the fewest steps for one.
 
 On one prompt an array operation takes a microsecond whatever it does. So what the pools have alike
-stands in one array, each step is taken once and not once a pool, and what can be multiplied before
-is. Says what `Pool.read`, `Pool.qualities` and `Pool.output_tokens` say, which training and
-evaluations ask.
+stands in one array, and what can be multiplied before is. Products are `dot`, which makes no
+iterator as `@` does for arrays of any shape, and shapes are alike, since numpy repeats a number
+quicker than an array of one. Says what `Pool.read`, `Pool.qualities` and `Pool.output_tokens` say,
+which training and evaluations ask.
 """
 
 import math
@@ -28,13 +29,21 @@ from omni_grpc.routing.learned.ratings import Amounts
 
 Some = TypeVar("Some", Numbers, Amounts)
 
-_LENGTH_MIN: Final = np.float32(1e-9)
-_CLIP: Final = (np.float32(-FORM_CLIP), np.float32(FORM_CLIP))
-_NOVEL_CLIP: Final = (np.float32(-NOVEL_FORM_CLIP), np.float32(NOVEL_FORM_CLIP))
-_TOKENS: Final = (1.0, float(TOKENS_MAX))
-_CHANCE: Final = (0.0, 1.0)
+_LENGTH_MIN: Final = 1e-9
+_WIDTH: Final = FORM_COUNT + 1
+"""Of a form with a one after it."""
 _AWAY: Final = np.float32(math.exp(-LANDMARK_SHARPNESS))
 """What a landmark's kernel value is at a cosine of 0."""
+
+
+def _bounds(most: float) -> tuple[Numbers, Numbers]:
+    """Bounds of numbers as arrays, which numpy would make of them each time."""
+    return np.array(-most, dtype=np.float32), np.array(most, dtype=np.float32)
+
+
+_CLIP: Final = _bounds(FORM_CLIP)
+_NOVEL_CLIP: Final = _bounds(NOVEL_FORM_CLIP)
+_NOTHING: Final = np.zeros(())
 
 
 class Opinion(msgspec.Struct, frozen=True):
@@ -53,149 +62,133 @@ class Opinion(msgspec.Struct, frozen=True):
     caution: list[float]
 
 
-class _Anchors:
-    """What a pool compares prompts with: its regions, its landmarks, those it knows first.
+class _Part:
+    """What a pool has for itself.
+
+    Coordinates are one row: of each pool the form and a one, then of each pool its regions and its
+    landmarks, those first that it knows.
 
     Attributes:
-        rows: their places, times how sharply each falls off, `[axes, regions and landmarks]`.
-        all, regions, known: where all of them, the regions and the known landmarks stand among
-            those of all pools.
-        coordinates: where their values stand among the pool's coordinates.
+        form: where the pool's form and the one stand in the row.
+        near, regions, known: where its regions and landmarks stand there, and which are which.
+        axes: where its axes stand among those of all pools.
+        anchors: its regions and landmarks, times how sharply each falls off, `[axes, near]`.
+        forms: of the squared distance to each known form what depends on both, and last what is
+            the known form's alone, `[form and one, forms]`.
+        places: where its own coordinates stand in the row, in the order of `order`.
+        order: its own coordinates in the order of the row, the one first.
+        scales: what they are multiplied by here and not in the row.
     """
 
-    def __init__(self, pool: Pool, start: int) -> None:
-        """`start` is where they begin among those of all pools."""
-        basis, known = pool.basis, pool.landmarks
-        regions = len(basis.regions)
-        others = np.setdiff1d(np.arange(len(basis.landmarks)), known)
-        order = np.concatenate((known, others))
-        rows = (REGION_SHARPNESS * basis.regions, LANDMARK_SHARPNESS * basis.landmarks[order])
-        self.rows = np.ascontiguousarray(np.concatenate(rows, dtype=np.float32).T)
-        self.all = slice(start, start + regions + len(order))
-        self.regions = slice(start, start + regions)
-        self.known = slice(start + regions, start + regions + len(known))
-        plain = 1 + FORM_COUNT
-        self.coordinates = np.concatenate(
-            (np.arange(plain, plain + regions), plain + regions + order)
-        )
+    def __init__(self, pool: Pool, form: int, near: int, axis: int) -> None:
+        """The last three are where its form, its regions and its axes begin."""
+        self.pool = pool
+        basis = pool.basis
+        others = np.setdiff1d(np.arange(len(basis.landmarks)), pool.landmarks)
+        landmarks = np.concatenate((pool.landmarks, others))
+        self.form = slice(form, form + _WIDTH)
+        self.regions = slice(near, near + len(basis.regions))
+        self.known = slice(self.regions.stop, self.regions.stop + len(pool.landmarks))
+        self.near = slice(near, self.regions.stop + len(landmarks))
+        self.axes = slice(axis, axis + len(basis.axes))
+        rows = (REGION_SHARPNESS * basis.regions, LANDMARK_SHARPNESS * basis.landmarks[landmarks])
+        self.anchors = np.ascontiguousarray(np.concatenate(rows, dtype=np.float32).T)
+        squares = np.vecdot(pool.forms, pool.forms)
+        self.forms = np.ascontiguousarray(np.column_stack((-2.0 * pool.forms, squares)).T)
+        self.distance_max = pool.form_distance_max**2
+        self.ones = np.ones(len(basis.regions), dtype=np.float32)
+        ends = (range(form + FORM_COUNT, form + _WIDTH), range(form, form + FORM_COUNT))
+        self.places = [*ends[0], *ends[1], *range(near, self.near.stop)]
+        after_regions = _WIDTH + len(basis.regions)
+        self.order = [*range(after_regions), *(after_regions + landmarks)]
+        self.scales = np.full((len(self.places), 1), _AWAY)
+        self.scales[0] = 1.0
+        self.scales[1:_WIDTH] = FORM_SCALE
+        self.scales[_WIDTH:after_regions] = REGION_SCALE
 
 
 class Panel:
     """The pools, side by side. Immutable; threads may share it."""
 
     def __init__(self, pools: Sequence[Pool]) -> None:
-        bases = [pool.basis for pool in pools]
-        self._pools = [
-            (one.likeness_min, one.likeness_known, one.form_distance_max**2, one.caution)
-            for one in pools
-        ]
-        self._form = np.concatenate([basis.of_form[0] for basis in bases], axis=1)
-        self._form_mean = np.concatenate([basis.of_form[1] for basis in bases])
-        self._matrix = np.concatenate([basis.of_meaning[0] for basis in bases], axis=1)
-        self._of_form = self._form_along([basis.of_bounded_form for basis in bases])
-        self._of_form[0] = -np.concatenate([basis.of_meaning[1] for basis in bases])
-        self._anchors: list[_Anchors] = []
-        for pool in pools:
-            start = self._anchors[-1].all.stop if self._anchors else 0
-            self._anchors.append(_Anchors(pool, start))
-        forms = max(len(pool.forms) for pool in pools)
-        # Of the squared distance what depends on both, and then what is the known form's alone; a
-        # pool with fewer forms has its last more often.
-        padded = [np.pad(one.forms, ((0, forms - len(one.forms)), (0, 0)), "edge") for one in pools]
-        self._forms = np.stack(
-            [np.column_stack((-2.0 * one, np.vecdot(one, one))).T for one in padded]
-        )
-        self._heads = np.ascontiguousarray(self._side_by_side(pools).T)
-        self._tokens_scale = np.concatenate([pool.tokens_scale for pool in pools])
+        self._parts: list[_Part] = []
+        self._forms_width = near = len(pools) * _WIDTH
+        axis = 0
+        for place, pool in enumerate(pools):
+            part = _Part(pool, place * _WIDTH, near, axis)
+            self._parts.append(part)
+            near, axis = part.near.stop, part.axes.stop
+        self._width = near
+        self._form = np.zeros((FORM_COUNT, self._forms_width), dtype=np.float32)
+        self._form_mean = np.full(self._forms_width, -1.0, dtype=np.float32)
+        self._of_form = np.zeros((self._forms_width, axis), dtype=np.float32)
+        self._matrix = np.concatenate([pool.basis.of_meaning[0] for pool in pools], axis=1)
+        self._models = sum(len(pool.models) for pool in pools)
+        self._heads = np.zeros((2 * self._models, self._width), dtype=np.float32)
+        head = 0
+        for part in self._parts:
+            pool, basis, one = part.pool, part.pool.basis, part.form.stop - 1
+            form = slice(part.form.start, one)
+            self._form[:, form], self._form_mean[form] = basis.of_form
+            self._of_form[form, part.axes] = basis.of_bounded_form
+            self._of_form[one, part.axes] = -basis.of_meaning[1]
+            for heads, start in ((pool.quality, head), (pool.tokens, self._models + head)):
+                own = (heads[part.order] * part.scales).T
+                self._heads[start : start + len(own), part.places] = own
+            head += len(pool.models)
+        scales = np.log(np.concatenate([pool.tokens_scale for pool in pools], dtype=np.float64))
+        self._shift = np.concatenate((np.zeros(self._models), scales))
+        most = np.minimum(LOG_TOKENS_MAX + scales, math.log(TOKENS_MAX))
+        self._bounds = (_NOTHING, np.concatenate((np.ones(self._models), most)))
 
     def opinion(self, features: Features) -> Opinion:
         """What the pools say of a prompt."""
-        form = features.form @ self._form
+        form = features.form.dot(self._form)
         form -= self._form_mean
-        coordinates = np.empty(self._heads.shape[1], dtype=np.float32)
-        coordinates[0] = 1.0
-        forms = coordinates[: 1 + len(form)]
-        _bounded(form, _CLIP, forms[1:])
-        place = features.meaning @ self._matrix
-        place += forms @ self._of_form
-        near = coordinates[len(forms) :]
-        pools = len(self._pools)
-        for one, along in zip(self._anchors, place.reshape(pools, -1), strict=True):
-            unit = along / max(math.sqrt(along @ along), _LENGTH_MIN)
-            np.matmul(unit, one.rows, out=near[one.all])
-        nearest = [
-            float(np.maximum.reduce(near[one.known])) / LANDMARK_SHARPNESS for one in self._anchors
-        ]
+        row = np.empty(self._width, dtype=np.float32)
+        forms, near = row[: self._forms_width], row[self._forms_width :]
+        _bounded(form, _CLIP, forms)
+        place = features.meaning.dot(self._matrix)
+        place += forms.dot(self._of_form)
+        nearest = []
+        for part in self._parts:
+            along = place[part.axes]
+            along /= np.float32(max(math.sqrt(along.dot(along)), _LENGTH_MIN))
+            along.dot(part.anchors, out=row[part.near])
+            known = row[part.known]
+            nearest.append(float(known[known.argmax()]) / LANDMARK_SHARPNESS)
         np.exp(near, out=near)
-        for one in self._anchors:
-            regions = near[one.regions]
-            regions *= REGION_SCALE / np.add.reduce(regions)
-        said = (self._heads @ coordinates).astype(np.float64)
-        models = len(self._tokens_scale)
-        chances, tokens = said[:models], said[models:]
-        _bounded(chances, _CHANCE, chances)
-        np.minimum(tokens, LOG_TOKENS_MAX, out=tokens)
+        for part in self._parts:
+            regions = row[part.regions]
+            regions /= regions.dot(part.ones)
+        # Chances, and logarithms of tokens: both begin at 0.
+        said = self._heads.dot(row).astype(np.float64)
+        said += self._shift
+        _bounded(said, self._bounds, said)
+        chances, tokens = said[: self._models], said[self._models :]
         np.exp(tokens, out=tokens)
-        tokens *= self._tokens_scale
-        _bounded(tokens, _TOKENS, tokens)
-        facts = list(zip(self._pools, nearest, self._distances(form), strict=True))
-        return Opinion(
-            chances,
-            tokens,
-            [
-                likeness < likeness_min or distance > distance_max
-                for (likeness_min, _, distance_max, _), likeness, distance in facts
-            ],
-            [caution * max(known - likeness, 0.0) for (_, known, _, caution), likeness, _ in facts],
-        )
-
-    def _distances(self, form: Numbers) -> list[float]:
-        """By pool, the square of how far the nearest of its forms is: see `Pool.form_distances`."""
-        ending = np.ones((len(self._pools), 1, FORM_COUNT + 1), dtype=np.float32)
-        own = ending[:, 0, :-1]
-        _bounded(form.reshape(own.shape), _NOVEL_CLIP, own)
-        nearest = np.minimum.reduce((ending @ self._forms)[:, 0], axis=1)
-        nearest += np.vecdot(own, own)
-        found: list[float] = nearest.tolist()
-        return found
-
-    def _form_along(self, matrices: Sequence[Numbers]) -> Numbers:
-        """What brings a one and the bounded forms of all pools along the axes of each."""
-        axes = [matrix.shape[1] for matrix in matrices]
-        whole = np.zeros((1 + len(matrices) * FORM_COUNT, sum(axes)), dtype=np.float32)
-        for at, matrix in enumerate(matrices):
-            start = 1 + at * FORM_COUNT
-            column = sum(axes[:at])
-            whole[start : start + FORM_COUNT, column : column + axes[at]] = matrix
-        return whole
-
-    def _side_by_side(self, pools: Sequence[Pool]) -> Numbers:
-        """All heads for all coordinates: of quality, then of tokens; zeros for other pools.
-
-        Coordinates are a one, the forms of all pools, and what each pool compares prompts with;
-        what those are multiplied by in a pool's own coordinates is in the heads here.
-        """
-        models = sum(len(pool.models) for pool in pools)
-        after_forms, column = 1 + len(pools) * FORM_COUNT, 0
-        rows = after_forms + self._anchors[-1].all.stop
-        heads = np.zeros((rows, 2 * models), dtype=np.float32)
-        for at, (pool, anchors) in enumerate(zip(pools, self._anchors, strict=True)):
-            theirs = np.concatenate((np.arange(1 + FORM_COUNT), anchors.coordinates))
-            own = [0, *range(1 + FORM_COUNT * at, 1 + FORM_COUNT * (at + 1))]
-            own += range(after_forms + anchors.all.start, after_forms + anchors.all.stop)
-            scales = np.ones((len(own), 1), dtype=np.float32)
-            scales[1 : 1 + FORM_COUNT] = FORM_SCALE
-            scales[1 + FORM_COUNT + len(pool.basis.regions) :] = _AWAY
-            columns = np.arange(column, column + len(pool.models))
-            heads[np.ix_(own, columns)] = pool.quality[theirs] * scales
-            heads[np.ix_(own, models + columns)] = pool.tokens[theirs] * scales
-            column += len(pool.models)
-        return heads
+        _bounded(form, _NOVEL_CLIP, form)
+        unlike, caution = [], []
+        for part, likeness in zip(self._parts, nearest, strict=True):
+            pool = part.pool
+            unlike.append(
+                likeness < pool.likeness_min
+                or _distance(form[part.form], part.forms) > part.distance_max
+            )
+            caution.append(pool.caution * max(pool.likeness_known - likeness, 0.0))
+        return Opinion(chances, tokens, unlike, caution)
 
 
-def _bounded(
-    numbers: Some, bounds: tuple[float, float] | tuple[np.float32, np.float32], out: Some
-) -> None:
+def _distance(form: Numbers, forms: Numbers) -> float:
+    """The square of how far the nearest of some forms is: see `Pool.form_distances`.
+
+    `form` ends with a one; `forms` are those of a part.
+    """
+    distances = form.dot(forms)
+    return float(distances[distances.argmin()]) + float(form.dot(form)) - 1.0
+
+
+def _bounded(numbers: Some, bounds: tuple[Some, Some], out: Some) -> None:
     """Clips numbers: what `clip` does, in less time on a few."""
     np.maximum(numbers, bounds[0], out=out)
     np.minimum(out, bounds[1], out=out)

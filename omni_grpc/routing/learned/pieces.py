@@ -2,8 +2,8 @@
 
 The tokenizer reads a text as one long word, which takes most of a routing decision. No token of its
 vocabulary crosses the borders at which a text is cut here, so that the pieces' tokens, one after
-the other, are the text's own. Pieces that were read are remembered, within bounds, and the words in
-them with their tokens.
+the other, are the text's own. Pieces that were read are remembered, and the words in them with
+their tokens.
 """
 
 import re
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from omni_grpc.routing.learned.remembered import Remembered
+
 Read = NDArray[np.int32]
 """A text as it was read, `int32[tokens, 3]`: by token its number; that of the word which begins
 with it, or of its stem, the first token of a longer word; and that of the stem and what follows.
@@ -23,13 +25,7 @@ with it, or of its stem, the first token of a longer word; and that of the stem 
 make other tokens. Digits and signs are no words; bytes that are tokens, such as a line feed and
 those of rare signs, are."""
 
-PIECES_MAX: Final = 16_384
-"""Pieces that are remembered, some 250 bytes each; one in twenty of a new text is new by then."""
-
 _NUMBERS: Final = 3
-
-PIECE_CHARS_MAX: Final = 24
-"""Longer pieces are seldom met again."""
 
 _PIECE: Final = re.compile(
     r" *(?:[A-Za-z]++(?![^\0-\x7f])|[!-/:-@\[-`{-~\r]++(?![^\0-\x7f])|[^ \n\t0-9]++)|[\n\t0-9]| +"
@@ -49,14 +45,14 @@ def cut(text: str) -> list[str]:
     return (_ASCII_PIECE if text.isascii() else _PIECE).findall(text)
 
 
-class Pieces(dict[str, bytes]):
-    """Pieces of text with what is read of them, as the bytes of an array."""
+class Pieces:
+    """Reads texts. Threads may share it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__()
         self._tokenizer = tokenizer
         self._model = tokenizer.model
         self._marks = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+        self._remembered = Remembered(self._read)
 
     def read(self, text: str) -> Read:
         """Reads a text. It must have no lone surrogates."""
@@ -67,17 +63,11 @@ class Pieces(dict[str, bytes]):
             read = self._tokenizer.encode(text, add_special_tokens=False)
             return _array(_rows((token, "") for token in read.ids))
         # The vocabulary begins each text with a space. Joined bytes are quicker than joined lists.
-        found = map(self.__getitem__, cut(f" {text}"))
-        return _array(b"".join(found))
+        return _array(b"".join(map(self._remembered.__getitem__, cut(f" {text}"))))
 
-    def __missing__(self, piece: str) -> bytes:
+    def _read(self, piece: str) -> bytes:
         tokens = self._model.tokenize(piece.replace(" ", _SPACE))
-        read = _rows([(token.id, token.value) for token in tokens])
-        if len(piece) <= PIECE_CHARS_MAX:
-            if len(self) >= PIECES_MAX:
-                self.clear()
-            self[piece] = read
-        return read
+        return _rows([(token.id, token.value) for token in tokens])
 
 
 def _array(read: bytes) -> Read:
@@ -90,7 +80,7 @@ def _rows(tokens: Iterable[tuple[int, str]]) -> bytes:
     word, at = "", 0
     for token, text in tokens:
         bare = text.lstrip(_SPACE).lower()
-        if not any(map(str.isalpha, bare)):
+        if not (bare.isalpha() or any(map(str.isalpha, bare))):
             word = ""
         elif word and text[:1].islower():
             if not rows[at + 2]:

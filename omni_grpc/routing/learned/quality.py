@@ -190,7 +190,7 @@ class Quality:
             shares = known / known.sum()
             found = self._shares_of[encoded.unlike] = (shares, float(shares @ self._typical))
         shares, typical = found
-        return self.scale.odds_between(float(encoded.chances @ shares), typical)
+        return self.scale.odds_between(float(encoded.chances.dot(shares)), typical)
 
     def cost_weight(self, premium: str) -> float:
         """What cost weighs against quality beside a premium model, as trained.
