@@ -187,7 +187,8 @@ class Chooser:
         else:
             predicted = self._judge.predicted(look, table, model)
         weights = wish.terms(self._judge.quality.cost_weight(model))
-        row_costs, quality = costs[rows], predicted.quality[rows]
+        left = slice(None) if len(rows) == len(table) else rows  # of all of them, nothing is copied
+        row_costs, quality = costs[left], predicted.quality[left]
         parts = score_parts(
             weights,
             cost_nanousd=row_costs,
@@ -198,7 +199,7 @@ class Chooser:
                 else self._typical_nanousd(table, int(rows[place]), model, growth),
             ),
             quality=quality,
-            doubt=predicted.doubt[rows],
+            doubt=predicted.doubt[left],
             latency_ms=_latencies_of(rows, latencies) if latencies else None,
             quality_weight=None if table.quality_weights is None else table.quality_weights[rows],
             task_match=None

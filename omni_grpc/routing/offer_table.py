@@ -206,7 +206,7 @@ class OfferTable:
     def undominated(
         self, rows: NDArray[np.intp], costs: Amounts, latencies: Collection[int]
     ) -> NDArray[np.intp]:
-        """Of each model's sellers the cheapest, and those whose speed is known."""
+        """Of each model's sellers the cheapest, and those whose speed is known; in their order."""
         if len(self.models) == len(self):
             return rows
         rows = rows[np.argsort(costs[rows], kind="stable")]
@@ -217,6 +217,7 @@ class OfferTable:
         if latencies:
             kept |= np.isin(rows, list(latencies))
         left: NDArray[np.intp] = rows[kept]
+        left.sort()
         return left
 
     def costs(self, prompt_tokens: int, output_tokens: int | Amounts) -> Amounts:
@@ -233,6 +234,9 @@ class OfferTable:
 
     def cost_of(self, row: int, prompt_tokens: int, output_tokens: float) -> float:
         """What `costs` says of one row."""
+        if prompt_tokens < self._tier_start_min:
+            base = float(self._prompt_price[row]), float(self._completion_price[row])
+            return prompt_tokens * base[0] + output_tokens * base[1]
         price = self._prices[row]
         prompt = prompt_tokens * price.rate(Unit.PROMPT, prompt_tokens)
         output = output_tokens * price.rate(Unit.COMPLETION, prompt_tokens)

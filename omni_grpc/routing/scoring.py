@@ -7,13 +7,14 @@ Pure and deterministic. The same functions score one request's offers and, in ev
 offers of many requests at once: arrays have the shape `[..., offers]`.
 """
 
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 Amounts: TypeAlias = NDArray[np.float64]
+Some = TypeVar("Some", Amounts, float)
 
 QUALITY_FLOOR: Final = 0.05
 """Chance of a good answer that a balanced choice gives up at most against the premium model."""
@@ -99,17 +100,17 @@ class Parts(msgspec.Struct, frozen=True):
         return tuple(one if isinstance(one, float) else float(one[place]) for one in terms)
 
 
-def reference_cost(premium_nanousd: Amounts, typical_nanousd: float) -> Amounts:
+def reference_cost(premium_nanousd: Some, typical_nanousd: float) -> Some:
     """What costs are measured by: between the premium model's here, and on a typical prompt.
 
     The geometric mean: on a dear prompt a cent matters more than on a cheap one, but not in
     proportion. With `typical_nanousd` of 0 it is the premium model's cost here alone.
     """
-    here = np.maximum(premium_nanousd, _LEAST_NANOUSD)
-    if typical_nanousd <= 0:
-        return here
-    middle: Amounts = np.sqrt(here * typical_nanousd)
-    return middle
+    if isinstance(premium_nanousd, float):
+        here = max(premium_nanousd, _LEAST_NANOUSD)
+    else:
+        here = np.maximum(premium_nanousd, _LEAST_NANOUSD)
+    return here if typical_nanousd <= 0 else (here * typical_nanousd) ** 0.5
 
 
 def score_parts(
