@@ -17,8 +17,11 @@ from omni_grpc.routing.learned.pieces import Read
 FORM_COUNT: Final = 20
 """Numbers in the form of a text."""
 
-_ITEM: Final = re.compile(r"[ \t]*(?:[(\[]?(?:[A-Za-z]|\d{1,2})[\])}.:]|[-*•])[ \t]+(?=\S)")
-_FENCE: Final = re.compile(r"[ \t]*(?:(?:```|~~~)\w*|\[/?[A-Z]+\]|</?\w+>)[ \t]*")
+_MARKER: Final = re.compile(
+    r"[ \t]*(?:(?P<fence>(?:(?:```|~~~)\w*|\[/?[A-Z]+\]|</?\w+>)[ \t]*\Z)"
+    r"|(?:[(\[]?(?:[A-Za-z]|\d{1,2})[\])}.:]|[-*•])[ \t]+(?=\S))"
+)
+"""What a line begins with that is a list's, or a line that is a fence."""
 
 _CLASSES: Final = (
     (b"0123456789", 10),
@@ -89,17 +92,21 @@ def question_in(text: str, encoder: Encoder) -> Read:
 
 def _parts(text: str) -> tuple[str, list[str]]:
     """What is no list item, and the items without their markers."""
-    stem, items = [], []
-    lines = [line for line in text.split("\n") if _FENCE.fullmatch(line) is None]
-    for line in lines:
-        marker = _ITEM.match(line)
+    lines = text.split("\n")
+    markers = [*map(_MARKER.match, lines)]
+    if not any(markers):
+        return text.strip(), []
+    kept, stem, items = [], [], []
+    for line, marker in zip(lines, markers, strict=True):
+        if marker is None or marker["fence"] is None:
+            kept.append(line)
         if marker is None:
             stem.append(line)
-        else:
+        elif marker["fence"] is None:
             items.append(line[marker.end() :])
     if len(items) == 1:
         # One marked line is no list: "A: what follows" is how people write.
-        return "\n".join(lines).strip(), []
+        return "\n".join(kept).strip(), []
     return "\n".join(stem).strip(), items
 
 
