@@ -34,7 +34,7 @@ _CLASSES: Final = (
 )
 """Kinds of bytes whose shares are counted, each with what its share is multiplied by."""
 
-_CLASS_CODES: Final = [bytes([code]) for code in range(1, 1 + len(_CLASSES))]
+_SCALES: Final = [(bytes([code]), scale) for code, (_, scale) in enumerate(_CLASSES, 1)]
 _CLASS_OF: Final = bytes(
     next((code for code, (members, _) in enumerate(_CLASSES, 1) if byte in members), 0)
     for byte in range(256)
@@ -122,10 +122,7 @@ def _form(stem: str, items: list[str]) -> Vector:
     count_of = data.translate(_CLASS_OF).count
     return np.array(
         [
-            *[
-                scale * count_of(code) / count
-                for code, (_, scale) in zip(_CLASS_CODES, _CLASSES, strict=True)
-            ],
+            *[scale * count_of(code) / count for code, scale in _SCALES],
             math.log(count) / 8,
             math.log(word_count) / 6,
             math.log1p(len(lines)) / 3,
