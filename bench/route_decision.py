@@ -1,19 +1,21 @@
 """Times whole routing decisions over the packaged catalog.
 
-    .venv/bin/python bench/route_decision.py
+    .venv/bin/python bench/route_decision.py [--prompts FILE...]
 
 The offers are OpenRouter's, over 300 that complete chats, so that a decision looks at all of them;
-the prompts are pieces of this project's pages, each another. Nothing is called. Prints the CPU
-microseconds of a decision and of its parts, and what memory the model of routing takes. The plain
-tokenizer and sum of half floats beside it, which no change of this project's makes quicker, takes
-160 us for 750 characters on an idle core: that tells a busy machine, and how many of them a
-decision takes is what machines can be compared by. Each part is asked for a few dozen prompts in a
-row, and then the next: what else the machine does strikes all alike, and none is measured in the
-caches that another left behind.
+the prompts are pieces of this project's pages, each another; or those of files of JSON lines with a
+`prompt` each, as they are, shuffled. Nothing is called. Prints the CPU microseconds of a decision
+and of its parts, and what memory the model of routing takes. The plain tokenizer and sum of half
+floats beside it, which no change of this project's makes quicker, takes 160 us for 750 characters
+on an idle core: that tells a busy machine, and how many of them a decision takes is what machines
+can be compared by. Each part is asked for a few dozen prompts in a row, and then the next: what
+else the machine does strikes all alike, and none is measured in the caches that another left
+behind.
 """
 
 # ruff: noqa: E402 - threads are set before numpy is imported
 
+import argparse
 import datetime as dt
 import importlib.util
 import os
@@ -25,6 +27,7 @@ from pathlib import Path
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # one decision is no work for two
     os.environ[variable] = "1"
 
+import msgspec
 import numpy as np
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
@@ -66,10 +69,18 @@ class NoPolicies:
 
 def main() -> None:
     """Measures, and prints."""
+    reader = argparse.ArgumentParser(description="Times whole routing decisions.")
+    reader.add_argument("--prompts", type=Path, nargs="+", metavar="FILE", help="JSON lines")
+    files = reader.parse_args().prompts
     snapshot = CatalogSnapshot(1, offers())
-    samples = {chars: prompts(chars) for chars in SIZES}
+    if files:
+        samples = {"any": recorded(files)}
+    else:
+        samples = {f"{chars:,}": prompts(chars) for chars in SIZES}
     texts = {id(one): view_of(one).text for requests in samples.values() for one in requests}
-    prompt_tokens(samples[SIZES[0]][0], PREMIUM)  # the tokenizer that counts is no part of it
+    prompt_tokens(
+        next(iter(samples.values()))[0], PREMIUM
+    )  # the tokenizer that counts is no part of it
     before = resident_mb()
     judge = shared_judge()
     opened = resident_mb()
@@ -94,16 +105,17 @@ def main() -> None:
         "of that: reading the text": lambda one: judge.quality.encode(texts[id(one)]),
         "beside it: the plain encoder": lambda one: plain(texts[id(one)]),
     }
-    print(f"{len(snapshot)} offers, {ROUNDS} prompts of each size, CPU us")
+    counts = " and ".join(f"{len(requests) - WARM_UP:,}" for requests in samples.values())
+    print(f"{len(snapshot)} offers, {counts} prompts, CPU us")
     print("| characters | what | p50 | p90 | p99 |")
     print("|---|---|---|---|---|")
     for chars, requests in samples.items():
         found = timed(parts, requests)
         for name, times in found.items():
             shown = " | ".join(f"{value:,.0f}" for value in np.percentile(times, [50, 90, 99]))
-            print(f"| {chars:,} | {name} | {shown} |")
+            print(f"| {chars} | {name} | {shown} |")
         decision, *_, beside_it = (np.median(times) for times in found.values())
-        print(f"| {chars:,} | a decision, in plain encoders | {decision / beside_it:.2f} | | |")
+        print(f"| {chars} | a decision, in plain encoders | {decision / beside_it:.2f} | | |")
     after = resident_mb() - beside
     print(f"memory: {opened - before:.0f} MB once loaded, {after - before:.0f} MB when all is read")
 
@@ -159,12 +171,20 @@ def prompts(chars: int) -> list[ChatRequest]:
     pages = "\n".join(page.read_text("utf-8") for page in sorted(PAGES.glob("*.md")))
     rng = random.Random(chars)
     starts = [rng.randrange(len(pages) - chars) for _ in range(WARM_UP + ROUNDS)]
-    return [
-        ChatRequest(
-            model=AUTO, messages=(Message(role="user", content=pages[start : start + chars]),)
-        )
-        for start in starts
-    ]
+    return [asked(pages[start : start + chars]) for start in starts]
+
+
+def recorded(files: Sequence[Path]) -> list[ChatRequest]:
+    """The prompts of files, each once, in an order of chance that is always the same."""
+    lines = (line for path in files for line in path.read_bytes().splitlines())
+    texts = [*dict.fromkeys(msgspec.json.decode(line)["prompt"] for line in lines)]
+    random.Random(1).shuffle(texts)
+    return [asked(text) for text in texts]
+
+
+def asked(text: str) -> ChatRequest:
+    """A request that says no more than a text."""
+    return ChatRequest(model=AUTO, messages=(Message(role="user", content=text),))
 
 
 def resident_mb() -> float:
