@@ -46,6 +46,10 @@ RECONNECT_SECONDS_MAX: Final = 1.0
 starts a try, so that the first one after an outage does not wait for a long back-off to end."""
 
 CLOSE_SECONDS_MAX: Final = 5.0
+CONNECTING_SECONDS_MAX: Final = 0.5
+"""How long a connection that is just being made may hold up the end: it does no work yet, and where
+the database is away it would be waited for in vain. The pool closes it once it is made."""
+
 PING_SECONDS_MAX: Final = 0.5
 GRACE_SECONDS: Final = 0.05
 """How much longer than its limit a caller waits for the statement's own, clearer, error."""
@@ -110,12 +114,15 @@ class Database:
         await self._pool.open(wait=False)
 
     async def close(self) -> None:
-        """Let running statements end, for a few seconds, then close every connection."""
+        """Let running statements end, for a few seconds, and close every connection.
+
+        Who waits for a connection is told at once that there will be none.
+        """
+        await self._pool.close(timeout=CONNECTING_SECONDS_MAX)
         if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=CLOSE_SECONDS_MAX)
-        for task in self._tasks:
-            task.cancel()
-        await self._pool.close(timeout=CLOSE_SECONDS_MAX)
+            _, late = await asyncio.wait(set(self._tasks), timeout=CLOSE_SECONDS_MAX)
+            for task in late:
+                task.cancel()
 
     async def execute(self, statement: LiteralString, parameters: Parameters = ()) -> int:
         """Run one statement; returns how many rows it touched.

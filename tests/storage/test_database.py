@@ -297,6 +297,37 @@ async def test_a_closed_database_says_that_it_is_closed(database_url: str) -> No
     assert not await database.ping()
 
 
+async def test_who_waits_for_a_connection_is_told_at_once_that_the_database_closes(
+    database_url: str,
+) -> None:
+    database = Database(
+        database_url,
+        application_name="test",
+        pool_max=1,
+        timeouts=Timeouts(pool_s=30.0, call_s=30.0),
+    )
+    has_it, may_end = asyncio.Event(), asyncio.Event()
+
+    async def long(connection: Connection) -> str:
+        has_it.set()
+        await may_end.wait()
+        await connection.execute("SELECT 1")
+        return "done"
+
+    await database.open()
+    running = asyncio.create_task(database.transaction(long))
+    await has_it.wait()
+    waiting = asyncio.create_task(database.execute("SELECT 1"))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(database.close())
+    with pytest.raises(LedgerUnavailable, match="stopping"):
+        await waiting
+    assert not running.done()
+    may_end.set()
+    assert await running == "done"
+    await closing
+
+
 async def test_a_connection_of_ones_own_is_durable_prepared_and_limited(database_url: str) -> None:
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as admin:
         name = sql.Identifier(admin.info.dbname)
