@@ -75,6 +75,8 @@ def main() -> None:
     snapshot = CatalogSnapshot(1, offers())
     if files:
         samples = {"any": recorded(files)}
+        if len(samples["any"]) <= WARM_UP:
+            reader.error(f"--prompts: more than {WARM_UP} different prompts are needed.")
     else:
         samples = {f"{chars:,}": prompts(chars) for chars in SIZES}
     texts = {id(one): view_of(one).text for requests in samples.values() for one in requests}

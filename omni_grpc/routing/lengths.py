@@ -57,7 +57,7 @@ def lengths(
         for row, found in reasoned.items():
             growth[row] = _measured(float(growth[row]), found)
     most = request.output_tokens_max
-    limits = table.outputs_default if most is None else np.minimum(table.outputs, most)
+    limits = np.minimum(table.outputs, most) if most else table.outputs_default
     return Lengths(np.minimum(answers * growth, limits), growth)
 
 

@@ -206,7 +206,7 @@ class OfferTable:
     def undominated(
         self, rows: NDArray[np.intp], costs: Amounts, latencies: Collection[int]
     ) -> NDArray[np.intp]:
-        """Of each model's sellers the cheapest, and those whose speed is known; in their order."""
+        """Of each model's sellers the cheapest, and those whose speed is known, in table order."""
         if len(self.models) == len(self):
             return rows
         rows = rows[np.argsort(costs[rows], kind="stable")]

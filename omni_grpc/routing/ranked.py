@@ -16,7 +16,7 @@ from omni_grpc.routing.plan import Considered, ScorePart
 from omni_grpc.routing.scoring import Parts, Weights
 
 
-class Ranked(msgspec.Struct, frozen=True, kw_only=True):
+class Ranked(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One offer with its score; the row is its place in the table.
 
     `scored` are the terms of all that were scored with it, among which it stands at `place`.

@@ -25,7 +25,7 @@ LATENCY_UNKNOWN_NORM: Final = 0.5
 _LEAST_NANOUSD: Final = 1.0
 
 _NOTHING: Final = np.zeros(())
-"""A zero that is an array already: numpy makes one of each number that it is given."""
+"""A zero that is an array already: `maximum` makes one of each number that it is given."""
 
 _BELOW_ALL: Final = 1e9
 """Taken off the scores of offers below the floor: more than any offer's cost term comes to."""
@@ -81,10 +81,11 @@ def fast(cost_weight: float) -> Weights:
     return Weights(cost=cost_weight, latency=FAST_LATENCY, task=0.5, quality=0.5)
 
 
-class Parts(msgspec.Struct, frozen=True):
-    """The terms of each offer, at most 1, their weighted sum, and who is below the floor.
+class Parts(msgspec.Struct, frozen=True, eq=False):
+    """The terms of each offer, their weighted sum, and who is below the floor.
 
-    `latency` is one number where it is the same for all.
+    No term is above 1, but `quality` where the operator's weight is. `latency` is one number where
+    it is the same for all.
     """
 
     cost: Amounts

@@ -119,24 +119,25 @@ def test_a_conversation_without_a_user_is_read_from_its_last_message() -> None:
     assert view_of(chat()).text == ""
 
 
-AROUND: dict[str, object] = {
-    "turns": 2,
-    "system": "Be brief.",
-    "earlier": "Who wrote Faust?",
-    "tool_count": 1,
-    "tool_results": 1,
-    "images": 1,
-    "images_before": 1,
-    "audios": 1,
-    "files": 1,
-    "response_format": "json_schema",
-}
+AROUND: list[tuple[str, object]] = [
+    ("turns", 0),
+    ("turns", 2),
+    ("system", "Be brief."),
+    ("earlier", "Who wrote Faust?"),
+    ("tool_count", 1),
+    ("tool_results", 1),
+    ("images", 1),
+    ("images_before", 1),
+    ("audios", 1),
+    ("files", 1),
+    ("response_format", "json_schema"),
+]
 
 
-@pytest.mark.parametrize("field", AROUND)
-def test_whatever_surrounds_a_turn_is_seen(field: str) -> None:
+@pytest.mark.parametrize(("field", "value"), AROUND)
+def test_whatever_surrounds_a_turn_is_seen(field: str, value: object) -> None:
     words = PromptView(text="In French?", user="In French?", user_chars=10)
     assert words.is_alone
-    surrounded = msgspec.structs.replace(words, **{field: AROUND[field]})
+    surrounded = msgspec.structs.replace(words, **{field: value})
     assert not surrounded.is_alone
     assert structure(surrounded) != structure(words)

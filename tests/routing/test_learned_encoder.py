@@ -16,7 +16,12 @@ from tokenizers import Tokenizer
 
 from omni_grpc.routing.learned import DIMENSIONS, Encoder, shared_encoder
 from omni_grpc.routing.learned.pieces import cut
-from omni_grpc.routing.learned.remembered import CHARS_MAX, GENERATION_MAX, Remembered
+from omni_grpc.routing.learned.remembered import (
+    BYTES_MAX,
+    CHARS_MAX,
+    GENERATION_MAX,
+    Remembered,
+)
 
 PROMPTS = Path(__file__).with_name("task_prompts.jsonl")
 FOLDER = Path(str(importlib.util.find_spec("wordllama").origin)).parent  # type: ignore[union-attr]
@@ -107,17 +112,19 @@ def test_what_is_often_met_stays_remembered_within_bounds() -> None:
     assert made.count("0") == 2, "what is not met in two generations is forgotten"
 
 
-def test_long_texts_are_not_remembered() -> None:
+def test_what_is_long_is_not_remembered() -> None:
     made: list[str] = []
 
     def make(text: str) -> bytes:
         made.append(text)
-        return b""
+        return bytes(BYTES_MAX + text.startswith("rare"))
 
     remembered = Remembered(make)
-    for text in ("x" * CHARS_MAX, "y" * (CHARS_MAX + 1)) * 2:
-        assert remembered[text] == b""
-    assert [len(text) for text in made] == [CHARS_MAX, CHARS_MAX + 1, CHARS_MAX + 1]
+    short, long, rare = "x" * CHARS_MAX, "y" * (CHARS_MAX + 1), "rare"
+    for text in (short, long, rare) * 2:
+        assert remembered[text] == make(text)
+        made.pop()
+    assert made == [short, long, rare, long, rare]
 
 
 def test_nothing_gives_the_zero_vector() -> None:

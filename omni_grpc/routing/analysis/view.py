@@ -85,7 +85,7 @@ class PromptView(msgspec.Struct, frozen=True, kw_only=True):
     def is_alone(self) -> bool:
         """Whether there are the words of one turn, and nothing around them."""
         return not (
-            self.turns > 1
+            self.turns != 1
             or self.system
             or self.earlier
             or self.tool_count

@@ -2,9 +2,8 @@
 
 On one prompt an array operation takes a microsecond whatever it does. So what the pools have alike
 stands in one array, and what can be multiplied before is. Products are `dot`, which makes no
-iterator as `@` does for arrays of any shape, and shapes are alike, since numpy repeats a number
-quicker than an array of one. Says what `Pool.read`, `Pool.qualities` and `Pool.output_tokens` say,
-which training and evaluations ask.
+iterator as `@` does for arrays of any shape. Says what `Pool.read`, `Pool.qualities` and
+`Pool.output_tokens` say, which training and evaluations ask.
 """
 
 import math
@@ -43,7 +42,6 @@ def _bounds(most: float) -> tuple[Numbers, Numbers]:
 
 _CLIP: Final = _bounds(FORM_CLIP)
 _NOVEL_CLIP: Final = _bounds(NOVEL_FORM_CLIP)
-_NOTHING: Final = np.zeros(())
 
 
 class Opinion(msgspec.Struct, frozen=True):
@@ -63,21 +61,23 @@ class Opinion(msgspec.Struct, frozen=True):
 
 
 class _Part:
-    """What a pool has for itself.
+    """What a pool has for itself, and where that stands.
 
-    Coordinates are one row: of each pool the form and a one, then of each pool its regions and its
-    landmarks, those first that it knows.
+    The coordinates of all pools are one row: of each its form and a one, then of each its regions
+    and its landmarks, those that it knows first.
 
     Attributes:
-        form: where the pool's form and the one stand in the row.
-        near, regions, known: where its regions and landmarks stand there, and which are which.
+        pool: the pool.
+        form: where its form and the one stand in the row.
+        regions, known, near: where its regions stand, the landmarks that it knows, and both with
+            all other landmarks.
         axes: where its axes stand among those of all pools.
+        landmarks: its landmarks by their places in the basis, in the order of the row.
         anchors: its regions and landmarks, times how sharply each falls off, `[axes, near]`.
         forms: of the squared distance to each known form what depends on both, and last what is
             the known form's alone, `[form and one, forms]`.
-        places: where its own coordinates stand in the row, in the order of `order`.
-        order: its own coordinates in the order of the row, the one first.
-        scales: what they are multiplied by here and not in the row.
+        distance_max: the square of how far the nearest of them may be.
+        ones: a one for each region, since a product with them is quicker than a sum.
     """
 
     def __init__(self, pool: Pool, form: int, near: int, axis: int) -> None:
@@ -85,26 +85,34 @@ class _Part:
         self.pool = pool
         basis = pool.basis
         others = np.setdiff1d(np.arange(len(basis.landmarks)), pool.landmarks)
-        landmarks = np.concatenate((pool.landmarks, others))
+        self.landmarks = np.concatenate((pool.landmarks, others))
         self.form = slice(form, form + _WIDTH)
         self.regions = slice(near, near + len(basis.regions))
         self.known = slice(self.regions.stop, self.regions.stop + len(pool.landmarks))
-        self.near = slice(near, self.regions.stop + len(landmarks))
+        self.near = slice(near, self.regions.stop + len(self.landmarks))
         self.axes = slice(axis, axis + len(basis.axes))
-        rows = (REGION_SHARPNESS * basis.regions, LANDMARK_SHARPNESS * basis.landmarks[landmarks])
-        self.anchors = np.ascontiguousarray(np.concatenate(rows, dtype=np.float32).T)
+        landmarks = basis.landmarks[self.landmarks]
+        anchors = (REGION_SHARPNESS * basis.regions, LANDMARK_SHARPNESS * landmarks)
+        self.anchors = np.ascontiguousarray(np.concatenate(anchors, dtype=np.float32).T)
         squares = np.vecdot(pool.forms, pool.forms)
         self.forms = np.ascontiguousarray(np.column_stack((-2.0 * pool.forms, squares)).T)
         self.distance_max = pool.form_distance_max**2
         self.ones = np.ones(len(basis.regions), dtype=np.float32)
-        ends = (range(form + FORM_COUNT, form + _WIDTH), range(form, form + FORM_COUNT))
-        self.places = [*ends[0], *ends[1], *range(near, self.near.stop)]
-        after_regions = _WIDTH + len(basis.regions)
-        self.order = [*range(after_regions), *(after_regions + landmarks)]
-        self.scales = np.full((len(self.places), 1), _AWAY)
-        self.scales[0] = 1.0
-        self.scales[1:_WIDTH] = FORM_SCALE
-        self.scales[_WIDTH:after_regions] = REGION_SCALE
+
+    def in_row(self, heads: Numbers, width: int) -> Numbers:
+        """Heads of the pool as they are for a row of so many coordinates, `[models, width]`.
+
+        What the pool's own coordinates are multiplied by, and those of the row not, is in them.
+        """
+        placed = np.zeros((heads.shape[1], width), dtype=np.float32)
+        one, after_regions = self.form.stop - 1, _WIDTH + len(self.ones)
+        placed[:, one] = heads[0]
+        placed[:, self.form.start : one] = FORM_SCALE * heads[1:_WIDTH].T
+        placed[:, self.regions] = REGION_SCALE * heads[_WIDTH:after_regions].T
+        placed[:, self.regions.stop : self.near.stop] = (
+            _AWAY * heads[after_regions + self.landmarks].T
+        )
+        return placed
 
 
 class Panel:
@@ -123,23 +131,21 @@ class Panel:
         self._form_mean = np.full(self._forms_width, -1.0, dtype=np.float32)
         self._of_form = np.zeros((self._forms_width, axis), dtype=np.float32)
         self._matrix = np.concatenate([pool.basis.of_meaning[0] for pool in pools], axis=1)
-        self._models = sum(len(pool.models) for pool in pools)
-        self._heads = np.zeros((2 * self._models, self._width), dtype=np.float32)
-        head = 0
+        self._heads = np.concatenate(
+            [part.in_row(part.pool.quality, self._width) for part in self._parts]
+            + [part.in_row(part.pool.tokens, self._width) for part in self._parts]
+        )
         for part in self._parts:
-            pool, basis, one = part.pool, part.pool.basis, part.form.stop - 1
+            basis, one = part.pool.basis, part.form.stop - 1
             form = slice(part.form.start, one)
             self._form[:, form], self._form_mean[form] = basis.of_form
             self._of_form[form, part.axes] = basis.of_bounded_form
             self._of_form[one, part.axes] = -basis.of_meaning[1]
-            for heads, start in ((pool.quality, head), (pool.tokens, self._models + head)):
-                own = (heads[part.order] * part.scales).T
-                self._heads[start : start + len(own), part.places] = own
-            head += len(pool.models)
         scales = np.log(np.concatenate([pool.tokens_scale for pool in pools], dtype=np.float64))
+        self._models = len(scales)
         self._shift = np.concatenate((np.zeros(self._models), scales))
         most = np.minimum(LOG_TOKENS_MAX + scales, math.log(TOKENS_MAX))
-        self._bounds = (_NOTHING, np.concatenate((np.ones(self._models), most)))
+        self._limits = (np.zeros(()), np.concatenate((np.ones(self._models), most)))
 
     def opinion(self, features: Features) -> Opinion:
         """What the pools say of a prompt."""
@@ -161,10 +167,10 @@ class Panel:
         for part in self._parts:
             regions = row[part.regions]
             regions /= regions.dot(part.ones)
-        # Chances, and logarithms of tokens: both begin at 0.
+        # Chances, and logarithms of tokens: 0 is the least of both.
         said = self._heads.dot(row).astype(np.float64)
         said += self._shift
-        _bounded(said, self._bounds, said)
+        _bounded(said, self._limits, said)
         chances, tokens = said[: self._models], said[self._models :]
         np.exp(tokens, out=tokens)
         _bounded(form, _NOVEL_CLIP, form)
