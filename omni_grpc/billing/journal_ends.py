@@ -32,6 +32,8 @@ class Told:
         """By hold the field of `Recovered` that counts it; also of the times before this one."""
         self.there: dict[HoldId, bool] = {}
         """Holds that ended, in the order of the answers, and whether they were posted."""
+        self.believed: set[HoldId] = set()
+        """Those that were not told: the journal alone knows them."""
 
     def believe(self, read: JournalContent) -> None:
         """Notes what is not told again, since the database had acknowledged it."""
@@ -39,6 +41,7 @@ class Told:
             self.there[read.last_posted] = True
         if read.last_acknowledged and read.last_acknowledged.kind is Final.UNRESOLVED:
             self.there[read.last_acknowledged.id] = False
+        self.believed.update(self.there)
 
     def note(self, end: End, outcome: Outcome | BaseException) -> None:
         """Notes one answer."""
@@ -56,6 +59,7 @@ class Told:
             is_posted = kind in POSTED or outcome.code is Code.DECIDED
             self.there.pop(hold_id, None)
             self.there[hold_id] = is_posted
+            self.believed.discard(hold_id)
 
 
 _WORDS: Constant = {

@@ -1,15 +1,21 @@
-"""The mark of a journal that is kept: two ends by which it is seen whether the database has all.
+"""The marks of a journal that is kept: ends by which it is seen whether the database has all.
 
 A database loses commits from the end. So where it has the last posting that a journal led to, it
 has all postings before it; and where it has the last attempt that was left unresolved, the holds
-before that.
+before that. An end that an heir told itself proves nothing of the others, though: the heir tells it
+again as soon as it is lost, and what the journal alone knows stays lost. So there are two marks, of
+all ends and of those.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple, Self
 from uuid import UUID
 
 from omni_grpc.core.ids import HoldId
+
+_BETWEEN: Final = "s"
+"""Between the marks of a name; it stands in none of them."""
 
 _TEXT: Final = re.compile(r"(?:p([01])([0-9a-f]{32}))?(?:u([0-9a-f]{32}))?")
 
@@ -46,3 +52,14 @@ class Mark(NamedTuple):
             int(number or 0),
             HoldId(UUID(unresolved)) if unresolved else None,
         )
+
+
+def text_of(marks: Sequence[Mark]) -> str:
+    """Marks as letters and digits, for a name."""
+    return _BETWEEN.join(mark.text for mark in marks)
+
+
+def marks_in(text: str) -> list[Mark]:
+    """The marks of a name; empty where it has none that are known here."""
+    found = [Mark.read(part) for part in text.split(_BETWEEN)]
+    return [] if None in found else [mark for mark in found if mark]

@@ -19,7 +19,7 @@ import structlog
 from omni_grpc.billing.journal import KEEP_SECONDS, KEPT_BYTES_MAX, Journal
 from omni_grpc.billing.journal_content import JournalContent, ledger_of, read_journal
 from omni_grpc.billing.journal_ends import End, Told, end_of, silent_end
-from omni_grpc.billing.journal_marks import Mark
+from omni_grpc.billing.journal_marks import Mark, marks_in, text_of
 from omni_grpc.billing.lane import Lane
 from omni_grpc.billing.operations import (
     Code,
@@ -128,12 +128,14 @@ class Recovery:
             kept, self._root, seconds=KEEP_SECONDS, bytes_max=KEPT_BYTES_MAX
         )
         self._compared &= {path.name for path in found}
-        marked = [(path, Mark.read(text)) for path, text in found.items()]
-        fresh = {mark: path for path, mark in marked if mark and path.name not in self._compared}
+        marks_of = {
+            path: marks_in(text) for path, text in found.items() if path.name not in self._compared
+        }
+        wanted = list({mark for marks in marks_of.values() for mark in marks})
         try:
-            lost = set(await self._store.lost(list(fresh))) if fresh else set()
-            for mark, path in fresh.items():
-                if mark not in lost or await self._bring_back(path):
+            lost = set(await self._store.lost(wanted)) if wanted else set()
+            for path, marks in marks_of.items():
+                if marks and (lost.isdisjoint(marks) or await self._bring_back(path)):
                     self._compared.add(path.name)
         except (OmniError, OSError) as error:
             log.warning("journals_not_compared", error=str(error))
@@ -198,7 +200,7 @@ class Recovery:
                     log.error("acknowledged_ends_lost", folder=folder.path.name)
                     continue
             await self._bring_in(folder, read, told)
-            missing, mark = await self._store.standing(told.there)
+            missing, marks = await self._store.standing(told.there, told.believed)
             if not missing and self._lane.connected_at == connected_at:
                 break
             log.error("ledger_went_back_meanwhile", folder=folder.path.name, missing=missing)
@@ -206,7 +208,7 @@ class Recovery:
         owner = "" if read.opened is None else read.opened.owner
         counts = Counter(words.values())
         found = Recovered(owner, is_damaged=read.is_damaged, **counts)
-        await self._dispose(folder, read, found, mark)
+        await self._dispose(folder, read, found, marks)
         log.info("journal_recovered", folder=folder.path.name, **asdict(found))
         return found
 
@@ -277,11 +279,11 @@ class Recovery:
                 told.note(end, outcome)
 
     async def _dispose(
-        self, folder: JournalFolder, read: JournalContent, found: Recovered, mark: Mark
+        self, folder: JournalFolder, read: JournalContent, found: Recovered, marks: list[Mark]
     ) -> None:
         if not (found.is_damaged or found.refused):
-            if mark:
-                folder.keep(mark.text)
+            if marks:
+                folder.keep(text_of(marks))
             else:  # nothing came of it that the database could lose
                 await asyncio.to_thread(folder.remove)
             return

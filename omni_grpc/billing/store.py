@@ -1,6 +1,6 @@
 """What is read from the ledger's tables; no money moves here. See migrations/*_ledger*.sql."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -105,8 +105,12 @@ SELECT m.ord::int
 _STANDING = """
 SELECT count(*) FILTER (WHERE p.id IS NULL AND (x.posted OR h.id IS NULL)),
        (array_agg(p.id ORDER BY p.create_time DESC) FILTER (WHERE p.id IS NOT NULL))[1],
-       (array_agg(p.n ORDER BY p.create_time DESC) FILTER (WHERE p.id IS NOT NULL))[1]
-  FROM unnest(%s::uuid[], %s::boolean[]) x(id, posted)
+       (array_agg(p.n ORDER BY p.create_time DESC) FILTER (WHERE p.id IS NOT NULL))[1],
+       (array_agg(p.id ORDER BY p.create_time DESC)
+        FILTER (WHERE p.id IS NOT NULL AND x.believed))[1],
+       (array_agg(p.n ORDER BY p.create_time DESC)
+        FILTER (WHERE p.id IS NOT NULL AND x.believed))[1]
+  FROM unnest(%s::uuid[], %s::boolean[], %s::boolean[]) x(id, posted, believed)
   LEFT JOIN posting p ON p.id = x.id
   LEFT JOIN hold h ON h.id = x.id AND h.state = 'U'
 """
@@ -267,21 +271,28 @@ class LedgerStore:
         rows = await self._database.fetch_all(_LOST, columns, row=tuple_row)
         return [marks[ord_ - 1] for (ord_,) in rows]
 
-    async def standing(self, ends: Mapping[HoldId, bool]) -> tuple[int, Mark]:
-        """How many of `ends` the database does not have, and the mark of those that it has.
+    async def standing(
+        self, ends: Mapping[HoldId, bool], believed: Collection[HoldId]
+    ) -> tuple[int, list[Mark]]:
+        """How many of `ends` the database does not have, and the marks of those that it has.
 
         That is read at one moment: of a database that is put back to an older state just now it
         never says that the last is there because it has forgotten which was the last.
 
         Args:
             ends: holds that ended, and whether they were posted; others were left unresolved.
+            believed: those of them that have a mark of their own besides.
         """
-        row = await self._database.fetch_one(
-            _STANDING, [list(ends), list(ends.values())], row=tuple_row
-        )
-        missing, posted, number = row or (len(ends), None, None)
+        columns = [list(ends), list(ends.values()), [hold_id in believed for hold_id in ends]]
+        row = await self._database.fetch_one(_STANDING, columns, row=tuple_row)
+        missing, posted, number, own, own_number = row or (len(ends), None, None, None, None)
         unresolved = [hold_id for hold_id, was_posted in ends.items() if not was_posted]
-        return missing, Mark(posted, number or 0, unresolved[-1] if unresolved else None)
+        of_believed = [hold_id for hold_id in unresolved if hold_id in believed]
+        marks = (
+            Mark(posted, number or 0, unresolved[-1] if unresolved else None),
+            Mark(own, own_number or 0, of_believed[-1] if of_believed else None),
+        )
+        return missing, [mark for mark in dict.fromkeys(marks) if mark]
 
     # --- unresolved attempts --------------------------------------------------------------------
     async def unresolved(

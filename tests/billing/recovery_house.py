@@ -189,7 +189,11 @@ class Victim:
 
     async def settle(self, cost: int = 3) -> FinalOp:
         """A whole call, acknowledged by the database."""
-        op = ended(await self.dispatch(), cost)
+        return await self.end(cost)
+
+    async def end(self, cost: int, kind: Final = Final.SETTLE) -> FinalOp:
+        """A whole call that ends so, acknowledged by the database."""
+        op = ended(await self.dispatch(), cost, kind)
         self.journal.final(op)
         await self.lane.apply(op)
         return op

@@ -6,7 +6,7 @@ told, between any two looks, after the last one, and whoever dies over it.
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import pytest
@@ -14,7 +14,7 @@ from ledger_rig import chat_end, chat_key, final_op, hold_op, until
 from recovery_house import GRANT, House, Victim, ended
 
 from omni_grpc.billing import LedgerStore, Recovered
-from omni_grpc.billing.journal_marks import Mark
+from omni_grpc.billing.journal_marks import Mark, marks_in, text_of
 from omni_grpc.billing.model import OwnedHold
 from omni_grpc.billing.operations import ChatEnd, Code, Final, FinalOp
 from omni_grpc.core.errors import LedgerUnavailable
@@ -43,10 +43,12 @@ class Restoring(LedgerStore):
         self._at("after the others are looked for")
         return found
 
-    async def standing(self, ends: Mapping[HoldId, bool]) -> tuple[int, Mark]:
+    async def standing(
+        self, ends: Mapping[HoldId, bool], believed: Collection[HoldId]
+    ) -> tuple[int, list[Mark]]:
         self._at("before the last look")
         self.looks += 1
-        found = await super().standing(ends)
+        found = await super().standing(ends, believed)
         self._at("after the last look")
         return found
 
@@ -109,8 +111,10 @@ async def test_a_connection_that_was_cut_meanwhile_makes_it_look_again(house: Ho
     """What was lost with it is perhaps not among what is looked for."""
 
     class Cutting(Restoring):
-        async def standing(self, ends: Mapping[HoldId, bool]) -> tuple[int, Mark]:
-            found = await super().standing(ends)
+        async def standing(
+            self, ends: Mapping[HoldId, bool], believed: Collection[HoldId]
+        ) -> tuple[int, list[Mark]]:
+            found = await super().standing(ends, believed)
             if self.looks == 1:
                 await house.cut()
             return found
@@ -133,6 +137,27 @@ async def test_a_restore_while_a_journal_is_brought_back_loses_nothing(
     await house.cut()
     await house.recovery(store=Restoring(house, moment)).recover()
     await brought_back(house, settled)
+
+
+@pytest.mark.parametrize("kind", [Final.SETTLE, Final.UNRESOLVED])
+async def test_what_an_heir_tells_again_does_not_stand_for_what_its_journal_alone_knows(
+    house: House, kind: Final
+) -> None:
+    """The heir told the newer end, and tells it again before anybody looks for what is lost."""
+    house.back_up()
+    victim = await house.victim()
+    older = await victim.end(3, kind)
+    victim.journal.tidy()
+    newer = await victim.end(4, kind)
+    await victim.die()
+    own = await Victim(house.worker.lane, house.worker.lane._journal).end(5, kind)
+    await house.recover()
+    lost = {op.id: house.state(op.id) for op in (older, newer, own)}
+    house.restore()
+    await house.cut()
+    await until(lambda: house.state(newer.id) == lost[newer.id])
+    await house.recovery().recover()
+    assert {op.id: house.state(op.id) for op in (older, newer, own)} == lost
 
 
 async def test_what_an_heir_brought_in_is_not_lost_with_the_heir(house: House) -> None:
@@ -162,8 +187,10 @@ async def test_a_journal_that_is_kept_only_after_others_have_looked_is_looked_at
     looking = house.recovery(other)
 
     class Slow(Restoring):
-        async def standing(self, ends: Mapping[HoldId, bool]) -> tuple[int, Mark]:
-            found = await super().standing(ends)
+        async def standing(
+            self, ends: Mapping[HoldId, bool], believed: Collection[HoldId]
+        ) -> tuple[int, list[Mark]]:
+            found = await super().standing(ends, believed)
             await house.cut(house.worker, other)
             house.worker.lane.connected_at = before
             assert await looking.recover() == []  # the journal is still in its keeper's hands
@@ -272,6 +299,16 @@ async def test_a_corrected_charge_is_brought_back_with_its_correction(house: Hou
     await house.cut(stranger)
     await house.recovery(stranger).recover()
     await until(lambda: house.state(hold.id) == ("S", 7))
+
+
+def test_marks_are_read_from_the_name_that_they_make() -> None:
+    one, other, third = (hold_op(1).id for _ in range(3))
+    marks = [Mark(one, 1, other), Mark(third), Mark(unresolved=other)]
+    for count in range(1, 4):
+        assert text_of(marks[:count]).isalnum()
+        assert marks_in(text_of(marks[:count])) == marks[:count]
+    for text in ("", "s", "x", f"{marks[0].text}sx", f"{marks[0].text}{marks[1].text}"):
+        assert marks_in(text) == []
 
 
 async def test_folders_that_nobody_kept_so_are_passed_over(house: House) -> None:
