@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 POLL_SECONDS = 0.005
 STOP_SECONDS_MAX = 30.0
@@ -71,9 +71,17 @@ class Nursery:
         return found
 
 
-@cache
+_BEGINNING: Final = threading.Lock()
+
+
 def nursery() -> Nursery:
     """The one of this process, which ends with it."""
+    with _BEGINNING:  # the first threads to ask would make one each, and know but the last
+        return _made()
+
+
+@cache
+def _made() -> Nursery:
     made = Nursery()
     atexit.register(made.stop)
     return made

@@ -43,7 +43,9 @@ async def test_of_200_callers_at_once_exactly_the_50_that_fit_are_answered(
             refused = Counter(call.result() for call in calls if call.done())
             assert refused == {"CREDITS_HELD": CALLERS - ROOM}
             assert simulator.waiting(gate) == ROOM
-            assert _open_holds(own_gateway) == (ROOM, workers)
+            holds, owners = _open_holds(own_gateway)
+            assert holds == ROOM
+            assert owners in range(1, workers + 1)  # whose callers come first is chance
             simulator.open_gate(gate)
             decided = Counter(await asyncio.gather(*calls))
         assert decided == {"ANSWERED": ROOM, "CREDITS_HELD": CALLERS - ROOM}
