@@ -80,9 +80,8 @@ def main() -> None:
     else:
         samples = {f"{chars:,}": prompts(chars) for chars in SIZES}
     texts = {id(one): view_of(one).text for requests in samples.values() for one in requests}
-    prompt_tokens(
-        next(iter(samples.values()))[0], PREMIUM
-    )  # the tokenizer that counts is no part of it
+    first, *_ = samples.values()
+    prompt_tokens(first[0], PREMIUM)  # the tokenizer that counts is no part of it
     before = resident_mb()
     judge = shared_judge()
     opened = resident_mb()

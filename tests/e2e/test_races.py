@@ -43,9 +43,7 @@ async def test_of_200_callers_at_once_exactly_the_50_that_fit_are_answered(
             refused = Counter(call.result() for call in calls if call.done())
             assert refused == {"CREDITS_HELD": CALLERS - ROOM}
             assert simulator.waiting(gate) == ROOM
-            holds, owners = _open_holds(own_gateway)
-            assert holds == ROOM
-            assert owners in range(1, workers + 1)  # whose callers come first is chance
+            assert _open_holds(own_gateway) == ROOM  # of which worker's callers is chance
             simulator.open_gate(gate)
             decided = Counter(await asyncio.gather(*calls))
         assert decided == {"ANSWERED": ROOM, "CREDITS_HELD": CALLERS - ROOM}
@@ -146,11 +144,8 @@ async def _streamed_over_rest(sdk: openai.AsyncOpenAI, body: dict[str, Any]) -> 
     return "ANSWERED"
 
 
-def _open_holds(gateway: Gateway) -> tuple[int, int]:
-    """How many there are, and how many workers own them."""
+def _open_holds(gateway: Gateway) -> int:
     with psycopg.connect(gateway.database_url) as connection:
-        found = connection.execute(
-            "SELECT count(*), count(DISTINCT owner) FROM hold WHERE state = 'O'"
-        ).fetchone()
+        found = connection.execute("SELECT count(*) FROM hold WHERE state = 'O'").fetchone()
     assert found is not None
-    return found[0], found[1]
+    return int(found[0])
